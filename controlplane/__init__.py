@@ -1,0 +1,1 @@
+"""Observability and autoscaling control plane for GPU model serving."""

@@ -1,0 +1,103 @@
+"""The exception tree.
+
+    ControlPlaneError
+    ├── TransientError                 trying again later may help
+    │   ├── TargetUnreachableError     no answer, refused, timed out
+    │   └── StoreBusyError             the database is locked or away
+    └── PermanentError                 the same call will fail again
+        ├── ConfigurationError         carries every Fault found
+        ├── NotFoundError              a name nobody knows
+        ├── ConflictError              the request contradicts the state of things
+        ├── MalformedPageError         a page that is not what it should be
+        ├── StoreError                 disk full, read-only, corrupt, wrong schema
+        └── ActionError                a server refused an action; carries FailureClass and remedy
+
+Messages are for people: they name the thing, the value and what is allowed, and never hold a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.domain.failures import FailureClass
+
+
+class ControlPlaneError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class TransientError(ControlPlaneError):
+    """Trying again later may help."""
+
+
+class PermanentError(ControlPlaneError):
+    """The same call will fail again."""
+
+
+class TargetUnreachableError(TransientError):
+    """A server, page or API gave no usable answer in time.
+
+    `target` names it, `why` says what happened in a few words.
+    """
+
+    def __init__(self, target: str, why: str) -> None:
+        super().__init__(f"{target}: {why}")
+        self.target = target
+        self.why = why
+
+
+class StoreBusyError(TransientError):
+    """The database is locked or away; the write was not made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a configuration: where it is, what stands there, what may stand there."""
+
+    path: str
+    value: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.value} is not allowed; {self.allowed}"
+
+
+class ConfigurationError(PermanentError):
+    """A configuration with at least one fault; `faults` holds them all."""
+
+    def __init__(self, source: str, faults: tuple[Fault, ...]) -> None:
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        super().__init__(f"{source}: {len(faults)} fault{'s' if len(faults) != 1 else ''}\n{lines}")
+        self.source = source
+        self.faults = faults
+
+
+class NotFoundError(PermanentError):
+    """A name nobody knows; `known` lists what there is."""
+
+    def __init__(self, kind: str, name: str, known: tuple[str, ...] = ()) -> None:
+        hint = f"; known: {', '.join(known)}" if known else ""
+        super().__init__(f"no {kind} named {name!r}{hint}")
+        self.kind = kind
+        self.name = name
+
+
+class ConflictError(PermanentError):
+    """The request contradicts the state of things, such as a load on a server in observe mode."""
+
+
+class MalformedPageError(PermanentError):
+    """A page that is not what its source should give (truncated, garbage, HTML)."""
+
+
+class StoreError(PermanentError):
+    """The database refused for a reason that waiting does not mend (disk full, read-only, corrupt, schema)."""
+
+
+class ActionError(PermanentError):
+    """A server refused an action; says which class of failure it is and what to do."""
+
+    def __init__(self, message: str, failure: FailureClass, remedy: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.remedy = remedy

@@ -1,0 +1,128 @@
+"""Objectives, the slices of time that measure them, and what they add up to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+SLICE_S = 10.0
+
+
+class Indicator(StrEnum):
+    """What an objective counts."""
+
+    AVAILABILITY = "availability"
+    LATENCY = "latency"
+    TTFT = "ttft"
+    INTER_TOKEN_LATENCY = "inter_token_latency"  # noqa: S105 - tokens of text
+    E2E = "e2e"
+    QUEUE_TIME = "queue_time"
+
+
+class IndicatorSource(StrEnum):
+    """Where the events of an objective are counted."""
+
+    SERVER = "server"
+    """The serving process's own counters or histograms."""
+    GATEWAY = "gateway"
+    """A histogram of what stands before the servers: what users see."""
+    PROBE = "probe"
+    """Our own timed requests: they measure the probe, not the users."""
+    MEAN_SLICES = "mean_slices"
+    """The share of 10 s slices whose mean is inside: a time-slice indicator, never mixed with event counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A target such as "99 % under 0.2 s over 28 d".
+
+    `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability.
+    """
+
+    indicator: Indicator
+    target: float
+    window_s: float
+    source: IndicatorSource
+    threshold_s: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the objective within its model; stays the same when only the target changes."""
+        threshold = "" if self.threshold_s is None else f"_{self.threshold_s * 1000:g}ms"
+        return f"{self.indicator.value}{threshold}_{self.source.value}"
+
+    @property
+    def version(self) -> str:
+        """Changes whenever anything about the objective changes, so that history keeps what it was judged by."""
+        text = f"{self.key}|{self.target!r}|{self.window_s!r}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The events of one objective in [start, start + SLICE_S).
+
+    `unsure` events fell into a histogram bucket that the threshold cuts: good or bad, nobody can tell.
+    `measured_s` of `expected_s` seconds were observed; unmeasured time is not uptime.
+    """
+
+    model: str
+    objective: str
+    start: float
+    good: int
+    bad: int
+    unsure: int
+    measured_s: float
+    expected_s: float
+    slo_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A sum of slices over a window; `events` is good + bad + unsure."""
+
+    good: int = 0
+    bad: int = 0
+    unsure: int = 0
+    measured_s: float = 0.0
+    expected_s: float = 0.0
+
+    @property
+    def events(self) -> int:
+        """Everything counted."""
+        return self.good + self.bad + self.unsure
+
+    @property
+    def coverage(self) -> float:
+        """Measured share of the expected time, 0 to 1; 0 when nothing was expected."""
+        return min(1.0, self.measured_s / self.expected_s) if self.expected_s > 0 else 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.good + other.good,
+            self.bad + other.bad,
+            self.unsure + other.unsure,
+            self.measured_s + other.measured_s,
+            self.expected_s + other.expected_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How an objective stands at a moment. Shares are None where no event was counted: no traffic is not 100 %.
+
+    `attainment_low` counts unsure events as bad, `attainment_high` as good. `budget_left` is the share of the window's
+    error budget still unspent (1 untouched, 0 spent, negative overspent), by the low attainment.
+    Burn rates are multiples of the speed that would spend the budget exactly over the window.
+    """
+
+    model: str
+    objective: Objective
+    window: Counts
+    attainment_low: float | None
+    attainment_high: float | None
+    budget_left: float | None
+    burn_5m: float | None
+    burn_1h: float | None
+    burn_6h: float | None

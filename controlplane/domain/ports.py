@@ -1,0 +1,186 @@
+"""What the loop needs from the outside, as protocols. Adapters live in collect/, store/, act/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
+from controlplane.domain.objectives import Counts, Slice
+from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.state import PolicyState
+
+
+class Collector(Protocol):
+    """Reads every target of the fleet and remembers the recent past."""
+
+    async def collect(self, now: float) -> None:
+        """One round over all targets. A target that fails costs its own timeout and nothing else."""
+        ...
+
+    def reading(self, now: float) -> FleetReading:
+        """All that is known at `now`, aged."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+        ...
+
+
+class Actuator(Protocol):
+    """Carries out steps on servers."""
+
+    async def control_mode(self, server: str) -> ControlMode:
+        """Whether the server lets its models be loaded and unloaded. Raises TargetUnreachableError."""
+        ...
+
+    async def apply(self, action: Action) -> Outcome:
+        """Carry out one step to its end. Never raises for a failing server: the outcome says what happened."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TickRecord:
+    """All that one tick writes, in one transaction."""
+
+    at: float
+    slices: tuple[Slice, ...]
+    decisions: tuple[Decision, ...]
+    effects: tuple[Effect, ...]
+    state: PolicyState
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """One observed start-up: how long a step took until the model was ready."""
+
+    model: str
+    server: str
+    step: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing a person or a program asked of the control plane."""
+
+    at: float
+    actor: str
+    verb: str
+    subject: str
+    detail: str
+
+
+class Store(Protocol):
+    """Keeps history. Every method blocks; the loop calls them on the store's own thread.
+
+    Raises StoreBusyError (try again) or StoreError (will not mend by itself).
+    """
+
+    def write_tick(self, record: TickRecord) -> None:
+        """Write one tick. Slices that are there already are left alone, so that writing again changes nothing.
+
+        A HOLD alike to the newest decision of its unit (same step, target, binding and reason codes) only moves that
+        one's `last_at` and `repeats`.
+        """
+        ...
+
+    def load_state(self) -> PolicyState:
+        """The state of the last tick written; empty at first."""
+        ...
+
+    def start_action(self, action: Action) -> None:
+        """Journal an action before it is carried out."""
+        ...
+
+    def finish_action(self, outcome: Outcome) -> None:
+        """Journal what came of it; a start-up time is learned from a success (load, reload, set_instances)."""
+        ...
+
+    def interrupt_actions(self, now: float) -> tuple[Action, ...]:
+        """Mark every action that was started and never finished as interrupted; gives them. Called at start."""
+        ...
+
+    def counts(self, model: str, objective: str, since: float, until: float) -> Counts:
+        """The sum of an objective's slices that start in [since, until)."""
+        ...
+
+    def slices(
+        self, model: str, objective: str, since: float, until: float, step_s: float
+    ) -> Sequence[tuple[float, Counts]]:
+        """(start, sum) of consecutive steps of `step_s` seconds, oldest first, empty steps left out."""
+        ...
+
+    def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:
+        """Newest first; of one model or of all. `changes_only` leaves out HOLD."""
+        ...
+
+    def decision(self, decision_id: str) -> DecisionRecord:
+        """One, by its id or a unique prefix. Raises NotFoundError."""
+        ...
+
+    def add_override(self, override: Override) -> None:
+        """Keep it. It replaces overrides in force of the same model (and server) that it contradicts."""
+        ...
+
+    def end_overrides(self, model: str, now: float) -> int:
+        """End all in force of a model; gives how many."""
+        ...
+
+    def end_override(self, override_id: str, now: float) -> Override:
+        """End one. Raises NotFoundError."""
+        ...
+
+    def overrides(self, now: float) -> tuple[Override, ...]:
+        """Those in force."""
+        ...
+
+    def override(self, override_id: str) -> Override:
+        """One, in force or not. Raises NotFoundError."""
+        ...
+
+    def add_freeze(self, freeze: Freeze) -> None:
+        """Keep it."""
+        ...
+
+    def end_freezes(self, model: str, now: float) -> int:
+        """End those of one model (empty: those that hold for all); gives how many."""
+        ...
+
+    def end_freeze(self, freeze_id: str, now: float) -> Freeze:
+        """End one. Raises NotFoundError."""
+        ...
+
+    def freezes(self, now: float) -> tuple[Freeze, ...]:
+        """Those in force."""
+        ...
+
+    def add_want(self, want: Want) -> None:
+        """Keep the newest want of its model."""
+        ...
+
+    def wants(self) -> tuple[Want, ...]:
+        """The newest of each model."""
+        ...
+
+    def startups(self, model: str, server: str, step: str, limit: int = 50) -> tuple[Startup, ...]:
+        """Learned start-up times, newest first."""
+        ...
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Append to the audit log."""
+        ...
+
+    def audit_log(self, limit: int = 100) -> Sequence[AuditEntry]:
+        """Newest first."""
+        ...
+
+    def close(self) -> None:
+        """Close the database."""
+        ...

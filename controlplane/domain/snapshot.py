@@ -1,0 +1,28 @@
+"""The one value on which a decision rests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
+from controlplane.domain.fleet import Fleet
+from controlplane.domain.objectives import Judgement
+from controlplane.domain.observation import FleetReading
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The world at one tick: what is configured, seen, judged, said by people, under way and just finished.
+
+    `results` are the outcomes since the last tick. `judgements` are by model. Overrides and freezes are those in force.
+    """
+
+    fleet: Fleet
+    reading: FleetReading
+    judgements: Mapping[str, tuple[Judgement, ...]] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    wants: tuple[Want, ...] = ()
+    in_flight: tuple[Action, ...] = ()
+    results: tuple[Outcome, ...] = ()

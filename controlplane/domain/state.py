@@ -1,0 +1,74 @@
+"""What the decider remembers from tick to tick. Values only; kept in the store as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSum:
+    """Forgetting sums of executions and their compute seconds for one batch size at one instance count."""
+
+    size: int
+    instances: int
+    executions: float
+    compute_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """An increase whose effect is still to be judged. Throughput and demand per second as they were before it."""
+
+    decision_id: str
+    from_instances: int
+    to_instances: int
+    done_at: float
+    throughput_per_s: float
+    backlogged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """More instances than `instances` gave no more throughput; believed until `until`."""
+
+    instances: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """Memory of one model on one server (a unit).
+
+    `wanted`: should be loaded. `used_at`: when it was last not provably idle. `recommended` holds (time, count) of the
+    dwell window. `failures`/`retry_at`: back-off after failed actions.
+    `blind_since`: since when its data are missing (None: they are there).
+    """
+
+    wanted: bool | None = None
+    instances: int | None = None
+    used_at: float | None = None
+    recommended: tuple[tuple[float, int], ...] = ()
+    batches: tuple[BatchSum, ...] = ()
+    learned_until: float = 0.0
+    expectation: Expectation | None = None
+    ceiling: Ceiling | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+    blind_since: float | None = None
+    undo_to: int | None = None
+    raised_at: float | None = None
+    lowered_at: float | None = None
+    healed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyState:
+    """Units by "model@server"."""
+
+    units: Mapping[str, UnitState] = field(default_factory=dict)
+
+
+def unit_key(model: str, server: str) -> str:
+    """The name of a unit."""
+    return f"{model}@{server}"
