@@ -43,9 +43,9 @@ class Interval:
     """What one server did for one model in (start, end], as differences of its counters.
 
     Only intervals whose both ends were read exist: time without one is uncovered, not zero.
-    `completed` counts requests that got an answer of any kind and were counted by the server; `failed` those of them that
-    the server counts as failed by itself or its backend (`failed_backend` of them by the backend), `rejected` those it
-    turned away after queueing, `canceled` those the client gave up.
+    `completed` counts requests that got an answer of any kind and were counted by the server; `failed` those of them
+    the server counts as failed by itself or its backend (`failed_backend`: by the backend), `rejected` those it turned
+    away after queueing, `canceled` those the client gave up.
     `pending_*` are requests waiting (not executing). `running_max`: at most so many could be executing at one moment.
     `batches` is empty when the statistics were not read. `probes` of the completed were our own.
     """

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.signal import Signal
 from controlplane.domain.state import PolicyState
 
 
 class Collector(Protocol):
     """Reads every target of the fleet and remembers the recent past."""
 
-    async def collect(self, now: float) -> None:
-        """One round over all targets. A target that fails costs its own timeout and nothing else."""
+    async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
+        """One round over all targets, or over some servers only. A failing target costs its own timeout, nothing else."""
         ...
 
     def reading(self, now: float) -> FleetReading:
         """All that is known at `now`, aged."""
+        ...
+
+    def set_control(self, server: str, mode: Signal[ControlMode]) -> None:
+        """Keep what the actuator found out about a server's model control, until the server restarts."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,283 @@
+"""Where people and programs say what they want. Everything said is kept with actor, reason and expiry."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from controlplane.domain.decision import (
+    DecisionRecord,
+    Freeze,
+    FreezeDirection,
+    Outcome,
+    Override,
+    OverrideKind,
+    Want,
+)
+from controlplane.domain.errors import ConflictError, NotFoundError, TargetUnreachableError
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind
+from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.ports import AuditEntry
+from controlplane.domain.signal import known
+from controlplane.loop.clock import Clock
+from controlplane.loop.present import fulfilled, is_ready, present
+from controlplane.loop.store_thread import StoreThread
+
+
+class OperationStatus(StrEnum):
+    """Where an instruction is on its way to the servers."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ENDED = "ended"
+    """The override ran out or was withdrawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An override on its way: `detail` says what is awaited or what went wrong (with the remedy)."""
+
+    id: str
+    status: OperationStatus
+    detail: str
+    override: Override
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A model became ready after `waited_s` seconds, on `servers`."""
+
+    model: str
+    servers: tuple[str, ...]
+    waited_s: float
+
+
+class LoopView(Protocol):
+    """What the desk needs of the running loop."""
+
+    fleet: Fleet
+
+    def nudge(self) -> None:
+        """Tick as soon as possible."""
+        ...
+
+    def reading(self) -> FleetReading:
+        """What is known now."""
+        ...
+
+    async def changed(self, timeout_s: float) -> None:
+        """Return when an action ended or a round of collecting is done, at the latest after `timeout_s` seconds."""
+        ...
+
+    def last_outcome(self, model: str, server: str) -> Outcome | None:
+        """The newest outcome of a unit since this process started."""
+        ...
+
+
+class Desk:
+    """Takes instructions. Raises NotFoundError, ConflictError; StoreError and StoreBusyError from the store."""
+
+    def __init__(self, loop: LoopView, store: StoreThread, clock: Clock) -> None:
+        self._loop = loop
+        self._store = store
+        self._clock = clock
+        self._ensuring: dict[str, asyncio.Task[Readiness]] = {}
+
+    async def put_override(
+        self,
+        model: str,
+        kind: OverrideKind,
+        *,
+        actor: str,
+        reason: str,
+        ttl_s: float,
+        instances: int | None = None,
+        server: str = "",
+    ) -> Operation:
+        """Fix something about a model for `ttl_s` seconds. The next tick, which starts at once, carries it out.
+
+        `instances` is a total per server and must lie inside the model's bounds for INSTANCES; PIN takes what is.
+        """
+        spec = self._controllable(model, server)
+        if kind is OverrideKind.INSTANCES:
+            if instances is None or not max(1, spec.instances_min) <= instances <= spec.instances_max:
+                raise ConflictError(
+                    f"model {model}: {instances} instances are not allowed; "
+                    f"allowed are {max(1, spec.instances_min)} to {spec.instances_max}"
+                )
+        elif kind is OverrideKind.PIN:
+            instances = self._present_instances(spec, server)
+        else:
+            instances = None
+        now = self._clock()
+        override = Override(_new_id("ov"), model, kind, actor, reason, now, now + ttl_s, instances, server)
+        await self._store.call(lambda s: s.add_override(override))
+        await self._audit(actor, kind.value, model, f"{reason}; for {ttl_s:.0f} s; instances {instances}")
+        self._loop.nudge()
+        return self._operation(override)
+
+    async def end_overrides(self, model: str, *, actor: str) -> int:
+        """Withdraw all overrides of a model; gives how many there were."""
+        self._spec(model)
+        ended = await self._store.call(lambda s: s.end_overrides(model, self._clock()))
+        await self._audit(actor, "end_overrides", model, f"{ended} ended")
+        self._loop.nudge()
+        return ended
+
+    async def end_override(self, override_id: str, *, actor: str) -> Override:
+        """Withdraw one override."""
+        override = await self._store.call(lambda s: s.end_override(override_id, self._clock()))
+        await self._audit(actor, "end_override", override.model, override_id)
+        self._loop.nudge()
+        return override
+
+    async def operation(self, operation_id: str) -> Operation:
+        """Where the override of that id is."""
+        return self._operation(await self._store.call(lambda s: s.override(operation_id)))
+
+    async def wait(self, operation: Operation, timeout_s: float) -> Operation:
+        """The operation once it is no longer pending, or as it is after `timeout_s` seconds."""
+        deadline = self._clock() + timeout_s
+        while operation.status is OperationStatus.PENDING and (left := deadline - self._clock()) > 0:
+            await self._loop.changed(left)
+            operation = self._operation(operation.override)
+        return operation
+
+    async def freeze(self, model: str, direction: FreezeDirection, *, actor: str, reason: str, ttl_s: float) -> Freeze:
+        """Forbid scaling of one model, or (empty name) of all, for `ttl_s` seconds."""
+        if model:
+            self._spec(model)
+        now = self._clock()
+        freeze = Freeze(_new_id("fr"), model, direction, actor, reason, now, now + ttl_s)
+        await self._store.call(lambda s: s.add_freeze(freeze))
+        await self._audit(actor, "freeze", model or "*", f"{direction.value}; {reason}; for {ttl_s:.0f} s")
+        self._loop.nudge()
+        return freeze
+
+    async def unfreeze(self, model: str, *, actor: str) -> int:
+        """End the freezes of one model, or (empty name) those that hold for all; gives how many there were."""
+        if model:
+            self._spec(model)
+        ended = await self._store.call(lambda s: s.end_freezes(model, self._clock()))
+        await self._audit(actor, "unfreeze", model or "*", f"{ended} ended")
+        self._loop.nudge()
+        return ended
+
+    async def end_freeze(self, freeze_id: str, *, actor: str) -> Freeze:
+        """End one freeze."""
+        freeze = await self._store.call(lambda s: s.end_freeze(freeze_id, self._clock()))
+        await self._audit(actor, "end_freeze", freeze.model or "*", freeze_id)
+        self._loop.nudge()
+        return freeze
+
+    async def ensure(self, model: str, *, actor: str, timeout_s: float) -> Readiness:
+        """Return when the model is ready on at least one server, loading it first if need be.
+
+        Callers that ask at the same time share one wait. Raises ConflictError when a load failed or is not allowed,
+        TargetUnreachableError when it is not ready after `timeout_s` seconds (the load goes on).
+        """
+        spec = self._controllable(model, "")
+        if not spec.wake.ensure:
+            raise ConflictError(f"model {model}: `wake: {{ensure: true}}` is not set, so ensure may not load it")
+        started = self._clock()
+        await self._store.call(lambda s: s.add_want(Want(model, started, actor)))
+        ready = self._ready_on(spec)
+        if ready:
+            return Readiness(model, ready, 0.0)
+        task = self._ensuring.get(model)
+        if task is None:
+            task = asyncio.create_task(self._until_ready(spec, started), name=f"ensure-{model}")
+            self._ensuring[model] = task
+            task.add_done_callback(lambda _: self._ensuring.pop(model, None))
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), timeout_s)
+        except TimeoutError:
+            raise TargetUnreachableError(
+                f"model {model}", f"not ready after {timeout_s:g} s; the load goes on, ask again"
+            ) from None
+
+    async def _until_ready(self, spec: ModelSpec, started: float) -> Readiness:
+        self._loop.nudge()
+        while True:
+            if ready := self._ready_on(spec):
+                return Readiness(spec.name, ready, self._clock() - started)
+            failures = self._failures_since(spec, started)
+            if len(failures) == len(spec.runs_on):
+                raise ConflictError(f"model {spec.name}: {failures[0].detail}; {failures[0].remedy}")
+            await self._loop.changed(1.0)
+
+    def _ready_on(self, spec: ModelSpec) -> tuple[str, ...]:
+        reading = self._loop.reading()
+        return tuple(name for name in spec.runs_on if is_ready(reading, spec.name, name))
+
+    def _failures_since(self, spec: ModelSpec, since: float) -> list[Outcome]:
+        outcomes = (self._loop.last_outcome(spec.name, server) for server in spec.runs_on)
+        return [o for o in outcomes if o is not None and o.failure is not None and o.finished_at >= since]
+
+    def _operation(self, override: Override) -> Operation:
+        if override.expires_at <= self._clock():
+            return Operation(override.id, OperationStatus.ENDED, "the override ran out or was withdrawn", override)
+        servers = (override.server,) if override.server else self._spec(override.model).runs_on
+        reading = self._loop.reading()
+        waiting = tuple(name for name in servers if not fulfilled(reading, override, name))
+        for name in waiting:
+            outcome = self._loop.last_outcome(override.model, name)
+            if outcome and outcome.failure is not None and outcome.action.issued_at >= override.created_at:
+                detail = f"{name}: {outcome.detail}; {outcome.remedy}"
+                return Operation(override.id, OperationStatus.FAILED, detail, override)
+        if waiting:
+            return Operation(override.id, OperationStatus.PENDING, f"waiting for {', '.join(waiting)}", override)
+        return Operation(override.id, OperationStatus.SUCCEEDED, f"in force on {', '.join(servers)}", override)
+
+    def _present_instances(self, spec: ModelSpec, server: str) -> int:
+        for name in (server,) if server else spec.runs_on:
+            target = present(self._loop.reading(), spec.name, name)
+            if target is not None and target.loaded:
+                return target.instances
+        raise ConflictError(f"model {spec.name} is not loaded, so there is nothing to pin; load it first")
+
+    def _spec(self, model: str) -> ModelSpec:
+        spec = self._loop.fleet.model(model)
+        if spec is None:
+            raise NotFoundError("model", model, tuple(m.name for m in self._loop.fleet.models))
+        return spec
+
+    def _controllable(self, model: str, server: str) -> ModelSpec:
+        spec = self._spec(model)
+        if server and server not in spec.runs_on:
+            raise NotFoundError(f"server of model {model}", server, spec.runs_on)
+        if spec.mode is Mode.OBSERVE:
+            raise ConflictError(f"model {model} is in mode observe; allowed in modes recommend and act")
+        reading = self._loop.reading()
+        for name in (server,) if server else spec.runs_on:
+            entry = self._loop.fleet.server(name)
+            if entry is not None and entry.kind is not ServerKind.TRITON:
+                raise ConflictError(f"server {name} is a {entry.kind.value} server, whose models cannot be controlled")
+            seen = reading.servers.get(name)
+            if seen is not None and known(seen.control) is ControlMode.NOT_ALLOWED:
+                raise ConflictError(
+                    f"server {name} does not allow model control; start it with --model-control-mode=explicit"
+                )
+        return spec
+
+    async def _audit(self, actor: str, verb: str, subject: str, detail: str) -> None:
+        entry = AuditEntry(self._clock(), actor, verb, subject, detail)
+        await self._store.call(lambda s: s.audit(entry))
+
+    async def decision(self, decision_id: str) -> DecisionRecord:
+        """One decision with all that followed, by id or unique prefix."""
+        return await self._store.call(lambda s: s.decision(decision_id))
+
+    async def decisions(self, model: str, limit: int, *, changes_only: bool) -> list[DecisionRecord]:
+        """Decisions, newest first; of one model or (empty name) of all."""
+        if model:
+            self._spec(model)
+        return list(await self._store.call(lambda s: s.decisions(model, limit, changes_only=changes_only)))
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,39 @@
+"""What the loop last knew, as one value for those who look (API, metrics page, CLI)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controlplane.domain.decision import Action, Decision, Freeze, Override
+from controlplane.domain.objectives import Judgement
+from controlplane.domain.observation import FleetReading
+
+
+@dataclass(frozen=True, slots=True)
+class LoopHealth:
+    """How the loop itself is doing. `last_tick_at` 0 before the first tick; `problem` empty when the last one went well.
+
+    `unwritten` ticks wait in memory for the store to come back.
+    """
+
+    ticks: int = 0
+    skipped: int = 0
+    last_tick_at: float = 0.0
+    last_tick_s: float = 0.0
+    problem: str = ""
+    unwritten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The newest reading, with the judgements and decisions (one per model and server) of the last tick."""
+
+    at: float
+    reading: FleetReading
+    judgements: Mapping[str, tuple[Judgement, ...]] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    in_flight: tuple[Action, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    health: LoopHealth = field(default_factory=LoopHealth)

@@ -1,0 +1,48 @@
+"""Small questions about what is there now, asked by the recheck before acting and by those who wait."""
+
+from __future__ import annotations
+
+from controlplane.domain.decision import Override, OverrideKind, Target
+from controlplane.domain.observation import FleetReading, ModelReading, ModelState
+from controlplane.domain.signal import known
+
+_NOT_LOADED = (ModelState.UNLOADED, ModelState.UNAVAILABLE)
+
+
+def model_reading(reading: FleetReading, model: str, server: str) -> ModelReading | None:
+    """The reading of a model on a server if it is known (not stale)."""
+    entry = reading.servers.get(server)
+    return known(entry.models[model]) if entry is not None and model in entry.models else None
+
+
+def present(reading: FleetReading, model: str, server: str) -> Target | None:
+    """What is loaded now, None when that is not known or changing."""
+    seen = model_reading(reading, model, server)
+    if seen is None:
+        return None
+    if seen.state in _NOT_LOADED:
+        return Target(loaded=False, instances=0)
+    instances = known(seen.instances)
+    if seen.state is ModelState.READY and instances is not None:
+        return Target(loaded=True, instances=instances)
+    return None
+
+
+def is_ready(reading: FleetReading, model: str, server: str) -> bool:
+    """Whether the model is known to be ready."""
+    seen = model_reading(reading, model, server)
+    return seen is not None and seen.state is ModelState.READY
+
+
+def fulfilled(reading: FleetReading, override: Override, server: str) -> bool:
+    """Whether what the override asks for is so on that server."""
+    target = present(reading, override.model, server)
+    if target is None:
+        return False
+    match override.kind:
+        case OverrideKind.UNLOADED:
+            return not target.loaded
+        case OverrideKind.LOADED:
+            return target.loaded
+        case OverrideKind.INSTANCES | OverrideKind.PIN:
+            return target.loaded and target.instances == override.instances

@@ -1,0 +1,39 @@
+"""The store, on a thread of its own, so that a slow disk stalls no scrape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from controlplane.domain.errors import StoreBusyError
+from controlplane.domain.ports import Store
+
+T = TypeVar("T")
+
+
+class StoreThread:
+    """Runs store calls one after the other on one named thread, each with a deadline.
+
+    Raises StoreBusyError when a call does not end within `timeout_s`; the call itself goes on, and later ones queue
+    behind it (no second thread is started).
+    """
+
+    def __init__(self, store: Store, timeout_s: float = 30.0) -> None:
+        self._store = store
+        self._timeout_s = timeout_s
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    async def call(self, work: Callable[[Store], T]) -> T:
+        """What `work` gives when it is handed the store."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work, self._store)
+        try:
+            return await asyncio.wait_for(future, self._timeout_s)
+        except TimeoutError:
+            raise StoreBusyError(f"the store did not answer within {self._timeout_s:g} s") from None
+
+    def close(self) -> None:
+        """End the thread and close the store; a call that hangs is abandoned."""
+        self._pool.submit(self._store.close)
+        self._pool.shutdown(wait=True, cancel_futures=False)
