@@ -1,0 +1,33 @@
+"""The numbers that a team may turn to make scaling bolder or calmer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How boldly capacity follows demand. Durations are seconds, quantiles and shares fractions in (0, 1)."""
+
+    scale_down_after_s: float = 120.0
+    """Dwell: fewer instances only after fewer were enough for this long."""
+    max_step_up: int = 4
+    """Most instances added by one decision; doubling is always allowed."""
+    backlog_drain_s: float = 60.0
+    """Time in which requests that wait now should have been served."""
+    blind_raise_after_s: float = 300.0
+    """After this long without data the count may be raised to a safe floor; it is never lowered."""
+    settle_s: float = 20.0
+    """Time from an action to the judgement of its effect."""
+    ceiling_s: float = 1800.0
+    """How long it is believed that more instances give no more throughput, once seen."""
+    heal_after_failures: int = 3
+    """Failed inferences in a row, without one success, after which a backend counts as dead and is reloaded."""
+    back_off_min_s: float = 15.0
+    """Wait after a first failed action; doubles with each further one."""
+    back_off_max_s: float = 600.0
+    """Longest wait after failed actions."""
+    quantile_normal: float = 0.90
+    """Quantile of demand that capacity must serve while the error budget is not burning, or is unknown."""
+    quantile_burning: float = 0.99
+    """The same while the error budget burns."""
