@@ -1,0 +1,48 @@
+"""Domain values as JSON text and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outcome, Override
+from controlplane.domain.errors import StoreError
+from controlplane.domain.state import PolicyState
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Writes values of one type as JSON and reads them back equal.
+
+    Reading ignores fields it does not know and fills new ones with their defaults, so that rows outlive versions.
+    """
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+
+    def dump(self, value: T) -> str:
+        """JSON text. Infinity and NaN are kept, which pydantic's own JSON turns into null."""
+        return json.dumps(self._adapter.dump_python(value), separators=(",", ":"))
+
+    def load(self, body: str) -> T:
+        """The value. Raises StoreError when the text holds none."""
+        try:
+            return self._adapter.validate_json(body)
+        except ValidationError as error:
+            raise StoreError(
+                f"a stored {self._kind.__name__} cannot be read ({error.error_count()} faults); "
+                "it was written by another version of controlplane or the database is damaged"
+            ) from error
+
+
+ACTION = Codec(Action)
+DECISION = Codec(Decision)
+EFFECT = Codec(Effect)
+FREEZE = Codec(Freeze)
+OUTCOME = Codec(Outcome)
+OVERRIDE = Codec(Override)
+POLICY_STATE = Codec(PolicyState)

@@ -1,0 +1,114 @@
+"""Connections to the database, and the few things that differ between SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+
+from controlplane.domain.errors import StoreError
+from controlplane.store.faults import shown, translated
+
+_WRITES = "controlplane_writes"
+
+
+def parse_url(text: str) -> URL:
+    """The address of a database. Raises StoreError, which does not repeat the text: it may hold a password."""
+    allowed = "allowed are sqlite:///FILE and postgresql+psycopg://USER@HOST/DATABASE"
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise StoreError(f"store: this is not the address of a database; {allowed}") from error
+    if url.drivername == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise StoreError(f"store: {url.drivername} is not supported; {allowed}")
+    return url
+
+
+def file_of(url: URL) -> Path | None:
+    """The file of an SQLite database; None when it is in memory, a `file:` URI or on a server."""
+    name = url.database or ""
+    if url.get_backend_name() != "sqlite" or name in ("", ":memory:") or name.startswith("file:"):
+        return None
+    return Path(name)
+
+
+def make_engine(url: URL, busy_timeout_s: float) -> Engine:
+    """Connections for `url`. Another's lock is waited for `busy_timeout_s` seconds."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, busy_timeout_s)
+    try:
+        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": max(2, round(busy_timeout_s))})
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"{shown(url)}: the PostgreSQL driver is not installed; pip install 'inference-controlplane[postgres]'"
+        ) from error
+
+    @event.listens_for(engine, "begin")
+    def wait_only_so_long(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(busy_timeout_s * 1000)}")
+
+    return engine
+
+
+def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        # Each connection would be a database of its own: share one, one user at a time.
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=busy_timeout_s,
+            connect_args={"check_same_thread": False},
+        )
+    else:
+        engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver leaves BEGIN to us
+        connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit is on the disk when it returns, so that a power cut too loses the tick under way at most and
+        # no override a person was told of. NORMAL could lose all since the last checkpoint. A tick is one commit, so
+        # this costs one fsync every few seconds.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer takes its lock at once: an upgrade from reading could fail with no waiting.
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads: everything in it sees one state of the database."""
+    with translated(engine.url), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes all or, on any error, nothing."""
+    with (
+        translated(engine.url),
+        engine.connect().execution_options(**{_WRITES: True}) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say ON CONFLICT, in the dialect of the connection."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

@@ -1,0 +1,228 @@
+"""Decisions and what became of them: actions, outcomes, effects, learned start-up times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from controlplane.domain.decision import (
+    Action,
+    ActionStatus,
+    Decision,
+    DecisionRecord,
+    Effect,
+    Outcome,
+    Step,
+)
+from controlplane.domain.errors import NotFoundError
+from controlplane.domain.ports import Startup
+from controlplane.domain.state import PolicyState
+from controlplane.store.codec import ACTION, DECISION, EFFECT, OUTCOME, POLICY_STATE
+from controlplane.store.engine import insert
+from controlplane.store.tables import (
+    actions,
+    decisions,
+    effects,
+    newest_decisions,
+    outcomes,
+    policy_state,
+    startups,
+)
+
+_STARTING = (Step.LOAD, Step.RELOAD, Step.SET_INSTANCES)
+_SHOWN_CANDIDATES = 5
+
+
+def likeness(decision: Decision) -> str:
+    """Equal for decisions that say the same: step, target, binding and reason codes."""
+    target = decision.target and (decision.target.loaded, decision.target.instances)
+    return json.dumps([decision.step, target, decision.binding, [reason.code for reason in decision.reasons]])
+
+
+def add_decisions(connection: Connection, new: Sequence[Decision]) -> None:
+    """Keep them; one that is not to be carried out and like the newest of its unit only prolongs that one.
+
+    Writing the same ones again changes nothing.
+    """
+    if not new:
+        return
+    query = select(newest_decisions)
+    newest = {
+        (row.model, row.server): (row.decision_id, row.likeness, row.last_at) for row in connection.execute(query)
+    }
+    rows: list[dict[str, object]] = []
+    repeated: list[dict[str, object]] = []
+    moved: dict[tuple[str, str], dict[str, object]] = {}
+    for decision in new:
+        unit, like = (decision.model, decision.server), likeness(decision)
+        last_id, last_like, last_at = newest.get(unit, ("", "", float("-inf")))
+        if decision.at <= last_at:
+            continue
+        if like == last_like and not decision.actionable:
+            newest_id = last_id
+            repeated.append({"of": last_id, "until": decision.at})
+        else:
+            newest_id = decision.id
+            rows.append(_decision_row(decision))
+        newest[unit] = (newest_id, like, decision.at)
+        moved[unit] = {
+            "model": decision.model,
+            "server": decision.server,
+            "decision_id": newest_id,
+            "likeness": like,
+            "last_at": decision.at,
+        }
+    if rows:
+        connection.execute(insert(connection, decisions).on_conflict_do_nothing(), rows)
+    if repeated:
+        prolong = update(decisions).where(decisions.c.id == bindparam("of"))
+        connection.execute(prolong.values(last_at=bindparam("until"), repeats=decisions.c.repeats + 1), repeated)
+    if moved:
+        statement = insert(connection, newest_decisions)
+        values = {name: statement.excluded[name] for name in ("decision_id", "likeness", "last_at")}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["model", "server"], set_=values), list(moved.values())
+        )
+
+
+def add_effects(connection: Connection, new: Sequence[Effect]) -> None:
+    """Keep the effects of decisions; a later one of the same decision replaces the earlier."""
+    if new:
+        statement = insert(connection, effects)
+        statement = statement.on_conflict_do_update(
+            index_elements=["decision_id"], set_={"body": statement.excluded.body}
+        )
+        connection.execute(statement, [{"decision_id": e.decision_id, "body": EFFECT.dump(e)} for e in new])
+
+
+def put_state(connection: Connection, at: float, state: PolicyState) -> None:
+    """Keep the decider's memory in place of what was there."""
+    body = POLICY_STATE.dump(state)
+    statement = insert(connection, policy_state).values(id=1, at=at, body=body)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"at": at, "body": body}))
+
+
+def get_state(connection: Connection) -> PolicyState:
+    """The decider's memory; empty at first."""
+    body = connection.execute(select(policy_state.c.body)).scalar()
+    return PolicyState() if body is None else POLICY_STATE.load(body)
+
+
+def records(connection: Connection, model: str, limit: int, *, changes_only: bool) -> list[DecisionRecord]:
+    """Decisions with all that followed, newest first."""
+    query = select(decisions).order_by(decisions.c.seq.desc()).limit(limit)
+    if model:
+        query = query.where(decisions.c.model == model)
+    if changes_only:
+        query = query.where(decisions.c.step != Step.HOLD.value)
+    return _records(connection, connection.execute(query).all())
+
+
+def record(connection: Connection, decision_id: str) -> DecisionRecord:
+    """One, by its id or a prefix that only it has. Raises NotFoundError, which lists the candidates."""
+    rows = connection.execute(select(decisions).where(decisions.c.id == decision_id)).all()
+    if not rows and decision_id:
+        alike = select(decisions).where(decisions.c.id.startswith(decision_id, autoescape=True))
+        rows = connection.execute(alike.order_by(decisions.c.seq.desc()).limit(_SHOWN_CANDIDATES)).all()
+    if len(rows) != 1:
+        raise NotFoundError("decision", decision_id, tuple(row.id for row in rows))
+    return _records(connection, rows)[0]
+
+
+def start_action(connection: Connection, action: Action) -> None:
+    """Journal that an action is under way."""
+    row = {"model": action.model, "issued_at": action.issued_at, "finished_at": None, "body": ACTION.dump(action)}
+    statement = insert(connection, actions).values(id=action.id, **row)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+
+
+def finish_action(connection: Connection, outcome: Outcome) -> None:
+    """Journal what came of an action and, from a success, how long it took to start. Again changes nothing."""
+    action = outcome.action
+    row = {"model": action.model, "issued_at": action.issued_at, "finished_at": outcome.finished_at}
+    statement = insert(connection, actions).values(id=action.id, body=ACTION.dump(action), **row)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+    new = connection.execute(
+        insert(connection, outcomes)
+        .values(
+            action_id=action.id,
+            status=outcome.status.value,
+            finished_at=outcome.finished_at,
+            body=OUTCOME.dump(outcome),
+        )
+        .on_conflict_do_nothing()
+    )
+    if new.rowcount and outcome.status is ActionStatus.SUCCEEDED and _starts_something(connection, action):
+        connection.execute(
+            startups.insert().values(
+                model=action.model,
+                server=action.server,
+                step=action.step.value,
+                at=outcome.finished_at,
+                seconds=outcome.finished_at - action.issued_at,
+            )
+        )
+
+
+def _starts_something(connection: Connection, action: Action) -> bool:
+    """Whether an action brings instances up. Taking some away takes no start-up time to learn from."""
+    if action.step not in _STARTING:
+        return False
+    body = connection.execute(select(decisions.c.body).where(decisions.c.id == action.id)).scalar()
+    current = None if body is None else DECISION.load(body).current
+    return current is None or action.step is not Step.SET_INSTANCES or action.target.instances > current.instances
+
+
+def interrupt_actions(connection: Connection, now: float) -> tuple[Action, ...]:
+    """Finish every action under way as interrupted; gives them, oldest first."""
+    query = select(actions.c.body).where(actions.c.finished_at.is_(None)).order_by(actions.c.issued_at)
+    interrupted = tuple(ACTION.load(body) for body in connection.execute(query).scalars())
+    for action in interrupted:
+        finish_action(
+            connection,
+            Outcome(action, ActionStatus.INTERRUPTED, now, "the control plane stopped before the result was known"),
+        )
+    return interrupted
+
+
+def newest_startups(connection: Connection, model: str, server: str, step: str, limit: int) -> tuple[Startup, ...]:
+    """Learned start-up times, newest first."""
+    query = (
+        select(startups)
+        .where(startups.c.model == model, startups.c.server == server, startups.c.step == step)
+        .order_by(startups.c.seq.desc())
+        .limit(limit)
+    )
+    return tuple(Startup(row.model, row.server, row.step, row.at, row.seconds) for row in connection.execute(query))
+
+
+def _decision_row(decision: Decision) -> dict[str, object]:
+    return {
+        "id": decision.id,
+        "model": decision.model,
+        "server": decision.server,
+        "step": decision.step.value,
+        "at": decision.at,
+        "last_at": decision.at,
+        "repeats": 0,
+        "body": DECISION.dump(decision),
+    }
+
+
+def _records(connection: Connection, rows: Iterable[Row[tuple[object, ...]]]) -> list[DecisionRecord]:
+    rows = list(rows)
+    ids = [row.id for row in rows]
+    followed: dict[str, list[Outcome]] = {}
+    query = select(outcomes.c.action_id, outcomes.c.body).where(outcomes.c.action_id.in_(ids))
+    for id_, body in connection.execute(query.order_by(outcomes.c.seq)):
+        followed.setdefault(id_, []).append(OUTCOME.load(body))
+    query = select(effects.c.decision_id, effects.c.body).where(effects.c.decision_id.in_(ids))
+    judged = {id_: EFFECT.load(body) for id_, body in connection.execute(query)}
+    return [
+        DecisionRecord(
+            DECISION.load(row.body), row.last_at, row.repeats, tuple(followed.get(row.id, ())), judged.get(row.id)
+        )
+        for row in rows
+    ]

@@ -1,0 +1,135 @@
+"""What people and programs asked for: overrides, freezes, wants, and the log of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, update
+
+from controlplane.domain.decision import Freeze, Override, Want
+from controlplane.domain.errors import NotFoundError
+from controlplane.domain.ports import AuditEntry
+from controlplane.store.codec import FREEZE, OVERRIDE, Codec
+from controlplane.store.engine import insert
+from controlplane.store.tables import audit, freezes, overrides, wants
+
+T = TypeVar("T")
+
+
+def add_override(connection: Connection, override: Override) -> None:
+    """Keep it, and end those in force of the same model and server: the newest word holds. Again changes nothing."""
+    added = connection.execute(
+        insert(connection, overrides)
+        .values(
+            id=override.id,
+            model=override.model,
+            server=override.server,
+            expires_at=override.expires_at,
+            body=OVERRIDE.dump(override),
+        )
+        .on_conflict_do_nothing()
+    )
+    if not added.rowcount:
+        return
+    others = [overrides.c.model == override.model, overrides.c.id != override.id]
+    if override.server:
+        others.append(or_(overrides.c.server == override.server, overrides.c.server == ""))
+    _end(connection, overrides, and_(*others), override.created_at)
+
+
+def end_overrides(connection: Connection, model: str, now: float) -> int:
+    """End all in force of a model; gives how many."""
+    return _end(connection, overrides, overrides.c.model == model, now)
+
+
+def end_override(connection: Connection, override_id: str, now: float) -> Override:
+    """End one; gives it. Raises NotFoundError."""
+    found = override_by_id(connection, override_id)
+    _end(connection, overrides, overrides.c.id == override_id, now)
+    return found
+
+
+def overrides_at(connection: Connection, now: float) -> tuple[Override, ...]:
+    """Those in force, oldest first."""
+    return _in_force(connection, overrides, OVERRIDE, now)
+
+
+def override_by_id(connection: Connection, override_id: str) -> Override:
+    """One, in force or not. Raises NotFoundError."""
+    return _by_id(connection, overrides, OVERRIDE, "override", override_id)
+
+
+def add_freeze(connection: Connection, freeze: Freeze) -> None:
+    """Keep it. Again changes nothing."""
+    connection.execute(
+        insert(connection, freezes)
+        .values(id=freeze.id, model=freeze.model, expires_at=freeze.expires_at, body=FREEZE.dump(freeze))
+        .on_conflict_do_nothing()
+    )
+
+
+def end_freezes(connection: Connection, model: str, now: float) -> int:
+    """End those in force of one model (empty: those that hold for all); gives how many."""
+    return _end(connection, freezes, freezes.c.model == model, now)
+
+
+def end_freeze(connection: Connection, freeze_id: str, now: float) -> Freeze:
+    """End one; gives it. Raises NotFoundError."""
+    found = _by_id(connection, freezes, FREEZE, "freeze", freeze_id)
+    _end(connection, freezes, freezes.c.id == freeze_id, now)
+    return found
+
+
+def freezes_at(connection: Connection, now: float) -> tuple[Freeze, ...]:
+    """Those in force."""
+    return _in_force(connection, freezes, FREEZE, now)
+
+
+def add_want(connection: Connection, want: Want) -> None:
+    """Keep the newest want of its model."""
+    statement = insert(connection, wants).values(model=want.model, at=want.at, actor=want.actor)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["model"], set_={"at": want.at, "actor": want.actor}, where=wants.c.at <= want.at
+        )
+    )
+
+
+def all_wants(connection: Connection) -> tuple[Want, ...]:
+    """The newest of each model."""
+    return tuple(
+        Want(row.model, row.at, row.actor) for row in connection.execute(select(wants).order_by(wants.c.model))
+    )
+
+
+def add_audit(connection: Connection, entry: AuditEntry) -> None:
+    """Append to the audit log."""
+    row = {"at": entry.at, "actor": entry.actor, "verb": entry.verb, "subject": entry.subject, "detail": entry.detail}
+    connection.execute(audit.insert().values(**row))
+
+
+def audit_entries(connection: Connection, limit: int) -> Sequence[AuditEntry]:
+    """Newest first."""
+    query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    return [AuditEntry(row.at, row.actor, row.verb, row.subject, row.detail) for row in connection.execute(query)]
+
+
+def _holds(table: Table, now: float) -> ColumnElement[bool]:
+    return and_(table.c.expires_at > now, or_(table.c.ended_at.is_(None), table.c.ended_at > now))
+
+
+def _in_force(connection: Connection, table: Table, codec: Codec[T], now: float) -> tuple[T, ...]:
+    values = [codec.load(body) for body in connection.execute(select(table.c.body).where(_holds(table, now))).scalars()]
+    return tuple(sorted(values, key=lambda value: (value.created_at, value.id)))  # type: ignore[attr-defined]
+
+
+def _by_id(connection: Connection, table: Table, codec: Codec[T], kind: str, id_: str) -> T:
+    body = connection.execute(select(table.c.body).where(table.c.id == id_)).scalar()
+    if body is None:
+        raise NotFoundError(kind, id_)
+    return codec.load(body)
+
+
+def _end(connection: Connection, table: Table, which: ColumnElement[bool], now: float) -> int:
+    return connection.execute(update(table).where(which, _holds(table, now)).values(ended_at=now)).rowcount

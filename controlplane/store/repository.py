@@ -1,0 +1,198 @@
+"""The store on a SQL database: SQLite in a file (the default) or in memory, or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine
+
+from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
+from controlplane.domain.errors import StoreError
+from controlplane.domain.objectives import Counts
+from controlplane.domain.ports import AuditEntry, Startup, TickRecord
+from controlplane.domain.state import PolicyState
+from controlplane.store import journal, people, slices
+from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
+from controlplane.store.faults import shown
+from controlplane.store.levels import FINEST_S, KEEP_S, cutoff
+from controlplane.store.schema import require_current, upgrade
+
+_SERIES_A_TRANSACTION = 50
+"""How many series one pruning transaction clears, so that it never holds the lock for long."""
+
+
+def open_store(url: str, *, create: bool = True, busy_timeout_s: float = 5.0) -> SqlStore:
+    """The store at `url`: `sqlite:///FILE`, `sqlite://` (in memory), `postgresql+psycopg://USER@HOST/DATABASE`.
+
+    With `create` a missing schema is made and an older one upgraded; without, the store must be there and current.
+    A lock held by another is waited for `busy_timeout_s` seconds. Raises StoreError, StoreBusyError.
+    """
+    parsed = parse_url(url)
+    file = file_of(parsed)
+    if file is not None and not create and not file.exists():
+        raise StoreError(f"{shown(parsed)}: no such file; `controlplane run` or `controlplane db upgrade` creates it")
+    engine = make_engine(parsed, busy_timeout_s)
+    try:
+        if create:
+            upgrade(engine)
+        else:
+            require_current(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlStore(engine)
+
+
+class SqlStore:
+    """The port `Store` on a database with a current schema; `open_store` makes one. Safe for use by many threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def write_tick(self, record: TickRecord) -> None:
+        """Write one tick, all of it or nothing. Writing it again changes nothing."""
+        with writing(self._engine) as connection:
+            slices.add_slices(connection, record.slices)
+            journal.add_decisions(connection, record.decisions)
+            journal.add_effects(connection, record.effects)
+            journal.put_state(connection, record.at, record.state)
+
+    def load_state(self) -> PolicyState:
+        """The state of the last tick written; empty at first."""
+        with reading(self._engine) as connection:
+            return journal.get_state(connection)
+
+    def start_action(self, action: Action) -> None:
+        """Journal an action before it is carried out."""
+        with writing(self._engine) as connection:
+            journal.start_action(connection, action)
+
+    def finish_action(self, outcome: Outcome) -> None:
+        """Journal what came of it, and learn the start-up time of a success that brought instances up."""
+        with writing(self._engine) as connection:
+            journal.finish_action(connection, outcome)
+
+    def interrupt_actions(self, now: float) -> tuple[Action, ...]:
+        """Mark every action that was started and never finished as interrupted; gives them."""
+        with writing(self._engine) as connection:
+            return journal.interrupt_actions(connection, now)
+
+    def counts(self, model: str, objective: str, since: float, until: float) -> Counts:
+        """The sum of an objective's slices that start in [since, until).
+
+        Further back than the finest level is kept, an edge is as exact as the finest level that is.
+        """
+        with reading(self._engine) as connection:
+            return slices.sum_counts(connection, model, objective, since, until)
+
+    def slices(
+        self, model: str, objective: str, since: float, until: float, step_s: float
+    ) -> Sequence[tuple[float, Counts]]:
+        """(start, sum) of the whole steps of `step_s` seconds that hold any of [since, until), oldest first.
+
+        Steps start at multiples of `step_s`; empty ones are left out. Raises ValueError for steps shorter than a slice.
+        """
+        if step_s < FINEST_S:
+            raise ValueError(f"step_s is {step_s:g}; at least {FINEST_S} is allowed")
+        with reading(self._engine) as connection:
+            return slices.sum_steps(connection, model, objective, since, until, step_s=int(step_s))
+
+    def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:
+        """Newest first; of one model or of all. `changes_only` leaves out HOLD."""
+        with reading(self._engine) as connection:
+            return journal.records(connection, model, limit, changes_only=changes_only)
+
+    def decision(self, decision_id: str) -> DecisionRecord:
+        """One, by its id or a unique prefix. Raises NotFoundError; for several, it lists some."""
+        with reading(self._engine) as connection:
+            return journal.record(connection, decision_id)
+
+    def add_override(self, override: Override) -> None:
+        """Keep it, in place of those in force for the same model on the same server (or on all)."""
+        with writing(self._engine) as connection:
+            people.add_override(connection, override)
+
+    def end_overrides(self, model: str, now: float) -> int:
+        """End all in force of a model; gives how many."""
+        with writing(self._engine) as connection:
+            return people.end_overrides(connection, model, now)
+
+    def end_override(self, override_id: str, now: float) -> Override:
+        """End one. Raises NotFoundError."""
+        with writing(self._engine) as connection:
+            return people.end_override(connection, override_id, now)
+
+    def overrides(self, now: float) -> tuple[Override, ...]:
+        """Those in force, oldest first."""
+        with reading(self._engine) as connection:
+            return people.overrides_at(connection, now)
+
+    def override(self, override_id: str) -> Override:
+        """One, in force or not. Raises NotFoundError."""
+        with reading(self._engine) as connection:
+            return people.override_by_id(connection, override_id)
+
+    def add_freeze(self, freeze: Freeze) -> None:
+        """Keep it."""
+        with writing(self._engine) as connection:
+            people.add_freeze(connection, freeze)
+
+    def end_freezes(self, model: str, now: float) -> int:
+        """End those of one model (empty: those that hold for all); gives how many."""
+        with writing(self._engine) as connection:
+            return people.end_freezes(connection, model, now)
+
+    def end_freeze(self, freeze_id: str, now: float) -> Freeze:
+        """End one. Raises NotFoundError."""
+        with writing(self._engine) as connection:
+            return people.end_freeze(connection, freeze_id, now)
+
+    def freezes(self, now: float) -> tuple[Freeze, ...]:
+        """Those in force, oldest first."""
+        with reading(self._engine) as connection:
+            return people.freezes_at(connection, now)
+
+    def add_want(self, want: Want) -> None:
+        """Keep the newest want of its model."""
+        with writing(self._engine) as connection:
+            people.add_want(connection, want)
+
+    def wants(self) -> tuple[Want, ...]:
+        """The newest of each model."""
+        with reading(self._engine) as connection:
+            return people.all_wants(connection)
+
+    def startups(self, model: str, server: str, step: str, limit: int = 50) -> tuple[Startup, ...]:
+        """Learned start-up times, newest first."""
+        with reading(self._engine) as connection:
+            return journal.newest_startups(connection, model, server, step, limit)
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Append to the audit log."""
+        with writing(self._engine) as connection:
+            people.add_audit(connection, entry)
+
+    def audit_log(self, limit: int = 100) -> Sequence[AuditEntry]:
+        """Newest first."""
+        with reading(self._engine) as connection:
+            return people.audit_entries(connection, limit)
+
+    def prune(self, now: float) -> int:
+        """Delete rows older than their level is kept, in short transactions; gives how many.
+
+        Cheap when there is little to do, so it may be called every minute. What an interrupted call left over is not
+        read any more and goes with the next.
+        """
+        deleted = 0
+        for level in KEEP_S:
+            before = cutoff(level, now)
+            with writing(self._engine) as connection:
+                ids = slices.all_series(connection) if slices.cut_level(connection, level, before) else []
+            for first in range(0, len(ids), _SERIES_A_TRANSACTION):
+                with writing(self._engine) as connection:
+                    deleted += slices.delete_rows(connection, ids[first : first + _SERIES_A_TRANSACTION], level, before)
+        return deleted
+
+    def close(self) -> None:
+        """Close the database."""
+        self._engine.dispose()

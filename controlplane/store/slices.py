@@ -1,0 +1,204 @@
+"""Slices of time: written once at every level, read as sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, ScalarSelect, Select, Table, bindparam, delete, func, select, union_all
+
+from controlplane.domain.objectives import Counts, Slice
+from controlplane.store.engine import insert
+from controlplane.store.levels import (
+    DAY_S,
+    FINEST_S,
+    LEVELS_S,
+    ROLLUP_LEVELS_S,
+    cover,
+    floor_to,
+    spans_of_steps,
+)
+from controlplane.store.tables import retention, rollups, series, slices
+
+Key = tuple[str, str]
+"""Model and objective."""
+
+_FIGURES = ("good", "bad", "unsure", "measured_s", "expected_s")
+
+
+def add_slices(connection: Connection, new: Sequence[Slice]) -> None:
+    """Write those that are not there yet, at every level.
+
+    Older ones than the finest level reaches back are left alone: nobody could tell whether they were counted already.
+    Raises ValueError for a start that is no multiple of the slice length.
+    """
+    odd = next((s for s in new if s.start % FINEST_S), None)
+    if odd is not None:
+        raise ValueError(f"slice of {odd.model} {odd.objective}: start {odd.start} is no multiple of {FINEST_S} s")
+    oldest = kept_from(connection).get(FINEST_S)
+    wanted = [s for s in new if oldest is None or s.start >= oldest]
+    if not wanted:
+        return
+    ids = _series_ids(connection, {(s.model, s.objective) for s in wanted})
+    by_key: dict[tuple[int, int], Slice] = {}
+    for s in wanted:
+        by_key.setdefault((ids[s.model, s.objective], int(s.start)), s)
+    statement = insert(connection, slices).on_conflict_do_nothing().returning(slices.c.series_id, slices.c.start)
+    rows = [
+        {"series_id": id_, "start": start, "slo_version": s.slo_version, **_figures(_counts_of(s))}
+        for (id_, start), s in by_key.items()
+    ]
+    inserted = connection.execute(statement, rows).all()
+    _roll_up(connection, {(id_, start): by_key[id_, start] for id_, start in inserted})
+
+
+def _roll_up(connection: Connection, new: Mapping[tuple[int, int], Slice]) -> None:
+    """Add slices that were just inserted to the coarser levels."""
+    sums: dict[tuple[int, int, int, str], Counts] = {}
+    for (id_, start), s in new.items():
+        for level in ROLLUP_LEVELS_S:
+            key = (id_, level, floor_to(start, level), s.slo_version)
+            sums[key] = sums.get(key, Counts()) + _counts_of(s)
+    if not sums:
+        return
+    statement = insert(connection, rollups)
+    statement = statement.on_conflict_do_update(
+        index_elements=["series_id", "level_s", "start", "slo_version"],
+        set_={name: rollups.c[name] + statement.excluded[name] for name in _FIGURES},
+    )
+    rows = [
+        {"series_id": id_, "level_s": level, "start": start, "slo_version": version, **_figures(counts)}
+        for (id_, level, start, version), counts in sums.items()
+    ]
+    connection.execute(statement, rows)
+
+
+def _series_ids(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
+    """The ids of series, made where they are new."""
+    query = select(series.c.model, series.c.objective, series.c.id)
+    known = {(model, objective): id_ for model, objective, id_ in connection.execute(query)}
+    new = sorted(set(keys) - set(known))
+    if new:
+        rows = [{"model": model, "objective": objective} for model, objective in new]
+        connection.execute(insert(connection, series).on_conflict_do_nothing(), rows)
+        known = {(model, objective): id_ for model, objective, id_ in connection.execute(query)}
+    return known
+
+
+def kept_from(connection: Connection) -> dict[int, int]:
+    """From when on each level is still there; a level that was never cut is absent."""
+    rows = connection.execute(select(retention.c.level_s, retention.c.kept_from))
+    return {row.level_s: row.kept_from for row in rows}
+
+
+def sum_counts(connection: Connection, model: str, objective: str, since: float, until: float) -> Counts:
+    """The sum of slices that start in [since, until); see `levels.cover` for windows older than fine levels reach."""
+    bounds: dict[str, object] = {"model": model, "objective": objective, **_NO_BOUNDS}
+    parts = {level: list(names) for level, names in _PARTS.items()}
+    for level, low, high in cover(since, until, kept_from(connection)):
+        name = parts[level].pop()
+        bounds |= {f"low{name}": low, f"high{name}": high}
+    return _counts(connection.execute(_SUM, bounds).one())
+
+
+def sum_steps(
+    connection: Connection, model: str, objective: str, since: float, until: float, *, step_s: int
+) -> list[tuple[float, Counts]]:
+    """(start, sum) of the whole steps that hold any of [since, until), oldest first, empty ones left out.
+
+    Steps start at multiples of `step_s`, so that a chart does not change shape as its window moves.
+    """
+    sums: dict[int, Counts] = {}
+    for level, low, high in spans_of_steps(since, until, step_s, kept_from(connection)):
+        table = _table(level)
+        query = _rows(table, "").with_only_columns(table.c.start, *(table.c[name] for name in _FIGURES))
+        bounds = {"model": model, "objective": objective, "level": level, "low": low, "high": high}
+        for row in connection.execute(query, bounds):
+            start = floor_to(row.start, step_s)
+            sums[start] = sums.get(start, Counts()) + _counts(row)
+    return [(float(start), sums[start]) for start in sorted(sums)]
+
+
+def cut_level(connection: Connection, level: int, before: int) -> bool:
+    """From now on, read coarser levels for what starts before `before`; False when it was so already."""
+    if kept_from(connection).get(level, before - 1) >= before:
+        return False
+    statement = insert(connection, retention).values(level_s=level, kept_from=before)
+    connection.execute(statement.on_conflict_do_update(index_elements=["level_s"], set_={"kept_from": before}))
+    return True
+
+
+def delete_rows(connection: Connection, series_ids: Sequence[int], level: int, before: int) -> int:
+    """Delete a level's rows of some series that start before `before`; gives how many."""
+    table = _table(level)
+    doomed = delete(table).where(table.c.series_id == bindparam("id_"), table.c.start < before)
+    if table is rollups:
+        doomed = doomed.where(rollups.c.level_s == level)
+    return sum(connection.execute(doomed, {"id_": id_}).rowcount for id_ in series_ids)
+
+
+def all_series(connection: Connection) -> list[int]:
+    """The ids of all series."""
+    return list(connection.execute(select(series.c.id).order_by(series.c.id)).scalars())
+
+
+def _counts_of(s: Slice) -> Counts:
+    return Counts(s.good, s.bad, s.unsure, s.measured_s, s.expected_s)
+
+
+def _figures(counts: Counts) -> dict[str, float]:
+    return {name: getattr(counts, name) for name in _FIGURES}
+
+
+def _counts(row: object) -> Counts:
+    good, bad, unsure, measured_s, expected_s = (getattr(row, name) for name in _FIGURES)
+    return Counts(int(good), int(bad), int(unsure), float(measured_s), float(expected_s))
+
+
+def _table(level: int) -> Table:
+    return slices if level == FINEST_S else rollups
+
+
+def _series_id() -> ScalarSelect[int]:
+    return (
+        select(series.c.id)
+        .where(series.c.model == bindparam("model"), series.c.objective == bindparam("objective"))
+        .scalar_subquery()
+    )
+
+
+def _rows(table: Table, name: str) -> Select[tuple[object, ...]]:
+    """Rows of one series in [low, high), with parameters named after `name`."""
+    query = select(table).where(
+        table.c.series_id == _series_id(),
+        table.c.start >= bindparam(f"low{name}"),
+        table.c.start < bindparam(f"high{name}"),
+    )
+    return query if table is slices else query.where(rollups.c.level_s == bindparam(f"level{name}"))
+
+
+# One statement for every window, so that it is compiled once: a part for each span that `cover` can give. Parts that a
+# window has no use for get an empty range.
+_PARTS = {level: (f"_{level}",) if level == DAY_S else (f"_{level}_left", f"_{level}_right") for level in LEVELS_S}
+_NO_BOUNDS = {
+    f"{bound}{name}": level if bound == "level" else 0
+    for level, names in _PARTS.items()
+    for name in names
+    for bound in ("low", "high", "level")
+    if bound != "level" or level != FINEST_S
+}
+
+
+def _sum_statement() -> Select[tuple[object, ...]]:
+    parts = union_all(
+        *(
+            _rows(_table(level), name).with_only_columns(
+                *(func.sum(_table(level).c[figure]).label(figure) for figure in _FIGURES)
+            )
+            for level, names in _PARTS.items()
+            for name in names
+        )
+    ).subquery()
+    return select(*(func.coalesce(func.sum(parts.c[figure]), 0).label(figure) for figure in _FIGURES))
+
+
+_SUM = _sum_statement()

@@ -1,0 +1,215 @@
+"""The tables. What is queried has a column; the whole value stands beside it as JSON text.
+
+Migrations say how a database gets here; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+REVISION = "0001"
+"""The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# An integer key that SQLite fills in by itself must be called INTEGER there.
+Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("model", Text, nullable=False),
+    Column("objective", Text, nullable=False),
+    UniqueConstraint("model", "objective"),
+)
+
+
+def _count_columns() -> tuple[Column[int] | Column[float], ...]:
+    return (
+        Column("good", BigInteger, nullable=False),
+        Column("bad", BigInteger, nullable=False),
+        Column("unsure", BigInteger, nullable=False),
+        Column("measured_s", Double, nullable=False),
+        Column("expected_s", Double, nullable=False),
+    )
+
+
+slices = Table(
+    "slices",
+    metadata,
+    Column("series_id", Sequence, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("slo_version", Text, nullable=False),
+    *_count_columns(),
+    sqlite_with_rowid=False,  # one tree instead of two: half the space
+)
+"""The finest level. One row a slice whatever the version, so that a slice is never counted twice."""
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("series_id", Sequence, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("level_s", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("slo_version", Text, primary_key=True),
+    *_count_columns(),
+    sqlite_with_rowid=False,
+)
+"""Sums of slices at the coarser levels."""
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("level_s", Integer, primary_key=True, autoincrement=False),
+    Column("kept_from", BigInteger, nullable=False),
+)
+"""From when on the rows of a level are still there; a level without a row was never cut."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("model", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("repeats", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "model", "seq"),
+    Index(
+        "ix_decisions_changes",
+        "seq",
+        sqlite_where=text("step <> 'hold'"),
+        postgresql_where=text("step <> 'hold'"),
+    ),
+)
+
+newest_decisions = Table(
+    "newest_decisions",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("server", Text, primary_key=True),
+    Column("decision_id", Text, nullable=False),
+    Column("likeness", Text, nullable=False),
+    Column("last_at", Double, nullable=False),
+)
+"""The newest decision of each unit, and what the next one is compared with."""
+
+effects = Table(
+    "effects",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("issued_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Column("body", Text, nullable=False),
+    Index(
+        "ix_actions_open", "id", sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")
+    ),
+)
+"""The journal. `finished_at` is empty while an action is under way."""
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("action_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("finished_at", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("action_id", "status", "finished_at"),
+)
+
+startups = Table(
+    "startups",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("model", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Index(None, "model", "server", "step", "seq"),
+)
+
+policy_state = Table(
+    "policy_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""One row, id 1."""
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("body", Text, nullable=False),
+    Index(None, "expires_at"),
+)
+"""Never deleted: `ended_at` is when one was ended or replaced before it expired."""
+
+freezes = Table(
+    "freezes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("body", Text, nullable=False),
+    Index(None, "expires_at"),
+)
+
+wants = Table(
+    "wants",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+"""Append-only."""
