@@ -72,7 +72,7 @@ def find_python() -> RigPython:
     raise RigUnavailableError(
         "the Triton rig needs Python 3.11 or 3.12 with its shared library; tried:\n"
         f"{listing}\n"
-        "install one (Debian, Ubuntu: python3.11 and libpython3.11; elsewhere: pip install uv && uv python install 3.12)"
+        "install one (Debian, Ubuntu: python3.11 libpython3.11; elsewhere: pip install uv && uv python install 3.12)"
     )
 
 
