@@ -1,0 +1,151 @@
+"""What the forms alone cannot tell: names that must meet, bounds, sources, wake sources, secrets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from controlplane.config.faults import join, one_of, shown
+from controlplane.config.objectives import check_objective, to_objective
+from controlplane.config.reading import Document, ModelPart, Part
+from controlplane.config.tree import Root, ServerItem
+from controlplane.config.units import format_duration, is_loopback
+from controlplane.domain.errors import Fault
+from controlplane.domain.fleet import Mode, ServerKind
+
+
+def check(document: Document, from_environment: frozenset[str]) -> Iterator[Fault]:
+    """Every fault of meaning. `from_environment` holds the paths that environment variables gave."""
+    yield from _check_root(document.root, "store" in from_environment)
+    for part in document.servers:
+        yield from _check_server(part)
+    yield from _check_names(document)
+    served: Counter[tuple[str, str]] = Counter()
+    for model in document.models:
+        yield from _check_model(model, document)
+        for server in expand(model.item.runs_on, document.server_kinds):
+            key = (server, model.item.served_name or model.item.name)
+            served[key] += 1
+            if served[key] > 1:
+                allowed = f"each served_name once on a server; {server} has it already"
+                yield Fault(join(model.path, "served_name"), repr(key[1]), allowed)
+
+
+def expand(patterns: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The names that at least one pattern matches, in their own order; `*` stands for anything."""
+    wanted = [_literal(pattern) for pattern in patterns]
+    return tuple(dict.fromkeys(name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)))
+
+
+def _literal(pattern: str) -> str:
+    """Only `*` is special; fnmatch's other signs are not."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
+
+
+def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
+    scrape, decide, api, policy = root.scrape, root.decide, root.api, root.policy
+    if scrape.timeout >= scrape.interval:
+        allowed = f"shorter than scrape.interval ({format_duration(scrape.interval)})"
+        yield Fault("scrape.timeout", format_duration(scrape.timeout), allowed)
+    if decide.interval < scrape.interval:
+        allowed = f"at least scrape.interval ({format_duration(scrape.interval)})"
+        yield Fault("decide.interval", format_duration(decide.interval), allowed)
+    if policy.back_off_min > policy.back_off_max:
+        allowed = f"at most policy.back_off_max ({format_duration(policy.back_off_max)})"
+        yield Fault("policy.back_off_min", format_duration(policy.back_off_min), allowed)
+    if policy.quantile_normal > policy.quantile_burning:
+        allowed = f"at most policy.quantile_burning ({policy.quantile_burning:g})"
+        yield Fault("policy.quantile_normal", f"{policy.quantile_normal:g}", allowed)
+    if not is_loopback(api.host) and api.tokens_file is None:
+        allowed = "only a loopback address such as 127.0.0.1 unless api.tokens_file is set (controlplane token create)"
+        yield Fault("api.host", repr(api.host), allowed)
+    parts = urlsplit(root.store)
+    if not store_from_environment and (parts.password is not None or "password=" in parts.query.lower()):
+        allowed = "no password in the file: set store_password_file or CONTROLPLANE_STORE"
+        yield Fault("store", shown(root.store), allowed)
+    if root.store_password_file is not None and (parts.scheme == "sqlite" or parts.username is None):
+        yield Fault("store_password_file", repr(root.store_password_file), "only with a store that names a user")
+
+
+def _check_server(part: Part[ServerItem]) -> Iterator[Fault]:
+    server = part.item
+    if server.kind is ServerKind.VLLM:
+        if server.grpc is not None:
+            yield Fault(join(part.path, "grpc"), repr(server.grpc), "only for Triton; leave it out")
+        return
+    for key in ("grpc", "metrics"):
+        if getattr(server, key) is None:
+            yield Fault(join(part.path, key), "nothing", "it is required for Triton")
+
+
+def _check_names(document: Document) -> Iterator[Fault]:
+    gateways = ((part.path, part.item.name) for part in document.gateways)
+    others = [(p.path, p.item.name) for p in document.servers] + [(p.path, p.item.name) for p in document.models]
+    for kind, named in (("gateways", gateways), ("servers and models", others)):
+        first: dict[str, str] = {}
+        for path, name in named:
+            if name in first:
+                allowed = f"a name that is unique among {kind}; {first[name]} has it already"
+                yield Fault(join(path, "name"), repr(name), allowed)
+            first.setdefault(name, path)
+
+
+def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
+    model = part.item
+    yield from _check_runs_on(part, document.server_kinds)
+    bounds = model.instances
+    if bounds.min > bounds.max:
+        yield Fault(join(part.path, "instances", "min"), str(bounds.min), f"at most instances.max ({bounds.max})")
+    if not model.wake.ensure and (model.idle_unload is not None or bounds.min == 0):
+        why = "idle_unload" if model.idle_unload is not None else "instances.min: 0"
+        allowed = f"with {why} a wake source is needed, such as wake: {{ensure: true}}: servers count no requests for a"
+        yield Fault(join(part.path, "wake"), "nothing", f"{allowed} model that is not loaded")
+    if model.probe is not None and model.probe.timeout > model.probe.every:
+        allowed = f"at most probe.every ({format_duration(model.probe.every)})"
+        yield Fault(join(part.path, "probe", "timeout"), format_duration(model.probe.timeout), allowed)
+    kinds = kinds_of(part, document)
+    if len(kinds) > 1:
+        yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
+    elif ServerKind.VLLM in kinds:
+        yield from _check_observed_only(part)
+    first: dict[str, str] = {}
+    for objective in part.objectives:
+        yield from check_objective(objective, kinds if len(kinds) == 1 else tuple(ServerKind), model, document.gateways)
+        value = to_objective(objective.item)
+        if value is not None and value.key in first:
+            allowed = f"one objective of a kind, threshold and source; {first[value.key]} is the same"
+            yield Fault(objective.path, value.key, allowed)
+        elif value is not None:
+            first[value.key] = objective.path
+
+
+def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:
+    for i, pattern in enumerate(part.item.runs_on):
+        if not expand([pattern], names):
+            path = join(part.path, "runs_on", i)
+            if "*" in pattern:
+                yield Fault(path, repr(pattern), f"a pattern that matches a server; servers: {', '.join(names)}")
+            else:
+                yield Fault(path, repr(pattern), f"the name of a server: {one_of(pattern, tuple(names))}")
+
+
+def _check_observed_only(part: ModelPart) -> Iterator[Fault]:
+    """Servers of vLLM are observed: nothing that would act on them, or infer through Triton's protocol, is taken."""
+    model, allowed = part.item, "only for models on Triton; vLLM servers are observed"
+    given = {
+        "mode": model.mode not in {None, Mode.OBSERVE},
+        "instances": "instances" in model.model_fields_set,
+        "idle_unload": model.idle_unload is not None,
+        "wake": "wake" in model.model_fields_set,
+        "probe": model.probe is not None,
+    }
+    for key in (key for key, is_given in given.items() if is_given):
+        yield Fault(join(part.path, key), "this key", allowed)
+
+
+def kinds_of(part: ModelPart, document: Document) -> frozenset[ServerKind]:
+    """The kinds, where they are known, of the servers on which a model runs."""
+    kinds = (document.server_kinds[name] for name in expand(part.item.runs_on, document.server_kinds))
+    return frozenset(kind for kind in kinds if kind is not None)

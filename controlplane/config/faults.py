@@ -1,0 +1,94 @@
+"""Faults in words: where, what stands there, what may stand there."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from controlplane.domain.errors import Fault
+
+_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@|(?<=password=)[^&\s]*", re.IGNORECASE)
+_LONGEST = 80
+
+
+def shown(value: object) -> str:
+    """A value as a message may hold it: short, and without credentials of a URL."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = _CREDENTIALS.sub(lambda m: "***@" if m[0].endswith("@") else "***", str(value))
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return repr(text) if isinstance(value, str) else text
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """X 'x'? " when one of `known` is close to `given`, else ""."""
+    close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def one_of(given: object, known: Sequence[str]) -> str:
+    """What may stand where one of `known` must."""
+    return f"{did_you_mean(given, known)}one of: {', '.join(known)}" if known else "there is none to name"
+
+
+def join(path: str, *steps: int | str) -> str:
+    """`path` with steps added: models[2].objectives[0].latency."""
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    return path
+
+
+def from_pydantic(cls: type[BaseModel], error: ValidationError, path: str) -> list[Fault]:
+    """One fault for each of pydantic's findings in `cls` at `path`."""
+    return [_fault(cls, details, path) for details in error.errors(include_url=False)]
+
+
+def _fault(cls: type[BaseModel], details: ErrorDetails, path: str) -> Fault:
+    kind, loc, given = details["type"], details["loc"], details["input"]
+    where = join(path, *(step for step in loc if step != "[key]"))
+    if kind == "extra_forbidden":
+        keys = list(_block_at(cls, loc[:-1]).model_fields)
+        return Fault(where, "this key", one_of(loc[-1], keys))
+    if kind == "missing":
+        return Fault(where, "nothing", "it is required")
+    return Fault(where, shown(given), _allowed(kind, details, given))
+
+
+def _allowed(kind: str, details: ErrorDetails, given: object) -> str:
+    ctx: dict[str, Any] = details.get("ctx", {})
+    if kind == "value_error":
+        return str(ctx["error"])
+    if kind == "enum":
+        return one_of(given, re.findall(r"'([^']*)'", ctx["expected"]))
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return "a mapping of keys"
+    fixed = {
+        "int_type": "a whole number",
+        "int_parsing": "a whole number",
+        "int_from_float": "a whole number",
+        "bool_type": "true or false",
+        "bool_parsing": "true or false",
+        "string_type": "text; put quotes around it",
+        "list_type": "a list",
+        "string_too_short": "at least one character",
+        "too_short": "at least one entry",
+    }
+    return fixed.get(kind) or details["msg"].replace("Input should be ", "")
+
+
+def _block_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The block in `cls` that the keys of `loc` lead to; only blocks directly nested, as lists are read singly."""
+    for step in loc:
+        field = cls.model_fields.get(str(step))
+        options = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        cls = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), cls)
+    return cls

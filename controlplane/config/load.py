@@ -1,0 +1,149 @@
+"""From a file and the environment to Settings, or every fault at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from controlplane.config.checks import check, expand, kinds_of
+from controlplane.config.environment import overlay
+from controlplane.config.objectives import to_objective
+from controlplane.config.reading import Document, ModelPart, Part, read_document
+from controlplane.config.settings import ApiSettings, Settings
+from controlplane.config.tree import GatewayItem, PolicyBlock, Root, ServerItem
+from controlplane.config.yaml_source import read_yaml
+from controlplane.decide.policy import Policy
+from controlplane.domain.errors import ConfigurationError, Fault
+from controlplane.domain.fleet import Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec, Wake
+
+
+def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in the YAML file at `path`, with `env` laid over it.
+
+    Raises ConfigurationError with every fault found.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            str(path), (Fault("the file", error.strerror or "unreadable", "a readable file"),)
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(path), (Fault("the file", "its encoding", "UTF-8"),)) from None
+    return parse_settings(text, env, source=str(path))
+
+
+def parse_settings(text: str, env: Mapping[str, str], *, source: str = "configuration") -> Settings:
+    """As load_settings, from YAML text; `source` names it in the error."""
+    tree, form = read_yaml(text)
+    if not tree:
+        raise ConfigurationError(source, tuple(form))
+    tree, origins = overlay(tree, env)
+    document, faults = read_document(tree)
+    password, password_faults = _password(document.root)
+    for fault in [*check(document, frozenset(origins)), *password_faults]:
+        if not any(_hides(known.path, fault.path) for known in faults):
+            faults.append(fault)
+    faults.sort(key=lambda fault: _position(fault.path))
+    named = tuple(Fault(_named(f.path, origins), f.value, f.allowed) for f in [*form, *faults])
+    if named:
+        raise ConfigurationError(source, named)
+    return _settings(document, password)
+
+
+def _hides(known: str, later: str) -> bool:
+    """Whether a fault of form at `known` makes one of meaning at `later` (the same or what holds it) doubtful."""
+    return known == later or known.startswith((f"{later}.", f"{later}["))
+
+
+def _position(path: str) -> tuple[int, list[tuple[int, str]]]:
+    """Where a path stands in the order of the reference, entries of a list by number."""
+    steps = [(int(step), "") if step.isdigit() else (-1, step) for step in re.findall(r"\w+", path)]
+    order = list(Root.model_fields)
+    top = steps[0][1] if steps else ""
+    return (order.index(top) if top in order else -1, steps)
+
+
+def _named(path: str, origins: Mapping[str, str]) -> str:
+    return f"{path} (from {origins[path]})" if path in origins else path
+
+
+def _password(root: Root) -> tuple[str | None, list[Fault]]:
+    file = root.store_password_file
+    if file is None:
+        return None, []
+    try:
+        return Path(file).read_text(encoding="utf-8").strip(), []
+    except (OSError, UnicodeDecodeError):
+        return None, [Fault("store_password_file", repr(file), "a readable file that holds the password")]
+
+
+def _settings(document: Document, password: str | None) -> Settings:
+    root = document.root
+    store = root.store
+    if password is not None:
+        netloc = urlsplit(store).netloc
+        user, _, host = netloc.rpartition("@")
+        store = store.replace(netloc, f"{user.partition(':')[0]}:{quote(password, safe='')}@{host}", 1)
+    return Settings(
+        fleet=Fleet(
+            servers=tuple(_server(part) for part in document.servers),
+            models=tuple(_model(part, document) for part in document.models),
+            gateways=tuple(_gateway(part) for part in document.gateways),
+        ),
+        store_url=store,
+        mode=root.mode,
+        scrape_interval_s=root.scrape.interval,
+        scrape_timeout_s=root.scrape.timeout,
+        decide_interval_s=root.decide.interval,
+        api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
+        policy=_policy(root.policy),
+    )
+
+
+def _server(part: Part[ServerItem]) -> ServerSpec:
+    item = part.item
+    return ServerSpec(item.name, item.kind, item.http, item.metrics or f"{item.http}/metrics", item.grpc or "")
+
+
+def _gateway(part: Part[GatewayItem]) -> GatewaySpec:
+    g = part.item
+    return GatewaySpec(g.name, g.page, g.histogram, g.model_label, g.code_label, g.error_codes)
+
+
+def _model(part: ModelPart, document: Document) -> ModelSpec:
+    item = part.item
+    mode = Mode.OBSERVE if ServerKind.VLLM in kinds_of(part, document) else item.mode or document.root.mode
+    return ModelSpec(
+        name=item.name,
+        served_name=item.served_name or item.name,
+        runs_on=expand(item.runs_on, document.server_kinds),
+        mode=mode,
+        objectives=tuple(o for o in (to_objective(p.item) for p in part.objectives) if o is not None),
+        instances_min=item.instances.min,
+        instances_max=item.instances.max,
+        idle_unload_s=item.idle_unload,
+        wake=Wake(ensure=item.wake.ensure),
+        priority=item.priority,
+        device=item.device,
+        probe=None if item.probe is None else ProbeSpec(item.probe.every, item.probe.timeout, item.probe.body or ""),
+    )
+
+
+def _policy(block: PolicyBlock) -> Policy:
+    return Policy(
+        scale_down_after_s=block.scale_down_after,
+        max_step_up=block.max_step_up,
+        backlog_drain_s=block.backlog_drain,
+        blind_raise_after_s=block.blind_raise_after,
+        settle_s=block.settle,
+        ceiling_s=block.ceiling,
+        heal_after_failures=block.heal_after_failures,
+        back_off_min_s=block.back_off_min,
+        back_off_max_s=block.back_off_max,
+        quantile_normal=block.quantile_normal,
+        quantile_burning=block.quantile_burning,
+    )

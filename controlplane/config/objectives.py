@@ -1,0 +1,93 @@
+"""One objective as written: its checks, and the domain's value."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from controlplane.config.faults import join
+from controlplane.config.reading import Part
+from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem
+from controlplane.config.units import format_duration
+from controlplane.domain.errors import Fault
+from controlplane.domain.fleet import ServerKind
+from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
+
+_VLLM_ONLY = (Indicator.TTFT, Indicator.INTER_TOKEN_LATENCY, Indicator.E2E, Indicator.QUEUE_TIME)
+_SOURCES = {
+    (ServerKind.TRITON, Indicator.AVAILABILITY): (IndicatorSource.SERVER, IndicatorSource.GATEWAY),
+    (ServerKind.TRITON, Indicator.LATENCY): (
+        IndicatorSource.GATEWAY,
+        IndicatorSource.PROBE,
+        IndicatorSource.MEAN_SLICES,
+    ),
+    (ServerKind.VLLM, Indicator.AVAILABILITY): (IndicatorSource.SERVER,),
+    **{(ServerKind.VLLM, indicator): (IndicatorSource.SERVER,) for indicator in _VLLM_ONLY},
+}
+_SHORTEST_S, _LONGEST_S = 3600.0, 90 * 86400.0
+
+
+def to_objective(item: ObjectiveItem) -> Objective | None:
+    """The domain's objective; None where the item lacks what one needs (its checks say what)."""
+    given = _indicators(item)
+    target = item.availability if item.availability is not None else item.target
+    if len(given) != 1 or target is None:
+        return None
+    indicator = given[0]
+    source = item.source
+    if source is None:
+        if indicator is Indicator.LATENCY:
+            return None
+        source = IndicatorSource.SERVER
+    threshold = None if indicator is Indicator.AVAILABILITY else getattr(item, indicator.value)
+    return Objective(indicator, target, item.window, source, threshold)
+
+
+def check_objective(
+    part: Part[ObjectiveItem], kinds: Collection[ServerKind], model: ModelItem, gateways: Sequence[Part[GatewayItem]]
+) -> Iterator[Fault]:
+    """Faults of meaning of one objective of a model whose servers may be of `kinds`."""
+    item, given = part.item, _indicators(part.item)
+    if not _SHORTEST_S <= item.window <= _LONGEST_S:
+        yield Fault(join(part.path, "window"), format_duration(item.window), "1h to 90d")
+    if len(given) != 1:
+        value = " and ".join(i.value for i in given) or "nothing"
+        yield Fault(part.path, value, f"exactly one of: {', '.join(i.value for i in Indicator)}")
+        return
+    indicator = given[0]
+    if indicator is Indicator.AVAILABILITY and item.target is not None:
+        yield Fault(join(part.path, "target"), f"{item.target:g}", "availability is its own target; leave it out")
+    if indicator is not Indicator.AVAILABILITY and item.target is None:
+        yield Fault(join(part.path, "target"), "nothing", "it is required, such as 99%")
+    allowed = tuple(dict.fromkeys(s for kind in kinds for s in _SOURCES.get((kind, indicator), ())))
+    if not allowed:
+        known = ", ".join(dict.fromkeys(i.value for kind, i in _SOURCES if kind in kinds))
+        where = " or ".join(kind.value for kind in kinds)
+        yield Fault(join(part.path, indicator.value), "this key", f"one of {known} for a model on {where}")
+        return
+    yield from _check_source(part, indicator, allowed, model, gateways)
+
+
+def _check_source(
+    part: Part[ObjectiveItem],
+    indicator: Indicator,
+    allowed: tuple[IndicatorSource, ...],
+    model: ModelItem,
+    gateways: Sequence[Part[GatewayItem]],
+) -> Iterator[Fault]:
+    path, source = join(part.path, "source"), part.item.source
+    names = ", ".join(s.value for s in allowed)
+    sees_errors = any(gateway.item.code_label for gateway in gateways)
+    if source is None and indicator is Indicator.LATENCY:
+        yield Fault(path, "nothing", f"one of {names}: Triton itself exports no latency histogram")
+    elif source is not None and source not in allowed:
+        yield Fault(path, repr(source.value), f"one of {names} for {indicator.value} on this kind of server")
+    elif source is IndicatorSource.PROBE and model.probe is None:
+        yield Fault(path, "'probe'", "needs the model's probe, such as probe: {every: 30s}")
+    elif source is IndicatorSource.GATEWAY and not gateways:
+        yield Fault(path, "'gateway'", "needs an entry in gateways")
+    elif source is IndicatorSource.GATEWAY and indicator is Indicator.AVAILABILITY and not sees_errors:
+        yield Fault(path, "'gateway'", "needs a gateway with code_label: without it no error is seen")
+
+
+def _indicators(item: ObjectiveItem) -> list[Indicator]:
+    return [indicator for indicator in Indicator if getattr(item, indicator.value) is not None]

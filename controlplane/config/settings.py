@@ -1,0 +1,32 @@
+"""What the rest of the program gets from the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controlplane.decide.policy import Policy
+from controlplane.domain.fleet import Fleet, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Where the API listens. `tokens_file` holds hashes of bearer tokens; without it `host` is loopback."""
+
+    host: str = "127.0.0.1"
+    port: int = 8900
+    tokens_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One checked configuration; durations in seconds. `store_url` may hold a password and is kept out of repr."""
+
+    fleet: Fleet
+    store_url: str = field(repr=False)
+    mode: Mode = Mode.RECOMMEND
+    scrape_interval_s: float = 5.0
+    scrape_timeout_s: float = 2.0
+    decide_interval_s: float = 15.0
+    api: ApiSettings = field(default_factory=ApiSettings)
+    policy: Policy = field(default_factory=Policy)

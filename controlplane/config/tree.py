@@ -1,0 +1,197 @@
+"""The configuration as it is written: keys, forms, defaults and what each is for.
+
+The reference page and the JSON Schema are generated from this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from controlplane.config.units import Body, Duration, Grpc, Name, Pattern, Share, StoreUrl, Url, Whole
+from controlplane.decide.policy import Policy
+from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.objectives import IndicatorSource
+
+_POLICY = Policy()
+_DAY_S = 86400.0
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScrapeBlock(_Block):
+    """How often the servers are read."""
+
+    interval: Duration = Field(default=5.0, description="Time between two readings of a server.")
+    timeout: Duration = Field(default=2.0, description="A reading is given up after this long; shorter than the interval.")
+
+
+class DecideBlock(_Block):
+    """How often decisions are made."""
+
+    interval: Duration = Field(default=15.0, description="Time between two decisions; at least the scrape interval.")
+
+
+class ApiBlock(_Block):
+    """Where people and programs reach the control plane."""
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; loopback unless tokens_file is set."
+    )
+    port: Whole = Field(default=8900, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    tokens_file: str | None = Field(
+        default=None, min_length=1, description="File of token hashes, written by `controlplane token create`."
+    )
+
+
+class PolicyBlock(_Block):
+    """How boldly capacity follows demand. The defaults suit most; change one at a time."""
+
+    scale_down_after: Duration = Field(
+        default=_POLICY.scale_down_after_s, description="Fewer instances only after fewer were enough for this long."
+    )
+    max_step_up: Whole = Field(
+        default=_POLICY.max_step_up, ge=1, description="Most instances added by one decision; doubling is always allowed."
+    )
+    backlog_drain: Duration = Field(
+        default=_POLICY.backlog_drain_s, description="Time in which requests that wait now should have been served."
+    )
+    blind_raise_after: Duration = Field(
+        default=_POLICY.blind_raise_after_s,
+        description="After this long without data the count may be raised to a safe floor; it is never lowered.",
+    )
+    settle: Duration = Field(default=_POLICY.settle_s, description="Time from an action to the judgement of its effect.")
+    ceiling: Duration = Field(
+        default=_POLICY.ceiling_s, description="How long it is believed that more instances give no more throughput, once seen."
+    )
+    heal_after_failures: Whole = Field(
+        default=_POLICY.heal_after_failures,
+        ge=1,
+        description="Failed inferences without one success after which a backend counts as dead and is reloaded.",
+    )
+    back_off_min: Duration = Field(
+        default=_POLICY.back_off_min_s, description="Wait after a first failed action; doubles with each further one."
+    )
+    back_off_max: Duration = Field(default=_POLICY.back_off_max_s, description="Longest wait after failed actions.")
+    quantile_normal: Share = Field(
+        default=_POLICY.quantile_normal,
+        description="Quantile of demand to be served while the error budget is not burning, or is unknown.",
+    )
+    quantile_burning: Share = Field(default=_POLICY.quantile_burning, description="The same while the error budget burns.")
+
+
+class ServerItem(_Block):
+    """One serving process. A vLLM server is observed only."""
+
+    name: Name = Field(description="Unique among servers and models.")
+    kind: ServerKind = Field(description="Which serving software it runs.")
+    http: Url = Field(description="Base URL of its HTTP API.")
+    grpc: Grpc | None = Field(default=None, description="Its gRPC endpoint; required for Triton, absent for vLLM.")
+    metrics: Url | None = Field(
+        default=None, description="URL of its metrics page; required for Triton. For vLLM the default is `http` with /metrics."
+    )
+
+
+class GatewayItem(_Block):
+    """A metrics page with a request-duration histogram (in seconds) of what stands before the servers."""
+
+    name: Name = Field(description="Unique among gateways.")
+    page: Url = Field(description="URL of the metrics page.")
+    histogram: str = Field(
+       default= min_length=1,
+        pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$",
+        description="Name of the histogram without `_bucket`, such as http_request_duration_seconds.",
+    )
+    model_label: str = Field(default="model", min_length=1, description="Label that holds the model's served_name.")
+    code_label: str = Field(default="", description="Label that holds the response code; empty: the page tells no errors.")
+    error_codes: Pattern = Field(default="5..", description="Codes that match it as a whole are bad events.")
+
+
+class InstancesBlock(_Block):
+    """Bounds of a model's instance count, as totals per server."""
+
+    min: Whole = Field(default=1, ge=0, description="Fewest instances; 0 lets the model be unloaded and needs a wake source.")
+    max: Whole = Field(default=1, ge=1, description="Most instances.")
+
+
+class WakeBlock(_Block):
+    """What tells that a model which is not loaded is wanted; servers count no requests for it."""
+
+    ensure: bool = Field(default=False, description="Clients or gateways call POST /api/v1/models/{model}/ensure.")
+
+
+class ProbeBlock(_Block):
+    """A real inference of our own at a steady pace, counted as its own indicator, never as load."""
+
+    every: Duration = Field(default=30.0, description="Time between two probes.")
+    timeout: Duration = Field(default=5.0, description="A probe is given up after this long; at most `every`.")
+    body: Body | None = Field(default=None, description="The request; by default made from the model's metadata, with zeros.")
+
+
+class ObjectiveItem(_Block):
+    """One target. Exactly one of the indicator keys (`availability` to `queue_time`) is given."""
+
+    availability: Share | None = Field(default=None, description="Share of requests answered without error; is its own target.")
+    latency: Duration | None = Field(default=None, description="Triton: threshold of the time to an answer; needs a source.")
+    ttft: Duration | None = Field(default=None, description="vLLM: threshold of the time to the first token.")
+    inter_token_latency: Duration | None = Field(default=None, description="vLLM: threshold of the time between tokens.")
+    e2e: Duration | None = Field(default=None, description="vLLM: threshold of the time to the whole answer.")
+    queue_time: Duration | None = Field(default=None, description="vLLM: threshold of the time spent waiting.")
+    target: Share | None = Field(default=None, description="Share of events to be good; required except with availability.")
+    window: Duration = Field(default=28 * _DAY_S, description="Time over which the target holds, 1h to 90d.")
+    source: IndicatorSource | None = Field(
+        default=None,
+        description="Where events are counted. Triton latency: gateway, probe or mean_slices, must be named; Triton"
+        " availability: server (default) or gateway; vLLM: server.",
+    )
+
+
+class ModelItem(_Block):
+    """What clients call by name, where it runs and what may be done with it."""
+
+    name: Name = Field(description="Unique among servers and models.")
+    served_name: str | None = Field(default=None, min_length=1, description="Its name on the servers; default: the name.")
+    runs_on: list[str] = Field(min_length=1, description="Names of servers; `*` in a name stands for anything.")
+    mode: Mode | None = Field(default=None, description="How far to go with this model; default: the mode of the whole.")
+    instances: InstancesBlock = Field(default=InstancesBlock(), description="Bounds of the instance count.")
+    idle_unload: Duration | None = Field(default=None, description="Unload after idling this long; needs a wake source.")
+    wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
+    priority: Whole = Field(default=0, description="Who goes first when something is scarce; higher wins.")
+    device: str = Field(
+        default="", description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS)."
+    )
+    probe: ProbeBlock | None = Field(default=None, description="Probe; absent: none.")
+    objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")
+
+
+class Root(_Block):
+    """The whole file."""
+
+    store: StoreUrl = Field(
+        default="sqlite:///controlplane.db",
+        description="Where history is kept. A relative file is relative to the working directory. No password here:"
+        " use store_password_file or the environment.",
+    )
+    store_password_file: str | None = Field(
+        default=None, min_length=1, description="File that holds the password of the PostgreSQL user named in `store`."
+    )
+    mode: Mode = Field(
+        default=Mode.RECOMMEND,
+        description="observe: collect and judge. recommend: decide and explain too, and carry out what people ask for."
+        " act: carry out decisions.",
+    )
+    scrape: ScrapeBlock = Field(default=ScrapeBlock(), description="How often the servers are read.")
+    decide: DecideBlock = Field(default=DecideBlock(), description="How often decisions are made.")
+    api: ApiBlock = Field(default=ApiBlock(), description="Where people and programs reach the control plane.")
+    policy: PolicyBlock = Field(default=PolicyBlock(), description="How boldly capacity follows demand.")
+    servers: list[ServerItem] = Field(min_length=1, description="The serving processes.")
+    gateways: list[GatewayItem] = Field(default=[], description="What stands before the servers and times requests.")
+    models: list[ModelItem] = Field(default=[], description="The models.")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors. It holds forms and keys; `controlplane check` knows more."""
+    return Root.model_json_schema()

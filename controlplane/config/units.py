@@ -1,0 +1,188 @@
+"""The written forms of durations, shares and addresses, each parsed once, here.
+
+The parsers raise ValueError whose text says what is allowed; pydantic carries it to the fault.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_UNITS = {
+    "w": Decimal(604800),
+    "d": Decimal(86400),
+    "h": Decimal(3600),
+    "m": Decimal(60),
+    "s": Decimal(1),
+    "ms": Decimal("0.001"),
+}
+_AMOUNT = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile("".join(rf"(?:{_AMOUNT}{unit})?" for unit in _UNITS), re.ASCII)
+_PERCENT = re.compile(rf"{_AMOUNT}\s*%", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_GRPC = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
+
+DURATION_FORM = "a duration above 0 with its unit, such as 100ms, 5s, 1m30s, 2h, 28d"
+SHARE_FORM = "a percentage such as 99.9% or a fraction such as 0.999, above 0 and below 1"
+NAME_FORM = "letters, digits, '_', '.' and '-', at most 128, not starting with '.' or '-'"
+URL_FORM = "http(s)://HOST[:PORT][/PATH] without credentials, query or fragment"
+GRPC_FORM = "HOST:PORT, such as 127.0.0.1:8001"
+STORE_FORM = "sqlite:///FILE or postgresql+psycopg://USER@HOST[:PORT]/DATABASE"
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of "1m30s" and the like. Exact decimal arithmetic, so that 100ms is the float 0.1."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or not any(match.groups()):
+        raise ValueError(DURATION_FORM)
+    seconds = sum(Decimal(n) * size for n, size in zip(match.groups(), _UNITS.values(), strict=True) if n)
+    if seconds <= 0 or seconds > 100 * 365 * _UNITS["d"]:
+        raise ValueError(DURATION_FORM)
+    return float(seconds)
+
+
+def format_duration(seconds: float) -> str:
+    """The written form of a duration, without units that are zero."""
+    rest, parts = Decimal(repr(seconds)), []
+    for unit, size in _UNITS.items():
+        if unit == "w":
+            continue
+        whole, rest = divmod(rest, size)
+        if whole:
+            parts.append(f"{whole:f}".removesuffix(".0") + unit)
+    return "".join(parts) or "0s"
+
+
+def parse_share(value: object) -> float:
+    """A fraction in (0, 1) from "99.9%" or 0.999. A bare number of 1 or more is refused: 99 what?"""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(SHARE_FORM)  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        percent = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+        share = Decimal(percent[1]) / 100 if percent else Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(SHARE_FORM) from None
+    if share.is_nan() or not 0 < share < 1 or float(share) >= 1.0:
+        raise ValueError(SHARE_FORM)
+    return float(share)
+
+
+def format_share(share: float) -> str:
+    """The written form of a share."""
+    return f"{share * 100:.10g}%"
+
+
+def parse_name(value: object) -> str:
+    """A name of ours: it stands in URLs, metric labels and keys such as "model@server"."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(NAME_FORM)
+    return value
+
+
+def parse_url(value: object) -> str:
+    """A URL of a server or page, without a trailing slash."""
+    if not isinstance(value, str) or any(c.isspace() for c in value):
+        raise ValueError(URL_FORM)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(URL_FORM) from None
+    odd = parts.username is not None or parts.password is not None or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or not parts.hostname or odd or port == 0:
+        raise ValueError(URL_FORM)
+    return value.rstrip("/")
+
+
+def parse_grpc(value: object) -> str:
+    """HOST:PORT of a gRPC endpoint."""
+    match = _GRPC.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str) or match is None or not 0 < int(match[1]) < 65536:
+        raise ValueError(GRPC_FORM)
+    return value
+
+
+def parse_store(value: object) -> str:
+    """The URL of the database; a file for SQLite, since history in memory would not outlive the process."""
+    if not isinstance(value, str):
+        raise ValueError(STORE_FORM)  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(STORE_FORM) from None
+    sqlite = parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1 and ":memory:" not in value
+    postgres = parts.scheme == "postgresql+psycopg" and parts.hostname is not None and len(parts.path) > 1
+    if not sqlite and not postgres:
+        raise ValueError(STORE_FORM)
+    return value
+
+
+def parse_pattern(value: object) -> str:
+    """A regular expression."""
+    if not isinstance(value, str):
+        raise ValueError("a regular expression in quotes, such as '5..'")  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"a regular expression, such as '5..' ({error})") from None
+    return value
+
+
+def parse_body(value: object) -> str:
+    """A request body: a mapping, or its JSON text."""
+    form = "a v2 inference request: a mapping with 'inputs', or its JSON text"
+    try:
+        body = json.loads(value) if isinstance(value, str) else value
+        text = json.dumps(body)
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError(form) from None
+    if not isinstance(body, dict) or "inputs" not in body:
+        raise ValueError(form)
+    return text
+
+
+def parse_whole(value: object) -> object:
+    """Keeps YAML's yes/no from passing for 1/0; pydantic does the rest."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number")  # noqa: TRY004 - pydantic wants ValueError
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a socket bound to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "format": "duration", "examples": ["100ms", "5s", "1m30s", "28d"]}),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    PlainSerializer(format_share),
+    WithJsonSchema({"type": ["string", "number"], "format": "share", "examples": ["99%", 0.99]}),
+]
+Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "format": "name"})]
+Url = Annotated[str, BeforeValidator(parse_url), WithJsonSchema({"type": "string", "format": "url"})]
+Grpc = Annotated[str, BeforeValidator(parse_grpc), WithJsonSchema({"type": "string", "format": "host:port"})]
+StoreUrl = Annotated[str, BeforeValidator(parse_store), WithJsonSchema({"type": "string", "format": "database url"})]
+Pattern = Annotated[
+    str, BeforeValidator(parse_pattern), WithJsonSchema({"type": "string", "format": "regular expression"})
+]
+Body = Annotated[
+    str, BeforeValidator(parse_body), WithJsonSchema({"type": ["string", "object"], "format": "inference request"})
+]
+Whole = Annotated[int, BeforeValidator(parse_whole)]
