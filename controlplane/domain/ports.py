@@ -17,7 +17,7 @@ class Collector(Protocol):
     """Reads every target of the fleet and remembers the recent past."""
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
-        """One round over all targets, or over some servers only. A failing target costs its own timeout, nothing else."""
+        """One round over all targets, or some servers only. A failing target costs its own timeout, nothing else."""
         ...
 
     def reading(self, now: float) -> FleetReading:
@@ -91,8 +91,8 @@ class Store(Protocol):
     def write_tick(self, record: TickRecord) -> None:
         """Write one tick. Slices that are there already are left alone, so that writing again changes nothing.
 
-        A HOLD alike to the newest decision of its unit (same step, target, binding and reason codes) only moves that
-        one's `last_at` and `repeats`.
+        A decision that is not to be carried out (a HOLD, a recommendation) and is alike to the newest of its unit
+        (same step, target, binding and reason codes) only moves that one's `last_at` and `repeats`.
         """
         ...
 
@@ -119,7 +119,10 @@ class Store(Protocol):
     def slices(
         self, model: str, objective: str, since: float, until: float, step_s: float
     ) -> Sequence[tuple[float, Counts]]:
-        """(start, sum) of consecutive steps of `step_s` seconds, oldest first, empty steps left out."""
+        """(start, sum) of the whole steps of `step_s` seconds that hold any of [since, until), oldest first.
+
+        Steps start at multiples of `step_s`; empty ones are left out.
+        """
         ...
 
     def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:
@@ -184,6 +187,10 @@ class Store(Protocol):
 
     def audit_log(self, limit: int = 100) -> Sequence[AuditEntry]:
         """Newest first."""
+        ...
+
+    def prune(self, now: float) -> int:
+        """Delete slices older than their level is kept, in short transactions; gives how many. Call it now and then."""
         ...
 
     def close(self) -> None:
