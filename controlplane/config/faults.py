@@ -18,12 +18,10 @@ _LONGEST = 80
 
 def shown(value: object) -> str:
     """A value as a message may hold it: short, and without credentials of a URL."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
+    if value is None or isinstance(value, dict | list):
+        return {type(None): "nothing", dict: "a mapping", list: "a list"}[type(value)]
+    if isinstance(value, bool):
+        return str(value).lower()
     text = _CREDENTIALS.sub(lambda m: "***@" if m[0].endswith("@") else "***", str(value))
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
     return repr(text) if isinstance(value, str) else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,9 @@ from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
 
 B = TypeVar("B", bound=BaseModel)
+
+_STAND_INS = {"http": "http://unknown", "page": "http://unknown", "histogram": "unknown"}
+"""For required keys at fault, so that the rest of an entry is judged; such a document never becomes settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,11 @@ def _read(cls: type[B], raw: object, path: str, faults: list[Fault]) -> B | None
         wrong = [details["loc"] for details in error.errors()]
     if not isinstance(raw, dict):
         return None
-    for pruned in (_without(raw, wrong), _without(raw, [loc[:1] for loc in wrong])):
+    stand_ins = {**_STAND_INS, "name": re.sub(r"\W", "_", path)}
+    stand_ins = {key: value for key, value in stand_ins.items() if key in cls.model_fields}
+    for locs in (wrong, [loc[:1] for loc in wrong]):
         with contextlib.suppress(ValidationError):
-            return cls.model_validate(pruned)
+            return cls.model_validate({**stand_ins, **_without(raw, locs)})
     return None
 
 

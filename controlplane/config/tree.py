@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from controlplane.config.units import Body, Duration, Grpc, Name, Pattern, Share, StoreUrl, Url, Whole
+from controlplane.config.units import Body, Duration, Grpc, Name, Names, Pattern, Share, StoreUrl, Url, Whole
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Mode, ServerKind
 from controlplane.domain.objectives import IndicatorSource
@@ -26,7 +26,9 @@ class ScrapeBlock(_Block):
     """How often the servers are read."""
 
     interval: Duration = Field(default=5.0, description="Time between two readings of a server.")
-    timeout: Duration = Field(default=2.0, description="A reading is given up after this long; shorter than the interval.")
+    timeout: Duration = Field(
+        default=2.0, description="A reading is given up after this long; shorter than the interval."
+    )
 
 
 class DecideBlock(_Block):
@@ -54,7 +56,9 @@ class PolicyBlock(_Block):
         default=_POLICY.scale_down_after_s, description="Fewer instances only after fewer were enough for this long."
     )
     max_step_up: Whole = Field(
-        default=_POLICY.max_step_up, ge=1, description="Most instances added by one decision; doubling is always allowed."
+        default=_POLICY.max_step_up,
+        ge=1,
+        description="Most instances added by one decision; doubling is always allowed.",
     )
     backlog_drain: Duration = Field(
         default=_POLICY.backlog_drain_s, description="Time in which requests that wait now should have been served."
@@ -63,9 +67,12 @@ class PolicyBlock(_Block):
         default=_POLICY.blind_raise_after_s,
         description="After this long without data the count may be raised to a safe floor; it is never lowered.",
     )
-    settle: Duration = Field(default=_POLICY.settle_s, description="Time from an action to the judgement of its effect.")
+    settle: Duration = Field(
+        default=_POLICY.settle_s, description="Time from an action to the judgement of its effect."
+    )
     ceiling: Duration = Field(
-        default=_POLICY.ceiling_s, description="How long it is believed that more instances give no more throughput, once seen."
+        default=_POLICY.ceiling_s,
+        description="How long it is believed that more instances give no more throughput, once seen.",
     )
     heal_after_failures: Whole = Field(
         default=_POLICY.heal_after_failures,
@@ -80,7 +87,9 @@ class PolicyBlock(_Block):
         default=_POLICY.quantile_normal,
         description="Quantile of demand to be served while the error budget is not burning, or is unknown.",
     )
-    quantile_burning: Share = Field(default=_POLICY.quantile_burning, description="The same while the error budget burns.")
+    quantile_burning: Share = Field(
+        default=_POLICY.quantile_burning, description="The same while the error budget burns."
+    )
 
 
 class ServerItem(_Block):
@@ -91,7 +100,8 @@ class ServerItem(_Block):
     http: Url = Field(description="Base URL of its HTTP API.")
     grpc: Grpc | None = Field(default=None, description="Its gRPC endpoint; required for Triton, absent for vLLM.")
     metrics: Url | None = Field(
-        default=None, description="URL of its metrics page; required for Triton. For vLLM the default is `http` with /metrics."
+        default=None,
+        description="URL of its metrics page; required for Triton. For vLLM the default is `http` with /metrics.",
     )
 
 
@@ -101,19 +111,23 @@ class GatewayItem(_Block):
     name: Name = Field(description="Unique among gateways.")
     page: Url = Field(description="URL of the metrics page.")
     histogram: str = Field(
-       default= min_length=1,
+        min_length=1,
         pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$",
         description="Name of the histogram without `_bucket`, such as http_request_duration_seconds.",
     )
     model_label: str = Field(default="model", min_length=1, description="Label that holds the model's served_name.")
-    code_label: str = Field(default="", description="Label that holds the response code; empty: the page tells no errors.")
+    code_label: str = Field(
+        default="", description="Label that holds the response code; empty: the page tells no errors."
+    )
     error_codes: Pattern = Field(default="5..", description="Codes that match it as a whole are bad events.")
 
 
 class InstancesBlock(_Block):
     """Bounds of a model's instance count, as totals per server."""
 
-    min: Whole = Field(default=1, ge=0, description="Fewest instances; 0 lets the model be unloaded and needs a wake source.")
+    min: Whole = Field(
+        default=1, ge=0, description="Fewest instances; 0 lets the model be unloaded and needs a wake source."
+    )
     max: Whole = Field(default=1, ge=1, description="Most instances.")
 
 
@@ -128,19 +142,29 @@ class ProbeBlock(_Block):
 
     every: Duration = Field(default=30.0, description="Time between two probes.")
     timeout: Duration = Field(default=5.0, description="A probe is given up after this long; at most `every`.")
-    body: Body | None = Field(default=None, description="The request; by default made from the model's metadata, with zeros.")
+    body: Body | None = Field(
+        default=None, description="The request; by default made from the model's metadata, with zeros."
+    )
 
 
 class ObjectiveItem(_Block):
     """One target. Exactly one of the indicator keys (`availability` to `queue_time`) is given."""
 
-    availability: Share | None = Field(default=None, description="Share of requests answered without error; is its own target.")
-    latency: Duration | None = Field(default=None, description="Triton: threshold of the time to an answer; needs a source.")
+    availability: Share | None = Field(
+        default=None, description="Share of requests answered without error; is its own target."
+    )
+    latency: Duration | None = Field(
+        default=None, description="Triton: threshold of the time to an answer; needs a source."
+    )
     ttft: Duration | None = Field(default=None, description="vLLM: threshold of the time to the first token.")
-    inter_token_latency: Duration | None = Field(default=None, description="vLLM: threshold of the time between tokens.")
+    inter_token_latency: Duration | None = Field(
+        default=None, description="vLLM: threshold of the time between tokens."
+    )
     e2e: Duration | None = Field(default=None, description="vLLM: threshold of the time to the whole answer.")
     queue_time: Duration | None = Field(default=None, description="vLLM: threshold of the time spent waiting.")
-    target: Share | None = Field(default=None, description="Share of events to be good; required except with availability.")
+    target: Share | None = Field(
+        default=None, description="Share of events to be good; required except with availability."
+    )
     window: Duration = Field(default=28 * _DAY_S, description="Time over which the target holds, 1h to 90d.")
     source: IndicatorSource | None = Field(
         default=None,
@@ -153,15 +177,22 @@ class ModelItem(_Block):
     """What clients call by name, where it runs and what may be done with it."""
 
     name: Name = Field(description="Unique among servers and models.")
-    served_name: str | None = Field(default=None, min_length=1, description="Its name on the servers; default: the name.")
-    runs_on: list[str] = Field(min_length=1, description="Names of servers; `*` in a name stands for anything.")
-    mode: Mode | None = Field(default=None, description="How far to go with this model; default: the mode of the whole.")
+    served_name: str | None = Field(
+        default=None, min_length=1, description="Its name on the servers; default: the name."
+    )
+    runs_on: Names = Field(min_length=1, description="Names of servers; `*` in a name stands for anything.")
+    mode: Mode | None = Field(
+        default=None, description="How far to go with this model; default: the mode of the whole."
+    )
     instances: InstancesBlock = Field(default=InstancesBlock(), description="Bounds of the instance count.")
-    idle_unload: Duration | None = Field(default=None, description="Unload after idling this long; needs a wake source.")
+    idle_unload: Duration | None = Field(
+        default=None, description="Unload after idling this long; needs a wake source."
+    )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
     priority: Whole = Field(default=0, description="Who goes first when something is scarce; higher wins.")
     device: str = Field(
-        default="", description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS)."
+        default="",
+        description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",
     )
     probe: ProbeBlock | None = Field(default=None, description="Probe; absent: none.")
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

@@ -155,6 +155,11 @@ def parse_whole(value: object) -> object:
     return value
 
 
+def parse_names(value: object) -> object:
+    """A list of names; one alone may stand without brackets."""
+    return [value] if isinstance(value, str) else value
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a socket bound to `host`."""
     try:
@@ -176,6 +181,11 @@ Share = Annotated[
     WithJsonSchema({"type": ["string", "number"], "format": "share", "examples": ["99%", 0.99]}),
 ]
 Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "format": "name"})]
+Names = Annotated[
+    list[str],
+    BeforeValidator(parse_names),
+    WithJsonSchema({"type": ["array", "string"], "items": {"type": "string"}, "format": "list of names"}),
+]
 Url = Annotated[str, BeforeValidator(parse_url), WithJsonSchema({"type": "string", "format": "url"})]
 Grpc = Annotated[str, BeforeValidator(parse_grpc), WithJsonSchema({"type": "string", "format": "host:port"})]
 StoreUrl = Annotated[str, BeforeValidator(parse_store), WithJsonSchema({"type": "string", "format": "database url"})]

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from controlplane.config.faults import shown
 from controlplane.domain.errors import Fault
 
 _MAPPING = "a mapping of keys, as in the configuration reference"
@@ -37,15 +38,15 @@ def read_yaml(text: str) -> tuple[dict[str, Any], list[Fault]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
-        return {}, [Fault(where, error.problem or error.context or "this", "YAML")]
+        return {}, [Fault(where, "this", f"valid YAML: {error.problem or error.context}")]
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, such as 2024-13-45
-        return {}, [Fault("the file", str(error).splitlines()[0], "YAML")]
+        return {}, [Fault("the file", "this", f"valid YAML: {str(error).splitlines()[0]}")]
     except RecursionError:
         return {}, [Fault("the file", "nesting this deep", _MAPPING)]
     if tree is None or tree == {}:
         return {}, [Fault("the file", "nothing", _MAPPING)]
     if not isinstance(tree, dict):
-        return {}, [*duplicates, Fault("the file", f"a {type(tree).__name__}", _MAPPING)]
+        return {}, [*duplicates, Fault("the file", shown(tree), _MAPPING)]
     return tree, duplicates
 
 

@@ -1,0 +1,96 @@
+"""The configuration reference, made from the tree's own descriptions.
+
+`python -m controlplane.config.reference > docs/reference/configuration.md` writes it; a test holds it up to date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from controlplane.config.tree import schema
+from controlplane.config.units import DURATION_FORM, GRPC_FORM, NAME_FORM, SHARE_FORM, STORE_FORM, URL_FORM
+
+_BLOCKS = {
+    "Root": "The file",
+    "ScrapeBlock": "scrape",
+    "DecideBlock": "decide",
+    "ApiBlock": "api",
+    "PolicyBlock": "policy",
+    "ServerItem": "servers[]",
+    "GatewayItem": "gateways[]",
+    "ModelItem": "models[]",
+    "InstancesBlock": "models[].instances",
+    "WakeBlock": "models[].wake",
+    "ProbeBlock": "models[].probe",
+    "ObjectiveItem": "models[].objectives[]",
+}
+_HEAD = f"""# Configuration
+
+One YAML file. `controlplane check FILE` prints every fault at once, with its path, its value and what is allowed.
+This page is generated from the code (`python -m controlplane.config.reference`).
+
+Forms
+- duration: {DURATION_FORM}. A plain number is refused.
+- share: {SHARE_FORM}.
+- name: {NAME_FORM}.
+- url: {URL_FORM}.
+- host:port: {GRPC_FORM}.
+- database url: {STORE_FORM}.
+
+Environment variables override the file: `CONTROLPLANE_STORE` stands for `store`, `CONTROLPLANE_API__PORT` for `port` in
+`api` (two underscores between block and key); an empty value unsets the key. Servers, gateways and models are set in
+the file only. Relative files are relative to the working directory. Secrets never stand in the file: they come from
+`*_file` keys or from the environment (a password in `CONTROLPLANE_STORE` is fine).
+"""
+
+
+def reference() -> str:
+    """The page as Markdown."""
+    tree = schema()
+    blocks = {"Root": tree, **tree["$defs"]}
+    return "\n".join(
+        [_HEAD, *(line for name, title in _BLOCKS.items() for line in _block(title, blocks[name], blocks))]
+    )
+
+
+def _block(title: str, block: dict[str, Any], blocks: dict[str, Any]) -> Iterator[str]:
+    heading = title if " " in title else f"`{title}`"
+    yield f"## {heading}\n\n{block['description']}\n\n| key | form | default | what |\n|---|---|---|---|"
+    required = block.get("required", [])
+    for key, field in block["properties"].items():
+        default = "required" if key in required else _default(field.get("default"))
+        yield f"| `{key}` | {_form(field, blocks)} | {default} | {field['description']} |"
+    yield ""
+
+
+def _default(value: object) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, dict):
+        return "as in its block"
+    return "none" if value == [] else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _form(field: dict[str, Any], blocks: dict[str, Any]) -> str:
+    """What may stand there, in a few words, of one property of the schema."""
+    if "anyOf" in field:  # T | None
+        return _form(next(option for option in field["anyOf"] if option.get("type") != "null"), blocks)
+    if "$ref" in field:
+        name = field["$ref"].rsplit("/", 1)[1]
+        if name in _BLOCKS:
+            return "block"
+        return ", ".join(f"`{value}`" for value in blocks[name]["enum"])
+    if field["type"] == "array":
+        return "list"
+    plain = {"string": "text", "integer": "whole number", "boolean": "true, false"}
+    form = field.get("format") or plain[field["type"]]
+    low, high = field.get("minimum"), field.get("maximum")
+    if low is not None:
+        form += f", {low} to {high}" if high is not None else f", at least {low}"
+    return str(form)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
