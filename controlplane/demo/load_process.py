@@ -17,6 +17,7 @@ from controlplane.demo.load_plan import LoadPlan
 from controlplane.demo.rig_errors import RigError
 
 _LINE_BYTES = 1024 * 1024
+_RESULT = "load-result.json"
 
 
 class LoadProcess:
@@ -29,11 +30,7 @@ class LoadProcess:
     @classmethod
     async def start(cls, plan: LoadPlan, folder: Path) -> LoadProcess:
         """Starts it; `folder` takes the plan, the result and what it says on standard error."""
-        folder.mkdir(parents=True, exist_ok=True)
-        result = folder / "load-result.json"
-        result.unlink(missing_ok=True)
-        replace(plan, result=str(result)).write(folder / "load-plan.json")
-        module = ["-m", "controlplane.demo.load", "--plan", str(folder / "load-plan.json")]
+        module = ["-m", "controlplane.demo.load", "--plan", str(_write_plan(plan, folder))]
         with (folder / "load-errors.log").open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -46,7 +43,7 @@ class LoadProcess:
                 limit=_LINE_BYTES,
                 start_new_session=True,
             )
-        return cls(process, result)
+        return cls(process, folder / _RESULT)
 
     async def seconds(self) -> AsyncIterator[dict[str, Any]]:
         """One value a second (`t` and `models`, see ModelRecord.close_second) until the load ends.
@@ -83,3 +80,11 @@ class LoadProcess:
             said = (self._result.parent / "load-errors.log").read_text(errors="replace")[-1000:]
             raise RigError(f"the load generator ended ({self._process.returncode}) without a result: {said}") from error
         return result
+
+
+def _write_plan(plan: LoadPlan, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _RESULT).unlink(missing_ok=True)
+    written = folder / "load-plan.json"
+    replace(plan, result=str(folder / _RESULT)).write(written)
+    return written
