@@ -61,7 +61,9 @@ def _block(title: str, block: dict[str, Any], blocks: dict[str, Any]) -> Iterato
     required = block.get("required", [])
     for key, field in block["properties"].items():
         default = "required" if key in required else _default(field.get("default"))
-        yield f"| `{key}` | {_form(field, blocks)} | {default} | {field['description']} |"
+        # the schema leaves out a description that is the one of the block itself
+        what = field.get("description") or blocks[field["$ref"].rsplit("/", 1)[1]]["description"]
+        yield f"| `{key}` | {_form(field, blocks)} | {default} | {what} |"
     yield ""
 
 

@@ -9,7 +9,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from controlplane.config.units import Body, Duration, Grpc, Name, Names, Pattern, Share, StoreUrl, Url, Whole
+from controlplane.config.units import (
+    Body,
+    Duration,
+    Grpc,
+    Name,
+    Names,
+    Pattern,
+    Share,
+    StoreUrl,
+    Url,
+    Whole,
+    format_duration,
+    format_share,
+)
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Mode, ServerKind
 from controlplane.domain.objectives import IndicatorSource
@@ -225,4 +238,11 @@ class Root(_Block):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors. It holds forms and keys; `controlplane check` knows more."""
-    return Root.model_json_schema()
+    tree = Root.model_json_schema()
+    written = {"duration": format_duration, "share": format_share}
+    for block in (tree, *tree["$defs"].values()):
+        for field in block.get("properties", {}).values():
+            write = written.get(field.get("format"))
+            if write and "default" in field:
+                field["default"] = write(field["default"])
+    return tree
