@@ -39,10 +39,10 @@ class Stale(Generic[T]):
 Signal: TypeAlias = Known[T] | Missing | Stale[T]
 
 
-def aged(signal: Signal[T], now: float, max_age_s: float) -> Signal[T]:
-    """The same signal at time `now`: a known value older than `max_age_s` seconds is stale."""
+def aged(signal: Signal[T], now: float, max_age_s: float, why: str = "") -> Signal[T]:
+    """The same signal at time `now`: a known value older than `max_age_s` seconds is stale, because of `why`."""
     if isinstance(signal, Known) and now - signal.observed_at > max_age_s:
-        return Stale(signal.value, signal.observed_at, now - signal.observed_at)
+        return Stale(signal.value, signal.observed_at, now - signal.observed_at, why)
     return signal
 
 

@@ -1,0 +1,294 @@
+"""One Triton: asked over HTTP, remembered as what it serves and what it did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote
+
+from controlplane.collect import families
+from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, failures_fell, fell
+from controlplane.collect.exposition import parse
+from controlplane.collect.http import REFUSED, Pages
+from controlplane.collect.triton_wire import (
+    IndexEntry,
+    ModelConfig,
+    ModelSeries,
+    largest_batch,
+    read_config,
+    read_index,
+    read_series,
+    read_stats,
+)
+from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
+from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.observation import ControlMode, Interval, ModelReading, ModelState, ServerReading
+from controlplane.domain.signal import Known, Missing, Signal, aged
+
+T = TypeVar("T")
+NOT_ASKED = Missing("not asked yet")
+_FAILURES_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TritonRound:
+    """What one Triton answered at `at`; an error stands in place of what it did not answer."""
+
+    at: float
+    index: Mapping[str, IndexEntry] | ControlPlaneError
+    series: Mapping[str, ModelSeries] | ControlPlaneError
+    stats: Mapping[str, Executions] | ControlPlaneError
+    configs: Mapping[str, ModelConfig | ControlPlaneError]
+
+
+async def fetch_round(
+    pages: Pages, spec: ServerSpec, models: Collection[str], timeout_s: float, clock: Callable[[], float]
+) -> TritonRound:
+    """Ask a Triton everything, within `timeout_s` seconds all together. `models`: whose configuration is wanted."""
+    begun = time.monotonic()
+    at = clock()
+
+    async def series() -> Mapping[str, ModelSeries]:
+        nonlocal at
+        text = await pages.get_text(f"{spec.name} metrics page", spec.metrics, timeout_s)
+        at = clock()
+        return read_series(parse(text, families.TRITON))
+
+    index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
+    stats_body = pages.get(f"{spec.name} model statistics", f"{spec.http}/v2/models/stats", timeout_s)
+    index, counters, stats = await asyncio.gather(
+        _or_error(_read(index_body, read_index)), _or_error(series()), _or_error(_read(stats_body, read_stats))
+    )
+    ready = (
+        []
+        if isinstance(index, ControlPlaneError)
+        else [name for name in models if name in index and index[name].state is ModelState.READY]
+    )
+    left_s = max(0.0, timeout_s - (time.monotonic() - begun))
+    configs = await asyncio.gather(*(_or_error(_config(pages, spec, name, left_s)) for name in ready))
+    return TritonRound(at, index, counters, stats, dict(zip(ready, configs, strict=True)))
+
+
+async def _config(pages: Pages, spec: ServerSpec, model: str, timeout_s: float) -> ModelConfig:
+    url = f"{spec.http}/v2/models/{quote(model, safe='')}/config"
+    return read_config(await pages.get(f"{spec.name} configuration of {model}", url, timeout_s))
+
+
+async def _read(body: Awaitable[bytes], read: Callable[[bytes], T]) -> T:
+    return read(await body)
+
+
+async def _or_error(answer: Awaitable[T]) -> T | ControlPlaneError:
+    try:
+        return await answer
+    except (TargetUnreachableError, MalformedPageError) as error:
+        return error
+
+
+class TritonUnit:
+    """One model on one Triton: state, configuration, and what happened with it."""
+
+    def __init__(self, model: ModelSpec, server: str) -> None:
+        self.model = model
+        self._server = server
+        self.ledger = Ledger()
+        self.own_requests = OwnRequests()
+        self.failures: deque[str] = deque(maxlen=_FAILURES_KEPT)
+        self.intervals: deque[Interval] = deque()
+        self.entry: IndexEntry | None = None
+        self._entry_at = 0.0
+        self._config: ModelConfig | None = None
+        self._config_at: float | None = None
+        self._pending: Signal[int] = Missing("never read")
+
+    def forget_instances(self) -> None:
+        """The server has restarted: how many instances there are has to be read again."""
+        self._config_at = None
+
+    def absorb_index(self, at: float, entry: IndexEntry, config: ModelConfig | ControlPlaneError | None) -> None:
+        """What the index says, and the configuration where it was read."""
+        self.entry, self._entry_at = entry, at
+        if isinstance(config, ModelConfig):
+            self._config, self._config_at = config, at
+        elif entry.state is not ModelState.READY:
+            self._config_at = None
+
+    def absorb_series(self, at: float, series: ModelSeries | None, executions: Executions | None, why: str) -> None:
+        """The counters of a metrics page that was read: `series` None, the model is not on it. `why` else missing."""
+        reading = self.reading_of(at, series, executions)
+        if reading is None:
+            self.missed(at, why)
+            return
+        self._pending = Known(reading.pending, at) if reading.groups else Missing("not loaded: nothing is counted")
+        interval = self.ledger.seen(reading)
+        if interval is None:
+            self.own_requests.expire(at)
+        else:
+            self.intervals.append(self.own_requests.settle(interval))
+
+    def missed(self, at: float, why: str) -> None:
+        """Counters could not be read."""
+        self.ledger.missed(at)
+        if isinstance(self._pending, Missing):
+            self._pending = Missing(why)
+
+    def reading_of(self, at: float, series: ModelSeries | None, executions: Executions | None) -> Reading | None:
+        """The counters as one reading; None when they are not whole or contradict the index."""
+        failures = series.failures if series else {}
+        if series is None or not series.groups:
+            # A loaded model is on the page: where it is not, the page is not whole, or is older than the index.
+            loaded = self.entry is None or self.entry.state is ModelState.READY
+            return None if loaded or (series and not series.complete) else Reading(at, {}, failures)
+        if not series.complete or series.pending is None or self._config is None or self._config_at is None:
+            return None
+        batch = largest_batch(executions) or self._config.max_batch_size or 1
+        instances = self._config.instances
+        return Reading(at, series.groups, failures, series.pending, instances, instances * batch, executions)
+
+    def reading(self, now: float, max_age_s: float, why: str) -> Signal[ModelReading]:
+        """All that is known of the model at `now`."""
+        if self.entry is None:
+            return Missing(why or "never read")
+        config = self._config
+        reading = ModelReading(
+            state=self.entry.state,
+            reason=self.entry.reason,
+            instances=aged(self._instances(self.entry.state), now, max_age_s),
+            pending=aged(self._pending, now, max_age_s),
+            intervals=tuple(self.intervals),
+            recent_failures=tuple(self.failures),
+            instances_per_step=config.instances_per_step if config else 1,
+            max_batch_size=config.max_batch_size if config else 0,
+            dynamic_batching=config.dynamic_batching if config else False,
+            max_queue_delay_s=config.max_queue_delay_s if config else 0.0,
+            gpus=tuple(f"{self._server}/{index}" for index in config.gpus) if config else (),
+        )
+        return aged(Known(reading, self._entry_at), now, max_age_s, why)
+
+    def _instances(self, state: ModelState) -> Signal[int]:
+        if state in {ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABLE}:
+            return Known(0, self._entry_at)
+        if self._config is None or self._config_at is None:
+            return Missing(f"the model is {state}" if state is not ModelState.READY else "configuration not read")
+        return Known(self._config.instances, self._config_at)
+
+
+class TritonServer:
+    """One Triton: its models, whether it answers, and how often it has restarted."""
+
+    def __init__(self, spec: ServerSpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
+        self.spec = spec
+        self.units = {model.name: TritonUnit(model, spec.name) for model in models}
+        self._max_age_s = max_age_s
+        self._keep_s = keep_s
+        self._live: Signal[bool] = Missing("never read")
+        self._why = ""
+        self._control: Signal[ControlMode] = NOT_ASKED
+        self._incarnation = 0
+        self._gone = False
+        self._index_of = self._series_of = -1
+        """Incarnations from which the newest index and the newest counters are; -1: none read yet."""
+
+    async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
+        """One round; gives the first thing that went wrong. Never raises for a failing server."""
+        names = [unit.model.served_name for unit in self.units.values()]
+        answers = await fetch_round(pages, self.spec, names, timeout_s, clock)
+        self.absorb(answers)
+        parts = (answers.index, answers.series, answers.stats, *answers.configs.values())
+        return next((part for part in parts if isinstance(part, ControlPlaneError)), None)
+
+    def absorb(self, answers: TritonRound) -> None:
+        """Take in the answers of one round."""
+        index, series = answers.index, answers.series
+        self._note_liveness(answers)
+        if self._restarted(answers):
+            self._incarnation, self._gone = self._incarnation + 1, False
+            self._control = NOT_ASKED
+            for unit in self.units.values():
+                unit.forget_instances()
+        if not isinstance(index, ControlPlaneError):
+            self._index_of, self._gone = self._incarnation, False
+            for unit in self.units.values():
+                name = unit.model.served_name
+                unit.absorb_index(answers.at, index.get(name, IndexEntry(ModelState.ABSENT)), answers.configs.get(name))
+        for unit in self.units.values():
+            self._count(unit, answers)
+        if not isinstance(series, ControlPlaneError):
+            self._series_of = self._incarnation
+
+    def set_control(self, mode: Signal[ControlMode]) -> None:
+        """Keep the model-control mode until the server restarts or stops answering."""
+        self._control = mode
+
+    def ready(self, model: str) -> bool:
+        """Whether the model was ready at the newest index, and the server answered in the newest round."""
+        entry = self.units[model].entry
+        live = isinstance(self._live, Known) and self._live.value
+        return live and entry is not None and entry.state is ModelState.READY
+
+    def reading(self, now: float) -> ServerReading:
+        """All that is known of the server at `now`."""
+        for unit in self.units.values():
+            while unit.intervals and unit.intervals[0].end < now - self._keep_s:
+                unit.intervals.popleft()
+        return ServerReading(
+            name=self.spec.name,
+            live=aged(self._live, now, self._max_age_s, self._why),
+            control=self._control,
+            incarnation=self._incarnation,
+            models={name: unit.reading(now, self._max_age_s, self._why) for name, unit in self.units.items()},
+        )
+
+    def _note_liveness(self, answers: TritonRound) -> None:
+        index, series = answers.index, answers.series
+        self._why = str(index) if isinstance(index, ControlPlaneError) else ""
+        live = not (isinstance(index, ControlPlaneError) and isinstance(series, ControlPlaneError))
+        self._live = Known(live, answers.at)
+        if not live:
+            self._control = NOT_ASKED
+        if isinstance(index, TargetUnreachableError) and index.why == REFUSED and self._index_of >= 0:
+            self._gone = True
+
+    def _count(self, unit: TritonUnit, answers: TritonRound) -> None:
+        if isinstance(answers.series, ControlPlaneError):
+            unit.missed(answers.at, str(answers.series))
+            return
+        name = unit.model.served_name
+        executions = None if isinstance(answers.stats, ControlPlaneError) else answers.stats.get(name)
+        why = f"{self.spec.name} metrics page: not every counter of {name} is there"
+        unit.absorb_series(answers.at, answers.series.get(name), executions, why)
+
+    def _restarted(self, answers: TritonRound) -> bool:
+        """Whether the process is another than in the newest round that counted.
+
+        Evidence: nobody listened in between; a model that had been touched no longer is; failure counters (which
+        survive everything else) went down; all counters that were not zero went down, which the unloading and loading
+        of every loaded model would also do: harmless, since a restart only makes things be asked again.
+        """
+        index, series = answers.index, answers.series
+        if not isinstance(index, ControlPlaneError):
+            if self._gone:
+                return True
+            untouched = IndexEntry(ModelState.UNLOADED)
+            if self._index_of == self._incarnation and any(
+                unit.entry and unit.entry.touched and not index.get(unit.model.served_name, untouched).touched
+                for unit in self.units.values()
+            ):
+                return True
+        if isinstance(series, ControlPlaneError) or self._series_of != self._incarnation:
+            return False
+        began_anew: list[bool] = []
+        for unit in self.units.values():
+            base, now = unit.ledger.base, series.get(unit.model.served_name)
+            if base is None or (now is not None and not now.complete):
+                continue
+            after = Reading(answers.at, now.groups if now else {}, now.failures if now else {})
+            if failures_fell(base, after):
+                return True
+            if after.groups and any(totals.success for totals in base.groups.values()):
+                began_anew.append(fell(base, after))
+        return bool(began_anew) and all(began_anew)

@@ -1,0 +1,234 @@
+"""What a Triton answers, as values: metrics page, repository index, statistics, model configuration.
+
+Protocol: https://github.com/triton-inference-server/server/tree/main/docs/protocol (model repository, statistics,
+model configuration extensions).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from controlplane.collect import families
+from controlplane.collect.counters import Executed, Executions, Totals
+from controlplane.collect.exposition import Labels, Page
+from controlplane.domain.errors import MalformedPageError
+from controlplane.domain.instance_groups import gpu_indices, instance_step, total_instances
+from controlplane.domain.observation import ModelState
+
+UNLOADED_REASON = "unloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """State of a model over all its versions. `touched`: the server has loaded it, or tried to, since it started."""
+
+    state: ModelState
+    reason: str = ""
+    touched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What matters of a loaded model's configuration; instances are the total over its groups."""
+
+    instances: int
+    instances_per_step: int
+    max_batch_size: int
+    dynamic_batching: bool
+    max_queue_delay_s: float
+    gpus: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class ModelSeries:
+    """Counters of one model on the metrics page. `complete` False: a series that must be there is not, or no number."""
+
+    groups: dict[str, Totals] = field(default_factory=dict)
+    failures: dict[tuple[str, str], float] = field(default_factory=dict)
+    pending: int | None = None
+    complete: bool = True
+
+
+class _IndexRow(BaseModel):
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""
+
+
+class _Times(BaseModel):
+    count: int = 0
+    ns: int = 0
+
+
+class _BatchStats(BaseModel):
+    batch_size: int
+    compute_input: _Times = _Times()
+    compute_infer: _Times = _Times()
+    compute_output: _Times = _Times()
+
+
+class _VersionStats(BaseModel):
+    name: str
+    version: str
+    batch_stats: list[_BatchStats] = []
+
+
+class _Stats(BaseModel):
+    model_stats: list[_VersionStats]
+
+
+class _Batching(BaseModel):
+    max_queue_delay_microseconds: int = 0
+
+
+class _Config(BaseModel):
+    max_batch_size: int = 0
+    dynamic_batching: _Batching | None = None
+    instance_group: list[dict[str, Any]] = []
+
+
+class Tensor(BaseModel):
+    """An input by the metadata: the batch dimension is -1, and so is any other of free size."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class _Metadata(BaseModel):
+    inputs: list[Tensor]
+
+
+_INDEX = TypeAdapter(list[_IndexRow])
+_RANK = (ModelState.READY, ModelState.LOADING, ModelState.UNLOADING, ModelState.UNAVAILABLE, ModelState.UNLOADED)
+
+
+def read_index(body: bytes) -> dict[str, IndexEntry]:
+    """The repository index by model; of several versions the state nearest to serving. Raises MalformedPageError."""
+    try:
+        rows = _INDEX.validate_json(body)
+    except ValidationError as error:
+        raise MalformedPageError(f"repository index is not what it should be: {_first(error)}") from None
+    entries: dict[str, IndexEntry] = {}
+    for row in rows:
+        entry = _entry(row)
+        other = entries.get(row.name)
+        if other is None or _RANK.index(entry.state) < _RANK.index(other.state):
+            entries[row.name] = entry
+    return entries
+
+
+def _entry(row: _IndexRow) -> IndexEntry:
+    touched = bool(row.state)
+    if not touched or (row.state == "UNAVAILABLE" and row.reason == UNLOADED_REASON):
+        return IndexEntry(ModelState.UNLOADED, touched=touched)
+    try:
+        return IndexEntry(ModelState(row.state.lower()), row.reason, touched=True)
+    except ValueError:
+        raise MalformedPageError(f"repository index: model {row.name!r} has the unknown state {row.state!r}") from None
+
+
+def read_stats(body: bytes) -> dict[str, Executions]:
+    """Executions of every loaded model by version and batch size. Raises MalformedPageError."""
+    try:
+        stats = _Stats.model_validate_json(body)
+    except ValidationError as error:
+        raise MalformedPageError(f"model statistics are not what they should be: {_first(error)}") from None
+    models: dict[str, dict[tuple[str, int], Executed]] = {}
+    for row in stats.model_stats:
+        executions = models.setdefault(row.name, {})
+        for batch in row.batch_stats:
+            compute_ns = batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns
+            executions[row.version, batch.batch_size] = Executed(batch.compute_infer.count, compute_ns)
+    return dict(models)
+
+
+def read_config(body: bytes) -> ModelConfig:
+    """A model's configuration. Raises MalformedPageError."""
+    try:
+        config = _Config.model_validate_json(body)
+        groups = {"instance_group": config.instance_group}
+        return ModelConfig(
+            instances=total_instances(groups),
+            instances_per_step=instance_step(groups),
+            max_batch_size=config.max_batch_size,
+            dynamic_batching=config.dynamic_batching is not None,
+            max_queue_delay_s=(config.dynamic_batching or _Batching()).max_queue_delay_microseconds / 1e6,
+            gpus=gpu_indices(groups),
+        )
+    except ValidationError as error:
+        raise MalformedPageError(f"model configuration is not what it should be: {_first(error)}") from None
+    except (TypeError, ValueError, AttributeError):
+        raise MalformedPageError("model configuration has an instance_group that is not what it should be") from None
+
+
+def read_series(page: Page) -> dict[str, ModelSeries]:
+    """The counters of every model on a metrics page.
+
+    A group (version, and GPU where there is one) has all of its series or none; one that lacks some makes its model
+    incomplete, since whoever adds up the rest gets a wrong number.
+    """
+    models: dict[str, ModelSeries] = {}
+    parts: dict[tuple[str, str], dict[str, float]] = {}
+    for family in (families.TRITON_SUCCESS, families.TRITON_REQUEST_US, families.TRITON_QUEUE_US):
+        for model, group, value in _by_model(page, family):
+            models.setdefault(model, ModelSeries())
+            parts.setdefault((model, group), {})[family] = value
+    for (model, group), values in parts.items():
+        success = values.get(families.TRITON_SUCCESS, math.nan)
+        request_us = values.get(families.TRITON_REQUEST_US, math.nan)
+        queue_us = values.get(families.TRITON_QUEUE_US, math.nan)
+        models[model].groups[group] = Totals(success, request_us / 1e6, queue_us / 1e6)
+        models[model].complete &= _all_counts((success, request_us, queue_us))
+    for labels, value in page.get(families.TRITON_FAILURE, ()):
+        series = models.setdefault(labels.get(families.TRITON_MODEL, ""), ModelSeries())
+        reason = labels.get(families.TRITON_REASON, families.REASON_OTHER)
+        series.failures[_group(labels, families.TRITON_REASON), reason] = value
+        series.complete &= _all_counts((value,))
+    for model, _, value in _by_model(page, families.TRITON_PENDING):
+        series = models.setdefault(model, ModelSeries())
+        if _all_counts((value,)):
+            series.pending = (series.pending or 0) + round(value)
+        else:
+            series.complete = False
+    return models
+
+
+def _by_model(page: Page, family: str) -> Iterable[tuple[str, str, float]]:
+    for labels, value in page.get(family, ()):
+        yield labels.get(families.TRITON_MODEL, ""), _group(labels), value
+
+
+def _group(labels: Labels, *without: str) -> str:
+    """Names the group of a sample by its labels other than the model."""
+    left_out = {families.TRITON_MODEL, *without}
+    return ",".join(f"{name}={text}" for name, text in sorted(labels.items()) if name not in left_out)
+
+
+def _all_counts(values: Iterable[float]) -> bool:
+    return all(math.isfinite(value) and value >= 0 for value in values)
+
+
+def largest_batch(executions: Executions | None) -> int:
+    """The largest batch size executed since the statistics began; 0 when none was."""
+    return max((size for (_, size), executed in (executions or {}).items() if executed.times), default=0)
+
+
+def read_inputs(body: bytes) -> list[Tensor]:
+    """Input tensors by GET /v2/models/M. Raises MalformedPageError."""
+    try:
+        return _Metadata.model_validate_json(body).inputs
+    except ValidationError as error:
+        raise MalformedPageError(f"model metadata is not what it should be: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg']}" if place else fault["msg"]
