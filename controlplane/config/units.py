@@ -48,14 +48,14 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The written form of a duration, without units that are zero."""
+    """The written form of a duration, without units that are zero; weeks are written as days."""
     rest, parts = Decimal(repr(seconds)), []
-    for unit, size in _UNITS.items():
-        if unit == "w":
-            continue
-        whole, rest = divmod(rest, size)
+    for unit in ("d", "h", "m", "s"):
+        whole, rest = divmod(rest, _UNITS[unit])
         if whole:
-            parts.append(f"{whole:f}".removesuffix(".0") + unit)
+            parts.append(f"{int(whole)}{unit}")
+    if rest:
+        parts.append(f"{rest / _UNITS['ms']:.6g}ms")
     return "".join(parts) or "0s"
 
 

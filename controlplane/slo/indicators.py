@@ -1,0 +1,220 @@
+"""From what was read to the slices of each objective: how many events were good, bad, or could not be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
+from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult
+from controlplane.slo.cover import Grid, covered, mean
+
+ServerIntervals = Sequence[tuple[str, tuple[Interval, ...]]]
+"""What each of a model's servers did for it: (server, intervals). A server that was not read has no intervals."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    good: int = 0
+    bad: int = 0
+    unsure: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """All that was read about one model."""
+
+    model: ModelSpec
+    servers: ServerIntervals
+    latencies: Sequence[LatencyInterval]
+    probes: Sequence[ProbeResult]
+
+
+_Count = Callable[[_Seen, Objective, Grid], tuple[list[_Tally], list[float]]]
+
+
+def close_slices(
+    model: ModelSpec,
+    servers: ServerIntervals,
+    latencies: Sequence[LatencyInterval],
+    probes: Sequence[ProbeResult],
+    *,
+    since: float,
+    until: float,
+) -> tuple[Slice, ...]:
+    """Every slice in [since, until) of every objective of `model`, oldest first; both are multiples of SLICE_S.
+
+    Events count in the slice that holds the end of their interval. `measured_s` is the exact overlap of what was read
+    with the slice, averaged over `servers`, all those of the model. An interval across the slice's end is known only
+    when it ends, so `until` has to lie at least a scrape interval and timeout behind now: closed slices stay closed.
+    """
+    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes)
+    slices: list[Slice] = []
+    for objective in model.objectives:
+        tallies, measured = _counter(objective)(seen, objective, grid)
+        slices.extend(
+            Slice(
+                model=model.name,
+                objective=objective.key,
+                start=grid.start(i),
+                good=tally.good,
+                bad=tally.bad,
+                unsure=tally.unsure,
+                measured_s=measured[i],
+                expected_s=SLICE_S,
+                slo_version=objective.version,
+            )
+            for i, tally in enumerate(tallies)
+        )
+    return tuple(slices)
+
+
+def _counter(objective: Objective) -> _Count:
+    if objective.source is IndicatorSource.PROBE:
+        return _by_probe
+    if objective.source is IndicatorSource.MEAN_SLICES:
+        return _by_mean
+    if objective.indicator is not Indicator.AVAILABILITY:
+        return _by_histogram
+    return _by_gateway_errors if objective.source is IndicatorSource.GATEWAY else _by_server_counters
+
+
+def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """Availability by the servers: failed and rejected are bad, canceled are no events, our own probes are no users."""
+    tallies = _tallies(grid)
+    for server, intervals in seen.servers:
+        for interval in intervals:
+            index = grid.index(interval.end)
+            if index is None:
+                continue
+            bad = interval.failed + interval.rejected
+            good = interval.completed - bad - interval.canceled
+            failed_probes = min(max(0, interval.probes - _answered_probes(seen.probes, server, interval)), bad)
+            tallies[index].bad += bad - failed_probes
+            tallies[index].good += max(0, good - (interval.probes - failed_probes))
+    return tallies, _measured_by_servers(seen, grid)
+
+
+def _by_gateway_errors(seen: _Seen, _objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """Availability by the gateways: errors are bad, whatever else was answered is good."""
+    tallies = _tallies(grid)
+    intervals = [li for li in seen.latencies if li.indicator is Indicator.LATENCY]
+    for interval, tally in _ending_in(grid, intervals, tallies):
+        tally.bad += interval.errors
+        tally.good += sum(interval.counts)
+    return tallies, covered(grid, ((li.start, li.end) for li in intervals))
+
+
+def _by_histogram(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """A threshold on a histogram. Errors are no events here: an error has no latency, availability counts it."""
+    threshold = _threshold(objective)
+    tallies = _tallies(grid)
+    intervals = [li for li in seen.latencies if li.indicator is objective.indicator]
+    for interval, tally in _ending_in(grid, intervals, tallies):
+        good, bad, unsure = split(interval.edges, interval.counts, threshold)
+        tally.good += good
+        tally.bad += bad
+        tally.unsure += unsure
+    spans = [(li.start, li.end) for li in intervals]
+    if objective.source is IndicatorSource.GATEWAY:
+        return tallies, covered(grid, spans)
+    # each server gives intervals of its own, so their overlaps add up to the number of servers read
+    overlaps = mean([covered(grid, [span]) for span in spans], len(grid))
+    share = len(spans) / len(seen.servers) if seen.servers else 0.0
+    return tallies, [min(SLICE_S, overlap * share) for overlap in overlaps]
+
+
+def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """Our own inferences: good within the threshold, bad above it or on an error.
+
+    A probe measures its server from its moment until the next one is due.
+    """
+    threshold = _threshold(objective)
+    tallies = _tallies(grid)
+    every_s = seen.model.probe.every_s if seen.model.probe else SLICE_S
+    for probe in seen.probes:
+        index = grid.index(probe.at)
+        if index is None:
+            continue
+        if probe.error or probe.latency_s > threshold:
+            tallies[index].bad += 1
+        else:
+            tallies[index].good += 1
+    rows = [
+        covered(grid, ((probe.at, probe.at + every_s) for probe in seen.probes if probe.server == server))
+        for server, _ in seen.servers
+    ]
+    return tallies, mean(rows, len(grid))
+
+
+def _by_mean(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """A slice is one event: good when the mean request time of what was answered in it is within the threshold.
+
+    No event when nothing was answered but our own probes. Triton's request seconds are those of successes only, so
+    failures are left out of the mean: they would make it smaller.
+    """
+    threshold = _threshold(objective)
+    tallies = _tallies(grid)
+    answered, users, request_s = [0] * len(grid), [0] * len(grid), [0.0] * len(grid)
+    for _, intervals in seen.servers:
+        for interval in intervals:
+            index = grid.index(interval.end)
+            if index is not None:
+                good = interval.completed - interval.failed - interval.rejected - interval.canceled
+                answered[index] += good
+                users[index] += max(0, good - interval.probes)
+                request_s[index] += interval.request_s
+    for index, tally in enumerate(tallies):
+        if users[index] > 0:
+            inside = request_s[index] <= threshold * answered[index]
+            tally.good, tally.bad = int(inside), int(not inside)
+    return tallies, _measured_by_servers(seen, grid)
+
+
+def split(edges: Sequence[float], counts: Sequence[int], threshold_s: float) -> tuple[int, int, int]:
+    """(good, bad, unsure) of histogram counts against a threshold.
+
+    `edges` are the finite upper bounds, ascending; `counts` is not cumulative and has one entry more. Events of the
+    bucket that the threshold cuts are unsure; a threshold on an edge cuts none.
+    """
+    good = bad = unsure = 0
+    for i, count in enumerate(counts):
+        lower = edges[i - 1] if i else 0.0
+        upper = edges[i] if i < len(edges) else math.inf
+        if upper < threshold_s or math.isclose(upper, threshold_s, rel_tol=1e-9):
+            good += count
+        elif (i and lower > threshold_s) or math.isclose(lower, threshold_s, rel_tol=1e-9):
+            bad += count
+        else:
+            unsure += count
+    return good, bad, unsure
+
+
+def _threshold(objective: Objective) -> float:
+    if objective.threshold_s is None:
+        raise ValueError(f"objective {objective.key} has no threshold")
+    return objective.threshold_s
+
+
+def _tallies(grid: Grid) -> list[_Tally]:
+    return [_Tally() for _ in range(len(grid))]
+
+
+def _ending_in(
+    grid: Grid, intervals: Iterable[LatencyInterval], tallies: list[_Tally]
+) -> Iterable[tuple[LatencyInterval, _Tally]]:
+    for interval in intervals:
+        index = grid.index(interval.end)
+        if index is not None:
+            yield interval, tallies[index]
+
+
+def _measured_by_servers(seen: _Seen, grid: Grid) -> list[float]:
+    rows = [covered(grid, ((i.start, i.end) for i in intervals)) for _, intervals in seen.servers]
+    return mean(rows, len(grid))
+
+
+def _answered_probes(probes: Sequence[ProbeResult], server: str, interval: Interval) -> int:
+    return sum(p.server == server and not p.error and interval.start < p.at <= interval.end for p in probes)
