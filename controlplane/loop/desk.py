@@ -278,6 +278,18 @@ class Desk:
             self._spec(model)
         return list(await self._store.call(lambda s: s.decisions(model, limit, changes_only=changes_only)))
 
+    async def overrides(self) -> tuple[Override, ...]:
+        """Those in force."""
+        return await self._store.call(lambda s: s.overrides(self._clock()))
+
+    async def freezes(self) -> tuple[Freeze, ...]:
+        """Those in force."""
+        return await self._store.call(lambda s: s.freezes(self._clock()))
+
+    async def audit_log(self, limit: int) -> list[AuditEntry]:
+        """What was asked of the control plane, newest first."""
+        return list(await self._store.call(lambda s: s.audit_log(limit)))
+
 
 def _new_id(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,85 @@
+"""The application: routes, problem details, tokens and guards put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import RedirectResponse
+
+from controlplane.api.guards import Guards
+from controlplane.api.plane import Plane
+from controlplane.api.problems import Problem, install, responses
+from controlplane.api.routes import audit, decisions, fleet, freezes, health, models, operations, overrides
+from controlplane.api.tokens import TokenFile
+from controlplane.config.units import is_loopback
+from controlplane.domain.errors import ConfigurationError, Fault
+from controlplane.loop.clock import Clock, wall_clock
+
+_GUARDED: tuple[APIRouter, ...] = (
+    fleet.router,
+    models.router,
+    overrides.router,
+    freezes.router,
+    decisions.router,
+    operations.router,
+    audit.router,
+)
+
+_TAGS = [
+    {"name": "fleet", "description": "What is there now."},
+    {"name": "models", "description": "Models and instructions about them."},
+    {"name": "overrides", "description": "What people have fixed; it wins over freezes, bounds and policy."},
+    {"name": "freezes", "description": "No scaling for a while."},
+    {"name": "decisions", "description": "What was decided, why, and what came of it."},
+    {"name": "operations", "description": "Where an instruction is on its way."},
+    {"name": "audit", "description": "Who asked for what."},
+    {"name": "health", "description": "For probes and Prometheus; open without a token."},
+]
+
+
+def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
+    """The API over a control plane. `clock` tells when tokens run out.
+
+    Raises ConfigurationError when the tokens file cannot be used, or is missing though the host is not loopback.
+    """
+    api = plane.settings.api
+    tokens = TokenFile(api.tokens_file, clock) if api.tokens_file else None
+    if tokens is not None:
+        tokens.tokens()
+    elif not is_loopback(api.host):
+        fault = Fault("api.host", api.host, "without api.tokens_file only a loopback address is allowed")
+        raise ConfigurationError("configuration", (fault,))
+    app = FastAPI(
+        title="controlplane",
+        version=version("inference-controlplane"),
+        summary="Observability and autoscaling control plane for GPU model serving",
+        openapi_tags=_TAGS,
+        redoc_url=None,
+    )
+    app.state.plane = plane
+    app.state.tokens = tokens
+    install(app)
+    app.include_router(health.router)
+    for router in _GUARDED:
+        app.include_router(router, responses=responses(401, 403, 422, 503))
+    app.add_api_route("/", _home, include_in_schema=False)
+    app.add_middleware(Guards, loopback_only=tokens is None)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _home() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the schema of problems, which no route returns by its type."""
+    if not app.openapi_schema:
+        document = FastAPI.openapi(app)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs", {}))
+        schemas["Problem"] = problem
+    return app.openapi_schema or {}

@@ -1,0 +1,49 @@
+"""What the API needs of the running control plane."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from controlplane.config import Settings
+from controlplane.domain.fleet import Fleet
+from controlplane.domain.picture import Picture
+from controlplane.loop.desk import Desk
+
+
+class Plane(Protocol):
+    """controlplane.loop.wire.ControlPlane, as far as the API sees it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration."""
+        ...
+
+    @property
+    def fleet(self) -> Fleet:
+        """What is configured."""
+        ...
+
+    @property
+    def desk(self) -> Desk:
+        """Takes instructions."""
+        ...
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What /metrics shows."""
+        ...
+
+    def picture(self) -> Picture:
+        """What is known now."""
+        ...
+
+
+TICKS_LATE = 3
+"""After so many intervals without a tick the loop counts as stuck, and its figures as stale."""
+
+
+def late_after_s(plane: Plane) -> float:
+    """The age in seconds from which the last tick is too old."""
+    return TICKS_LATE * plane.settings.decide_interval_s

@@ -1,0 +1,250 @@
+"""The fleet as JSON: servers, models, objectives, GPUs, the loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from controlplane.api.views.decisions import ActionView, DecisionView
+from controlplane.api.views.people import FreezeView, OverrideView
+from controlplane.api.views.signals import SignalView, part, within
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
+from controlplane.domain.observation import ControlMode, GpuReading, ModelReading, ModelState, ServerReading
+from controlplane.domain.picture import LoopHealth, Picture
+from controlplane.domain.signal import Missing, Signal, last_value
+from controlplane.publish.figures import capacity, demand, desired_instances
+
+
+class ObjectiveView(BaseModel):
+    """An objective and how it stands. Shares are null where no event was counted."""
+
+    objective: str = Field(examples=["latency_100ms_gateway"])
+    indicator: Indicator
+    source: IndicatorSource
+    target: float
+    threshold_s: float | None
+    window_s: float
+    attainment_low: float | None = Field(default=None, description="Events in a cut bucket counted as bad")
+    attainment_high: float | None = Field(default=None, description="Events in a cut bucket counted as good")
+    budget_left: float | None = Field(default=None, description="1 untouched, 0 spent, negative overspent")
+    burn_5m: float | None = None
+    burn_1h: float | None = None
+    burn_6h: float | None = None
+    coverage: float | None = Field(default=None, description="Measured share of the window; null: not judged yet")
+    events: int | None = None
+
+    @classmethod
+    def of(cls, objective: Objective, judgement: Judgement | None) -> ObjectiveView:
+        """As it was judged last; None: not yet."""
+        return cls(
+            objective=objective.key,
+            indicator=objective.indicator,
+            source=objective.source,
+            target=objective.target,
+            threshold_s=objective.threshold_s,
+            window_s=objective.window_s,
+            **({} if judgement is None else _standing(judgement)),
+        )
+
+
+class UnitView(BaseModel):
+    """One model on one server."""
+
+    server: str
+    state: SignalView[ModelState]
+    reason: str = Field(description="What the server says about the state")
+    instances: SignalView[int]
+    desired_instances: SignalView[int]
+    pending: SignalView[int]
+    running: SignalView[int]
+    demand_per_s: SignalView[float]
+    capacity_per_s: SignalView[float]
+    gpus: list[str]
+    decision: DecisionView | None = Field(description="The last one; null before the first tick")
+    in_flight: ActionView | None
+
+
+class ModelView(BaseModel):
+    """A model, where it runs and how it fares."""
+
+    name: str
+    served_name: str
+    mode: Mode
+    priority: int
+    instances_min: int
+    instances_max: int
+    idle_unload_s: float | None
+    wake_by_ensure: bool
+    units: list[UnitView]
+    objectives: list[ObjectiveView]
+    overrides: list[OverrideView]
+    freezes: list[FreezeView] = Field(description="Those of this model and those that hold for all")
+
+
+class ServerView(BaseModel):
+    """A server now."""
+
+    name: str
+    kind: ServerKind
+    http: str
+    live: SignalView[bool]
+    control: SignalView[ControlMode] = Field(description="Whether its models may be loaded and unloaded")
+    incarnation: int = Field(description="Grows with each restart that was noticed")
+    models: dict[str, SignalView[ModelState]]
+
+
+class GpuView(BaseModel):
+    """A GPU now. Utilisation 0 to 1."""
+
+    uuid: str
+    index: int
+    name: str
+    utilisation: SignalView[float]
+    memory_used_bytes: SignalView[int]
+    memory_total_bytes: SignalView[int]
+    power_w: SignalView[float]
+    mig_enabled: SignalView[bool]
+
+
+class HealthView(BaseModel):
+    """How the loop is doing."""
+
+    ticks: int
+    skipped: int
+    last_tick_at: float | None = Field(description="null before the first tick")
+    last_tick_s: float
+    problem: str
+    unwritten: int
+
+
+class FleetView(BaseModel):
+    """Everything at a glance."""
+
+    at: float
+    servers: list[ServerView]
+    models: list[ModelView]
+    gpus: SignalView[list[GpuView]]
+    gateways: dict[str, SignalView[bool]]
+    overrides: list[OverrideView]
+    freezes: list[FreezeView]
+    loop: HealthView
+
+
+def fleet_view(picture: Picture, fleet: Fleet, max_age_s: float) -> FleetView:
+    """The whole picture; a decision older than `max_age_s` seconds shows its figures as stale."""
+    now = picture.at
+    gpus = picture.reading.gpus
+    seen = [_gpu(gpu, now) for gpu in last_value(gpus) or ()]
+    return FleetView(
+        at=now,
+        servers=[server_view(picture, spec) for spec in fleet.servers],
+        models=[model_view(picture, spec, max_age_s) for spec in fleet.models],
+        gpus=SignalView[list[GpuView]].of(part(gpus, seen), now),
+        gateways={name: SignalView[bool].of(up, now) for name, up in picture.reading.gateways.items()},
+        overrides=[OverrideView.model_validate(o) for o in picture.overrides],
+        freezes=[FreezeView.model_validate(f) for f in picture.freezes],
+        loop=_health(picture.health),
+    )
+
+
+def server_view(picture: Picture, spec: ServerSpec) -> ServerView:
+    """One server."""
+    now = picture.at
+    never = Missing("never read")
+    entry = picture.reading.servers.get(spec.name) or ServerReading(spec.name, never, never, 0, {})
+    return ServerView(
+        name=spec.name,
+        kind=spec.kind,
+        http=spec.http,
+        live=SignalView[bool].of(entry.live, now),
+        control=SignalView[ControlMode].of(entry.control, now),
+        incarnation=entry.incarnation,
+        models={name: SignalView[ModelState].of(_state(seen), now) for name, seen in sorted(entry.models.items())},
+    )
+
+
+def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView:
+    """One model."""
+    judged = {j.objective.key: j for j in picture.judgements.get(spec.name, ())}
+    return ModelView(
+        name=spec.name,
+        served_name=spec.served_name,
+        mode=spec.mode,
+        priority=spec.priority,
+        instances_min=spec.instances_min,
+        instances_max=spec.instances_max,
+        idle_unload_s=spec.idle_unload_s,
+        wake_by_ensure=spec.wake.ensure,
+        units=[_unit(picture, spec, server, max_age_s) for server in spec.runs_on],
+        objectives=[ObjectiveView.of(objective, judged.get(objective.key)) for objective in spec.objectives],
+        overrides=[OverrideView.model_validate(o) for o in picture.overrides if o.model == spec.name],
+        freezes=[FreezeView.model_validate(f) for f in picture.freezes if f.model in ("", spec.name)],
+    )
+
+
+def _unit(picture: Picture, spec: ModelSpec, server: str, max_age_s: float) -> UnitView:
+    now = picture.at
+    entry = picture.reading.servers.get(server)
+    seen: Signal[ModelReading] = Missing("the server was never read")
+    if entry is not None:
+        seen = entry.models.get(spec.name, entry.live if isinstance(entry.live, Missing) else Missing("never read"))
+    reading = last_value(seen) or ModelReading(ModelState.ABSENT)
+    decision = next((d for d in picture.decisions if (d.model, d.server) == (spec.name, server)), None)
+    flying = next((a for a in picture.in_flight if (a.model, a.server) == (spec.name, server)), None)
+    return UnitView(
+        server=server,
+        state=SignalView[ModelState].of(_state(seen), now),
+        reason=reading.reason,
+        instances=SignalView[int].of(within(seen, reading.instances), now),
+        desired_instances=SignalView[int].of(desired_instances(decision, now, max_age_s), now),
+        pending=SignalView[int].of(within(seen, reading.pending), now),
+        running=SignalView[int].of(within(seen, reading.running), now),
+        demand_per_s=SignalView[float].of(demand(decision, now, max_age_s), now),
+        capacity_per_s=SignalView[float].of(capacity(decision, now, max_age_s), now),
+        gpus=list(reading.gpus),
+        decision=None if decision is None else DecisionView.of(decision),
+        in_flight=None if flying is None else ActionView.model_validate(flying),
+    )
+
+
+def _state(seen: Signal[ModelReading]) -> Signal[ModelState]:
+    return seen if isinstance(seen, Missing) else part(seen, seen.value.state)
+
+
+def _standing(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "attainment_low": judgement.attainment_low,
+        "attainment_high": judgement.attainment_high,
+        "budget_left": judgement.budget_left,
+        "burn_5m": judgement.burn_5m,
+        "burn_1h": judgement.burn_1h,
+        "burn_6h": judgement.burn_6h,
+        "coverage": judgement.window.coverage,
+        "events": judgement.window.events,
+    }
+
+
+def _gpu(gpu: GpuReading, now: float) -> GpuView:
+    return GpuView(
+        uuid=gpu.uuid,
+        index=gpu.index,
+        name=gpu.name,
+        utilisation=SignalView[float].of(gpu.utilisation, now),
+        memory_used_bytes=SignalView[int].of(gpu.memory_used_bytes, now),
+        memory_total_bytes=SignalView[int].of(gpu.memory_total_bytes, now),
+        power_w=SignalView[float].of(gpu.power_w, now),
+        mig_enabled=SignalView[bool].of(gpu.mig_enabled, now),
+    )
+
+
+def _health(health: LoopHealth) -> HealthView:
+    return HealthView(
+        ticks=health.ticks,
+        skipped=health.skipped,
+        last_tick_at=health.last_tick_at or None,
+        last_tick_s=health.last_tick_s,
+        problem=health.problem,
+        unwritten=health.unwritten,
+    )

@@ -1,0 +1,140 @@
+"""What people said, as JSON, and the bodies in which they say it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from controlplane.api.views.signals import View
+from controlplane.config.units import parse_duration
+from controlplane.domain.decision import FreezeDirection, OverrideKind
+from controlplane.loop.desk import OperationStatus
+
+TTL_MAX_S = 366 * 86400.0
+
+
+def _ttl(value: object) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    seconds = float(value) if number else parse_duration(value)  # type: ignore[arg-type]
+    if not 0 < seconds <= TTL_MAX_S:
+        raise ValueError("a duration above 0 and at most 366d is allowed, such as 2h, or a number of seconds")
+    return seconds
+
+
+Ttl = Annotated[
+    float,
+    BeforeValidator(_ttl),
+    WithJsonSchema({"type": ["string", "number"], "format": "duration", "examples": ["2h", 7200]}),
+]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("printable characters on one line are allowed")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_printable)]
+"""Text that is shown on terminals and written to logs."""
+
+
+class Said(BaseModel):
+    """What every instruction carries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ttl: Ttl = Field(description="How long it holds: a duration such as 2h, or seconds")
+    reason: Line = Field(min_length=1, max_length=500, examples=["launch at noon"])
+    actor: Line | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Who says it; only where no tokens are in use, else the token's name counts",
+    )
+
+
+class ModelBody(Said):
+    """An instruction about a model."""
+
+    server: str = Field(default="", description="One server; empty: every server it runs on")
+
+
+class InstancesBody(ModelBody):
+    """How many instances."""
+
+    instances: int = Field(ge=0, description="Total per server, inside the model's bounds", examples=[4])
+
+
+class OverrideBody(ModelBody):
+    """An override of any kind."""
+
+    model: str
+    kind: OverrideKind
+    instances: int | None = Field(default=None, ge=0, description="Needed with kind instances, else left out")
+
+
+class FreezeBody(Said):
+    """No scaling for a while."""
+
+    model: str = Field(default="", description="One model; empty: all")
+    direction: FreezeDirection = FreezeDirection.ALL
+
+
+class OverrideView(View):
+    """A person's instruction in force."""
+
+    id: str
+    model: str
+    server: str = Field(description="Empty: every server it runs on")
+    kind: OverrideKind
+    instances: int | None
+    actor: str
+    reason: str
+    created_at: float
+    expires_at: float
+
+
+class FreezeView(View):
+    """A freeze in force."""
+
+    id: str
+    model: str = Field(description="Empty: all")
+    direction: FreezeDirection
+    actor: str
+    reason: str
+    created_at: float
+    expires_at: float
+
+
+class OperationView(View):
+    """An override on its way to the servers."""
+
+    id: str
+    status: OperationStatus
+    detail: str = Field(description="What is awaited, or what went wrong and what mends it")
+    override: OverrideView
+
+
+class ReadinessView(View):
+    """A model that is ready."""
+
+    model: str
+    servers: list[str]
+    waited_s: float
+
+
+class EndedView(BaseModel):
+    """How many were ended."""
+
+    ended: int
+
+
+class AuditView(View):
+    """One thing somebody asked of the control plane."""
+
+    at: float
+    actor: str
+    verb: str
+    subject: str
+    detail: str

@@ -1,0 +1,1 @@
+"""What others read: our own metrics page."""

@@ -1,0 +1,65 @@
+"""The families of the metrics page: name, kind, meaning, labels. docs/reference/metrics.md is tested against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from controlplane.domain import names
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family. A counter's samples carry the suffix `_total`, which `name` leaves out."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_UNIT = (names.MODEL, names.SERVER)
+_OBJECTIVE = (names.MODEL, names.OBJECTIVE)
+
+FAMILIES: tuple[Family, ...] = (
+    Family(names.MODEL_LOADED, "gauge", "1 when the model is ready on the server, 0 when it is known not to be", _UNIT),
+    Family(names.MODEL_INSTANCES, "gauge", "Instances of the model on the server", _UNIT),
+    Family(names.MODEL_DESIRED_INSTANCES, "gauge", "Instances that the last decision wants, 0: not loaded", _UNIT),
+    Family(names.MODEL_DEMAND, "gauge", "Arrivals per second to be served, as the last decision saw them", _UNIT),
+    Family(names.MODEL_CAPACITY, "gauge", "Arrivals per second that are served inside the objectives", _UNIT),
+    Family(names.MODEL_PENDING, "gauge", "Requests that wait in the server's queue", _UNIT),
+    Family(names.MODEL_IN_FLIGHT, "gauge", "Actions under way", (*_UNIT, names.STEP)),
+    Family(names.OBJECTIVE_TARGET, "gauge", "Share of good events aimed at", _OBJECTIVE),
+    Family(
+        names.OBJECTIVE_ATTAINMENT,
+        "gauge",
+        "Share of good events over the window; bound low counts events in a cut bucket as bad, high as good",
+        (*_OBJECTIVE, names.BOUND),
+    ),
+    Family(
+        names.OBJECTIVE_BUDGET_LEFT,
+        "gauge",
+        "Share of the error budget unspent: 1 untouched, 0 spent, negative overspent",
+        _OBJECTIVE,
+    ),
+    Family(
+        names.OBJECTIVE_BURN_RATE,
+        "gauge",
+        "Speed of spending, as a multiple of the one that lasts the window",
+        (*_OBJECTIVE, names.WINDOW),
+    ),
+    Family(names.OBJECTIVE_COVERAGE, "gauge", "Share of the window that was measured", _OBJECTIVE),
+    Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
+    Family(names.SERVER_READING_AGE, "gauge", "Age of the newest reading of the server", (names.SERVER,)),
+    Family(names.GPU_UTILISATION, "gauge", "Share of time in which the GPU executed something", (names.GPU,)),
+    Family(names.GPU_MEMORY_USED, "gauge", "GPU memory in use", (names.GPU,)),
+    Family(names.GPU_MEMORY_TOTAL, "gauge", "GPU memory there is", (names.GPU,)),
+    Family(names.OVERRIDES_ACTIVE, "gauge", "Overrides in force", (names.MODEL,)),
+    Family(names.OVERRIDE_EXPIRES, "gauge", "When the last override of a kind runs out", (names.MODEL, names.KIND)),
+    Family(names.FREEZES_ACTIVE, "gauge", "Freezes in force; model * holds for all", (names.MODEL,)),
+    Family(names.TICKS, "counter", "Ticks done since the start"),
+    Family(names.TICKS_SKIPPED, "counter", "Ticks left out because the one before still ran"),
+    Family(names.TICKS_UNWRITTEN, "gauge", "Ticks that wait in memory for the store"),
+    Family(names.TICK_LAST, "gauge", "When the last tick was done"),
+    Family(names.TICK_DURATION, "gauge", "How long the last tick took"),
+)
