@@ -153,8 +153,9 @@ def finish_action(connection: Connection, outcome: Outcome) -> None:
             body=OUTCOME.dump(outcome),
         )
         .on_conflict_do_nothing()
-    )
-    if new.rowcount and outcome.status is ActionStatus.SUCCEEDED and _starts_something(connection, action):
+        .returning(outcomes.c.action_id)
+    ).first()
+    if new and outcome.status is ActionStatus.SUCCEEDED and _starts_something(connection, action):
         connection.execute(
             startups.insert().values(
                 model=action.model,

@@ -29,8 +29,9 @@ def add_override(connection: Connection, override: Override) -> None:
             body=OVERRIDE.dump(override),
         )
         .on_conflict_do_nothing()
-    )
-    if not added.rowcount:
+        .returning(overrides.c.id)
+    ).first()
+    if not added:
         return
     others = [overrides.c.model == override.model, overrides.c.id != override.id]
     if override.server:

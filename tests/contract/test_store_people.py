@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from controlplane.domain.decision import OverrideKind, Want
+from controlplane.domain.errors import NotFoundError
+from controlplane.domain.ports import AuditEntry
+from controlplane.store import SqlStore
+from tests.contract.values import NOW, a_freeze, an_override
+
+
+def test_an_override_is_in_force_until_it_expires(store: SqlStore) -> None:
+    override = an_override("o1")
+    store.add_override(override)
+    assert store.overrides(NOW) == (override,)
+    assert store.overrides(override.expires_at - 0.001) == (override,)
+    assert store.overrides(override.expires_at) == ()
+    assert store.override("o1") == override
+
+
+@pytest.mark.parametrize(("first", "second"), [("", ""), ("t0", "t0"), ("", "t0"), ("t0", "")])
+def test_the_newest_word_about_a_model_on_a_server_replaces_the_earlier(
+    store: SqlStore, first: str, second: str
+) -> None:
+    older = an_override("o1", kind=OverrideKind.LOADED, server=first)
+    newer = an_override("o2", at=NOW + 60, kind=OverrideKind.UNLOADED, server=second)
+    store.add_override(older)
+    store.add_override(newer)
+    assert store.overrides(NOW + 60) == (newer,)
+    assert store.override("o1") == older  # ended, not deleted
+    assert store.overrides(NOW + 59) == (older, newer)  # as it was then; the newer one is known from its start on
+
+
+def test_overrides_of_other_models_and_servers_stay(store: SqlStore) -> None:
+    kept = (an_override("o1", server="t0"), an_override("o2", server="t1"), an_override("o3", model="resnet"))
+    for override in kept:
+        store.add_override(override)
+    assert store.overrides(NOW) == kept
+
+
+def test_adding_an_override_again_does_not_bring_it_back(store: SqlStore) -> None:
+    override = an_override("o1")
+    store.add_override(override)
+    store.add_override(override)
+    assert store.overrides(NOW) == (override,)
+    store.end_override("o1", NOW + 1)
+    store.add_override(override)
+    assert store.overrides(NOW + 1) == ()
+
+
+def test_ending_overrides_counts_those_in_force(store: SqlStore) -> None:
+    for override in (an_override("o1", server="t0"), an_override("o2", server="t1"), an_override("o3", model="resnet")):
+        store.add_override(override)
+    assert store.end_override("o1", NOW + 1).id == "o1"
+    assert store.end_overrides("bert", NOW + 2) == 1
+    assert store.end_overrides("bert", NOW + 3) == 0
+    assert [o.id for o in store.overrides(NOW + 3)] == ["o3"]
+
+
+def test_an_override_or_freeze_nobody_knows_is_not_found(store: SqlStore) -> None:
+    for ask in (
+        lambda: store.override("o9"),
+        lambda: store.end_override("o9", NOW),
+        lambda: store.end_freeze("o9", NOW),
+    ):
+        with pytest.raises(NotFoundError, match="'o9'"):
+            ask()
+
+
+def test_freezes_hold_until_they_expire_or_are_ended(store: SqlStore) -> None:
+    everywhere, one = a_freeze("f1"), a_freeze("f2", at=NOW + 1, model="bert")
+    store.add_freeze(everywhere)
+    store.add_freeze(one)
+    assert store.freezes(NOW + 1) == (everywhere, one)
+    assert store.end_freezes("", NOW + 2) == 1
+    assert store.freezes(NOW + 2) == (one,)
+    assert store.freezes(one.expires_at) == ()
+    assert store.end_freeze("f2", NOW + 3) == one
+    assert store.freezes(NOW + 3) == ()
+
+
+def test_the_newest_want_of_each_model_is_kept(store: SqlStore) -> None:
+    for want in (Want("bert", NOW, "gateway"), Want("bert", NOW + 5, "ann"), Want("bert", NOW + 1, "late")):
+        store.add_want(want)
+    store.add_want(Want("alexnet", NOW, "gateway"))
+    assert store.wants() == (Want("alexnet", NOW, "gateway"), Want("bert", NOW + 5, "ann"))
+
+
+def test_the_audit_log_comes_newest_first(store: SqlStore) -> None:
+    entries = [AuditEntry(NOW + n, "ann", "load", "bert", f"because {n}") for n in range(3)]
+    for entry in entries:
+        store.audit(entry)
+    assert list(store.audit_log()) == entries[::-1]
+    assert list(store.audit_log(limit=1)) == entries[2:]
