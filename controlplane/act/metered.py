@@ -1,0 +1,46 @@
+"""Counts and times what an actuator does."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from controlplane.domain import names
+from controlplane.domain.decision import Action, Outcome
+from controlplane.domain.observation import ControlMode
+from controlplane.domain.ports import Actuator
+
+# from an in-place update of a small model to a load that runs into its timeout
+_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class MeteredActuator:
+    """Decorates an actuator with metrics in `registry`: actions by step and status, durations by step."""
+
+    def __init__(self, inner: Actuator, registry: CollectorRegistry) -> None:
+        self._inner = inner
+        self._actions = Counter(names.ACTIONS, "Actions carried out", (names.STEP, names.STATUS), registry=registry)
+        self._duration = Histogram(
+            names.ACTION_DURATION,
+            "Seconds from issuing an action to its outcome",
+            (names.STEP,),
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+
+    async def control_mode(self, server: str) -> ControlMode:
+        """That of the decorated actuator."""
+        return await self._inner.control_mode(server)
+
+    async def apply(self, action: Action) -> Outcome:
+        """The outcome of the decorated actuator, counted."""
+        began = time.perf_counter()
+        outcome = await self._inner.apply(action)
+        self._duration.labels(action.step.value).observe(time.perf_counter() - began)
+        self._actions.labels(action.step.value, outcome.status.value).inc()
+        return outcome
+
+    async def close(self) -> None:
+        """Close the decorated actuator."""
+        await self._inner.close()

@@ -1,0 +1,232 @@
+"""Carries out steps on Triton servers through their explicit model control."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from controlplane.act.failure_table import (
+    LOAD_TIMEOUT_REMEDY,
+    NOT_FOUND_REMEDY,
+    UNKNOWN_REMEDY,
+    UNLOAD_TIMEOUT_REMEDY,
+    UNREACHABLE_REMEDY,
+)
+from controlplane.act.triton_control import Counters, TritonControl
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
+from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.fleet import ServerKind, ServerSpec
+from controlplane.domain.instance_groups import total_instances, with_total
+from controlplane.domain.observation import ControlMode
+
+_log = structlog.get_logger(__name__)
+
+_NO_SUCH_MODEL = "controlplane-asks-for-the-control-mode"
+_RELOAD_PARAMETER = "controlplane_reload"
+_HELD_STATES = frozenset({"READY", "LOADING", "UNLOADING"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A step that succeeded."""
+
+    detail: str
+    in_place: bool | None = None
+
+
+class TritonActuator:
+    """The actuator for Triton servers in explicit mode; adapts port Actuator.
+
+    `served_names` maps a model's name to its name on the servers where the two differ. A load that is not answered
+    within `load_timeout_s` and an unload that has not happened within `unload_timeout_s` fail with class TIMEOUT, and
+    the server goes on by itself. `clock` gives unix seconds, for outcomes.
+
+    The python backend writes `__pycache__` into the version folder at a model's first load. Triton takes it for a new
+    version of the files, so that the first override afterwards is a full reload in place of an in-place update. After a
+    load of ours that is paid for at once, in the background: the same configuration is sent as an override, the model
+    serves on meanwhile, and further steps for it wait. Where there is nothing to pay Triton takes it as no change.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[ServerSpec],
+        *,
+        clock: Callable[[], float],
+        served_names: Mapping[str, str] | None = None,
+        load_timeout_s: float = 300.0,
+        unload_timeout_s: float = 60.0,
+        call_timeout_s: float = 5.0,
+        poll_interval_s: float = 0.1,
+    ) -> None:
+        """Connects to nothing yet."""
+        self._specs = {spec.name: spec for spec in servers if spec.kind is ServerKind.TRITON}
+        self._clock = clock
+        self._served_names = dict(served_names or {})
+        self._load_timeout_s = load_timeout_s
+        self._unload_timeout_s = unload_timeout_s
+        self._call_timeout_s = call_timeout_s
+        self._poll_interval_s = poll_interval_s
+        self._controls: dict[str, TritonControl] = {}
+        self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def control_mode(self, server: str) -> ControlMode:
+        """Whether models may be loaded and unloaded, found out by unloading a model that does not exist.
+
+        Explicit mode takes that as done, NONE and POLL refuse alike. Raises NotFoundError for a server that is not one
+        of the Tritons, TargetUnreachableError when it gives no answer that tells.
+        """
+        try:
+            await self._control(server).unload(_NO_SUCH_MODEL)
+        except ActionError as error:
+            if error.failure is FailureClass.CONTROL_NOT_ALLOWED:
+                return ControlMode.NOT_ALLOWED
+            raise TargetUnreachableError(server, str(error)) from error
+        return ControlMode.EXPLICIT
+
+    async def apply(self, action: Action) -> Outcome:
+        """Carry out one step; the outcome tells what came of it. Issuing a step again changes nothing."""
+        try:
+            done = await self._carry_out(action)
+        except ActionError as error:
+            return self._failed(action, str(error), error.failure, error.remedy)
+        except TargetUnreachableError as error:
+            return self._failed(action, str(error), FailureClass.UNREACHABLE, UNREACHABLE_REMEDY)
+        except ControlPlaneError as error:
+            return self._failed(action, str(error), FailureClass.UNKNOWN, "correct the configuration")
+        except Exception as error:  # noqa: BLE001 (whatever a server answers, the loop goes on)
+            _log.exception("step failed unexpectedly", model=action.model, server=action.server, step=action.step)
+            return self._failed(action, f"{type(error).__name__}: {error}", FailureClass.UNKNOWN, UNKNOWN_REMEDY)
+        return Outcome(action, ActionStatus.SUCCEEDED, self._clock(), done.detail, in_place=done.in_place)
+
+    async def close(self) -> None:
+        """Let go of connections and of background work."""
+        for task in self._settling.values():
+            task.cancel()
+        await asyncio.gather(*self._settling.values(), return_exceptions=True)
+        for control in self._controls.values():
+            await control.close()
+        self._settling.clear()
+        self._controls.clear()
+
+    async def _carry_out(self, action: Action) -> _Done:
+        control = self._control(action.server)
+        model = self._served_names.get(action.model, action.model)
+        if settling := self._settling.get((action.server, model)):
+            await asyncio.wait([settling])
+        match action.step:
+            case Step.LOAD:
+                return await self._load(control, action.server, model, action.target.instances)
+            case Step.SET_INSTANCES:
+                return await self._set_instances(control, model, action.target.instances)
+            case Step.UNLOAD:
+                return await self._unload(control, model)
+            case Step.RELOAD:
+                return await self._reload(control, action.server, model, action.target.instances)
+            case Step.HOLD:
+                return _Done("nothing to do")
+
+    async def _load(self, control: TritonControl, server: str, model: str, instances: int) -> _Done:
+        before = await control.states(model)
+        if before is None:
+            message = f"{model} is not in the model repository of {server}"
+            raise ActionError(message, FailureClass.MODEL_NOT_FOUND, NOT_FOUND_REMEDY)
+        await self._send_load(control, model)
+        config = await control.config(model)
+        if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
+            done = await self._set_instances(control, model, instances)
+            return _Done(f"loaded; {done.detail}")
+        if "READY" not in before and config.get("backend") == "python":
+            self._settle(control, server, model, config)
+        return _Done(f"loaded with {_counted(total_instances(config))}")
+
+    async def _set_instances(self, control: TritonControl, model: str, instances: int) -> _Done:
+        config = await control.config(model)
+        have = total_instances(config)
+        wanted = with_total(config, instances)
+        will_have = total_instances(wanted)
+        rounded = "" if will_have == instances else f" ({instances} asked for; the instance groups allow {will_have})"
+        if will_have == have:
+            return _Done(f"has {_counted(have)} already{rounded}")
+        before = await control.counters(model)
+        await self._send_load(control, model, wanted)
+        in_place = _was_in_place(before, await control.counters(model))
+        how = {True: "in place", False: "by a full reload", None: "no traffic that would tell if in place"}[in_place]
+        return _Done(f"from {have} to {_counted(will_have)}, {how}{rounded}", in_place)
+
+    async def _unload(self, control: TritonControl, model: str) -> _Done:
+        await control.unload(model)
+        deadline = time.monotonic() + self._unload_timeout_s
+        while held := _HELD_STATES & (await control.states(model) or frozenset()):
+            if time.monotonic() > deadline:
+                message = f"{model} is still {', '.join(sorted(held))} {self._unload_timeout_s:g} s after its unload"
+                raise ActionError(message, FailureClass.TIMEOUT, UNLOAD_TIMEOUT_REMEDY)
+            await asyncio.sleep(self._poll_interval_s)
+        return _Done("unloaded")
+
+    async def _reload(self, control: TritonControl, server: str, model: str, instances: int) -> _Done:
+        """A full reload in the background of what still serves: any change besides instance_group forces one.
+
+        An unload first would hang: a python instance whose stub died under requests stays UNLOADING for ever.
+        """
+        if "READY" not in (await control.states(model) or frozenset()):
+            return await self._load(control, server, model, instances)
+        config = await control.config(model)
+        wanted = with_total(config, instances) if instances > 0 else config
+        parameters = dict(wanted.get("parameters", {}))
+        parameters[_RELOAD_PARAMETER] = {"string_value": f"{self._clock():.3f}"}
+        await self._send_load(control, model, {**wanted, "parameters": parameters})
+        return _Done(f"reloaded with {_counted(total_instances(wanted))}", in_place=False)
+
+    async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:
+        try:
+            await control.load(model, self._load_timeout_s, config)
+        except ActionError as error:
+            if error.failure is not FailureClass.TIMEOUT:
+                raise
+            message = f"{model} is not loaded after {self._load_timeout_s:g} s: {error}"
+            raise ActionError(message, FailureClass.TIMEOUT, LOAD_TIMEOUT_REMEDY) from error
+
+    def _settle(self, control: TritonControl, server: str, model: str, config: Mapping[str, Any]) -> None:
+        """Pay for the first override in the background."""
+        key = (server, model)
+        if key in self._settling:
+            return
+
+        async def pay() -> None:
+            try:
+                await control.load(model, self._load_timeout_s, config)
+            except ControlPlaneError as error:
+                _log.warning(
+                    "the first instance change will be a full reload", model=model, server=server, why=str(error)
+                )
+
+        task = asyncio.create_task(pay(), name=f"settle {model} on {server}")
+        self._settling[key] = task
+        task.add_done_callback(lambda _: self._settling.pop(key, None))
+
+    def _control(self, server: str) -> TritonControl:
+        if server not in self._controls:
+            if server not in self._specs:
+                raise NotFoundError("Triton server", server, tuple(sorted(self._specs)))
+            self._controls[server] = TritonControl(self._specs[server], call_timeout_s=self._call_timeout_s)
+        return self._controls[server]
+
+    def _failed(self, action: Action, detail: str, failure: FailureClass, remedy: str) -> Outcome:
+        return Outcome(action, ActionStatus.FAILED, self._clock(), detail, failure, remedy)
+
+
+def _was_in_place(before: Counters, after: Counters) -> bool | None:
+    """A full reload starts a model's statistics anew, an in-place update goes on with them; None: there were none."""
+    if not any(before.values()):
+        return None
+    return all(after.get(name, 0) >= count for name, count in before.items())
+
+
+def _counted(instances: int) -> str:
+    return f"{instances} instance{'s' if instances != 1 else ''}"
