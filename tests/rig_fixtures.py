@@ -19,7 +19,7 @@ RigFactory = Callable[..., TritonRig]
 
 @pytest.fixture(scope="session")
 def rig_environment() -> RigEnvironment:
-    """The rig's environment, made when it is not there; where it cannot be, a skip with the reason (in CI a failure)."""
+    """The rig's environment, made when it is not there; where it cannot be, a skip saying why (in CI a failure)."""
     try:
         return ensure_environment()
     except (RigUnavailableError, RigError) as error:
@@ -48,7 +48,7 @@ def _factory(environment: RigEnvironment, folder: Path) -> Iterator[RigFactory]:
 
     yield make
     for rig in rigs:
-        rig.stop()
+        rig.kill()  # a clean stop waits seconds for each instance; the guard tidies up either way
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -80,6 +81,7 @@ class TritonRig:
             self._temporary = tempfile.TemporaryDirectory(prefix="triton-rig-")
             log_path = Path(self._temporary.name) / "triton.log"
         self.log_path = log_path
+        self._log_mark = 0
         self._guard: subprocess.Popen[str] | None = None
         self._server_pid: int | None = None
 
@@ -147,13 +149,13 @@ class TritonRig:
         for attempt in range(3):
             if not self._ports_fixed:
                 self._ports = free_ports()
-            mark = len(self.log_text())
+            self._log_mark = len(self.log_text())
             self._spawn(environment)
             try:
                 self._wait_live()
             except BaseException as error:
                 self.stop()
-                taken = "Address already in use" in self.log_text()[mark:] or "already in use" in str(error)
+                taken = "Address already in use" in self.log_text()[self._log_mark :] or "already in use" in str(error)
                 if isinstance(error, RigError) and taken and not self._ports_fixed and attempt < 2:
                     continue  # another process took one of the free ports in between
                 raise
@@ -269,7 +271,10 @@ class TritonRig:
         self._server_pid = None
 
     def _log_end(self) -> str:
-        return "\n".join(self.log_text().splitlines()[-15:])
+        """What this start logged that tells why it failed: its error lines, else its last lines, without tables."""
+        lines = [line for line in self.log_text()[self._log_mark :].splitlines() if line[:1] not in {"|", "+", ""}]
+        errors = [line for line in lines if re.match(r"E\d{4} |error:|.*\bunrecognized option\b", line)]
+        return "\n".join(errors[:15] or lines[-15:])
 
 
 def free_ports() -> Ports:

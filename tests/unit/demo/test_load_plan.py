@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_arrivals_are_as_many_as_the_rate_says_in_every_part() -> None:
 
 def test_gaps_between_arrivals_vary_as_a_poisson_process_does() -> None:
     arrivals = list(Profile(((0, 100),)).arrivals("seed", 100))
-    gaps = [b - a for a, b in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(arrivals)]
     mean = sum(gaps) / len(gaps)
     variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
 
