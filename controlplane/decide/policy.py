@@ -31,3 +31,5 @@ class Policy:
     """Quantile of demand that capacity must serve while the error budget is not burning, or is unknown."""
     quantile_burning: float = 0.99
     """The same while the error budget burns."""
+    data_max_age_s: float = 30.0
+    """Readings older than this are no ground for a decision."""

@@ -18,14 +18,16 @@ class BatchSum:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """An increase whose effect is still to be judged. Throughput and demand per second as they were before it."""
+    """An increase whose effect is still to be judged.
+
+    `done_at` is 0 until it is carried out; the throughput is the one before it.
+    """
 
     decision_id: str
     from_instances: int
     to_instances: int
     done_at: float
     throughput_per_s: float
-    backlogged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class UnitState:
     """Memory of one model on one server (a unit).
 
     `wanted`: should be loaded. `used_at`: when it was last not provably idle. `recommended` holds (time, count) of the
-    dwell window. `failures`/`retry_at`: back-off after failed actions.
-    `blind_since`: since when its data are missing (None: they are there).
+    dwell window. `failures`/`retry_at`: back-off after failed actions. `learned_until`: end of the last interval used.
+    `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
     """
 
     wanted: bool | None = None
@@ -57,9 +59,8 @@ class UnitState:
     retry_at: float = 0.0
     blind_since: float | None = None
     undo_to: int | None = None
-    raised_at: float | None = None
-    lowered_at: float | None = None
-    healed_at: float | None = None
+    changed_at: float = 0.0
+    healed_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from controlplane.domain.observation import FleetReading
 
 @dataclass(frozen=True, slots=True)
 class LoopHealth:
-    """How the loop itself is doing. `last_tick_at` 0 before the first tick; `problem` empty when the last one went well.
+    """How the loop is doing. `last_tick_at` 0 before the first tick; `problem` empty when the last one went well.
 
     `unwritten` ticks wait in memory for the store to come back.
     """

@@ -1,0 +1,66 @@
+"""What makes a decision impossible now: nothing is done, and the reason is said."""
+
+from __future__ import annotations
+
+from controlplane.decide.unit import Unit
+from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.observation import ControlMode, ModelState
+from controlplane.domain.signal import Known, Missing, Stale, known
+
+
+def blocked(unit: Unit) -> Reason | None:
+    """Why nothing can be decided about the unit, or None."""
+    if unit.spec.mode is Mode.OBSERVE:
+        return Reason(ReasonCode.MODE, {}, {"mode": unit.spec.mode.value})
+    if unit.server.kind is not ServerKind.TRITON:
+        return Reason(ReasonCode.NOT_CONTROLLABLE, {}, {"why": f"a {unit.server.kind.value} server has no instances"})
+    if unit.in_flight is not None:
+        return Reason(ReasonCode.IN_FLIGHT, {}, {"step": unit.in_flight.step.value, "id": unit.in_flight.id})
+    return _server(unit) or _model(unit)
+
+
+def _server(unit: Unit) -> Reason | None:
+    if unit.seen is None:
+        return Reason(ReasonCode.DATA_MISSING, {}, {"why": "the server was never read"})
+    if not isinstance(unit.seen.live, Known) or not unit.seen.live.value:
+        return Reason(ReasonCode.SERVER_DOWN, {}, {"why": _why(unit)})
+    if known(unit.seen.control) is ControlMode.NOT_ALLOWED:
+        remedy = "start Triton with --model-control-mode=explicit"
+        return Reason(ReasonCode.CONTROL_NOT_ALLOWED, {}, {"remedy": remedy})
+    return None
+
+
+def _model(unit: Unit) -> Reason | None:
+    if unit.reading is None:
+        return Reason(ReasonCode.DATA_MISSING, {}, {"why": _model_why(unit)})
+    if unit.reading.state is ModelState.ABSENT:
+        return Reason(ReasonCode.NOT_CONTROLLABLE, {}, {"why": "the server's model repository does not have it"})
+    if unit.present is None:
+        why = unit.reading.reason or unit.reading.state.value
+        if isinstance(unit.reading.instances, Missing) and unit.reading.state is ModelState.READY:
+            why = f"its instance count is missing: {unit.reading.instances.why}"
+        return Reason(ReasonCode.DATA_MISSING, {}, {"why": why})
+    return None
+
+
+def _why(unit: Unit) -> str:
+    live = unit.seen.live if unit.seen is not None else Missing("never read")
+    match live:
+        case Missing(why=why):
+            return why
+        case Stale(age_s=age_s):
+            return f"last answer {age_s:.0f} s ago"
+        case Known():
+            return "not live"
+
+
+def _model_why(unit: Unit) -> str:
+    signal = unit.seen.models.get(unit.spec.name, Missing("never read")) if unit.seen else Missing("never read")
+    match signal:
+        case Missing(why=why):
+            return why
+        case Stale(age_s=age_s):
+            return f"last reading {age_s:.0f} s ago"
+        case Known():
+            return "unknown"

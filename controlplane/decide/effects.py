@@ -1,0 +1,91 @@
+"""Did it help? An increase is judged by throughput, never by latency alone: a burst may still be growing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.decide.demand import Demand
+from controlplane.decide.policy import Policy
+from controlplane.domain.decision import ActionStatus, Effect, Outcome, Step, Verdict
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.observation import Interval
+from controlplane.domain.state import Ceiling, Expectation, UnitState
+
+# Less than this more throughput from more instances under backlog means that something else is the limit.
+GAIN_MIN = 1.10
+HARM_MAX = 0.90
+_JUDGE_AFTER_S = 4.0
+
+
+def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> UnitState:
+    """The state after the outcomes of the last actions: back-off after failures, undo where an increase failed."""
+    for outcome in results:
+        step, target = outcome.action.step, outcome.action.target
+        if outcome.status is ActionStatus.SUCCEEDED:
+            state = replace(state, failures=0, retry_at=0.0, changed_at=outcome.finished_at)
+            if step is Step.SET_INSTANCES and state.expectation is not None:
+                state = replace(state, expectation=replace(state.expectation, done_at=outcome.finished_at))
+            if step is Step.RELOAD:
+                state = replace(state, healed_at=outcome.finished_at)
+        elif outcome.status is ActionStatus.FAILED:
+            wait_s = min(policy.back_off_max_s, policy.back_off_min_s * 2.0**state.failures)
+            state = replace(state, failures=state.failures + 1, retry_at=outcome.finished_at + wait_s)
+            pending = state.expectation
+            raised = step is Step.SET_INSTANCES and pending is not None and pending.to_instances == target.instances
+            if raised and pending is not None and outcome.failure is not FailureClass.UNREACHABLE:
+                # Out of memory or refused: stay where it was, and believe that for a while.
+                ceiling = Ceiling(pending.from_instances, outcome.finished_at + policy.ceiling_s)
+                state = replace(state, instances=pending.from_instances, expectation=None, ceiling=ceiling)
+        elif outcome.status is ActionStatus.DROPPED:
+            state = replace(state, expectation=None)
+    return state
+
+
+def judge(
+    expectation: Expectation, intervals: tuple[Interval, ...], demand: Demand, policy: Policy, now: float
+) -> Effect | None:
+    """The effect of an increase, None while it cannot be told yet.
+
+    Under backlog the instances work as fast as they can: throughput after against before tells what they gave. Without
+    backlog demand sets the throughput, and nothing can be told but that it suffices. Judged as soon as it is clear, at
+    the latest `settle_s` after the action.
+    """
+    if not ripe(expectation, intervals):
+        return None
+    after = _after(expectation, intervals)
+    per_s = sum(i.completed - i.rejected - i.canceled for i in after) / sum(i.length_s for i in after)
+    if demand.backlog == 0:
+        if now - expectation.done_at < policy.settle_s:
+            return None
+        verdict = Verdict.HELPED if per_s >= expectation.throughput_per_s else Verdict.NOT_JUDGED
+    elif per_s < HARM_MAX * expectation.throughput_per_s:
+        verdict = Verdict.HARMED
+    elif per_s < GAIN_MIN * expectation.throughput_per_s:
+        verdict = Verdict.NO_GAIN
+    else:
+        verdict = Verdict.HELPED
+    return Effect(expectation.decision_id, verdict, now, expectation.throughput_per_s, per_s)
+
+
+def ripe(expectation: Expectation, intervals: tuple[Interval, ...]) -> bool:
+    """Whether enough was seen since the increase to say anything about it; before that, no further increase."""
+    seen_s = sum(i.length_s for i in _after(expectation, intervals))
+    return expectation.done_at > 0 and seen_s >= _JUDGE_AFTER_S
+
+
+def _after(expectation: Expectation, intervals: tuple[Interval, ...]) -> list[Interval]:
+    return [i for i in intervals if i.start >= expectation.done_at]
+
+
+def conclude(state: UnitState, effect: Effect, policy: Policy, now: float) -> UnitState:
+    """The state after an increase was judged: a ceiling where it gave nothing, the old count where it did harm."""
+    expectation = state.expectation
+    if expectation is None:
+        return state
+    until = now + policy.ceiling_s
+    if effect.verdict is Verdict.HARMED:
+        lower = expectation.from_instances
+        return replace(state, expectation=None, undo_to=lower, ceiling=Ceiling(lower, until))
+    if effect.verdict is Verdict.NO_GAIN:
+        return replace(state, expectation=None, ceiling=Ceiling(expectation.to_instances, until))
+    return replace(state, expectation=None)

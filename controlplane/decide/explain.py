@@ -1,0 +1,167 @@
+"""Decisions in words, for people: what was seen, what was decided, what bound, what was done, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from controlplane.domain.decision import (
+    ActionStatus,
+    Decision,
+    DecisionRecord,
+    Outcome,
+    Reason,
+    ReasonCode,
+    Step,
+    Target,
+    Verdict,
+)
+
+_TEXT: Mapping[ReasonCode, str] = {
+    ReasonCode.DEMAND: "demand {demand_per_s}/s (seen {low_per_s} to {high_per_s}/s)",
+    ReasonCode.CAPACITY: "{instances} instances hold {capacity_per_s}/s "
+    "(a batch of n takes {fixed_ms} + {per_item_ms} n ms)",
+    ReasonCode.BACKLOG: "{backlog_requests} requests wait, to be served within {drain_s} s",
+    ReasonCode.HEADROOM: "the error budget asks for headroom",
+    ReasonCode.LATENCY_OVER_OBJECTIVE: "mean latency {mean_ms} ms is over the objective of {objective_ms} ms",
+    ReasonCode.CAPACITY_UNKNOWN: "capacity beyond what was seen is unknown, and the instances are not busy",
+    ReasonCode.SATURATED: "more instances give no more throughput here: the device is saturated",
+    ReasonCode.CONSOLIDATION: "{instances} instances were enough for {dwell_s} s",
+    ReasonCode.DWELL: "fewer would do, but not for {dwell_s} s yet",
+    ReasonCode.STEP_LIMIT: "{needed} needed, at most {limit} in one step",
+    ReasonCode.BOUNDS: "bounds",
+    ReasonCode.INSTANCE_STEP: "rounded up: the instance groups change by {per_step}",
+    ReasonCode.OVERRIDE: "{actor} said {kind}: {why} (still {left_s} s)",
+    ReasonCode.FROZEN: "scaling is frozen ({direction}) by {actor}: {why} (still {left_s} s)",
+    ReasonCode.MODE: "the model is in mode {mode}",
+    ReasonCode.IDLE: "idle",
+    ReasonCode.NOT_IDLE_YET: "not idle for long enough yet",
+    ReasonCode.WANTED: "{actor} asked for it",
+    ReasonCode.RECONCILE: "restored: {why}",
+    ReasonCode.DATA_MISSING: "data missing: {why}",
+    ReasonCode.DATA_PARTIAL: "data partly missing: {why}",
+    ReasonCode.SAFE_FLOOR: "blind for too long: raised to {instances}, the most needed of late",
+    ReasonCode.IN_FLIGHT: "waiting for an action under way",
+    ReasonCode.BACK_OFF: "after {failures} failures the next try is in {left_s} s",
+    ReasonCode.DEAD_BACKEND: "{failures} requests failed in the backend (share {share}): full reload",
+    ReasonCode.UNDO: "the raise lowered throughput: back to {instances}",
+    ReasonCode.CONTROL_NOT_ALLOWED: "the server does not allow model control: {remedy}",
+    ReasonCode.NOT_CONTROLLABLE: "not controllable: {why}",
+    ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
+    ReasonCode.IN_PLACE: "all is as it should be",
+}
+
+# Reasons whose words depend on the numbers that are there.
+_VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
+    (ReasonCode.IDLE, "idle_s"): "idle for {idle_s} s (limit {idle_unload_s} s)",
+    (ReasonCode.IDLE, "why"): "unloaded: {why}",
+    (ReasonCode.BOUNDS, "wanted"): "{wanted} wanted, bounds are {min} to {max}",
+    (ReasonCode.BOUNDS, "why"): "at least {min}: {why}",
+    (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
+    (ReasonCode.IN_FLIGHT, "step"): "{step} is under way ({id})",
+    (ReasonCode.IN_FLIGHT, "why"): "{why} ({id})",
+    (ReasonCode.CAPACITY_UNKNOWN, "busy_share"): "larger batches were never seen, and the instances are only "
+    "{busy_share} busy",
+}
+
+
+def reason_text(reason: Reason) -> str:
+    """One reason as a few words."""
+    values = {**{k: _number(v) for k, v in reason.numbers.items()}, **reason.words}
+    template = next(
+        (text for (code, key), text in _VARIANTS.items() if code is reason.code and key in values),
+        _TEXT[reason.code],
+    )
+    try:
+        return template.format_map(values)
+    except KeyError:
+        # A reason given only as what binds carries no numbers of its own.
+        return reason.code.value.replace("_", " ")
+
+
+def headline(decision: Decision) -> str:
+    """The decision in one line: the step, and what settled it."""
+    binding = [r for r in decision.reasons if r.code is decision.binding]
+    best = max(binding, key=lambda r: len(r.numbers) + len(r.words), default=Reason(decision.binding))
+    return f"{_step(decision)}: {reason_text(best)}"
+
+
+def explain(record: DecisionRecord) -> tuple[str, ...]:
+    """The record in a few lines."""
+    decision = record.decision
+    seen = [r for r in decision.reasons if r.numbers or r.words]
+    lines = [
+        f"{decision.model} on {decision.server}, {_at(decision.at)}, mode {decision.mode.value} ({decision.id})",
+        f"seen:    {_target(decision.current)}" + "".join(f"; {reason_text(r)}" for r in seen[:2]),
+        f"decided: {_step(decision)}",
+        f"bound:   {headline(decision).partition(': ')[2]}",
+    ]
+    chain = [reason_text(r) for r in seen[2:]]
+    if chain:
+        lines.insert(3, f"because: {'; then '.join(chain)}")
+    if record.repeats:
+        lines.append(f"again:   decided alike {record.repeats} more times until {_at(record.last_at)}")
+    lines.extend(f"done:    {_outcome(outcome)}" for outcome in record.outcomes)
+    if not record.outcomes and decision.step is not Step.HOLD:
+        lines.append("done:    nothing yet" if decision.actionable else f"done:    nothing: mode {decision.mode.value}")
+    if record.effect is not None:
+        lines.append(f"effect:  {_VERDICTS[record.effect.verdict].format_map(_rates(record))}")
+    return tuple(lines)
+
+
+_VERDICTS: Mapping[Verdict, str] = {
+    Verdict.HELPED: "helped: throughput {before}/s before, {after}/s after",
+    Verdict.NO_GAIN: "no gain under backlog: {before}/s before, {after}/s after; the device is saturated",
+    Verdict.HARMED: "harm: throughput fell from {before}/s to {after}/s under backlog; undone",
+    Verdict.NOT_JUDGED: "not judged: demand fell to {after}/s by itself (before {before}/s)",
+}
+
+
+def _rates(record: DecisionRecord) -> dict[str, str]:
+    effect = record.effect
+    return {} if effect is None else {"before": _number(effect.before_per_s), "after": _number(effect.after_per_s)}
+
+
+def _step(decision: Decision) -> str:
+    current, target = decision.current, decision.target
+    match decision.step:
+        case Step.SET_INSTANCES:
+            return f"{_count(current)} -> {_count(target)} instances"
+        case Step.LOAD:
+            return f"load with {_count(target)} instances"
+        case Step.UNLOAD:
+            return "unload"
+        case Step.RELOAD:
+            return "full reload"
+        case Step.HOLD:
+            return "hold" if target is None else f"hold at {_target(target)}"
+
+
+def _target(target: Target | None) -> str:
+    if target is None:
+        return "unknown"
+    return f"{target.instances} instances" if target.loaded else "unloaded"
+
+
+def _count(target: Target | None) -> str:
+    return "?" if target is None else str(target.instances)
+
+
+def _outcome(outcome: Outcome) -> str:
+    took_s = outcome.finished_at - outcome.action.issued_at
+    text = f"{outcome.action.step.value} {outcome.status.value} after {took_s:.1f} s"
+    if outcome.status is ActionStatus.SUCCEEDED and outcome.in_place is not None:
+        text += ", in place" if outcome.in_place else ", by a full reload"
+    if outcome.detail:
+        text += f": {outcome.detail}"
+    if outcome.failure is not None:
+        text += f" [{outcome.failure.value}; {outcome.remedy}]"
+    return text
+
+
+def _at(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

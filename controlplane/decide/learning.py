@@ -1,0 +1,96 @@
+"""Learned service times: how long a batch of each size takes at each instance count, and the line through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from controlplane.decide.queueing import BatchLine
+from controlplane.domain.observation import Interval
+from controlplane.domain.state import BatchSum
+
+# Executions remembered per batch size and instance count: newer ones push older ones out.
+_MEMORY = 2000.0
+_ENOUGH = 20.0
+_BUSY_MAX = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is known of a unit's service times. `lines` by instance count; `largest` batch size seen.
+
+    `certain` when two sizes or the full batch were seen: then the gain from batching is measured, not guessed.
+    """
+
+    lines: tuple[tuple[int, BatchLine], ...]
+    largest: int
+    certain: bool
+
+    def line(self, instances: int) -> BatchLine:
+        """The line measured at the instance count nearest to `instances` (the lower one of two)."""
+        return min(self.lines, key=lambda entry: (abs(entry[0] - instances), entry[0]))[1]
+
+
+def learn(sums: Sequence[BatchSum], intervals: Iterable[Interval], since: float) -> tuple[BatchSum, ...]:
+    """The sums with every interval that starts at or after `since` added, older executions fading."""
+    table = {(s.size, s.instances): s for s in sums}
+    for interval in intervals:
+        if interval.start < since or interval.instances <= 0:
+            continue
+        for batch in interval.batches:
+            key = (batch.size, interval.instances)
+            old = table.get(key, BatchSum(*key, 0.0, 0.0))
+            executions = old.executions + batch.executions
+            fade = min(1.0, _MEMORY / executions) if executions > 0 else 1.0
+            compute_s = (old.compute_s + batch.compute_s) * fade
+            table[key] = replace(old, executions=executions * fade, compute_s=compute_s)
+    return tuple(table[key] for key in sorted(table))
+
+
+def curve(sums: Sequence[BatchSum], max_batch: int) -> Curve | None:
+    """Batching lines by instance count; None before enough executions were seen.
+
+    With a single batch size the gain from larger batches is unknown and assumed to be none (per-item cost only).
+    """
+    lines: list[tuple[int, BatchLine]] = []
+    for instances in sorted({s.instances for s in sums}):
+        own = [s for s in sums if s.instances == instances and s.executions > 0 and s.compute_s > 0]
+        if sum(s.executions for s in own) >= _ENOUGH:
+            lines.append((instances, _fit(own, max_batch)))
+    if not lines:
+        return None
+    sizes = {s.size for s in sums if s.executions >= 1}
+    largest = max(sizes)
+    return Curve(tuple(lines), largest, certain=max_batch == 1 or len(sizes) > 1 or largest >= max_batch)
+
+
+def _fit(sums: Sequence[BatchSum], max_batch: int) -> BatchLine:
+    """Weighted least squares of mean seconds per batch on batch size, both coefficients at least zero."""
+    weight = sum(s.executions for s in sums)
+    mean_x = sum(s.executions * s.size for s in sums) / weight
+    mean_y = sum(s.compute_s for s in sums) / weight
+    spread = sum(s.executions * (s.size - mean_x) ** 2 for s in sums)
+    if spread <= 0:
+        return BatchLine(0.0, mean_y / mean_x, max_batch)
+    slope = sum(s.executions * (s.size - mean_x) * (s.compute_s / s.executions - mean_y) for s in sums) / spread
+    slope = min(max(slope, 0.0), mean_y / mean_x)
+    return BatchLine(mean_y - slope * mean_x, slope, max_batch)
+
+
+def busy_share(intervals: Sequence[Interval]) -> float | None:
+    """Share of the instances' time spent computing; None without statistics or when the readings contradict it.
+
+    More than 1.05 cannot be: statistics and metrics were cut at different moments, so it is missing, not clamped.
+    """
+    wall_s = sum(i.instances * i.length_s for i in intervals if i.batches)
+    if wall_s <= 0:
+        return None
+    share = sum(b.compute_s for i in intervals for b in i.batches) / wall_s
+    return share if share <= _BUSY_MAX else None
+
+
+def items_per_request(intervals: Sequence[Interval]) -> float:
+    """Items in one request on average, at least 1: clients may send batches of their own."""
+    requests = sum(i.completed - i.failed - i.rejected - i.canceled for i in intervals if i.batches)
+    items = sum(b.size * b.executions for i in intervals for b in i.batches)
+    return max(1.0, items / requests) if requests > 0 and items > 1.05 * requests else 1.0

@@ -1,0 +1,198 @@
+"""The decision about one unit: blocked or not, loaded or not, how many, what people said, and which step that is."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from controlplane.decide import effects, people, placement
+from controlplane.decide.blocks import blocked
+from controlplane.decide.demand import Demand, estimate
+from controlplane.decide.health import dead_backend
+from controlplane.decide.learning import learn
+from controlplane.decide.policy import Policy
+from controlplane.decide.scale import scale
+from controlplane.decide.stabilise import within
+from controlplane.decide.unit import Draft, Unit
+from controlplane.domain.decision import Decision, Effect, OverrideKind, Reason, ReasonCode, Step, Target
+from controlplane.domain.fleet import Mode
+from controlplane.domain.state import Expectation, UnitState
+
+
+def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tuple[Decision, UnitState, Effect | None]:
+    """What should be done with one model on one server, the state for the next tick, and the effect judged now."""
+    state = effects.absorb(state, unit.results, policy)
+    if state.expectation is not None and state.expectation.done_at == 0 and unit.in_flight is None:
+        state = replace(state, expectation=None)
+    present = unit.present
+    stop = blocked(unit)
+    if stop is not None or present is None:
+        reason = stop or Reason(ReasonCode.DATA_MISSING, {}, {"why": "its state is changing"})
+        state = replace(state, blind_since=state.blind_since or now)
+        wish = None if state.wanted is None else Target(state.wanted, state.instances or 0 if state.wanted else 0)
+        return _decision(unit, Step.HOLD, None, wish, (reason,), reason.code, now), state, None
+    state = placement.first_sight(unit, state)
+    state = _remember(unit, state, now)
+    demand = _demand(unit, policy, now)
+    effect = None
+    intervals = unit.reading.intervals if unit.reading is not None else ()
+    if state.expectation is not None and demand is not None:
+        effect = effects.judge(state.expectation, intervals, demand, policy, now)
+        if effect is not None:
+            state = effects.conclude(state, effect, policy, now)
+    base = _base(unit, state, present)
+    draft, state = _wish(unit, state, base, present, demand, policy, now)
+    draft = _steps_of(unit, draft)
+    draft = people.override(people.freeze(draft, base, unit.freezes, now), unit, now)
+    state = _settled(unit, state, draft, now)
+    decision, state = _to_step(unit, state, draft, present, demand, policy, now)
+    return decision, state, effect
+
+
+def _remember(unit: Unit, state: UnitState, now: float) -> UnitState:
+    """The state with the newest intervals learned from and the use of the model noted."""
+    intervals = unit.reading.intervals if unit.reading is not None else ()
+    fresh = tuple(i for i in intervals if i.end > state.learned_until)
+    sums = learn(state.batches, fresh, state.changed_at)
+    return placement.note_use(unit, replace(state, batches=sums), fresh, now)
+
+
+def _demand(unit: Unit, policy: Policy, now: float) -> Demand | None:
+    if unit.reading is None:
+        return None
+    return estimate(unit.reading.intervals, now, policy.data_max_age_s, unit.max_batch)
+
+
+def _base(unit: Unit, state: UnitState, present: Target) -> Target:
+    """What should have been so far. In `act` the last target, else what is: nobody carried our targets out."""
+    floor = max(1, unit.spec.instances_min)
+    if unit.spec.mode is Mode.ACT:
+        wanted = bool(state.wanted)
+        instances = state.instances or (present.instances if present.loaded else floor)
+    else:
+        wanted = present.loaded or bool(state.wanted)
+        instances = present.instances if present.loaded else state.instances or floor
+    return Target(wanted, instances if wanted else 0)
+
+
+def _wish(
+    unit: Unit, state: UnitState, base: Target, present: Target, demand: Demand | None, policy: Policy, now: float
+) -> tuple[Draft, UnitState]:
+    """What the policy wants, inside the bounds."""
+    draft = Draft(base, (), ReasonCode.IN_PLACE)
+    if not base.loaded:
+        return draft.noting(Reason(ReasonCode.IDLE, {}, {"why": "not wanted since it was last unloaded"})), state
+    if not present.loaded:
+        draft = draft.because(_why_load(unit, state))
+    else:
+        idle = placement.idle_reason(unit, state)
+        if idle is not None:
+            return draft.because(idle, Target(loaded=False, instances=0)), state
+        draft, state = scale(unit, state, draft, demand, policy, now)
+    return within(draft, max(1, unit.spec.instances_min), unit.spec.instances_max), state
+
+
+def _why_load(unit: Unit, state: UnitState) -> Reason:
+    if unit.want is not None and unit.want.at == state.used_at:
+        return Reason(ReasonCode.WANTED, {}, {"actor": unit.want.actor})
+    if state.instances is not None:
+        return Reason(ReasonCode.RECONCILE, {}, {"why": "the server no longer has it loaded"})
+    return Reason(ReasonCode.BOUNDS, {"min": float(unit.spec.instances_min)}, {"why": "it must be loaded"})
+
+
+def _steps_of(unit: Unit, draft: Draft) -> Draft:
+    """The draft rounded up to a total that the model's instance groups can express."""
+    step = unit.reading.instances_per_step if unit.reading is not None else 1
+    count = draft.target.instances
+    if not draft.target.loaded or count % step == 0:
+        return draft
+    rounded = -(-count // step) * step
+    numbers = {"wanted": float(count), "per_step": float(step)}
+    return draft.because(Reason(ReasonCode.INSTANCE_STEP, numbers), Target(loaded=True, instances=rounded))
+
+
+def _settled(unit: Unit, state: UnitState, draft: Draft, now: float) -> UnitState:
+    """The state with the target remembered. A person's `unload` does not change what the policy wants afterwards."""
+    state = replace(state, blind_since=None, undo_to=None)
+    told = unit.override
+    if told is not None and told.kind is OverrideKind.UNLOADED:
+        return state
+    if told is not None:
+        state = replace(state, used_at=now)
+    if not draft.target.loaded:
+        return replace(state, wanted=False)
+    return replace(state, wanted=True, instances=draft.target.instances)
+
+
+def _to_step(
+    unit: Unit, state: UnitState, draft: Draft, present: Target, demand: Demand | None, policy: Policy, now: float
+) -> tuple[Decision, UnitState]:
+    """The decision: which step leads from what is to the draft's target, if it may be taken now."""
+    target = draft.target
+    step = _step_between(present, target)
+    if step is Step.SET_INSTANCES and draft.binding is ReasonCode.IN_PLACE:
+        draft = draft.because(Reason(ReasonCode.RECONCILE, {}, {"why": "the server has another count"}))
+    if step in (Step.HOLD, Step.SET_INSTANCES) and target.loaded and unit.reading is not None:
+        dead = dead_backend(unit.reading.intervals, policy, state.changed_at, now)
+        if dead is not None:
+            draft = draft.because(Reason(ReasonCode.DEAD_BACKEND, {"failures": float(dead[0]), "share": dead[1]}))
+            step, state = _heal(state, policy, now)
+    if step is not Step.HOLD and now < state.retry_at:
+        reason = Reason(ReasonCode.BACK_OFF, {"failures": float(state.failures), "left_s": state.retry_at - now})
+        draft, step = draft.because(reason), Step.HOLD
+    decision = _decision(
+        unit, step, present, target, draft.reasons, draft.binding, now, by_person=draft.by_person or _asked(draft)
+    )
+    raises = step is Step.SET_INSTANCES and target.instances > present.instances
+    if raises and decision.actionable and demand is not None:
+        expectation = Expectation(decision.id, present.instances, target.instances, 0.0, demand.served_per_s)
+        state = replace(state, expectation=expectation)
+    elif step is not Step.HOLD:
+        state = replace(state, expectation=None)
+    return decision, state
+
+
+def _step_between(present: Target, target: Target) -> Step:
+    if target.loaded != present.loaded:
+        return Step.LOAD if target.loaded else Step.UNLOAD
+    return Step.SET_INSTANCES if target.instances != present.instances else Step.HOLD
+
+
+def _heal(state: UnitState, policy: Policy, now: float) -> tuple[Step, UnitState]:
+    """A full reload, unless one was tried lately: a backend that dies again at once is not mended by more reloads."""
+    if state.healed_at and now - state.healed_at < policy.back_off_max_s:
+        wait_s = state.healed_at + policy.back_off_max_s
+        return Step.RELOAD, replace(state, retry_at=max(state.retry_at, wait_s), failures=max(1, state.failures))
+    return Step.RELOAD, state
+
+
+def _asked(draft: Draft) -> bool:
+    """A client's `ensure` is an explicit request, so it is carried out in `recommend` mode too."""
+    return draft.binding is ReasonCode.WANTED
+
+
+def _decision(
+    unit: Unit,
+    step: Step,
+    current: Target | None,
+    target: Target | None,
+    reasons: tuple[Reason, ...],
+    binding: ReasonCode,
+    now: float,
+    *,
+    by_person: bool = False,
+) -> Decision:
+    name = f"{unit.spec.name}@{unit.server.name}|{now!r}"
+    return Decision(
+        id=f"d-{hashlib.sha256(name.encode()).hexdigest()[:12]}",
+        at=now,
+        model=unit.spec.name,
+        server=unit.server.name,
+        mode=unit.spec.mode,
+        step=step,
+        current=current,
+        target=target,
+        reasons=reasons,
+        binding=binding,
+        by_person=by_person,
+    )

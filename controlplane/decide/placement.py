@@ -1,0 +1,57 @@
+"""Should the model be loaded here? Wanted, idle, or neither known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.decide.unit import Unit
+from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.observation import Interval
+from controlplane.domain.state import UnitState
+
+# Readings a little apart still join: scrapes are cut at their own moments.
+_GAP_S = 1.0
+
+
+def first_sight(unit: Unit, state: UnitState) -> UnitState:
+    """The state of a unit that was never decided on: what is loaded stays, what must be loaded is wanted.
+
+    A model that may be unloaded for idleness and is not loaded waits for its wake source.
+    """
+    if state.wanted is not None or unit.present is None:
+        return state
+    sleeps = unit.spec.idle_unload_s is not None or unit.spec.instances_min == 0
+    return replace(state, wanted=unit.present.loaded or not sleeps)
+
+
+def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: float) -> UnitState:
+    """The state with the time at which the model was last not provably idle.
+
+    Idle is only what was observed: requests of others, waiting requests and every second without a reading count as
+    use.
+    """
+    used_at, until = state.used_at, state.learned_until
+    if used_at is None:
+        used_at = now
+    for interval in fresh:
+        if interval.start > until + _GAP_S:
+            used_at = max(used_at, interval.start)
+        if interval.completed > interval.probes or interval.pending_end > 0 or interval.pending_start > 0:
+            used_at = max(used_at, interval.end)
+        until = max(until, interval.end)
+    if unit.present is not None and not unit.present.loaded:
+        until = now
+    if unit.want is not None and unit.want.at > used_at:
+        return replace(state, used_at=unit.want.at, learned_until=until, wanted=True)
+    return replace(state, used_at=used_at, learned_until=until)
+
+
+def idle_reason(unit: Unit, state: UnitState) -> Reason | None:
+    """Why the model may be unloaded: observed idle for long enough, and something would tell when it is wanted."""
+    limit_s = unit.spec.idle_unload_s
+    if limit_s is None or not unit.spec.wake.ensure or state.used_at is None:
+        return None
+    idle_s = state.learned_until - state.used_at
+    if idle_s < limit_s:
+        return None
+    return Reason(ReasonCode.IDLE, {"idle_s": idle_s, "idle_unload_s": limit_s})

@@ -1,0 +1,87 @@
+"""The decision: `decide(snapshot, state, policy, now) -> (Plan, state)`. Pure: same input, same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from controlplane.decide.one import decide_unit
+from controlplane.decide.policy import Policy
+from controlplane.decide.unit import Unit
+from controlplane.domain.decision import Override, Plan
+from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.observation import ModelReading
+from controlplane.domain.signal import Signal, known
+from controlplane.domain.snapshot import Snapshot
+from controlplane.domain.state import PolicyState, UnitState, unit_key
+
+
+def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -> tuple[Plan, PolicyState]:
+    """One decision for every model on every server it runs on, and the state for the next tick.
+
+    Units that the configuration no longer names keep their memory, so that a model taken out by mistake comes back
+    with what was learned.
+    """
+    decisions, effects = [], []
+    units: dict[str, UnitState] = dict(state.units)
+    saturated = _saturated_devices(snapshot, state, now)
+    for model in snapshot.fleet.models:
+        for name in model.runs_on:
+            server = snapshot.fleet.server(name)
+            if server is None:
+                continue
+            key = unit_key(model.name, name)
+            unit = _unit(snapshot, model, server, saturated)
+            decision, units[key], effect = decide_unit(unit, state.units.get(key, UnitState()), policy, now)
+            decisions.append(decision)
+            if effect is not None:
+                effects.append(effect)
+    return Plan(now, tuple(decisions), tuple(effects)), PolicyState(MappingProxyType(units))
+
+
+def _unit(snapshot: Snapshot, model: ModelSpec, server: ServerSpec, saturated: Mapping[str, str]) -> Unit:
+    seen = snapshot.reading.servers.get(server.name)
+    signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
+    reading = known(signal) if signal is not None else None
+    by = next((saturated[d] for d in _devices(model, server.name, reading) if saturated.get(d, "") != ""), "")
+    return Unit(
+        spec=model,
+        server=server,
+        seen=seen,
+        reading=reading,
+        judgements=snapshot.judgements.get(model.name, ()),
+        override=_override(snapshot.overrides, model.name, server.name),
+        freezes=tuple(f for f in snapshot.freezes if f.model in ("", model.name)),
+        want=next((w for w in snapshot.wants if w.model == model.name), None),
+        in_flight=next((a for a in snapshot.in_flight if (a.model, a.server) == (model.name, server.name)), None),
+        results=tuple(o for o in snapshot.results if (o.action.model, o.action.server) == (model.name, server.name)),
+        saturated_by="" if by == model.name else by,
+    )
+
+
+def _override(overrides: tuple[Override, ...], model: str, server: str) -> Override | None:
+    """The newest instruction for the unit."""
+    mine = [o for o in overrides if o.model == model and o.server in ("", server)]
+    return max(mine, key=lambda o: (o.created_at, o.id), default=None)
+
+
+def _devices(model: ModelSpec, server: str, reading: ModelReading | None) -> tuple[str, ...]:
+    """Names of what the unit's instances share: the configured device, else the GPUs that Triton lists."""
+    if model.device:
+        return (f"{server}/{model.device}",)
+    return tuple(f"{server}/{gpu}" for gpu in reading.gpus) if reading is not None else ()
+
+
+def _saturated_devices(snapshot: Snapshot, state: PolicyState, now: float) -> dict[str, str]:
+    """Device -> the model whose last increase gave nothing on it and which still wants more."""
+    found: dict[str, str] = {}
+    for model in snapshot.fleet.models:
+        for server in model.runs_on:
+            unit = state.units.get(unit_key(model.name, server))
+            if unit is None or unit.ceiling is None or unit.ceiling.until <= now:
+                continue
+            seen = snapshot.reading.servers.get(server)
+            signal = seen.models.get(model.name) if seen is not None else None
+            for device in _devices(model, server, known(signal) if signal is not None else None):
+                found.setdefault(device, model.name)
+    return found

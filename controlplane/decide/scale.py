@@ -1,0 +1,88 @@
+"""The instance count of a loaded model: need, effects of earlier raises, dwell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.decide import effects, headroom
+from controlplane.decide.demand import Demand
+from controlplane.decide.instances import Need, need
+from controlplane.decide.learning import curve
+from controlplane.decide.policy import Policy
+from controlplane.decide.stabilise import settle
+from controlplane.decide.unit import Draft, Unit
+from controlplane.domain.decision import Reason, ReasonCode, Target
+from controlplane.domain.state import UnitState
+
+
+def scale(
+    unit: Unit, state: UnitState, draft: Draft, demand: Demand | None, policy: Policy, now: float
+) -> tuple[Draft, UnitState]:
+    """The draft at the count that demand needs, and the state with what was learned on the way."""
+    base = draft.target.instances
+    if state.undo_to is not None:
+        reason = Reason(ReasonCode.UNDO, {"instances": float(state.undo_to)})
+        return draft.because(reason, Target(loaded=True, instances=state.undo_to)), state
+    if demand is None:
+        return _blind(unit, state, draft, policy, now), state
+    wanted = _need(unit, state, demand, policy, base)
+    for reason in wanted.reasons:
+        draft = draft.noting(reason)
+    state = _lift_ceiling(state, wanted, now)
+    draft, state = settle(draft, wanted, state, policy, now)
+    if draft.target.instances > base:
+        draft = _hold_back(unit, state, draft, base, now)
+    return draft, state
+
+
+def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: int) -> Need:
+    service = curve(state.batches, unit.max_batch)
+    intervals = unit.reading.intervals if unit.reading is not None else ()
+    if service is not None:
+        quantile, _ = headroom.quantile(unit.judgements, policy)
+        return need(unit, demand, service, intervals, quantile, policy, base)
+    numbers = {"demand_per_s": demand.high_per_s, "low_per_s": demand.low_per_s, "high_per_s": demand.high_per_s}
+    seen = Reason(ReasonCode.DEMAND, numbers)
+    if demand.high_per_s == 0:
+        return Need(1, 1, 0.0, (seen,), ReasonCode.DEMAND)
+    if demand.backlog > 0:
+        return Need(base + 1, base + 1, 0.0, (seen,), ReasonCode.BACKLOG)
+    return Need(base, base, 0.0, (seen, Reason(ReasonCode.CAPACITY_UNKNOWN)), ReasonCode.CAPACITY_UNKNOWN)
+
+
+def _blind(unit: Unit, state: UnitState, draft: Draft, policy: Policy, now: float) -> Draft:
+    """Without demand nothing is lowered; after a while the highest count needed of late is the safe floor."""
+    since = max(state.learned_until, state.changed_at)
+    words = {"why": "no recent difference of its counters"}
+    draft = draft.because(Reason(ReasonCode.DATA_MISSING, {"blind_s": max(0.0, now - since)}, words))
+    floor = max((count for _, count in state.recommended), default=unit.spec.instances_min)
+    if now - since < policy.blind_raise_after_s or floor <= draft.target.instances:
+        return draft
+    reason = Reason(ReasonCode.SAFE_FLOOR, {"instances": float(floor)})
+    return draft.because(reason, Target(loaded=True, instances=floor))
+
+
+def _lift_ceiling(state: UnitState, wanted: Need, now: float) -> UnitState:
+    """The state without a ceiling that ran out or that demand no longer presses against."""
+    ceiling = state.ceiling
+    if ceiling is not None and (ceiling.until <= now or wanted.up < ceiling.instances):
+        return replace(state, ceiling=None)
+    return state
+
+
+def _hold_back(unit: Unit, state: UnitState, draft: Draft, base: int, now: float) -> Draft:
+    """The draft without the part of a raise that would give nothing, or whose forerunner is not judged yet."""
+    ceiling = state.ceiling
+    if ceiling is not None and draft.target.instances > ceiling.instances:
+        numbers = {"instances": float(ceiling.instances), "left_s": ceiling.until - now}
+        draft = draft.because(
+            Reason(ReasonCode.SATURATED, numbers), Target(loaded=True, instances=max(base, ceiling.instances))
+        )
+    if unit.saturated_by:
+        words = {"by": unit.saturated_by}
+        draft = draft.because(Reason(ReasonCode.SATURATED, {}, words), Target(loaded=True, instances=base))
+    intervals = unit.reading.intervals if unit.reading is not None else ()
+    if state.expectation is not None and not effects.ripe(state.expectation, intervals):
+        words = {"why": "the last raise is not judged yet", "id": state.expectation.decision_id}
+        draft = draft.because(Reason(ReasonCode.IN_FLIGHT, {}, words), Target(loaded=True, instances=base))
+    return draft

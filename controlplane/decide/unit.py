@@ -1,0 +1,83 @@
+"""A unit: one model on one server, with everything a decision about it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reason, ReasonCode, Target, Want
+from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.objectives import Indicator, Judgement
+from controlplane.domain.observation import ModelReading, ModelState, ServerReading
+from controlplane.domain.signal import known
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """`reading` is None unless it is known now; `present` is what is loaded, None while that is not known or changing.
+
+    `saturated_by` names the model that shows the shared device to be saturated, "" if none does.
+    """
+
+    spec: ModelSpec
+    server: ServerSpec
+    seen: ServerReading | None
+    reading: ModelReading | None
+    judgements: tuple[Judgement, ...] = ()
+    override: Override | None = None
+    freezes: tuple[Freeze, ...] = ()
+    want: Want | None = None
+    in_flight: Action | None = None
+    results: tuple[Outcome, ...] = ()
+    saturated_by: str = ""
+
+    @property
+    def present(self) -> Target | None:
+        """What is loaded now."""
+        if self.reading is None:
+            return None
+        if self.reading.state in (ModelState.UNLOADED, ModelState.UNAVAILABLE):
+            return Target(loaded=False, instances=0)
+        instances = known(self.reading.instances)
+        if self.reading.state is ModelState.READY and instances is not None:
+            return Target(loaded=True, instances=instances)
+        return None
+
+    @property
+    def max_batch(self) -> int:
+        """Largest batch one instance takes."""
+        if self.reading is None or not self.reading.dynamic_batching:
+            return 1
+        return max(1, self.reading.max_batch_size)
+
+    @property
+    def latency_goal(self) -> tuple[float | None, float]:
+        """(seconds, share of requests) of the tightest latency objective; (None, 0.0) without one."""
+        goals = [
+            (o.threshold_s, o.target)
+            for o in self.spec.objectives
+            if o.indicator is Indicator.LATENCY and o.threshold_s is not None
+        ]
+        return min(goals, key=lambda goal: goal[0] or 0.0) if goals else (None, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What should be, as far as it has been decided, with the chain of reasons and the one that binds."""
+
+    target: Target
+    reasons: tuple[Reason, ...]
+    binding: ReasonCode
+    by_person: bool = False
+
+    def because(self, reason: Reason, target: Target | None = None, *, by_person: bool = False) -> Draft:
+        """The same with one more reason, which binds and may change the target."""
+        return Draft(
+            target or self.target,
+            (*self.reasons, reason),
+            reason.code,
+            self.by_person or by_person,
+        )
+
+    def noting(self, reason: Reason) -> Draft:
+        """The same with one more reason that changes nothing."""
+        return Draft(self.target, (*self.reasons, reason), self.binding, self.by_person)

@@ -1,0 +1,140 @@
+"""Carries decisions out: one step in flight per model and server, at most `limit` at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome
+from controlplane.domain.errors import ControlPlaneError
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.observation import FleetReading
+from controlplane.domain.ports import Actuator
+from controlplane.domain.state import unit_key
+from controlplane.loop.clock import Clock
+from controlplane.loop.recheck import objection
+from controlplane.loop.store_thread import StoreThread
+
+log = structlog.get_logger(__name__)
+
+
+class Executor:
+    """Starts actions and remembers what came of them until the next tick asks.
+
+    `refresh(server)` reads a server again after an action on it, so that the next look sees what it did; `announce()`
+    wakes those who wait for the outcome.
+    """
+
+    def __init__(
+        self,
+        actuator: Actuator,
+        store: StoreThread,
+        clock: Clock,
+        *,
+        refresh: Callable[[str], Awaitable[None]],
+        announce: Callable[[], Awaitable[None]],
+        limit: int = 8,
+    ) -> None:
+        self._actuator = actuator
+        self._store = store
+        self._clock = clock
+        self._refresh = refresh
+        self._announce = announce
+        self._slots = asyncio.Semaphore(limit)
+        self._flying: dict[str, tuple[Action, asyncio.Task[None]]] = {}
+        self._results: list[Outcome] = []
+        self._last: dict[str, Outcome] = {}
+
+    @property
+    def in_flight(self) -> tuple[Action, ...]:
+        """Actions under way."""
+        return tuple(action for action, _ in self._flying.values())
+
+    def last_outcome(self, model: str, server: str) -> Outcome | None:
+        """The newest outcome of a unit since this process started."""
+        return self._last.get(unit_key(model, server))
+
+    def take_results(self) -> tuple[Outcome, ...]:
+        """Outcomes since the last call."""
+        results, self._results = tuple(self._results), []
+        return results
+
+    def start(self, decisions: Iterable[Decision], reading: Callable[[], FleetReading]) -> None:
+        """Begin carrying out every actionable decision whose unit has nothing in flight."""
+        for decision in decisions:
+            key = unit_key(decision.model, decision.server)
+            if not decision.actionable or decision.target is None or key in self._flying:
+                continue
+            action = Action(decision.id, decision.model, decision.server, decision.step, decision.target, self._clock())
+            task = asyncio.create_task(self._carry_out(decision, action, reading), name=f"act-{key}")
+            self._flying[key] = (action, task)
+
+    async def _carry_out(self, decision: Decision, action: Action, reading: Callable[[], FleetReading]) -> None:
+        key = unit_key(action.model, action.server)
+        try:
+            async with self._slots:
+                outcome = await self._attempt(decision, action, reading)
+            await self._refresh(action.server)
+            await self._journal(outcome)
+            self._last[key] = outcome
+            self._results.append(outcome)
+        finally:
+            self._flying.pop(key, None)
+        await self._announce()
+
+    async def _attempt(self, decision: Decision, action: Action, reading: Callable[[], FleetReading]) -> Outcome:
+        if why := objection(decision, reading()):
+            return Outcome(action, ActionStatus.DROPPED, self._clock(), why)
+        try:
+            await self._store.call(lambda s: s.start_action(action))
+        except ControlPlaneError as error:
+            # Without the journal a crash could not be told from a step never taken, so nothing is done.
+            return Outcome(action, ActionStatus.DROPPED, self._clock(), f"not journalled: {error}")
+        log.info("action started", model=action.model, server=action.server, step=action.step, id=action.id)
+        try:
+            return await self._actuator.apply(action)
+        except Exception as error:
+            log.exception("actuator failed", id=action.id)
+            return Outcome(
+                action,
+                ActionStatus.FAILED,
+                self._clock(),
+                f"{type(error).__name__}: {error}",
+                FailureClass.UNKNOWN,
+                "see the control plane's log; please report it",
+            )
+
+    async def _journal(self, outcome: Outcome) -> None:
+        action = outcome.action
+        log.info(
+            "action ended",
+            model=action.model,
+            server=action.server,
+            step=action.step,
+            id=action.id,
+            status=outcome.status,
+            detail=outcome.detail,
+        )
+        try:
+            await self._store.call(lambda s: s.finish_action(outcome))
+        except ControlPlaneError as error:
+            log.error("outcome not stored", id=action.id, error=str(error))
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Wait until nothing is in flight; False when something still is after `timeout_s` seconds."""
+        tasks = [task for _, task in self._flying.values()]
+        if not tasks:
+            return True
+        _, pending = await asyncio.wait(tasks, timeout=timeout_s)
+        return not pending
+
+    async def close(self, timeout_s: float) -> None:
+        """Give actions under way `timeout_s` seconds, then let go of them; the servers finish what they began."""
+        if not await self.idle(timeout_s):
+            tasks = [task for _, task in self._flying.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._actuator.close()

@@ -1,0 +1,81 @@
+"""Between the readings and the judgement: which slices are closed now, and what the kept ones say."""
+
+from __future__ import annotations
+
+import math
+
+from controlplane.domain.fleet import Fleet
+from controlplane.domain.objectives import SLICE_S, Judgement, Slice
+from controlplane.domain.observation import FleetReading, Interval
+from controlplane.domain.ports import Store
+from controlplane.domain.signal import Missing
+from controlplane.slo.budget import judge
+from controlplane.slo.indicators import close_slices
+
+_BURN_WINDOWS_S = (300.0, 3600.0, 21600.0)
+
+
+class SliceWriter:
+    """Closes 10 s slices once their readings are in: `grace_s` after their end, each exactly once.
+
+    Intervals must reach into a slice's last moment before it is closed, so the grace covers a scrape interval and
+    timeout.
+    """
+
+    def __init__(self, fleet: Fleet, grace_s: float = 10.0) -> None:
+        self._fleet = fleet
+        self._grace_s = grace_s
+        self._closed_until = 0.0
+
+    def begin(self, now: float) -> None:
+        """Start with the slice that `now` is in; what came before was written by whoever ran then."""
+        self._closed_until = math.floor(now / SLICE_S) * SLICE_S
+
+    def close(self, reading: FleetReading, now: float) -> tuple[Slice, ...]:
+        """The slices of every objective that ended at least the grace ago and were not given before."""
+        until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
+        if until <= self._closed_until:
+            return ()
+        since, self._closed_until = self._closed_until, until
+        return tuple(
+            piece
+            for model in self._fleet.models
+            for piece in close_slices(
+                model,
+                _intervals(reading, model.name, model.runs_on),
+                reading.latencies.get(model.name, ()),
+                reading.probes.get(model.name, ()),
+                since=since,
+                until=until,
+            )
+        )
+
+
+def _intervals(
+    reading: FleetReading, model: str, servers: tuple[str, ...]
+) -> tuple[tuple[str, tuple[Interval, ...]], ...]:
+    """The intervals of each server, also of those that went stale: what was measured stays measured."""
+    found = []
+    for name in servers:
+        entry = reading.servers.get(name)
+        signal = entry.models.get(model) if entry is not None else None
+        found.append((name, () if signal is None or isinstance(signal, Missing) else signal.value.intervals))
+    return tuple(found)
+
+
+def judge_fleet(fleet: Fleet, store: Store, now: float) -> dict[str, tuple[Judgement, ...]]:
+    """Every objective of every model, judged over its window by the slices kept."""
+    return {
+        model.name: tuple(
+            judge(
+                model.name,
+                objective,
+                store.counts(model.name, objective.key, now - objective.window_s, now),
+                burn_5m=store.counts(model.name, objective.key, now - _BURN_WINDOWS_S[0], now),
+                burn_1h=store.counts(model.name, objective.key, now - _BURN_WINDOWS_S[1], now),
+                burn_6h=store.counts(model.name, objective.key, now - _BURN_WINDOWS_S[2], now),
+            )
+            for objective in model.objectives
+        )
+        for model in fleet.models
+    }

@@ -1,0 +1,176 @@
+"""Cadence: fires collecting and ticks, never two ticks at a time, and stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from controlplane.domain.decision import Outcome
+from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.fleet import Fleet, Mode, ServerKind
+from controlplane.domain.observation import FleetReading
+from controlplane.domain.picture import Picture
+from controlplane.domain.ports import Actuator, Collector
+from controlplane.domain.signal import Known, Missing, known
+from controlplane.loop.clock import Clock
+from controlplane.loop.executor import Executor
+from controlplane.loop.tick import Tick
+
+log = structlog.get_logger(__name__)
+
+
+class Runner:
+    """Runs the loop: a round of collecting every `scrape_s` seconds, a tick every `decide_s`.
+
+    A tick that is due while one runs is skipped and counted. `nudge` asks for one as soon as possible.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        collector: Collector,
+        actuator: Actuator,
+        executor: Executor,
+        tick: Tick,
+        clock: Clock,
+        *,
+        scrape_s: float,
+        decide_s: float,
+    ) -> None:
+        self.fleet = fleet
+        self._collector = collector
+        self._actuator = actuator
+        self._executor = executor
+        self._tick = tick
+        self._clock = clock
+        self._scrape_s = scrape_s
+        self._decide_s = decide_s
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._ticking = asyncio.Lock()
+        self._nudged = asyncio.Event()
+        self._change = asyncio.Condition()
+        self._nudges: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Resume from the store, read the fleet once, then run. Raises StoreError when the store cannot be used."""
+        await self._tick.resume()
+        await self.collect()
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        every = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        self._scheduler.add_job(
+            self.collect,
+            "interval",
+            id="collect",
+            seconds=self._scrape_s,
+            next_run_time=now + timedelta(seconds=self._scrape_s * random.uniform(0.5, 1.0)),  # noqa: S311 - jitter
+            **every,
+        )
+        # The first tick waits for a second reading: differences need two.
+        self._scheduler.add_job(
+            self.tick,
+            "interval",
+            id="tick",
+            seconds=self._decide_s,
+            next_run_time=now + timedelta(seconds=min(self._decide_s, 1.5 * self._scrape_s)),
+            **every,
+        )
+        self._scheduler.add_listener(self._overran, EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.start()
+        self._nudges = asyncio.create_task(self._serve_nudges(), name="nudges")
+
+    async def stop(self, timeout_s: float = 3.0) -> None:
+        """End the cadence, give what is in flight `timeout_s` seconds, and let go of all connections."""
+        if self._nudges is not None:
+            self._nudges.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._nudges
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._ticking.acquire()
+        await self._executor.close(timeout_s=timeout_s / 2)
+        await self._collector.close()
+
+    async def collect(self, servers: Collection[str] | None = None) -> None:
+        """One round over all targets, or over some servers."""
+        await self._collector.collect(self._clock(), servers)
+        await self._ask_control()
+        await self.announce()
+
+    async def _ask_control(self) -> None:
+        """Find out once per server and start whether its models may be loaded and unloaded."""
+        reading = self.reading()
+        for spec in self.fleet.servers:
+            entry = reading.servers.get(spec.name)
+            controlled = any(spec.name in m.runs_on and m.mode is not Mode.OBSERVE for m in self.fleet.models)
+            if spec.kind is not ServerKind.TRITON or not controlled or entry is None:
+                continue
+            if known(entry.live) is not True or not isinstance(entry.control, Missing):
+                continue
+            try:
+                mode = await self._actuator.control_mode(spec.name)
+            except TargetUnreachableError as error:
+                self._collector.set_control(spec.name, Missing(error.why))
+            else:
+                self._collector.set_control(spec.name, Known(mode, self._clock()))
+
+    async def tick(self) -> None:
+        """One tick, unless one is running already."""
+        if self._ticking.locked():
+            self._tick.skipped()
+            return
+        async with self._ticking:
+            await self._tick_now()
+
+    async def _tick_now(self) -> None:
+        try:
+            await self._tick.run()
+        except Exception:
+            log.exception("the tick failed; the next one starts afresh")
+        await self.announce()
+
+    def _overran(self, event: JobEvent) -> None:
+        if event.job_id == "tick":
+            self._tick.skipped()
+
+    def nudge(self) -> None:
+        """Tick as soon as possible."""
+        self._nudged.set()
+
+    async def _serve_nudges(self) -> None:
+        while True:
+            await self._nudged.wait()
+            self._nudged.clear()
+            async with self._ticking:
+                await self._tick_now()
+
+    async def announce(self) -> None:
+        """Wake everybody who waits for a change."""
+        async with self._change:
+            self._change.notify_all()
+
+    async def changed(self, timeout_s: float) -> None:
+        """Return when an action ended or a round of collecting is done, at the latest after `timeout_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._change:
+                await self._change.wait()
+
+    def reading(self) -> FleetReading:
+        """What is known now."""
+        return self._collector.reading(self._clock())
+
+    def last_outcome(self, model: str, server: str) -> Outcome | None:
+        """The newest outcome of a unit since this process started."""
+        return self._executor.last_outcome(model, server)
+
+    def picture(self) -> Picture:
+        """What is known now and was decided last."""
+        return self._tick.picture()

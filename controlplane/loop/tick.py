@@ -1,0 +1,153 @@
+"""One pass from what was seen to what is done: the only place where the stages meet."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from controlplane.decide.plan import decide
+from controlplane.decide.policy import Policy
+from controlplane.domain.decision import Decision, Plan
+from controlplane.domain.errors import ControlPlaneError
+from controlplane.domain.fleet import Fleet
+from controlplane.domain.objectives import Judgement, Slice
+from controlplane.domain.observation import FleetReading
+from controlplane.domain.picture import LoopHealth, Picture
+from controlplane.domain.ports import Collector, Store, TickRecord
+from controlplane.domain.snapshot import Snapshot
+from controlplane.domain.state import PolicyState
+from controlplane.loop.clock import Clock
+from controlplane.loop.executor import Executor
+from controlplane.loop.history import SliceWriter, judge_fleet
+from controlplane.loop.store_thread import StoreThread
+
+log = structlog.get_logger(__name__)
+
+# An hour of ticks at the default interval: what is kept in memory while the store is away.
+_UNWRITTEN_MAX = 240
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the store knows that a decision needs."""
+
+    judgements: dict[str, tuple[Judgement, ...]]
+    snapshot: Snapshot
+
+
+def _write_one(record: TickRecord, store: Store) -> None:
+    store.write_tick(record)
+
+
+class Tick:
+    """Reads, judges, decides, writes, acts. Not re-entrant: the runner calls it one at a time."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        policy: Policy,
+        collector: Collector,
+        store: StoreThread,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self._fleet = fleet
+        self._policy = policy
+        self._collector = collector
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._state = PolicyState()
+        self._slices = SliceWriter(fleet)
+        self._unwritten: deque[TickRecord] = deque(maxlen=_UNWRITTEN_MAX)
+        self._told = _Told({}, Snapshot(fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus)))
+        self._decisions: tuple[Decision, ...] = ()
+        self._health = LoopHealth()
+
+    async def resume(self) -> None:
+        """Continue from what the store holds. Raises StoreError."""
+        now = self._clock()
+        self._state = await self._store.call(lambda s: s.load_state())
+        interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
+        for action in interrupted:
+            log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
+        self._slices.begin(now)
+
+    async def run(self) -> Plan:
+        """One tick. Store faults are borne: decisions go on from memory and are written when the store is back."""
+        now = self._clock()
+        reading = self._collector.reading(now)
+        slices = self._slices.close(reading, now)
+        problem = ""
+        try:
+            self._told = await self._store.call(lambda s: self._ask(s, reading, now))
+        except ControlPlaneError as error:
+            problem = str(error)
+            log.error("the store cannot be read", error=problem)
+        snapshot = replace(
+            self._told.snapshot,
+            reading=reading,
+            overrides=tuple(o for o in self._told.snapshot.overrides if o.expires_at > now),
+            freezes=tuple(f for f in self._told.snapshot.freezes if f.expires_at > now),
+            in_flight=self._executor.in_flight,
+            results=self._executor.take_results(),
+        )
+        plan, self._state = decide(snapshot, self._state, self._policy, now)
+        problem = await self._write(now, slices, plan) or problem
+        self._decisions = plan.decisions
+        self._executor.start(plan.decisions, lambda: self._collector.reading(self._clock()))
+        self._health = replace(
+            self._health,
+            ticks=self._health.ticks + 1,
+            last_tick_at=now,
+            last_tick_s=self._clock() - now,
+            problem=problem,
+            unwritten=len(self._unwritten),
+        )
+        return plan
+
+    def _ask(self, store: Store, reading: FleetReading, now: float) -> _Told:
+        judgements = judge_fleet(self._fleet, store, now)
+        snapshot = Snapshot(
+            self._fleet,
+            reading,
+            judgements,
+            store.overrides(now),
+            store.freezes(now),
+            store.wants(),
+        )
+        return _Told(judgements, snapshot)
+
+    async def _write(self, now: float, slices: tuple[Slice, ...], plan: Plan) -> str:
+        """Write this tick and those still waiting, oldest first; gives the problem, "" when all is written."""
+        self._unwritten.append(TickRecord(now, slices, plan.decisions, plan.effects, self._state))
+        while self._unwritten:
+            try:
+                await self._store.call(partial(_write_one, self._unwritten[0]))
+            except ControlPlaneError as error:
+                log.error("tick not written; it waits in memory", waiting=len(self._unwritten), error=str(error))
+                return str(error)
+            self._unwritten.popleft()
+        return ""
+
+    def skipped(self) -> None:
+        """Count a tick that was left out because the one before still ran."""
+        self._health = replace(self._health, skipped=self._health.skipped + 1)
+
+    def picture(self) -> Picture:
+        """What is known now and was decided last."""
+        now = self._clock()
+        snapshot = self._told.snapshot
+        return Picture(
+            now,
+            self._collector.reading(now),
+            self._told.judgements,
+            self._decisions,
+            self._executor.in_flight,
+            tuple(o for o in snapshot.overrides if o.expires_at > now),
+            tuple(f for f in snapshot.freezes if f.expires_at > now),
+            self._health,
+        )

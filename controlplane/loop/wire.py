@@ -1,0 +1,91 @@
+"""The composition root: settings in, a control plane ready to start out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from controlplane.act.dry_run import DryRunActuator
+from controlplane.act.metered import MeteredActuator
+from controlplane.act.triton import TritonActuator
+from controlplane.collect.fleet import FleetCollector
+from controlplane.config import Settings
+from controlplane.domain.fleet import Fleet, ServerKind
+from controlplane.domain.picture import Picture
+from controlplane.domain.ports import Actuator
+from controlplane.loop.clock import Clock, wall_clock
+from controlplane.loop.desk import Desk
+from controlplane.loop.executor import Executor
+from controlplane.loop.runner import Runner
+from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.tick import Tick
+from controlplane.publish.metrics import PictureMetrics
+from controlplane.store import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """The whole, wired. `start` resumes from the store and begins; `stop` ends it within 5 seconds."""
+
+    settings: Settings
+    fleet: Fleet
+    desk: Desk
+    registry: CollectorRegistry
+    runner: Runner
+    store: StoreThread
+
+    def picture(self) -> Picture:
+        """What is known now and was decided last."""
+        return self.runner.picture()
+
+    async def start(self) -> None:
+        """Begin. Raises StoreError when the store cannot be used."""
+        await self.runner.start()
+
+    async def stop(self) -> None:
+        """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
+        await self.runner.stop()
+        self.store.close()
+
+
+def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_clock) -> ControlPlane:
+    """Wire everything that `settings` names. Opens (and migrates) the store. Raises StoreError, StoreBusyError."""
+    fleet = settings.fleet
+    registry = CollectorRegistry()
+    collector = FleetCollector(
+        fleet,
+        timeout_s=settings.scrape_timeout_s,
+        max_age_s=max(3 * settings.scrape_interval_s, settings.scrape_interval_s + settings.scrape_timeout_s),
+        clock=clock,
+    )
+    tritons = tuple(s for s in fleet.servers if s.kind is ServerKind.TRITON)
+    actuator: Actuator = TritonActuator(
+        tritons, clock=clock, served_names={m.name: m.served_name for m in fleet.models}
+    )
+    if dry_run:
+        actuator = DryRunActuator(actuator, clock=clock)
+    actuator = MeteredActuator(actuator, registry)
+    store = StoreThread(open_store(settings.store_url))
+
+    async def refresh(server: str) -> None:
+        # The executor needs the runner, and the runner owns the executor: bound late.
+        await runner.collect((server,))
+
+    async def announce() -> None:
+        await runner.announce()
+
+    executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
+    tick = Tick(fleet=fleet, policy=settings.policy, collector=collector, store=store, executor=executor, clock=clock)
+    runner = Runner(
+        fleet=fleet,
+        collector=collector,
+        actuator=actuator,
+        executor=executor,
+        tick=tick,
+        clock=clock,
+        scrape_s=settings.scrape_interval_s,
+        decide_s=settings.decide_interval_s,
+    )
+    registry.register(PictureMetrics(runner.picture, fleet))
+    return ControlPlane(settings, fleet, Desk(runner, store, clock), registry, runner, store)
