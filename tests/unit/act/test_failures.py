@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY
+from controlplane.act.failures import classify, silent_faults
+from controlplane.act.failures_page import failures_page
+from controlplane.domain.failures import FailureClass as C
+
+REAL = [
+    (entry["message"], C(entry["class"]), entry["remedy"])
+    for entry in yaml.safe_load(Path(__file__).with_name("failure_messages.yaml").read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("message", "failure", "word"), REAL, ids=[text[:40] for text, _, _ in REAL])
+def test_a_real_message_has_its_class_and_remedy(message: str, failure: C, word: str) -> None:
+    found, remedy = classify(message)
+    assert found is failure
+    assert word in remedy
+
+
+def test_every_row_of_the_table_decides_at_least_one_real_message() -> None:
+    deciding = {next(row.pattern for row in TABLE if row.pattern.search(text)) for text, _, _ in REAL}
+    assert deciding == {row.pattern for row in TABLE}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row.example[:40] for row in TABLE])
+def test_the_example_of_a_row_is_decided_by_that_row(row: Any) -> None:
+    assert next(other for other in TABLE if other.pattern.search(row.example)) is row
+
+
+def test_every_class_but_unknown_has_a_row() -> None:
+    assert {row.failure for row in TABLE} == set(C) - {C.UNKNOWN}
+
+
+def test_the_status_decides_only_where_the_message_does_not() -> None:
+    assert classify("something else", "StatusCode.UNAVAILABLE")[0] is C.UNREACHABLE
+    assert classify("something else", "DEADLINE_EXCEEDED")[0] is C.TIMEOUT
+    assert classify("Exceeds maximum queue size", "StatusCode.UNAVAILABLE")[0] is C.TIMEOUT
+    assert classify("something else", "StatusCode.INTERNAL") == (C.UNKNOWN, UNKNOWN_REMEDY)
+
+
+def test_the_page_of_failures_is_made_from_the_table() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "failures.md"
+    assert page.read_text(encoding="utf-8") == failures_page()
+
+
+BATCHED: dict[str, Any] = {"name": "m", "backend": "onnxruntime", "max_batch_size": 8, "dynamic_batching": {}}
+TENSORRT = {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt", "parameters": {}}]}}
+
+
+def stats(inferences: int, executions: int, queue_ns: int, compute_ns: int) -> dict[str, Any]:
+    return {
+        "inference_count": inferences,
+        "execution_count": executions,
+        "inference_stats": {"queue": {"ns": queue_ns}, "compute_infer": {"ns": compute_ns}},
+    }
+
+
+def classes(config: dict[str, Any], of: dict[str, Any] | None = None) -> list[C]:
+    return [fault.failure for fault in silent_faults(config, of)]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_dynamic_batching_without_a_batch_dimension_is_a_silent_fault(size: int) -> None:
+    fault = silent_faults({**BATCHED, "max_batch_size": size})[0]
+    assert fault.failure is C.DYNAMIC_BATCHING_OFF
+    assert f"max_batch_size is {size}" in fault.what
+
+
+def test_requests_that_queue_and_run_one_by_one_without_dynamic_batching_are_a_silent_fault() -> None:
+    unbatched = {"name": "m", "backend": "onnxruntime", "max_batch_size": 8}
+    assert classes(unbatched, stats(1000, 1000, 9_000, 1_000)) == [C.DYNAMIC_BATCHING_OFF]
+    assert classes(unbatched, stats(1000, 1000, 500, 1_000)) == [], "nobody waits"
+    assert classes(unbatched, stats(1000, 250, 9_000, 1_000)) == [], "the clients send batches"
+    assert classes(unbatched, stats(5, 5, 9_000, 1_000)) == [], "too few to tell"
+    assert classes(unbatched) == []
+
+
+def test_tensorrt_on_a_backend_that_ignores_it_is_a_silent_fault() -> None:
+    assert classes({**BATCHED, "backend": "python", "optimization": TENSORRT}) == [C.ACCELERATION_FAILED]
+    assert classes({**BATCHED, "optimization": TENSORRT}) == []
+
+
+def test_a_sound_model_has_no_silent_fault() -> None:
+    assert classes(BATCHED, stats(1000, 1000, 9_000, 1_000)) == []
