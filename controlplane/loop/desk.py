@@ -137,14 +137,18 @@ class Desk:
 
     async def operation(self, operation_id: str) -> Operation:
         """Where the override of that id is."""
-        return self._operation(await self._store.call(lambda s: s.override(operation_id)))
+        now = self._clock()
+        override, in_force = await self._store.call(lambda s: (s.override(operation_id), s.overrides(now)))
+        if override.id not in {o.id for o in in_force}:
+            return Operation(override.id, OperationStatus.ENDED, "the override ran out or was withdrawn", override)
+        return self._operation(override)
 
     async def wait(self, operation: Operation, timeout_s: float) -> Operation:
         """The operation once it is no longer pending, or as it is after `timeout_s` seconds."""
         deadline = self._clock() + timeout_s
         while operation.status is OperationStatus.PENDING and (left := deadline - self._clock()) > 0:
             await self._loop.changed(left)
-            operation = self._operation(operation.override)
+            operation = await self.operation(operation.id)
         return operation
 
     async def freeze(self, model: str, direction: FreezeDirection, *, actor: str, reason: str, ttl_s: float) -> Freeze:
@@ -219,8 +223,6 @@ class Desk:
         return [o for o in outcomes if o is not None and o.failure is not None and o.finished_at >= since]
 
     def _operation(self, override: Override) -> Operation:
-        if override.expires_at <= self._clock():
-            return Operation(override.id, OperationStatus.ENDED, "the override ran out or was withdrawn", override)
         servers = (override.server,) if override.server else self._spec(override.model).runs_on
         reading = self._loop.reading()
         waiting = tuple(name for name in servers if not fulfilled(reading, override, name))
