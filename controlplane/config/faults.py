@@ -52,7 +52,11 @@ def from_pydantic(cls: type[BaseModel], error: ValidationError, path: str) -> li
 
 def _fault(cls: type[BaseModel], details: ErrorDetails, path: str) -> Fault:
     kind, loc, given = details["type"], details["loc"], details["input"]
-    where = join(path, *(step for step in loc if step != "[key]"))
+    if kind == "invalid_key":  # such as 3: or yes: without quotes
+        return Fault(
+            join(path, *(str(step) for step in loc if step != "[key]")), "this key", "text; put quotes around it"
+        )
+    where = join(path, *loc)
     if kind == "extra_forbidden":
         keys = list(_block_at(cls, loc[:-1]).model_fields)
         return Fault(where, "this key", one_of(loc[-1], keys))

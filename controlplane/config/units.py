@@ -55,7 +55,7 @@ def format_duration(seconds: float) -> str:
         if whole:
             parts.append(f"{int(whole)}{unit}")
     if rest:
-        parts.append(f"{rest / _UNITS['ms']:.6g}ms")
+        parts.append(f"{(rest / _UNITS['ms']).normalize():f}ms")
     return "".join(parts) or "0s"
 
 

@@ -43,6 +43,14 @@ def covered(grid: Grid, spans: Iterable[tuple[float, float]]) -> list[float]:
     return [min(SLICE_S, s) for s in seconds]
 
 
+def overlaps(grid: Grid, spans: Iterable[tuple[float, float]]) -> list[float]:
+    """Seconds of each slice inside `spans`, added up: time seen twice counts twice."""
+    seconds = [0.0] * len(grid)
+    for start, end in spans:
+        _add(seconds, grid, max(start, grid.since), min(end, grid.until))
+    return seconds
+
+
 def _add(seconds: list[float], grid: Grid, start: float, end: float) -> None:
     while start < end:
         index = int((start - grid.since) // SLICE_S)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult
-from controlplane.slo.cover import Grid, covered, mean
+from controlplane.slo.cover import Grid, covered, mean, overlaps
 
 ServerIntervals = Sequence[tuple[str, tuple[Interval, ...]]]
 """What each of a model's servers did for it: (server, intervals). A server that was not read has no intervals."""
@@ -120,10 +120,9 @@ def _by_histogram(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_
     spans = [(li.start, li.end) for li in intervals]
     if objective.source is IndicatorSource.GATEWAY:
         return tallies, covered(grid, spans)
-    # each server gives intervals of its own, so their overlaps add up to the number of servers read
-    overlaps = mean([covered(grid, [span]) for span in spans], len(grid))
-    share = len(spans) / len(seen.servers) if seen.servers else 0.0
-    return tallies, [min(SLICE_S, overlap * share) for overlap in overlaps]
+    # each server gives intervals of its own, so that their overlaps add up to the number of servers read
+    count = max(1, len(seen.servers))
+    return tallies, [min(SLICE_S, seconds / count) for seconds in overlaps(grid, spans)]
 
 
 def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
@@ -185,7 +184,7 @@ def split(edges: Sequence[float], counts: Sequence[int], threshold_s: float) -> 
         upper = edges[i] if i < len(edges) else math.inf
         if upper < threshold_s or math.isclose(upper, threshold_s, rel_tol=1e-9):
             good += count
-        elif (i and lower > threshold_s) or math.isclose(lower, threshold_s, rel_tol=1e-9):
+        elif lower > threshold_s or math.isclose(lower, threshold_s, rel_tol=1e-9):
             bad += count
         else:
             unsure += count
