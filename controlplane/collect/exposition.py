@@ -39,7 +39,7 @@ def parse(text: str, wanted: frozenset[str]) -> Page:
         name = (line[:brace] if brace >= 0 else line.partition(" ")[0].partition("\t")[0]).strip()
         if name in wanted:
             found.setdefault(name, []).append(_sample(line, brace, number))
-        if not checked and name and name[0] != "#":
+        if not checked and line.strip() and name[:1] != "#":
             if not _NAME.match(name):
                 raise MalformedPageError(f"not a metrics page: line {number} is {line[:_SHOWN]!r}")
             _sample(line, brace, number)
@@ -50,20 +50,21 @@ def parse(text: str, wanted: frozenset[str]) -> Page:
 def _sample(line: str, brace: int, number: int) -> tuple[Labels, float]:
     """Labels and value of one sample line whose labels begin at `brace` (-1: it has none)."""
     try:
-        if brace >= 0:
-            exemplar = line.find(_EXEMPLAR, brace)
-            end = line.rfind("}", brace, exemplar if exemplar >= 0 else len(line))
-            labels = _labels(line[brace + 1 : end]) if end >= 0 else _labels("{")
-            fields = line[end + 1 : exemplar if exemplar >= 0 else len(line)].split()
-        else:
-            labels = _labels("")
-            fields = line.split()[1:]
-        value, *_timestamp = map(float, fields[:2])
-        malformed = len(fields) > 2
+        return _read(line, brace)
     except ValueError:
-        malformed = True
-    if malformed:
-        raise MalformedPageError(f"metrics page, line {number} is not a sample: {line[:_SHOWN]!r}")
+        exemplar = line.rfind(_EXEMPLAR)
+        if exemplar > brace >= 0:
+            return _sample(line[:exemplar], brace, number)
+        raise MalformedPageError(f"metrics page, line {number} is not a sample: {line[:_SHOWN]!r}") from None
+
+
+def _read(line: str, brace: int) -> tuple[Labels, float]:
+    end = line.rindex("}", brace) if brace >= 0 else -1
+    labels = _labels(line[brace + 1 : end]) if brace >= 0 else _labels("")
+    fields = line[end + 1 :].split() if brace >= 0 else line.split()[1:]
+    value, *timestamp = map(float, fields)
+    if len(timestamp) > 1:
+        raise ValueError(line)
     return labels, value
 
 

@@ -104,6 +104,7 @@ class TritonUnit:
         self._config: ModelConfig | None = None
         self._config_at: float | None = None
         self._pending: Signal[int] = Missing("never read")
+        self._largest_batch = 0
 
     def forget_instances(self) -> None:
         """The server has restarted: how many instances there are has to be read again."""
@@ -119,7 +120,7 @@ class TritonUnit:
 
     def absorb_series(self, at: float, series: ModelSeries | None, executions: Executions | None, why: str) -> None:
         """The counters of a metrics page that was read: `series` None, the model is not on it. `why` else missing."""
-        reading = self.reading_of(at, series, executions)
+        reading = self._reading(at, series, executions)
         if reading is None:
             self.missed(at, why)
             return
@@ -135,19 +136,6 @@ class TritonUnit:
         self.ledger.missed(at)
         if isinstance(self._pending, Missing):
             self._pending = Missing(why)
-
-    def reading_of(self, at: float, series: ModelSeries | None, executions: Executions | None) -> Reading | None:
-        """The counters as one reading; None when they are not whole or contradict the index."""
-        failures = series.failures if series else {}
-        if series is None or not series.groups:
-            # A loaded model is on the page: where it is not, the page is not whole, or is older than the index.
-            loaded = self.entry is None or self.entry.state is ModelState.READY
-            return None if loaded or (series and not series.complete) else Reading(at, {}, failures)
-        if not series.complete or series.pending is None or self._config is None or self._config_at is None:
-            return None
-        batch = largest_batch(executions) or self._config.max_batch_size or 1
-        instances = self._config.instances
-        return Reading(at, series.groups, failures, series.pending, instances, instances * batch, executions)
 
     def reading(self, now: float, max_age_s: float, why: str) -> Signal[ModelReading]:
         """All that is known of the model at `now`."""
@@ -168,6 +156,21 @@ class TritonUnit:
             gpus=tuple(f"{self._server}/{index}" for index in config.gpus) if config else (),
         )
         return aged(Known(reading, self._entry_at), now, max_age_s, why)
+
+    def _reading(self, at: float, series: ModelSeries | None, executions: Executions | None) -> Reading | None:
+        """The counters as one reading; None when they are not whole or contradict the index."""
+        failures = series.failures if series else {}
+        if series is None or not series.groups:
+            # A loaded model is on the page: where it is not, the page is not whole, or is older than the index.
+            loaded = self.entry is None or self.entry.state is ModelState.READY
+            return None if loaded or (series and not series.complete) else Reading(at, {}, failures)
+        if not series.complete or series.pending is None or self._config is None or self._config_at is None:
+            return None
+        if executions is not None:
+            self._largest_batch = largest_batch(executions)
+        batch = self._largest_batch or self._config.max_batch_size or 1
+        instances = self._config.instances
+        return Reading(at, series.groups, failures, series.pending, instances, instances * batch, executions)
 
     def _instances(self, state: ModelState) -> Signal[int]:
         if state in {ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABLE}:

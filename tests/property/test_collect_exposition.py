@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.collect.exposition import parse
+from controlplane.domain.errors import MalformedPageError
+from tests.unit.collect.test_exposition import comparable, reference
+
+names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", fullmatch=True)
+label_names = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,5}", fullmatch=True)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e"), max_size=12)
+numbers = st.one_of(
+    st.floats().map(repr), st.integers(0, 10**18).map(str), st.sampled_from(["Nan", "NaN", "+Inf", "-Inf", "1e9"])
+)
+blanks = st.sampled_from(["", " ", "  "])
+
+
+def escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+@st.composite
+def sample_lines(draw: st.DrawFn) -> str:
+    labels = draw(st.dictionaries(label_names, texts, max_size=4))
+    inner = ",".join(f'{key}="{escaped(value)}"' for key, value in labels.items())
+    oddly = draw(st.booleans())
+    if labels and oddly:
+        inner += ","
+    braces = f"{{{inner}}}" if labels or oddly else ""
+    timestamp = draw(st.sampled_from(["", " 1700000000000"]))
+    return f"{draw(names)}{braces} {draw(blanks)}{draw(numbers)}{timestamp}"
+
+
+comments = st.one_of(st.just(""), texts.map(lambda text: f"# {escaped(text)}"), st.just("# HELP a {x} \\n"))
+
+
+@given(st.lists(st.one_of(sample_lines(), comments), max_size=12))
+def test_whatever_page_prometheus_client_reads_is_read_alike(lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    expected = reference(text)
+    page = parse(text, frozenset(name for name, _, _ in expected))
+    assert comparable([(name, *sample) for name, found in page.items() for sample in found]) == comparable(expected)
+
+
+@given(st.lists(sample_lines(), min_size=1, max_size=8), st.data())
+def test_a_page_cut_anywhere_is_malformed_or_holds_only_whole_samples_of_the_page(
+    lines: list[str], data: st.DataObject
+) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    wanted = frozenset(line.partition("{")[0].partition(" ")[0] for line in lines)
+    whole = parse(text, wanted)
+    cut = text[: data.draw(st.integers(0, len(text) - 1))]
+    try:
+        page = parse(cut, wanted)
+    except MalformedPageError:
+        return
+    assert cut == "" or cut.endswith("\n")
+    for name, samples in page.items():
+        for (labels, value), (expected, number) in zip(samples, whole[name], strict=False):
+            assert labels == expected
+            assert value == number or (math.isnan(value) and math.isnan(number))
+
+
+@given(st.text(max_size=200))
+def test_garbage_is_malformed_or_empty_and_nothing_else(text: str) -> None:
+    try:
+        parse(text, frozenset({"nv_inference_request_success"}))
+    except MalformedPageError as error:
+        assert str(error)  # noqa: PT017 - any other exception fails the test by itself

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from controlplane.collect import families
+from controlplane.collect.exposition import Labels, parse
+from controlplane.domain.errors import MalformedPageError
+from tests.unit.collect.pages import PAGES, recorded
+
+Samples = list[tuple[str, Labels, float]]
+METRICS_PAGES = [path.name for path in sorted(PAGES.glob("*.txt"))]
+
+
+def reference(text: str) -> Samples:
+    """What prometheus_client reads; it calls counters x_total also where the page does not."""
+    names = {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()}
+    return [
+        (
+            sample.name if sample.name in names else sample.name.removesuffix("_total"),
+            sample.labels,
+            float(sample.value),
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+
+
+def comparable(samples: Samples) -> list[str]:
+    return sorted(repr((name, sorted(labels.items()), value)) for name, labels, value in samples)
+
+
+def test_there_are_recorded_pages_of_both_servers() -> None:
+    assert {name.split("-")[0] for name in METRICS_PAGES} == {"triton", "vllm"}
+
+
+@pytest.mark.parametrize("name", METRICS_PAGES)
+def test_every_sample_of_a_recorded_page_reads_as_prometheus_client_reads_it(name: str) -> None:
+    text = recorded(name)
+    expected = reference(text)
+    page = parse(text, frozenset(series for series, _, _ in expected))
+    found = [(series, labels, value) for series, samples in page.items() for labels, value in samples]
+    assert len(expected) > 50
+    assert comparable(found) == comparable(expected)
+
+
+def test_only_what_is_wanted_is_read() -> None:
+    page = parse(recorded("triton-2.51.0-cpu-summaries.txt"), families.TRITON)
+    assert page.keys() == families.TRITON
+    assert page[families.TRITON_SUCCESS] == [({"model": "echo", "version": "1"}, 800.0)]
+
+
+def test_a_wanted_name_is_not_mistaken_for_a_longer_one() -> None:
+    assert parse("a_total 1\na 2\na_totals 3\n", frozenset({"a"})) == {"a": [({}, 2.0)]}
+
+
+@pytest.mark.parametrize("spelling", ["Nan", "NaN", "nan"])
+def test_no_number_is_understood_in_every_spelling(spelling: str) -> None:
+    ((_, value),) = parse(f'a{{quantile="0.5"}} {spelling}\n', frozenset({"a"}))["a"]
+    assert math.isnan(value)
+
+
+def test_labels_may_hold_braces_blanks_quotes_and_newlines() -> None:
+    page = parse('a{x="}  {",y="say \\"a\\" \\\\ b\\nc",} 1 1700000000000\n', frozenset({"a"}))
+    assert page["a"] == [({"x": "}  {", "y": 'say "a" \\ b\nc'}, 1.0)]
+
+
+def test_an_exemplar_is_passed_over() -> None:
+    page = parse('a_bucket{le="1"} 3 # {trace="x"} 0.7 1700000000.5\n', frozenset({"a_bucket"}))
+    assert page["a_bucket"] == [({"le": "1"}, 3.0)]
+
+
+def test_a_page_without_the_wanted_series_is_empty_and_so_is_an_empty_page() -> None:
+    assert parse("# HELP b c\n# TYPE b counter\nb 1\n", frozenset({"a"})) == {}
+    assert parse("", frozenset({"a"})) == {}
+
+
+def test_a_page_cut_within_a_line_is_malformed_even_where_the_rest_would_be_a_sample() -> None:
+    with pytest.raises(MalformedPageError, match="cut short"):
+        parse("a 1\na 123", frozenset({"a"}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!DOCTYPE html>\n<html></html>\n",
+        "<html>hello\n",
+        '{"error": "not found"}\n',
+        "404 page not found\n",
+        "some words in a line\n",
+        "\x00\x01\x02\n",
+    ],
+)
+def test_html_and_garbage_are_malformed_even_where_nothing_in_them_is_wanted(text: str) -> None:
+    with pytest.raises(MalformedPageError):
+        parse(text, frozenset({"a"}))
+
+
+@pytest.mark.parametrize(
+    "line", ["a", "a{", 'a{x="1"', 'a{x="1"}', 'a{x="1} 2', "a{x=1} 2", "a two", "a 1 2 3", 'a{x="1",x="2"} 1', "a 1 x"]
+)
+def test_a_wanted_line_that_is_no_sample_is_malformed_and_named(line: str) -> None:
+    with pytest.raises(MalformedPageError, match="line 2"):
+        parse(f"b 1\n{line}\n", frozenset({"a"}))
