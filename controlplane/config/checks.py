@@ -45,7 +45,7 @@ def _literal(pattern: str) -> str:
 
 
 def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
-    scrape, decide, api, policy = root.scrape, root.decide, root.api, root.policy
+    scrape, decide, policy = root.scrape, root.decide, root.policy
     if scrape.timeout >= scrape.interval:
         allowed = f"shorter than scrape.interval ({format_duration(scrape.interval)})"
         yield Fault("scrape.timeout", format_duration(scrape.timeout), allowed)
@@ -58,6 +58,15 @@ def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
     if policy.quantile_normal > policy.quantile_burning:
         allowed = f"at most policy.quantile_burning ({policy.quantile_burning:g})"
         yield Fault("policy.quantile_normal", f"{policy.quantile_normal:g}", allowed)
+    if policy.data_max_age is not None and policy.data_max_age < scrape.interval + scrape.timeout:
+        allowed = f"at least scrape.interval and scrape.timeout ({format_duration(scrape.interval + scrape.timeout)})"
+        yield Fault("policy.data_max_age", format_duration(policy.data_max_age), allowed)
+    yield from _check_access(root, store_from_environment)
+
+
+def _check_access(root: Root, store_from_environment: bool) -> Iterator[Fault]:
+    """Who may reach what, and where secrets stand."""
+    api = root.api
     if not is_loopback(api.host) and api.tokens_file is None:
         allowed = "only a loopback address such as 127.0.0.1 unless api.tokens_file is set (controlplane token create)"
         yield Fault("api.host", repr(api.host), allowed)

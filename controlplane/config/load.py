@@ -100,7 +100,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         scrape_timeout_s=root.scrape.timeout,
         decide_interval_s=root.decide.interval,
         api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
-        policy=_policy(root.policy),
+        policy=_policy(root.policy, root.scrape.interval),
     )
 
 
@@ -133,7 +133,8 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
     )
 
 
-def _policy(block: PolicyBlock) -> Policy:
+def _policy(block: PolicyBlock, scrape_interval_s: float) -> Policy:
+    usual_s = max(Policy().data_max_age_s, 3 * scrape_interval_s)
     return Policy(
         scale_down_after_s=block.scale_down_after,
         max_step_up=block.max_step_up,
@@ -146,4 +147,5 @@ def _policy(block: PolicyBlock) -> Policy:
         back_off_max_s=block.back_off_max,
         quantile_normal=block.quantile_normal,
         quantile_burning=block.quantile_burning,
+        data_max_age_s=usual_s if block.data_max_age is None else block.data_max_age,
     )

@@ -103,6 +103,11 @@ class PolicyBlock(_Block):
     quantile_burning: Share = Field(
         default=_POLICY.quantile_burning, description="The same while the error budget burns."
     )
+    data_max_age: Duration | None = Field(
+        default=None,
+        description=f"Readings older than this are no ground for a decision; default: {_POLICY.data_max_age_s:g}s, or"
+        " three scrape intervals where that is longer.",
+    )
 
 
 class ServerItem(_Block):

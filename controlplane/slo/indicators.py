@@ -91,7 +91,8 @@ def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple
                 continue
             bad = interval.failed + interval.rejected
             good = interval.completed - bad - interval.canceled
-            failed_probes = min(max(0, interval.probes - _answered_probes(seen.probes, server, interval)), bad)
+            # a failed probe whose result is timed elsewhere stays a bad event: users' failures are never hidden
+            failed_probes = min(_failed_probes(seen.probes, server, interval), interval.probes, bad)
             tallies[index].bad += bad - failed_probes
             tallies[index].good += max(0, good - (interval.probes - failed_probes))
     return tallies, _measured_by_servers(seen, grid)
@@ -215,5 +216,5 @@ def _measured_by_servers(seen: _Seen, grid: Grid) -> list[float]:
     return mean(rows, len(grid))
 
 
-def _answered_probes(probes: Sequence[ProbeResult], server: str, interval: Interval) -> int:
-    return sum(p.server == server and not p.error and interval.start < p.at <= interval.end for p in probes)
+def _failed_probes(probes: Sequence[ProbeResult], server: str, interval: Interval) -> int:
+    return sum(p.server == server and p.error != "" and interval.start < p.at <= interval.end for p in probes)

@@ -1,9 +1,11 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
 
 from controlplane.config import Settings, load_settings, parse_settings
+from controlplane.config.tree import PolicyBlock
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError
 from controlplane.domain.fleet import GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
@@ -75,6 +77,15 @@ def test_the_policy_block_arrives_in_seconds() -> None:
         SMALL + "policy: {scale_down_after: 10m, max_step_up: 2, quantile_normal: 80%, back_off_max: 1h}\n"
     ).policy
     assert policy == Policy(scale_down_after_s=600, max_step_up=2, quantile_normal=0.8, back_off_max_s=3600)
+
+
+def test_every_knob_of_the_policy_has_a_key() -> None:
+    assert {f.name.removesuffix("_s") for f in dataclasses.fields(Policy)} == set(PolicyBlock.model_fields)
+
+
+def test_readings_of_a_slow_scrape_do_not_age_between_two_of_them() -> None:
+    assert parse(SMALL + "scrape: {interval: 1m}\ndecide: {interval: 1m}\n").policy.data_max_age_s == 180.0
+    assert parse(SMALL).policy.data_max_age_s == 30.0
 
 
 def test_the_examples_are_valid(tmp_path: Path) -> None:
@@ -274,6 +285,7 @@ def test_one_served_name_on_one_server_belongs_to_one_model() -> None:
         ("store_password_file: x", "store_password_file"),
         ("policy: {back_off_min: 1h}", "policy.back_off_min"),
         ("policy: {quantile_burning: 50%}", "policy.quantile_normal"),
+        ("policy: {data_max_age: 6s}", "policy.data_max_age"),
         ("policy: {max_step_up: 0}", "policy.max_step_up"),
         ("scrape: 5s", "scrape"),
         ("gateways: [{name: g, page: 'http://g', histogram: 'a b'}]", "gateways[0].histogram"),

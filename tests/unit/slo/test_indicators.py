@@ -103,6 +103,14 @@ def test_a_probe_recorded_in_the_next_interval_makes_no_negative_count() -> None
     assert events(part) == (0, 0, 0)
 
 
+def test_a_probe_whose_result_is_timed_elsewhere_hides_no_users_failure() -> None:
+    seen = interval(0, 9, 5, failed=1, probes=1)
+    (part,) = close_slices(
+        model(AVAILABILITY), [("t0", (seen,))], (), [ProbeResult(9.1, "t0", 0.01)], since=0, until=10
+    )
+    assert events(part) == (3, 1, 0)
+
+
 def test_availability_from_a_gateway_takes_its_errors() -> None:
     seen = histogram(0, 9, (5, 0, 0, 1), errors=2)
     (part,) = close_slices(model(GATEWAY_AVAILABILITY), [("t0", ())], (seen,), (), since=0, until=10)
