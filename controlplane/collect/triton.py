@@ -113,10 +113,10 @@ class TritonUnit:
     def absorb_index(self, at: float, entry: IndexEntry, config: ModelConfig | ControlPlaneError | None) -> None:
         """What the index says, and the configuration where it was read."""
         self.entry, self._entry_at = entry, at
-        if isinstance(config, ModelConfig):
-            self._config, self._config_at = config, at
-        elif entry.state is not ModelState.READY:
+        if entry.state is not ModelState.READY:
             self._config_at = None
+        elif isinstance(config, ModelConfig):
+            self._config, self._config_at = config, at
 
     def absorb_series(self, at: float, series: ModelSeries | None, executions: Executions | None, why: str) -> None:
         """The counters of a metrics page that was read: `series` None, the model is not on it. `why` else missing."""

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from controlplane.collect.vllm import ASLEEP, VllmServer
+from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
+from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.objectives import Indicator
+from controlplane.domain.observation import ModelReading, ModelState
+from controlplane.domain.signal import Known, Missing, Stale
+from tests.unit.collect.pages import recorded
+
+EARLIER, LATER = recorded("vllm-0.32.0-after-40-requests.txt"), recorded("vllm-0.32.0-under-load.txt")
+
+
+def server() -> VllmServer:
+    spec = ServerSpec("v", ServerKind.VLLM, "", "")
+    models = [ModelSpec(name, served, ("v",), Mode.ACT) for name, served in (("llm", "tiny"), ("other", "big"))]
+    return VllmServer(spec, models, max_age_s=15, keep_s=900)
+
+
+def model(vllm: VllmServer, now: float, name: str = "llm") -> ModelReading:
+    signal = vllm.reading(now).models[name]
+    assert isinstance(signal, Known)
+    return signal.value
+
+
+def finished(page: str, reason: str, count: int) -> str:
+    """The page with another number of requests that finished so."""
+    start = f'vllm:request_success_total{{engine="0",finished_reason="{reason}",model_name="tiny"}} '
+    assert start in page
+    return "\n".join(f"{start}{count}" if line.startswith(start) else line for line in page.split("\n"))
+
+
+def test_the_recorded_page_under_load_is_read_by_its_served_name() -> None:
+    vllm = server()
+    vllm.absorb(5, LATER)
+    reading = model(vllm, 6)
+    assert (reading.state, reading.instances) == (ModelState.READY, Known(1, 5))
+    assert (reading.pending, reading.running) == (Known(0, 5), Known(23, 5))
+    assert reading.kv_cache_usage == Known(0.004517152972774996, 5)
+    assert model(vllm, 6, "other").state is ModelState.ABSENT
+
+
+def test_between_the_recorded_pages_requests_and_latencies_are_counted() -> None:
+    vllm = server()
+    vllm.absorb(5, EARLIER)
+    vllm.absorb(25, LATER)
+    (interval,) = model(vllm, 25).intervals
+    assert (interval.start, interval.end, interval.completed, interval.running_max) == (5, 25, 0, 23)
+    latencies = {latency.indicator: latency for latency in vllm.latencies()["llm"]}
+    assert latencies.keys() == {
+        Indicator.TTFT,
+        Indicator.INTER_TOKEN_LATENCY,
+        Indicator.E2E,
+        Indicator.QUEUE_TIME,
+    }
+    assert sum(latencies[Indicator.TTFT].counts) == 23
+    assert sum(latencies[Indicator.E2E].counts) == 0
+    assert latencies[Indicator.TTFT].edges[:3] == (0.001, 0.005, 0.01)
+    assert len(latencies[Indicator.TTFT].counts) == len(latencies[Indicator.TTFT].edges) + 1
+
+
+def test_requests_are_counted_by_how_they_finished() -> None:
+    vllm = server()
+    vllm.absorb(5, LATER)
+    vllm.absorb(10, finished(finished(finished(LATER, "stop", 10), "error", 1), "abort", 3))
+    (interval,) = model(vllm, 10).intervals
+    assert (interval.completed, interval.failed, interval.canceled) == (6, 1, 3)
+
+
+def test_old_metric_names_are_understood() -> None:
+    old = LATER.replace("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc").replace(
+        "vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"
+    )
+    vllm = server()
+    vllm.absorb(5, old)
+    vllm.absorb(10, old)
+    assert isinstance(model(vllm, 10).kv_cache_usage, Known)
+    assert any(latency.indicator is Indicator.INTER_TOKEN_LATENCY for latency in vllm.latencies()["llm"])
+
+
+def test_a_sleeping_engine_is_unavailable() -> None:
+    vllm = server()
+    vllm.absorb(5, LATER.replace('sleep_state="awake"} 1.0', 'sleep_state="awake"} 0.0'))
+    assert (model(vllm, 5).state, model(vllm, 5).reason) == (ModelState.UNAVAILABLE, ASLEEP)
+
+
+def test_what_is_not_exported_or_no_number_is_missing_and_not_zero() -> None:
+    vllm = server()
+    page = LATER.replace("vllm:num_requests_waiting{", "vllm:renamed{").replace(
+        'vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.004517152972774996',
+        'vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} NaN',
+    )
+    vllm.absorb(5, page)
+    vllm.absorb(10, page)
+    reading = model(vllm, 10)
+    assert (reading.pending, reading.kv_cache_usage) == (Missing("not exported"), Missing("not exported"))
+    assert reading.running == Known(23, 10)
+    assert reading.intervals == ()
+
+
+def test_a_router_page_is_not_taken_for_an_engine() -> None:
+    with pytest.raises(MalformedPageError, match="not a vLLM engine"):
+        server().absorb(5, 'vllm:num_requests_running{server="http://10.0.0.1:8000"} 3\n')
+
+
+def test_a_restart_begins_counting_anew_and_forgets_the_control_mode() -> None:
+    vllm = server()
+    vllm.absorb(5, LATER)
+    vllm.missed(10, TargetUnreachableError("v", "connection refused"))
+    vllm.absorb(15, finished(finished(LATER, "stop", 0), "length", 3))
+    (interval,) = model(vllm, 15).intervals
+    assert (interval.start, interval.end, interval.completed) == (10, 15, 3)
+    assert vllm.reading(15).incarnation == 1
+
+
+def test_a_vllm_that_stops_answering_goes_stale() -> None:
+    vllm = server()
+    vllm.absorb(5, LATER)
+    vllm.missed(25, TargetUnreachableError("v", "connection refused"))
+    reading = vllm.reading(25)
+    assert reading.live == Known(value=False, observed_at=25)
+    assert isinstance(reading.models["llm"], Stale)
+    assert reading.models["llm"].why == "v: connection refused"
