@@ -10,6 +10,9 @@ import pytest
 
 from controlplane.store import SqlStore, open_store
 from tests.contract.postgres import NoPostgresError, new_database, postgres_server
+from tests.rig_fixtures import module_triton_rig, rig_environment
+
+__all__ = ["module_triton_rig", "rig_environment"]
 
 _numbers = itertools.count()
 
