@@ -47,7 +47,9 @@ class Gateway:
         return None
 
     def absorb(self, at: float, text: str) -> None:
-        """Take in a page. Raises MalformedPageError."""
+        """Take in a page. Raises MalformedPageError, also for one that does not even declare the histogram."""
+        if self.spec.histogram not in text:
+            raise MalformedPageError(f"gateway {self.spec.name}: its page has no histogram {self.spec.histogram!r}")
         groups = histograms(parse(text, frozenset({self._bucket})).get(self._bucket, ()))
         by_label: dict[str, dict[Group, Buckets]] = {}
         errors: set[Group] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -96,9 +97,9 @@ class Pages:
             try:
                 async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
                     return Answer(response.status, await self._read(response))
-            except aiohttp.ServerDisconnectedError:
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # A kept connection which the server closed in the meantime says nothing about the server.
-                if last:
+                if last or isinstance(error, aiohttp.ClientConnectorError):
                     raise
         raise AssertionError("unreachable")
 
@@ -135,8 +136,6 @@ def _why(error: Exception) -> str:
         return REFUSED
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name cannot be resolved"
-    if number == errno.ECONNRESET or isinstance(error, aiohttp.ServerDisconnectedError):
+    if number in {errno.ECONNRESET, errno.EPIPE} or isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed without an answer"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return type(error).__name__
+    return os.strerror(number).lower() if number else type(error).__name__

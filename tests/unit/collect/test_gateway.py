@@ -68,6 +68,13 @@ def test_without_a_code_label_nothing_is_an_error() -> None:
     assert (interval.counts, interval.errors) == ((8, 1), 0)
 
 
+def test_a_page_without_the_histogram_is_not_a_page_without_requests() -> None:
+    seen = gateway()
+    seen.absorb(5, page(10))
+    with pytest.raises(MalformedPageError, match="no histogram 'gateway_request_duration_seconds'"):
+        seen.absorb(10, "# TYPE up gauge\nup 1\n")
+
+
 def test_a_page_that_lost_a_bucket_line_is_malformed_and_leaves_the_past_alone() -> None:
     seen = gateway()
     seen.absorb(5, page(10))
