@@ -1,0 +1,48 @@
+"""controlplane check: all faults of a configuration at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controlplane.cli.options import Json
+from controlplane.cli.output import print_json
+from controlplane.domain.errors import ConfigurationError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check")(check)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="The configuration file.", metavar="FILE")], as_json: Json = False
+) -> None:
+    """Print every fault of a configuration, with its path, its value and what is allowed."""
+    from controlplane.config import load_settings
+
+    try:
+        settings = load_settings(file)
+        _check_tokens(settings.api.tokens_file)
+    except ConfigurationError as error:
+        if not as_json:
+            raise
+        faults = [{"path": f.path, "value": f.value, "allowed": f.allowed} for f in error.faults]
+        print_json({"ok": False, "file": str(file), "faults": faults})
+        raise typer.Exit(2) from None
+    fleet = settings.fleet
+    counts = {"servers": len(fleet.servers), "gateways": len(fleet.gateways), "models": len(fleet.models)}
+    if as_json:
+        print_json({"ok": True, "file": str(file), "faults": [], **counts})
+    else:
+        print(f"{file}: ok; " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def _check_tokens(path: Path | None) -> None:
+    """Raise ConfigurationError when the file of tokens cannot be used."""
+    if path is not None:
+        from controlplane.api.tokens import TokenFile
+
+        TokenFile(path, lambda: 0.0).tokens()

@@ -1,0 +1,116 @@
+"""A small client of the HTTP API, on the standard library alone."""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from controlplane.domain.errors import ConfigurationError, Fault, PermanentError, TargetUnreachableError
+
+_PREFIX = "/api/v1"
+
+
+class RefusedError(PermanentError):
+    """The API answered with a problem; `status` is its HTTP status."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def path_of(*parts: str) -> str:
+    """A path of the API below /api/v1 from its parts, each quoted."""
+    return "/".join((_PREFIX, *(quote(part, safe="") for part in parts)))
+
+
+class Api:
+    """Calls the API at `url`, with a bearer token if there is one. Follows no redirect: a token goes nowhere else.
+
+    Raises TargetUnreachableError when there is no usable answer, RefusedError when the answer is a problem.
+    """
+
+    def __init__(self, url: str, token: str = "", timeout_s: float = 10.0) -> None:
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
+            raise ConfigurationError("--url", (Fault("--url", url, "http(s)://HOST[:PORT] is allowed"),))
+        self._url = url.rstrip("/")
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname
+        self._port = port
+        self._base = parts.path.rstrip("/")
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON at `path`."""
+        return self.call("GET", path, query=query)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, object] | None = None,
+        patience_s: float = 0.0,
+    ) -> Any:
+        """The JSON of the answer; `patience_s` seconds are waited on top of the usual timeout."""
+        target = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
+        connection = self._connection(self._timeout_s + patience_s)
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body), self._headers())
+            answer = connection.getresponse()
+            status, content = answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise TargetUnreachableError(self._url, _why(error)) from None
+        finally:
+            connection.close()
+        return self._read(status, content)
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._secure:
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "X-Actor": _user()}
+        return headers | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+
+    def _read(self, status: int, content: bytes) -> Any:
+        try:
+            document = json.loads(content)
+        except ValueError:
+            raise TargetUnreachableError(
+                self._url, f"status {status} without JSON: is this the control plane's address?"
+            ) from None
+        if status >= 300:
+            detail = document.get("detail") if isinstance(document, dict) else None
+            raise RefusedError(status, str(detail or f"status {status}"))
+        return document
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; is `controlplane run` running there?"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _user() -> str:
+    """Who is at the keyboard; counts only where no tokens are in use."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return "local"
+    return name if name.isascii() and name.isprintable() and name.strip() else "local"

@@ -1,0 +1,60 @@
+"""The entry point. Exit codes: 0 ok, 1 the thing asked failed, 2 usage or configuration."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from controlplane.cli import check, db, decisions, demo, freeze, model, run, status, token
+from controlplane.cli.client import RefusedError
+from controlplane.cli.output import complain
+from controlplane.domain.errors import ConfigurationError, ControlPlaneError
+
+OK, FAILED, USAGE = 0, 1, 2
+
+# The root of what is raised on a command line that is not understood. Newer versions of typer carry a copy of click,
+# older ones use click itself; both name it only through its children.
+_CommandLineError: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    help="Observability and autoscaling control plane for GPU model serving.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for commands in (run, demo, check, status):
+    commands.register(app)
+app.add_typer(model.app, name="model")
+for commands in (freeze, decisions):
+    commands.register(app)
+app.add_typer(token.app, name="token")
+app.add_typer(db.app, name="db")
+
+
+def main() -> None:
+    """What the command `controlplane` runs."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code. Faults become a line on standard error, never a traceback."""
+    command = typer.main.get_command(app)
+    try:
+        return int(command(list(arguments), prog_name="controlplane", standalone_mode=False) or OK)
+    except typer.Abort:
+        return FAILED
+    except ConfigurationError as error:
+        complain(error)
+        return USAGE
+    except RefusedError as error:
+        complain(error)
+        # what the API calls malformed was malformed on the command line
+        return USAGE if error.status == 422 else FAILED
+    except ControlPlaneError as error:
+        complain(error)
+        return FAILED
+    except _CommandLineError as error:
+        complain(f"{error.format_message()} See `controlplane --help`.")
+        return USAGE

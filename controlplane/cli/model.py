@@ -1,0 +1,128 @@
+"""controlplane model: models, and instructions about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from controlplane.cli.client import Api, path_of
+from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
+from controlplane.cli.output import clock_time, print_json
+
+app = typer.Typer(help="Models, and instructions about them.", rich_markup_mode=None)
+
+_Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+_Server = Annotated[str, typer.Option("--server", help="One server; left out: every server it runs on.")]
+_Wait = Annotated[
+    float, typer.Option("--wait", min=0, max=600, help="Seconds to wait for it to be carried out; 0: not at all.")
+]
+
+
+@app.callback()
+def _group() -> None:
+    """Models, and instructions about them."""
+
+
+@app.command("list")
+def list_models(*, url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """List models with their state, instances, demand and objectives."""
+    found = api_of(url, token_file).get(path_of("models"))
+    if as_json:
+        print_json(found)
+        return
+    from controlplane.cli.tables import models_table, objectives_table, show
+
+    show(models_table(found), objectives_table(found))
+
+
+@app.command("load")
+def load(
+    model: _Model,
+    *,
+    ttl: Ttl = "2h",
+    reason: Reason = "by hand",
+    server: _Server = "",
+    wait: _Wait = 60.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Load a model and keep it loaded for a while."""
+    body = {"ttl": ttl, "reason": reason, "server": server}
+    _instruct(api_of(url, token_file), "POST", path_of("models", model, "load"), body, wait, as_json=as_json)
+
+
+@app.command("unload")
+def unload(
+    model: _Model,
+    *,
+    ttl: Ttl = "2h",
+    reason: Reason = "by hand",
+    server: _Server = "",
+    wait: _Wait = 60.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Unload a model and keep it unloaded for a while."""
+    body = {"ttl": ttl, "reason": reason, "server": server}
+    _instruct(api_of(url, token_file), "POST", path_of("models", model, "unload"), body, wait, as_json=as_json)
+
+
+@app.command("instances")
+def instances(
+    model: _Model,
+    count: Annotated[int, typer.Argument(metavar="N", min=0, help="Total per server, inside the model's bounds.")],
+    *,
+    ttl: Ttl = "2h",
+    reason: Reason = "by hand",
+    server: _Server = "",
+    wait: _Wait = 60.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Fix the instance count of a model for a while."""
+    body = {"ttl": ttl, "reason": reason, "server": server, "instances": count}
+    _instruct(api_of(url, token_file), "PUT", path_of("models", model, "instances"), body, wait, as_json=as_json)
+
+
+@app.command("pin")
+def pin(
+    model: _Model,
+    *,
+    ttl: Ttl = "2h",
+    reason: Reason = "by hand",
+    server: _Server = "",
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Keep a model as it is for a while: loaded, with the instances it has."""
+    body = {"ttl": ttl, "reason": reason, "server": server}
+    _instruct(api_of(url, token_file), "POST", path_of("models", model, "pin"), body, 5.0, as_json=as_json)
+
+
+@app.command("unpin")
+def unpin(model: _Model, *, url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Withdraw everything that people have fixed about a model."""
+    ended = api_of(url, token_file).call("DELETE", path_of("models", model, "overrides"))
+    if as_json:
+        print_json(ended)
+    else:
+        print(f"{model}: {ended['ended']} overrides withdrawn")
+
+
+def _instruct(api: Api, method: str, path: str, body: Mapping[str, object], wait_s: float, *, as_json: bool) -> None:
+    """Send an instruction and tell where it is; exit code 1 when it failed."""
+    operation: dict[str, Any] = api.call(method, path, query={"wait": wait_s}, body=body, patience_s=wait_s)
+    if as_json:
+        print_json(operation)
+    else:
+        override = operation["override"]
+        print(f"{override['model']}: {operation['status']}: {operation['detail']}")
+        print(f"override {operation['id']} until {clock_time(override['expires_at'])}: {override['reason']}")
+    if operation["status"] == "failed":
+        raise typer.Exit(1)

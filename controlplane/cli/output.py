@@ -1,0 +1,40 @@
+"""What goes to standard output and standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from controlplane.domain.errors import ConfigurationError
+
+
+def print_json(document: Any) -> None:
+    """One JSON document."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def complain(error: Exception | str) -> None:
+    """One clear line on standard error; a configuration with several faults takes one line each."""
+    text = str(error)
+    if isinstance(error, ConfigurationError) and len(error.faults) == 1:
+        text = f"{error.source}: {error.faults[0]}"
+    print(f"controlplane: {text}", file=sys.stderr)
+
+
+def clock_time(at: float) -> str:
+    """A moment in local time, for people."""
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units, for people."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.0f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -1,0 +1,104 @@
+"""controlplane status: the fleet now; live with --watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.client import Api, path_of
+from controlplane.cli.options import DEFAULT_URL, Json, TokenFile, Url, api_of
+from controlplane.cli.output import clock_time, duration, print_json
+from controlplane.domain.errors import ControlPlaneError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_DECISIONS = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks with --watch.")] = 2.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show servers, models, objectives, GPUs, overrides, freezes and the last decisions."""
+    api = api_of(url, token_file)
+    if not watch:
+        _print(api, as_json=as_json)
+        return
+    try:
+        _watch(api, interval, as_json=as_json)
+    except KeyboardInterrupt:
+        return
+
+
+def _print(api: Api, *, as_json: bool) -> None:
+    fleet, decisions = _look(api)
+    if as_json:
+        print_json(fleet | {"decisions": decisions})
+    else:
+        from controlplane.cli.tables import show
+
+        show(_page(fleet, decisions))
+
+
+def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
+    """On a terminal one page that is drawn anew, and a look that fails is tried again; else one after the other."""
+    from rich.live import Live
+
+    from controlplane.cli.tables import console
+
+    out = console()
+    if as_json or not out.is_terminal:
+        while True:
+            _print(api, as_json=as_json)
+            time.sleep(interval_s)
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                live.update(_page(*_look(api)), refresh=True)
+            except ControlPlaneError as error:
+                live.update(f"[red]{error}[/]", refresh=True)
+            time.sleep(interval_s)
+
+
+def _look(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    decisions = api.get(path_of("decisions"), limit=_DECISIONS, changes_only="true")
+    return api.get(path_of("fleet")), decisions
+
+
+def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
+    from rich.console import Group
+
+    from controlplane.cli import tables
+
+    parts: list[RenderableType] = [
+        _loop_line(fleet),
+        tables.servers_table(fleet["servers"]),
+        tables.models_table(fleet["models"]),
+        tables.objectives_table(fleet["models"]),
+        tables.gpus_table(fleet["gpus"]),
+        tables.people_table(fleet["overrides"], fleet["freezes"]),
+        tables.decisions_table(decisions),
+    ]
+    return Group(*(piece for part in parts for piece in (part, "")))
+
+
+def _loop_line(fleet: Mapping[str, Any]) -> str:
+    loop = fleet["loop"]
+    if loop["last_tick_at"] is None:
+        return f"{clock_time(fleet['at'])}  no tick was done yet"
+    text = f"{clock_time(fleet['at'])}  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
+    text += f"{loop['ticks']} done, {loop['skipped']} skipped"
+    return text + (f"  [red]{loop['problem']}[/]" if loop["problem"] else "")

@@ -1,0 +1,223 @@
+"""Tables of what the API shows. A value that is missing or old says so in its cell, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from controlplane.cli.output import clock_time, duration
+
+_UNKNOWN = "[dim]-[/]"
+_PLAIN_WIDTH = 160
+"""Where there is no terminal to ask."""
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that nothing is cut in a log."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to standard output."""
+    out = console()
+    for part in parts:
+        out.print(part)
+
+
+def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
+    """Servers: whether they answer, how old that is, and whether they may be controlled."""
+    table = _table("Servers", "server", "kind", "live", "read", "model control", "starts seen")
+    for server in servers:
+        live = server["live"]
+        table.add_row(
+            escape(server["name"]),
+            server["kind"],
+            signal(live, {True: "[green]yes[/]", False: "[red]no[/]"}.get),
+            _UNKNOWN if live["age_s"] is None else f"{duration(live['age_s'])} ago",
+            signal(server["control"]),
+            str(server["incarnation"]),
+        )
+    return table
+
+
+def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Models on their servers, with what the last decision wants; below it why something is not known."""
+    table = _table(
+        "Models",
+        "model",
+        "server",
+        "mode",
+        "state",
+        "instances",
+        "want",
+        "demand/s",
+        "capacity/s",
+        "waiting",
+        "decided",
+    )
+    for model in models:
+        for unit in model["units"]:
+            decision = unit["decision"]
+            flying = unit["in_flight"]
+            table.add_row(
+                escape(model["name"]),
+                escape(unit["server"]),
+                model["mode"],
+                _cell(unit["state"]) + (f" [yellow]{flying['step']}…[/]" if flying else ""),
+                f"{_cell(unit['instances'])} of {model['instances_min']}-{model['instances_max']}",
+                _cell(unit["desired_instances"]),
+                _cell(unit["demand_per_s"], _number),
+                _cell(unit["capacity_per_s"], _number),
+                _cell(unit["pending"]),
+                _UNKNOWN if decision is None else escape(decision["headline"]),
+            )
+    return Group(table, *_gaps(models))
+
+
+_GAPS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_per_s", "pending")
+
+
+def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line per model and server of which something is not known: what, and why."""
+    for model in models:
+        for unit in model["units"]:
+            whys: dict[str, list[str]] = {}
+            for key in _GAPS:
+                if unit[key]["state"] != "known":
+                    whys.setdefault(unit[key]["why"], []).append(key.removesuffix("_per_s").replace("_", " "))
+            if whys:
+                parts = "; ".join(f"{', '.join(keys)}: {why}" for why, keys in whys.items())
+                yield f"[dim]{escape(model['name'])} on {escape(unit['server'])}: {escape(parts)}[/]"
+
+
+def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
+    """Objectives with attainment, budget and coverage."""
+    table = _table("Objectives", "model", "objective", "target", "attained", "budget left", "burn 5m/1h/6h", "measured")
+    for model in models:
+        for o in model["objectives"]:
+            table.add_row(
+                escape(model["name"]),
+                f"{o['objective']} over {duration(o['window_s'])}",
+                f"{o['target']:.10g}",
+                _attained(o),
+                _budget(o["budget_left"]),
+                " / ".join(_number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
+                _UNKNOWN if o["coverage"] is None else f"{o['coverage']:.1%}",
+            )
+    return table
+
+
+def gpus_table(gpus: Mapping[str, Any]) -> RenderableType:
+    """GPUs of the machine, or why they are not known."""
+    if gpus["value"] is None:
+        return f"[bold]GPUs[/]: {_UNKNOWN} [dim]{escape(gpus['why'])}[/]"
+    if not gpus["value"]:
+        return "[bold]GPUs[/]: none"
+    table = _table("GPUs", "gpu", "name", "busy", "memory used", "memory", "power")
+    for gpu in gpus["value"]:
+        table.add_row(
+            str(gpu["index"]),
+            escape(gpu["name"]),
+            signal(gpu["utilisation"], lambda v: f"{v:.0%}"),
+            signal(gpu["memory_used_bytes"], _gib),
+            signal(gpu["memory_total_bytes"], _gib),
+            signal(gpu["power_w"], lambda v: f"{v:.0f} W"),
+        )
+    return table
+
+
+def people_table(overrides: Sequence[Mapping[str, Any]], freezes: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """What people have fixed, until when and why."""
+    if not overrides and not freezes:
+        return "[bold]Overrides and freezes[/]: none"
+    table = _table("Overrides and freezes", "id", "model", "what", "until", "by", "reason")
+    for o in overrides:
+        what = o["kind"] if o["instances"] is None else f"{o['kind']} {o['instances']}"
+        on = f"{o['model']} on {o['server']}" if o["server"] else o["model"]
+        table.add_row(o["id"], escape(on), what, clock_time(o["expires_at"]), escape(o["actor"]), escape(o["reason"]))
+    for f in freezes:
+        what = "frozen" if f["direction"] == "all" else f"frozen ({f['direction']})"
+        on = f["model"] or "all"
+        table.add_row(f["id"], escape(on), what, clock_time(f["expires_at"]), escape(f["actor"]), escape(f["reason"]))
+    return table
+
+
+def decisions_table(decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Decisions, newest first, with what came of them."""
+    if not decisions:
+        return "[bold]Decisions[/]: none"
+    table = _table("Decisions", "id", "at", "model", "server", "what and why", "came of it")
+    for d in decisions:
+        table.add_row(
+            d["id"],
+            clock_time(d["at"]),
+            escape(d["model"]),
+            escape(d["server"]),
+            escape(d["headline"]) + (" [dim](by a person)[/]" if d["by_person"] else ""),
+            _came_of(d),
+        )
+    return table
+
+
+def signal(view: Mapping[str, Any], form: Any = str) -> str:
+    """A cell: the value, its age when it is stale, the reason when it is missing."""
+    match view["state"]:
+        case "known":
+            return str(form(view["value"]))
+        case "stale":
+            return f"{form(view['value'])} [yellow]stale {duration(view['age_s'])}[/]"
+        case _:
+            return f"{_UNKNOWN} [dim]{escape(view['why'])}[/]"
+
+
+def _cell(view: Mapping[str, Any], form: Any = str) -> str:
+    """As signal, but a missing value leaves its reason to the lines below the table."""
+    return _UNKNOWN if view["state"] == "missing" else signal(view, form)
+
+
+def _came_of(decision: Mapping[str, Any]) -> str:
+    if decision["step"] == "hold":
+        return _UNKNOWN
+    if not decision["actionable"]:
+        return f"[dim]not carried out: mode {decision['mode']}[/]"
+    parts = [
+        f"[red]{o['status']}[/]: {escape(o['detail'])}" if o["status"] == "failed" else o["status"]
+        for o in decision["outcomes"]
+    ]
+    if decision["effect"]:
+        parts.append(decision["effect"]["verdict"])
+    return ", ".join(parts) or "[dim]under way[/]"
+
+
+def _attained(objective: Mapping[str, Any]) -> str:
+    low, high = objective["attainment_low"], objective["attainment_high"]
+    if low is None or high is None:
+        return f"{_UNKNOWN} [dim]nothing counted[/]"
+    text = f"{low:.3%}" if low == high else f"{low:.3%} to {high:.3%}"
+    return f"[green]{text}[/]" if low >= objective["target"] else f"[red]{text}[/]"
+
+
+def _budget(left: float | None) -> str:
+    if left is None:
+        return _UNKNOWN
+    return f"[{'green' if left > 0.25 else 'yellow' if left > 0 else 'red'}]{left:.1%}[/]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _gib(value: int) -> str:
+    return f"{value / 2**30:.1f} GiB"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
