@@ -135,11 +135,14 @@ def _with_backlog(
 
 
 def _slow(intervals: Sequence[Interval], threshold_s: float | None) -> Reason | None:
-    """Whether the newest mean latency is over the objective and mostly waiting, which more instances mend."""
+    """Whether the newest mean latency is over the objective and mostly waiting, which more instances mend.
+
+    While the queue shrinks the present instances do mend it: who leaves it has waited for what there was before.
+    """
     if not intervals or threshold_s is None:
         return None
     last = intervals[-1]
-    if last.completed == 0:
+    if last.completed == 0 or last.pending_end < last.pending_start:
         return None
     mean_s, queue_s = last.request_s / last.completed, last.queue_s / last.completed
     if mean_s <= threshold_s or queue_s < 0.5 * mean_s:
