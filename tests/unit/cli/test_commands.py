@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from controlplane.api.tokens import Scope, TokenFile
+from controlplane.cli.main import execute
+from controlplane.cli.output import duration
+from tests.unit.api.fakes import CONFIGURATION
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "controlplane.yaml"
+    path.write_text(CONFIGURATION, encoding="utf-8")
+    return path
+
+
+def test_check_says_that_a_good_file_is_good(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["check", str(config)]) == 0
+    assert "1 servers, 0 gateways, 3 models" in capsys.readouterr().out
+    assert execute(["check", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_check_prints_all_faults_at_once_and_exits_with_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("mode: never\nservers: [{name: t}]\nscrape: {interval: soon}\n", encoding="utf-8")
+    assert execute(["check", str(config)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    for path in ("mode", "scrape.interval", "servers"):
+        assert path in told.err
+    assert "Traceback" not in told.err
+    assert execute(["check", str(config), "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    assert {"path", "value", "allowed"} == set(document["faults"][0])
+
+
+def test_check_refuses_a_token_file_that_others_may_write(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = config.parent / "tokens"
+    tokens.touch()
+    tokens.chmod(0o666)
+    config.write_text(f"{CONFIGURATION}api: {{tokens_file: {tokens}}}\n", encoding="utf-8")
+    assert execute(["check", str(config)]) == 2
+    assert "0666" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["model"],
+        ["model", "load"],
+        ["model", "instances", "bert", "many"],
+        ["decisions", "--limit", "0"],
+        ["status", "--url", "nonsense"],
+        ["status", "--url", "http://127.0.0.1:99999"],
+        ["status", "--token-file", "/nonexistent/token"],
+        ["check", "/nonexistent/controlplane.yaml"],
+        ["run", "--config", "/nonexistent/controlplane.yaml"],
+        ["db", "upgrade", "--config", "/nonexistent/controlplane.yaml"],
+        ["token", "create", "ci", "--file", "t", "--scope", "root"],
+        ["token", "create", "ci", "--file", "t", "--for", "soon"],
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_one_line_and_exit_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("controlplane: ")
+    assert len(told.err.splitlines()) == 1, told.err
+
+
+def test_a_token_is_shown_once_and_kept_as_a_hash(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config.parent / "tokens"
+    assert execute(["token", "create", "ci", "--scope", "operator", "--file", str(path)]) == 0
+    secret = capsys.readouterr().out.strip()
+    found = TokenFile(path, lambda: 0.0).find(secret)
+    assert found is not None
+    assert found.scope is Scope.OPERATOR
+    assert secret not in path.read_text(encoding="utf-8")
+    assert execute(["token", "create", "ci", "--file", str(path)]) == 1, "the name is taken"
+    assert execute(["token", "create", "forever", "--for", "never", "--file", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["expires_at"] is None
+
+
+def test_a_token_goes_to_the_file_that_the_configuration_names(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["token", "create", "ci"]) == 2, "the configuration names none"
+    assert "api.tokens_file" in capsys.readouterr().err
+    config.write_text(f"{CONFIGURATION}api: {{tokens_file: tokens}}\n", encoding="utf-8")
+    assert execute(["token", "create", "ci"]) == 0
+    assert (config.parent / "tokens").exists()
+
+
+def test_the_database_is_upgraded_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["db", "upgrade"]) == 0
+    assert "from nothing to" in capsys.readouterr().out
+    assert execute(["db", "upgrade", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["before"] == document["after"] is not None
+
+
+def test_help_starts_at_once_and_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from controlplane.cli.main import execute; execute(['--help']); "
+        "print([m for m in ('fastapi', 'sqlalchemy', 'pydantic', 'numpy', 'grpc', 'rich.table', 'structlog')"
+        " if m in sys.modules])"
+    )
+    fastest = 9.0
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        fastest = min(fastest, time.perf_counter() - began)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert fastest < 0.6, "about 0.12 s on an idle machine"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7200, "2 h 0 min"), (28 * 86400.0, "28 d 0 h")],
+)
+def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
