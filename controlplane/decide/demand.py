@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.observation import Interval
 
+NEWEST_S = 4.0
 RECENT_S = 10.0
 LEVEL_S = 60.0
+# A rise by this factor from one run of readings to the next is a jump, not noise.
+_JUMP = 1.3
+# Standard deviations of Poisson counts by which a short window must stand out before it is believed.
+_CLEAR = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +22,9 @@ class Demand:
     """Arrivals per second over the newest `window_s` seconds, as an interval that holds the truth.
 
     `level_high_per_s` is the upper end over the longer LEVEL_S. `backlog` requests wait beyond one batch per instance.
-    `served_per_s` is what was completed in the same time.
+    `served_per_s` is what was completed in the same time. `censored`: requests were turned away, so true demand may be
+    higher than all that was seen. `jumped`: the newest run of readings, from `newest_start` to `seen_until`, is the
+    first one of a higher level and may hold only a part of it.
     """
 
     low_per_s: float
@@ -26,7 +34,22 @@ class Demand:
     backlog: int
     window_s: float
     censored: bool
-    """Requests were turned away: true demand may be higher than all that was seen."""
+    jumped: bool
+    newest_start: float
+    seen_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    low_per_s: float
+    high_per_s: float
+    window_s: float
+
+    @property
+    def clearly_per_s(self) -> float:
+        """A rate that the counts of the window clearly show, noise taken off."""
+        noise = _CLEAR * math.sqrt(self.low_per_s / self.window_s) if self.window_s > 0 else 0.0
+        return max(0.0, self.low_per_s - noise)
 
 
 def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch: int) -> Demand | None:
@@ -34,28 +57,52 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
 
     Arrivals in a window are completions + change of what is in the system. Triton's pending gauge leaves out executing
     requests, so their change is only known to lie within +-`running_max`: hence an interval. Own probes do not count.
-    `batch` is the largest batch one instance takes.
+    `batch` is the largest batch one instance takes. The window is RECENT_S long, or NEWEST_S where that clearly shows
+    more: a step must not be diluted by what was before it.
     """
     if not intervals or now - intervals[-1].end > max_age_s:
         return None
-    recent = _tail(intervals, RECENT_S)
-    low, high, window_s = _arrivals(recent)
-    _, level_high, _ = _arrivals(_tail(intervals, LEVEL_S))
-    last = recent[-1]
-    served = sum(i.completed - i.rejected - i.canceled for i in recent) / window_s
+    runs = _runs(intervals)
+    rates = [_arrivals(run) for run in runs]
+    recent_run = _tail(intervals, RECENT_S)
+    recent, level = _arrivals(recent_run), _arrivals(_tail(intervals, LEVEL_S))
+    chosen = rates[0] if rates[0].clearly_per_s > recent.high_per_s else recent
+    last = intervals[-1]
+    served = sum(i.completed - i.rejected - i.canceled for i in recent_run) / recent.window_s
     return Demand(
-        low,
-        high,
-        level_high,
-        max(0.0, served),
-        max(0, last.pending_end - last.instances * batch),
-        window_s,
-        any(i.rejected > 0 for i in recent),
+        low_per_s=chosen.low_per_s,
+        high_per_s=chosen.high_per_s,
+        level_high_per_s=level.high_per_s,
+        served_per_s=max(0.0, served),
+        backlog=max(0, last.pending_end - last.instances * batch),
+        window_s=chosen.window_s,
+        censored=any(i.rejected > 0 for i in recent_run),
+        jumped=_jump(rates, 0) and not _jump(rates, 1),
+        newest_start=runs[0][0].start,
+        seen_until=last.end,
     )
 
 
+def _runs(intervals: Sequence[Interval]) -> list[Sequence[Interval]]:
+    """The newest three runs of at least NEWEST_S each, newest first; fewer where there are not so many readings."""
+    runs: list[Sequence[Interval]] = []
+    rest = intervals
+    while rest and len(runs) < 3:
+        run = _tail(rest, NEWEST_S)
+        runs.append(run)
+        rest = rest[: len(rest) - len(run)]
+    return runs
+
+
+def _jump(rates: Sequence[_Rate], index: int) -> bool:
+    """Whether the run at `index` clearly shows a higher level than the one before it."""
+    if index + 1 >= len(rates):
+        return False
+    return rates[index].clearly_per_s > _JUMP * rates[index + 1].high_per_s
+
+
 def _tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
-    """The newest intervals that together cover at least `length_s`, without a gap between them where possible."""
+    """The newest intervals that together cover at least `length_s`; all of them where they do not."""
     covered = 0.0
     for count, interval in enumerate(reversed(intervals), start=1):
         covered += interval.length_s
@@ -64,14 +111,13 @@ def _tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
     return intervals
 
 
-def _arrivals(intervals: Sequence[Interval]) -> tuple[float, float, float]:
-    """(low, high) arrivals per second and the seconds covered."""
+def _arrivals(intervals: Sequence[Interval]) -> _Rate:
     window_s = sum(i.length_s for i in intervals)
     if window_s <= 0:
-        return 0.0, 0.0, window_s
+        return _Rate(0.0, 0.0, 0.0)
     net = sum(i.completed - i.probes + i.pending_end - i.pending_start for i in intervals)
-    # At both ends at most `running_max` requests execute; inside the run of intervals their changes cancel out.
+    # At both ends at most `running_max` requests execute; between them their changes cancel out.
     slack_low, slack_high = intervals[0].running_max, intervals[-1].running_max
     if all(i.completed == 0 and i.pending_end == 0 and i.pending_start == 0 for i in intervals):
         slack_high = 0
-    return max(0.0, (net - slack_low) / window_s), max(0.0, (net + slack_high) / window_s), window_s
+    return _Rate(max(0.0, (net - slack_low) / window_s), max(0.0, (net + slack_high) / window_s), window_s)

@@ -15,6 +15,8 @@ from controlplane.domain.state import Ceiling, Expectation, UnitState
 GAIN_MIN = 1.10
 HARM_MAX = 0.90
 _JUDGE_AFTER_S = 4.0
+# After these it is not known whether the instances are there: under load they work long before Triton answers.
+_NO_ANSWER = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
 
 
 def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> UnitState:
@@ -32,7 +34,7 @@ def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> Un
             state = replace(state, failures=state.failures + 1, retry_at=outcome.finished_at + wait_s)
             pending = state.expectation
             raised = step is Step.SET_INSTANCES and pending is not None and pending.to_instances == target.instances
-            if raised and pending is not None and outcome.failure is not FailureClass.UNREACHABLE:
+            if raised and pending is not None and outcome.failure not in _NO_ANSWER:
                 # Out of memory or refused: stay where it was, and believe that for a while.
                 ceiling = Ceiling(pending.from_instances, outcome.finished_at + policy.ceiling_s)
                 state = replace(state, instances=pending.from_instances, expectation=None, ceiling=ceiling)

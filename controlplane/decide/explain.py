@@ -39,7 +39,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.WANTED: "{actor} asked for it",
     ReasonCode.RECONCILE: "restored: {why}",
     ReasonCode.DATA_MISSING: "data missing: {why}",
-    ReasonCode.DATA_PARTIAL: "data partly missing: {why}",
+    ReasonCode.DATA_PARTIAL: "one more reading is awaited: {why}",
     ReasonCode.SAFE_FLOOR: "blind for too long: raised to {instances}, the most needed of late",
     ReasonCode.IN_FLIGHT: "waiting for an action under way",
     ReasonCode.BACK_OFF: "after {failures} failures the next try is in {left_s} s",

@@ -101,6 +101,9 @@ def need(
         up, binding = now_count + 1, ReasonCode.LATENCY_OVER_OBJECTIVE
     held_per_s = forecast.quantile_per_s(max(demand.high_per_s, demand.level_high_per_s), demand.window_s, quantile)
     down = max(up, _smallest(capacity, held_per_s * _MARGIN, highest)) if up < now_count else up
+    if demand.backlog > 0:
+        # Who waits is served first: fewer instances would make them wait longer.
+        down = max(down, now_count)
     return Need(up, down, own, tuple(reasons), binding)
 
 

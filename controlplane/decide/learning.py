@@ -27,24 +27,57 @@ class Curve:
     certain: bool
 
     def line(self, instances: int) -> BatchLine:
-        """The line measured at the instance count nearest to `instances` (the lower one of two)."""
-        return min(self.lines, key=lambda entry: (abs(entry[0] - instances), entry[0]))[1]
+        """The line measured at the instance count nearest to `instances` (the lower one of two).
+
+        One measured at more instances is taken where it is faster: fewer disturb each other less, so what was measured
+        nearest is out of date.
+        """
+        nearest = min(self.lines, key=lambda entry: (abs(entry[0] - instances), entry[0]))[1]
+        more = [line for count, line in self.lines if count >= instances]
+        return min(nearest, *more, key=lambda line: line.service_s(line.max_batch)) if more else nearest
 
 
 def learn(sums: Sequence[BatchSum], intervals: Iterable[Interval], since: float) -> tuple[BatchSum, ...]:
     """The sums with every interval that starts at or after `since` added, older executions fading."""
     table = {(s.size, s.instances): s for s in sums}
     for interval in intervals:
-        if interval.start < since or interval.instances <= 0:
-            continue
-        for batch in interval.batches:
-            key = (batch.size, interval.instances)
-            old = table.get(key, BatchSum(*key, 0.0, 0.0))
-            executions = old.executions + batch.executions
-            fade = min(1.0, _MEMORY / executions) if executions > 0 else 1.0
-            compute_s = (old.compute_s + batch.compute_s) * fade
-            table[key] = replace(old, executions=executions * fade, compute_s=compute_s)
+        if interval.start >= since and interval.instances > 0 and interval.batches:
+            _add(table, interval)
     return tuple(table[key] for key in sorted(table))
+
+
+def _add(table: dict[tuple[int, int], BatchSum], interval: Interval) -> None:
+    """Add an interval's executions to the table.
+
+    Sizes that it did not show are moved along with those that it did, by as many seconds: a neighbour on the device
+    that comes or goes makes batches of every size wait longer or shorter, and large ones may not come again for long.
+    """
+    shown, moved_s, weight = set(), 0.0, 0
+    for batch in interval.batches:
+        key = (batch.size, interval.instances)
+        old = table.get(key, BatchSum(*key, 0.0, 0.0))
+        executions = old.executions + batch.executions
+        if executions <= 0:
+            continue
+        fade = min(1.0, _MEMORY / executions)
+        table[key] = replace(
+            old, executions=executions * fade, compute_s=(old.compute_s + batch.compute_s) * fade
+        )
+        shown.add(key)
+        if old.executions >= _ENOUGH:
+            moved_s += batch.executions * (_mean_s(table[key]) - _mean_s(old))
+            weight += batch.executions
+    if weight == 0:
+        return
+    for key, old in table.items():
+        if key[1] == interval.instances and key not in shown and old.executions > 0:
+            least_s = max((_mean_s(table[k]) for k in shown if k[0] < key[0]), default=0.0)
+            mean_s = max(least_s, _mean_s(old) + moved_s / weight)
+            table[key] = replace(old, compute_s=old.executions * mean_s)
+
+
+def _mean_s(batches: BatchSum) -> float:
+    return batches.compute_s / batches.executions
 
 
 def curve(sums: Sequence[BatchSum], max_batch: int) -> Curve | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Override, Plan
+from controlplane.domain.decision import Override, Plan, ReasonCode
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.signal import Signal, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState, UnitState, unit_key
+
+# About one scrape: the reading that settles it is there by then.
+_LOOK_AGAIN_S = 5.0
 
 
 def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -> tuple[Plan, PolicyState]:
@@ -36,7 +38,9 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
-    return Plan(now, tuple(decisions), tuple(effects)), PolicyState(MappingProxyType(units))
+    unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
+    plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
+    return plan, PolicyState(units)
 
 
 def _unit(snapshot: Snapshot, model: ModelSpec, server: ServerSpec, saturated: Mapping[str, str]) -> Unit:

@@ -14,6 +14,9 @@ from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.decision import Reason, ReasonCode, Target
 from controlplane.domain.state import UnitState
 
+# Readings are cut at their own moments.
+_CUT_S = 0.5
+
 
 def scale(
     unit: Unit, state: UnitState, draft: Draft, demand: Demand | None, policy: Policy, now: float
@@ -28,10 +31,10 @@ def scale(
     wanted = _need(unit, state, demand, policy, base)
     for reason in wanted.reasons:
         draft = draft.noting(reason)
-    state = _lift_ceiling(state, wanted, now)
+    state = _note_jump(_lift_ceiling(state, wanted, now), demand)
     draft, state = settle(draft, wanted, state, policy, now)
     if draft.target.instances > base:
-        draft = _hold_back(unit, state, draft, base, now)
+        draft = _hold_back(unit, state, draft, demand, base, now)
     return draft, state
 
 
@@ -70,8 +73,24 @@ def _lift_ceiling(state: UnitState, wanted: Need, now: float) -> UnitState:
     return state
 
 
-def _hold_back(unit: Unit, state: UnitState, draft: Draft, base: int, now: float) -> Draft:
-    """The draft without the part of a raise that would give nothing, or whose forerunner is not judged yet."""
+def _note_jump(state: UnitState, demand: Demand) -> UnitState:
+    """The state with the reading that first showed a jump of demand; forgotten once a whole run came after it."""
+    if demand.jumped and state.jump_seen_at == 0:
+        return replace(state, jump_seen_at=demand.seen_until)
+    if state.jump_seen_at and not demand.jumped and demand.newest_start >= state.jump_seen_at - _CUT_S:
+        return replace(state, jump_seen_at=0.0)
+    return state
+
+
+def _hold_back(unit: Unit, state: UnitState, draft: Draft, demand: Demand, base: int, now: float) -> Draft:
+    """The draft without the part of a raise that would give nothing, or whose forerunner is not judged yet.
+
+    A jump is awaited out for one more reading: Triton carries out the next in-place update only when the model's queue
+    has been empty for a moment, so that a raise which falls short under load cannot be mended while the load lasts.
+    """
+    if state.jump_seen_at and demand.newest_start < state.jump_seen_at - _CUT_S:
+        words = {"why": "demand jumped within the newest reading; the next one shows how far"}
+        return draft.because(Reason(ReasonCode.DATA_PARTIAL, {}, words), Target(loaded=True, instances=base))
     ceiling = state.ceiling
     if ceiling is not None and draft.target.instances > ceiling.instances:
         numbers = {"instances": float(ceiling.instances), "left_s": ceiling.until - now}

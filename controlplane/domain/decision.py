@@ -164,11 +164,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All decisions of one tick, and the effects judged in it."""
+    """All decisions of one tick, and the effects judged in it.
+
+    `look_again_s`: one more reading would settle something, so the next tick should come after so many seconds.
+    """
 
     at: float
     decisions: tuple[Decision, ...]
     effects: tuple[Effect, ...] = ()
+    look_again_s: float | None = None
 
 
 class OverrideKind(StrEnum):

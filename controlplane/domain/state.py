@@ -44,6 +44,7 @@ class UnitState:
 
     `wanted`: should be loaded. `used_at`: when it was last not provably idle. `recommended` holds (time, count) of the
     dwell window. `failures`/`retry_at`: back-off after failed actions. `learned_until`: end of the last interval used.
+    `jump_seen_at`: end of the reading that first showed the present jump of demand, 0 when there is none.
     `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
     """
 
@@ -61,6 +62,7 @@ class UnitState:
     undo_to: int | None = None
     changed_at: float = 0.0
     healed_at: float = 0.0
+    jump_seen_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,9 @@ class Runner:
 
     async def _tick_now(self) -> None:
         try:
-            await self._tick.run()
+            plan = await self._tick.run()
+            if plan.look_again_s is not None and plan.look_again_s < self._decide_s:
+                asyncio.get_running_loop().call_later(plan.look_again_s, self.nudge)
         except Exception:
             log.exception("the tick failed; the next one starts afresh")
         await self.announce()
