@@ -188,6 +188,9 @@ class Desk:
         if not spec.wake.ensure:
             raise ConflictError(f"model {model}: `wake: {{ensure: true}}` is not set, so ensure may not load it")
         started = self._clock()
+        for told in await self._store.call(lambda s: s.overrides(started)):
+            if told.model == model and told.kind is OverrideKind.UNLOADED:
+                raise ConflictError(f"model {model} was unloaded by {told.actor}: {told.reason}; `unpin` ends that")
         await self._store.call(lambda s: s.add_want(Want(model, started, actor)))
         ready = self._ready_on(spec)
         if ready:

@@ -22,7 +22,7 @@ class SliceWriter:
     timeout.
     """
 
-    def __init__(self, fleet: Fleet, grace_s: float = 10.0) -> None:
+    def __init__(self, fleet: Fleet, grace_s: float) -> None:
         self._fleet = fleet
         self._grace_s = grace_s
         self._closed_until = 0.0

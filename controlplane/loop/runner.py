@@ -13,7 +13,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.domain.decision import Outcome
-from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, Mode, ServerKind
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import Picture
@@ -21,9 +21,12 @@ from controlplane.domain.ports import Actuator, Collector
 from controlplane.domain.signal import Known, Missing, known
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
+from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 
 log = structlog.get_logger(__name__)
+
+_PRUNE_S = 600.0
 
 
 class Runner:
@@ -39,6 +42,7 @@ class Runner:
         actuator: Actuator,
         executor: Executor,
         tick: Tick,
+        store: StoreThread,
         clock: Clock,
         *,
         scrape_s: float,
@@ -49,6 +53,7 @@ class Runner:
         self._actuator = actuator
         self._executor = executor
         self._tick = tick
+        self._store = store
         self._clock = clock
         self._scrape_s = scrape_s
         self._decide_s = decide_s
@@ -81,6 +86,7 @@ class Runner:
             next_run_time=now + timedelta(seconds=min(self._decide_s, 1.5 * self._scrape_s)),
             **every,
         )
+        self._scheduler.add_job(self.prune, "interval", id="prune", seconds=_PRUNE_S, **every)
         self._scheduler.add_listener(self._overran, EVENT_JOB_MAX_INSTANCES)
         self._scheduler.start()
         self._nudges = asyncio.create_task(self._serve_nudges(), name="nudges")
@@ -121,6 +127,15 @@ class Runner:
                 self._collector.set_control(spec.name, Missing(error.why))
             else:
                 self._collector.set_control(spec.name, Known(mode, self._clock()))
+
+    async def prune(self) -> None:
+        """Let go of history that is past its retention, a little at a time."""
+        try:
+            gone = await self._store.call(lambda s: s.prune(self._clock()))
+        except ControlPlaneError as error:
+            log.error("history not pruned; tried again later", error=str(error))
+        else:
+            log.debug("history pruned", rows=gone)
 
     async def tick(self) -> None:
         """One tick, unless one is running already."""

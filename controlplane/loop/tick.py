@@ -53,6 +53,8 @@ class Tick:
         store: StoreThread,
         executor: Executor,
         clock: Clock,
+        *,
+        grace_s: float,
     ) -> None:
         self._fleet = fleet
         self._policy = policy
@@ -61,7 +63,7 @@ class Tick:
         self._executor = executor
         self._clock = clock
         self._state = PolicyState()
-        self._slices = SliceWriter(fleet)
+        self._slices = SliceWriter(fleet, grace_s)
         self._unwritten: deque[TickRecord] = deque(maxlen=_UNWRITTEN_MAX)
         self._told = _Told({}, Snapshot(fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus)))
         self._decisions: tuple[Decision, ...] = ()

@@ -12,6 +12,7 @@ from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
 from controlplane.config import Settings
 from controlplane.domain.fleet import Fleet, ServerKind
+from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator
 from controlplane.loop.clock import Clock, wall_clock
@@ -76,13 +77,24 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
         await runner.announce()
 
     executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
-    tick = Tick(fleet=fleet, policy=settings.policy, collector=collector, store=store, executor=executor, clock=clock)
+    # A reading that reaches into a slice may come a scrape and its timeout after the slice's end.
+    grace_s = max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s)
+    tick = Tick(
+        fleet=fleet,
+        policy=settings.policy,
+        collector=collector,
+        store=store,
+        executor=executor,
+        clock=clock,
+        grace_s=grace_s,
+    )
     runner = Runner(
         fleet=fleet,
         collector=collector,
         actuator=actuator,
         executor=executor,
         tick=tick,
+        store=store,
         clock=clock,
         scrape_s=settings.scrape_interval_s,
         decide_s=settings.decide_interval_s,
