@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -49,6 +50,10 @@ class Guards:
 
         try:
             await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            # only the end of the process cancels a request; whoever waits is told to come again
+            if not started:
+                await problem(scope["path"], 503, "stopping", "the control plane is stopping")(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - the last line: no traceback reaches a caller
             answer = unexpected(scope["path"], error)
             if not started:

@@ -8,7 +8,7 @@ import typer
 
 from controlplane.cli.client import path_of
 from controlplane.cli.options import DEFAULT_URL, Json, TokenFile, Url, api_of
-from controlplane.cli.output import print_json
+from controlplane.cli.output import print_json, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -50,4 +50,4 @@ def explain(
     if as_json:
         print_json(found)
     else:
-        print("\n".join(found["lines"]))
+        print("\n".join(printable(line) for line in found["lines"]))

@@ -9,7 +9,7 @@ import typer
 
 from controlplane.cli.client import Api, path_of
 from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
-from controlplane.cli.output import clock_time, print_json
+from controlplane.cli.output import clock_time, print_json, printable
 
 app = typer.Typer(help="Models, and instructions about them.", rich_markup_mode=None)
 
@@ -122,7 +122,7 @@ def _instruct(api: Api, method: str, path: str, body: Mapping[str, object], wait
         print_json(operation)
     else:
         override = operation["override"]
-        print(f"{override['model']}: {operation['status']}: {operation['detail']}")
+        print(f"{override['model']}: {operation['status']}: {printable(operation['detail'])}")
         print(f"override {operation['id']} until {clock_time(override['expires_at'])}: {override['reason']}")
     if operation["status"] == "failed":
         raise typer.Exit(1)

@@ -17,10 +17,15 @@ def print_json(document: Any) -> None:
 
 def complain(error: Exception | str) -> None:
     """One clear line on standard error; a configuration with several faults takes one line each."""
-    text = str(error)
+    text = "\n".join(printable(line) for line in str(error).splitlines())
     if isinstance(error, ConfigurationError) and len(error.faults) == 1:
-        text = f"{error.source}: {error.faults[0]}"
+        text = printable(f"{error.source}: {error.faults[0]}")
     print(f"controlplane: {text}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere without what would steer the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def clock_time(at: float) -> str:

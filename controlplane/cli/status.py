@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli.client import Api, path_of
 from controlplane.cli.options import DEFAULT_URL, Json, TokenFile, Url, api_of
-from controlplane.cli.output import clock_time, duration, print_json
+from controlplane.cli.output import print_json
 from controlplane.domain.errors import ControlPlaneError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
     """On a terminal one page that is drawn anew, and a look that fails is tried again; else one after the other."""
     from rich.live import Live
 
-    from controlplane.cli.tables import console
+    from controlplane.cli.tables import console, escape
 
     out = console()
     if as_json or not out.is_terminal:
@@ -69,7 +69,7 @@ def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
             try:
                 live.update(_page(*_look(api)), refresh=True)
             except ControlPlaneError as error:
-                live.update(f"[red]{error}[/]", refresh=True)
+                live.update(f"[red]{escape(str(error))}[/]", refresh=True)
             time.sleep(interval_s)
 
 
@@ -84,7 +84,7 @@ def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> R
     from controlplane.cli import tables
 
     parts: list[RenderableType] = [
-        _loop_line(fleet),
+        tables.loop_line(fleet),
         tables.servers_table(fleet["servers"]),
         tables.models_table(fleet["models"]),
         tables.objectives_table(fleet["models"]),
@@ -93,12 +93,3 @@ def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> R
         tables.decisions_table(decisions),
     ]
     return Group(*(piece for part in parts for piece in (part, "")))
-
-
-def _loop_line(fleet: Mapping[str, Any]) -> str:
-    loop = fleet["loop"]
-    if loop["last_tick_at"] is None:
-        return f"{clock_time(fleet['at'])}  no tick was done yet"
-    text = f"{clock_time(fleet['at'])}  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
-    text += f"{loop['ticks']} done, {loop['skipped']} skipped"
-    return text + (f"  [red]{loop['problem']}[/]" if loop["problem"] else "")

@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
+from rich.markup import escape as _escape
 from rich.table import Table
 
-from controlplane.cli.output import clock_time, duration
+from controlplane.cli.output import clock_time, duration, printable
 
 _UNKNOWN = "[dim]-[/]"
 _PLAIN_WIDTH = 160
 """Where there is no terminal to ask."""
+
+
+def escape(text: str) -> str:
+    """Text from elsewhere, shown as it is: neither markup nor what would steer the terminal."""
+    return _escape(printable(text))
 
 
 def console() -> Console:
@@ -27,6 +32,16 @@ def show(*parts: RenderableType) -> None:
     out = console()
     for part in parts:
         out.print(part)
+
+
+def loop_line(fleet: Mapping[str, Any]) -> str:
+    """When the loop ticked last, and what is wrong with it."""
+    loop = fleet["loop"]
+    if loop["last_tick_at"] is None:
+        return f"{clock_time(fleet['at'])}  no tick was done yet"
+    text = f"{clock_time(fleet['at'])}  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
+    text += f"{loop['ticks']} done, {loop['skipped']} skipped"
+    return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "")
 
 
 def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:

@@ -199,7 +199,7 @@ class Desk:
         if task is None:
             task = asyncio.create_task(self._until_ready(spec, started), name=f"ensure-{model}")
             self._ensuring[model] = task
-            task.add_done_callback(lambda _: self._ensuring.pop(model, None))
+            task.add_done_callback(lambda done: self._ensured(model, done))
         try:
             return await asyncio.wait_for(asyncio.shield(task), timeout_s)
         except TimeoutError:
@@ -216,6 +216,11 @@ class Desk:
             if len(failures) == len(spec.runs_on):
                 raise ConflictError(f"model {spec.name}: {failures[0].detail}; {failures[0].remedy}")
             await self._loop.changed(1.0)
+
+    def _ensured(self, model: str, done: asyncio.Task[Readiness]) -> None:
+        self._ensuring.pop(model, None)
+        if not done.cancelled():
+            done.exception()  # every caller may have given up: looked at here, it is no unheard fault
 
     def _ready_on(self, spec: ModelSpec) -> tuple[str, ...]:
         reading = self._loop.reading()

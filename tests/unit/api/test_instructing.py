@@ -96,7 +96,6 @@ async def test_ensure_returns_when_the_model_is_ready(client: httpx.AsyncClient)
 
 async def test_ensure_that_takes_too_long_or_fails_says_so(client: httpx.AsyncClient, plane: FakePlane) -> None:
     plane.loop.obedient = False
-    await client.post("/api/v1/models/bert/unload", json=SAID)
     plane.loop.models["bert"] = plane.loop.models["resnet"]
     late = await client.post("/api/v1/models/bert/ensure?timeout=0.05")
     assert (late.status_code, late.headers["retry-after"]) == (503, "5")
@@ -106,6 +105,13 @@ async def test_ensure_that_takes_too_long_or_fails_says_so(client: httpx.AsyncCl
     assert failed.status_code == 409
     assert "unload another model" in failed.json()["detail"]
     assert (await client.post("/api/v1/models/resnet/ensure")).status_code == 409, "no wake source"
+
+
+async def test_ensure_does_not_wake_what_a_person_unloaded(client: httpx.AsyncClient) -> None:
+    await client.post("/api/v1/models/bert/unload?wait=5", json=SAID)
+    refused = await client.post("/api/v1/models/bert/ensure")
+    assert refused.status_code == 409
+    assert "unloaded by local: launch" in refused.json()["detail"]
 
 
 async def test_the_actor_is_told_by_body_or_header_where_no_tokens_are_in_use(client: httpx.AsyncClient) -> None:
