@@ -99,5 +99,5 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
         scrape_s=settings.scrape_interval_s,
         decide_s=settings.decide_interval_s,
     )
-    registry.register(PictureMetrics(runner.picture, fleet))
+    registry.register(PictureMetrics(runner.picture, fleet, max_age_s=3 * settings.decide_interval_s))
     return ControlPlane(settings, fleet, Desk(runner, store, clock), registry, runner, store)

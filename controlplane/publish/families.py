@@ -28,6 +28,12 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.MODEL_DEMAND, "gauge", "Arrivals per second to be served, as the last decision saw them", _UNIT),
     Family(names.MODEL_CAPACITY, "gauge", "Arrivals per second that are served inside the objectives", _UNIT),
     Family(names.MODEL_PENDING, "gauge", "Requests that wait in the server's queue", _UNIT),
+    Family(
+        names.MODEL_DECISION,
+        "gauge",
+        "1 for the last decision: its step and the reason that settled it",
+        (*_UNIT, names.STEP, names.BINDING),
+    ),
     Family(names.MODEL_IN_FLIGHT, "gauge", "Actions under way", (*_UNIT, names.STEP)),
     Family(names.OBJECTIVE_TARGET, "gauge", "Share of good events aimed at", _OBJECTIVE),
     Family(

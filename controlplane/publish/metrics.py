@@ -71,6 +71,8 @@ class PictureMetrics(Collector):
                 yield names.MODEL_DESIRED_INSTANCES, unit, known(wanted)
                 yield names.MODEL_DEMAND, unit, known(demand(decision, picture.at, self._max_age_s))
                 yield names.MODEL_CAPACITY, unit, known(capacity(decision, picture.at, self._max_age_s))
+                if decision is not None and picture.at - decision.at <= self._max_age_s:
+                    yield names.MODEL_DECISION, (*unit, decision.step.value, decision.binding.value), 1.0
         for action in picture.in_flight:
             yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
 

@@ -65,6 +65,8 @@ def test_what_is_known_is_exported() -> None:
         ("controlplane_model_capacity_per_second", 44.0),
     ):
         assert registry.get_sample_value(name, UNIT) == value, name
+    decided = UNIT | {"step": "set_instances", "binding": "demand"}
+    assert registry.get_sample_value("controlplane_model_decision", decided) == 1.0
     assert registry.get_sample_value("controlplane_server_live", {"server": "t0"}) == 1.0
     assert registry.get_sample_value("controlplane_server_reading_age_seconds", {"server": "t0"}) == 3.0
     assert registry.get_sample_value("controlplane_ticks_total") == 7.0
@@ -102,6 +104,7 @@ def test_figures_of_an_old_decision_are_not_exported() -> None:
     names = series(registry_of(replace(picture, decisions=(replace(picture.decisions[0], at=NOW - 61),))))
     assert "controlplane_model_demand_per_second" not in names
     assert "controlplane_model_desired_instances" not in names
+    assert "controlplane_model_decision" not in names
 
 
 def test_models_that_are_not_configured_make_no_series() -> None:
