@@ -53,6 +53,7 @@ _TEXT: Mapping[ReasonCode, str] = {
 
 # Reasons whose words depend on the numbers that are there.
 _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
+    (ReasonCode.BACKLOG, "why"): "{why}: demand is higher than what is seen",
     (ReasonCode.IDLE, "idle_s"): "idle for {idle_s} s (limit {idle_unload_s} s)",
     (ReasonCode.IDLE, "why"): "unloaded: {why}",
     (ReasonCode.BOUNDS, "wanted"): "{wanted} wanted, bounds are {min} to {max}",

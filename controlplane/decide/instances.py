@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.decide import forecast
+from controlplane.decide.capacity import Capacity
 from controlplane.decide.demand import Demand
-from controlplane.decide.learning import Curve, busy_share, items_per_request
+from controlplane.decide.learning import busy_share
 from controlplane.decide.policy import Policy
-from controlplane.decide.queueing import capacity_per_s
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Reason, ReasonCode
 from controlplane.domain.observation import Interval
@@ -37,26 +37,32 @@ class Need:
     binding: ReasonCode
 
 
-def need(
-    unit: Unit,
-    demand: Demand,
-    curve: Curve,
-    intervals: Sequence[Interval],
-    quantile: float,
-    policy: Policy,
-    now_count: int,
-) -> Need:
-    """The need of a loaded unit that has `now_count` instances, before dwell, steps and bounds."""
-    threshold_s, share = unit.latency_goal
-    items = items_per_request(intervals)
+def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy: Policy, count: int) -> Need:
+    """The need of a loaded unit that has `count` instances, before dwell, steps and bounds."""
+    intervals = unit.reading.intervals if unit.reading is not None else ()
     highest = max(1, unit.spec.instances_max)
-
-    def capacity(count: int) -> float:
-        return _capacity(curve, count, threshold_s, share or 0.99) / items
-
     wanted_per_s = forecast.quantile_per_s(demand.high_per_s, demand.window_s, quantile)
-    own = capacity(now_count)
-    reasons = [
+    own_per_s = capacity.per_s(count)
+    seen = _seen(demand, capacity, quantile, wanted_per_s, own_per_s, count)
+    up, binding, more = _up(unit, demand, capacity, policy, wanted_per_s, count)
+    slow = _slow(intervals, capacity.threshold_s)
+    if slow is not None and up <= count and demand.high_per_s > 0.5 * own_per_s:
+        up, binding, more = count + 1, slow.code, (*more, slow)
+    down = up
+    if up < count:
+        held_per_s = forecast.quantile_per_s(max(demand.high_per_s, demand.level_high_per_s), demand.window_s, quantile)
+        down = max(up, capacity.smallest(held_per_s * _MARGIN, highest))
+        if demand.backlog > 0:
+            # Who waits is served first: fewer instances would make them wait longer.
+            down = max(down, count)
+    return Need(up, down, own_per_s, (*seen, *more), binding)
+
+
+def _seen(
+    demand: Demand, capacity: Capacity, quantile: float, wanted_per_s: float, own_per_s: float, count: int
+) -> tuple[Reason, Reason]:
+    line = capacity.curve.line(count)
+    return (
         Reason(
             ReasonCode.DEMAND,
             {
@@ -70,71 +76,44 @@ def need(
         Reason(
             ReasonCode.CAPACITY,
             {
-                "capacity_per_s": own,
-                "instances": float(now_count),
-                "fixed_ms": curve.line(now_count).fixed_s * 1000,
-                "per_item_ms": curve.line(now_count).per_item_s * 1000,
+                "capacity_per_s": own_per_s,
+                "instances": float(count),
+                "fixed_ms": line.fixed_s * 1000,
+                "per_item_ms": line.per_item_s * 1000,
             },
         ),
-    ]
-    up, binding = _smallest(capacity, wanted_per_s, highest), ReasonCode.DEMAND
-    busy = busy_share(intervals[-3:])
-    guessing = not curve.certain and demand.backlog == 0 and (busy is None or busy < _BUSY_ENOUGH)
-    if up > now_count and guessing:
-        reasons.append(Reason(ReasonCode.CAPACITY_UNKNOWN, {} if busy is None else {"busy_share": busy}))
-        up, binding = now_count, ReasonCode.CAPACITY_UNKNOWN
-    if demand.backlog > 0:
-        more = _with_backlog(curve, demand, wanted_per_s * items, items, up, highest, policy)
-        if more > up:
-            reasons.append(
-                Reason(
-                    ReasonCode.BACKLOG, {"backlog_requests": float(demand.backlog), "drain_s": policy.backlog_drain_s}
-                )
-            )
-            up, binding = more, ReasonCode.BACKLOG
+    )
+
+
+def _up(
+    unit: Unit, demand: Demand, capacity: Capacity, policy: Policy, wanted_per_s: float, count: int
+) -> tuple[int, ReasonCode, tuple[Reason, ...]]:
+    """(count that holds the demand now, what binds, reasons beside demand and capacity)."""
+    highest = max(1, unit.spec.instances_max)
+    up = capacity.smallest(wanted_per_s, highest)
+    busy = busy_share(unit.reading.intervals[-3:]) if unit.reading is not None else None
+    guessing = not capacity.curve.certain and demand.backlog == 0 and (busy is None or busy < _BUSY_ENOUGH)
+    if up > count and guessing:
+        reason = Reason(ReasonCode.CAPACITY_UNKNOWN, {} if busy is None else {"busy_share": busy})
+        return count, reason.code, (reason,)
     if demand.censored:
         # What is turned away is not seen: grow geometrically until nothing is turned away.
-        up, binding = max(up, now_count + max(1, now_count // 2)), ReasonCode.BACKLOG
-    slow = _slow(intervals, threshold_s)
-    if slow is not None and up <= now_count and demand.high_per_s > 0.5 * own:
-        reasons.append(slow)
-        up, binding = now_count + 1, ReasonCode.LATENCY_OVER_OBJECTIVE
-    held_per_s = forecast.quantile_per_s(max(demand.high_per_s, demand.level_high_per_s), demand.window_s, quantile)
-    down = max(up, _smallest(capacity, held_per_s * _MARGIN, highest)) if up < now_count else up
-    if demand.backlog > 0:
-        # Who waits is served first: fewer instances would make them wait longer.
-        down = max(down, now_count)
-    return Need(up, down, own, tuple(reasons), binding)
-
-
-def _capacity(curve: Curve, count: int, threshold_s: float | None, share: float) -> float:
-    """Items per second of `count` instances inside the objective; without regard to it where none could meet it."""
-    line = curve.line(count)
-    capacity = capacity_per_s(line, count, threshold_s, share)
-    return capacity if capacity > 0 else capacity_per_s(line, count, None, share)
-
-
-def _smallest(capacity: Callable[[int], float], wanted_per_s: float, highest: int) -> int:
-    """The smallest count that can take it; where none can, the smallest of those that take the most (within 2 %)."""
-    best, best_per_s = 1, 0.0
-    for count in range(1, highest + 1):
-        per_s = capacity(count)
-        if per_s >= wanted_per_s:
-            return count
-        if per_s > 1.02 * best_per_s:
-            best, best_per_s = count, per_s
-    return best
+        reason = Reason(ReasonCode.BACKLOG, {}, {"why": "requests are turned away"})
+        return max(up, count + max(1, count // 2)), reason.code, (reason,)
+    more = _with_backlog(capacity, demand, wanted_per_s, up, highest, policy) if demand.backlog > 0 else up
+    if more > up:
+        numbers = {"backlog_requests": float(demand.backlog), "drain_s": policy.backlog_drain_s}
+        return more, ReasonCode.BACKLOG, (Reason(ReasonCode.BACKLOG, numbers),)
+    return up, ReasonCode.DEMAND, ()
 
 
 def _with_backlog(
-    curve: Curve, demand: Demand, wanted_items_per_s: float, items: float, up: int, highest: int, policy: Policy
+    capacity: Capacity, demand: Demand, wanted_per_s: float, up: int, highest: int, policy: Policy
 ) -> int:
     """The count that also serves the backlog within its drain time, at most a tenth or one more than `up`."""
-    extra_per_s = demand.backlog * items / policy.backlog_drain_s
-    for count in range(up, highest + 1):
-        if curve.line(count).limit_per_s(count) >= wanted_items_per_s + extra_per_s:
-            return min(count, up + max(1, math.ceil(_BACKLOG_SHARE * up)))
-    return min(highest, up + max(1, math.ceil(_BACKLOG_SHARE * up)))
+    all_per_s = wanted_per_s + demand.backlog / policy.backlog_drain_s
+    most = min(highest, up + max(1, math.ceil(_BACKLOG_SHARE * up)))
+    return next((count for count in range(up, most) if capacity.limit_per_s(count) >= all_per_s), most)
 
 
 def _slow(intervals: Sequence[Interval], threshold_s: float | None) -> Reason | None:

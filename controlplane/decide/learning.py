@@ -60,9 +60,7 @@ def _add(table: dict[tuple[int, int], BatchSum], interval: Interval) -> None:
         if executions <= 0:
             continue
         fade = min(1.0, _MEMORY / executions)
-        table[key] = replace(
-            old, executions=executions * fade, compute_s=(old.compute_s + batch.compute_s) * fade
-        )
+        table[key] = replace(old, executions=executions * fade, compute_s=(old.compute_s + batch.compute_s) * fade)
         shown.add(key)
         if old.executions >= _ENOUGH:
             moved_s += batch.executions * (_mean_s(table[key]) - _mean_s(old))

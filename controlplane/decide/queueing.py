@@ -42,15 +42,12 @@ class BatchLine:
         return instances * self.max_batch / self.service_s(self.max_batch)
 
 
-def capacity_per_s(line: BatchLine, instances: int, threshold_s: float | None, quantile: float) -> float:
+def capacity_per_s(line: BatchLine, instances: int, threshold_s: float, quantile: float) -> float:
     """The highest arrival rate at which `quantile` of the requests are done within `threshold_s`.
 
-    Without a threshold: 80 % of the most the instances can do. 0.0 when even an empty server is too slow.
+    0.0 when even an empty server is too slow.
     """
-    limit = line.limit_per_s(instances)
-    if threshold_s is None:
-        return 0.8 * limit
-    low, high = 0.0, limit
+    low, high = 0.0, line.limit_per_s(instances)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if latency_s(line, instances, middle, quantile) <= threshold_s:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.decide import effects, headroom
+from controlplane.decide.capacity import Capacity
 from controlplane.decide.demand import Demand
 from controlplane.decide.instances import Need, need
-from controlplane.decide.learning import curve
+from controlplane.decide.learning import curve, items_per_request
 from controlplane.decide.policy import Policy
 from controlplane.decide.stabilise import settle
 from controlplane.decide.unit import Draft, Unit
@@ -43,7 +44,9 @@ def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: in
     intervals = unit.reading.intervals if unit.reading is not None else ()
     if service is not None:
         quantile, _ = headroom.quantile(unit.judgements, policy)
-        return need(unit, demand, service, intervals, quantile, policy, base)
+        threshold_s, share = unit.latency_goal
+        capacity = Capacity(service, threshold_s, share, items_per_request(intervals))
+        return need(unit, demand, capacity, quantile, policy, base)
     numbers = {"demand_per_s": demand.high_per_s, "low_per_s": demand.low_per_s, "high_per_s": demand.high_per_s}
     seen = Reason(ReasonCode.DEMAND, numbers)
     if demand.high_per_s == 0:
