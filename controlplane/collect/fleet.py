@@ -58,9 +58,8 @@ class FleetCollector:
         }
         self._nvml = Nvml(timeout_s, max_age_s=max_age_s) if nvml else None
         self._pages = Pages()
-        self._probe_pages = Pages(keep_alive=False)
         self._probers = [
-            Prober(server, model, model.probe, pages=self._probe_pages, clock=clock, keep_s=keep_s)
+            Prober(server, model, model.probe, pages=self._pages, clock=clock, keep_s=keep_s)
             for model in fleet.models
             for server in self._servers.values()
             if model.probe and server.spec.name in model.runs_on and isinstance(server, TritonServer)
@@ -123,7 +122,6 @@ class FleetCollector:
                 await task
         self._probing = []
         await self._pages.close()
-        await self._probe_pages.close()
         if self._nvml is not None:
             self._nvml.close()
 

@@ -25,15 +25,14 @@ class Answer(NamedTuple):
 
 
 class Pages:
-    """One HTTP session.
+    """One HTTP session, a connection per request.
 
-    `keep_alive` False opens a connection per request, for requests that must not be sent twice nor lost to a
-    connection that the server has just given up.
+    No connection is kept: Triton does not stop while one is open, until its exit timeout is over (seen on 2.51), and a
+    kept one that the server has given up in the meantime looks like a failure of the server.
     """
 
-    def __init__(self, *, limit_bytes: int = LIMIT_BYTES, keep_alive: bool = True) -> None:
+    def __init__(self, *, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
-        self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, target: str, url: str, timeout_s: float) -> bytes:
@@ -92,16 +91,9 @@ class Pages:
         return answer.body
 
     async def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
-        session = self._open()
-        for last in (not self._keep_alive, True):
-            try:
-                async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
-                    return Answer(response.status, await self._read(response))
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A kept connection which the server closed in the meantime says nothing about the server.
-                if last or isinstance(error, aiohttp.ClientConnectorError):
-                    raise
-        raise AssertionError("unreachable")
+        request = self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
+        async with request as response:
+            return Answer(response.status, await self._read(response))
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         parts: list[bytes] = []
@@ -117,7 +109,7 @@ class Pages:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=not self._keep_alive),
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None),
                 headers={"Accept": "text/plain;version=0.0.4, application/json", "Accept-Encoding": "identity"},
                 auto_decompress=False,  # a small compressed answer can be a huge page

@@ -32,6 +32,7 @@ from controlplane.domain.signal import Known, Missing, Signal, aged
 T = TypeVar("T")
 NOT_ASKED = Missing("not asked yet")
 _FAILURES_KEPT = 5
+_GONE = frozenset({ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class TritonUnit:
             return
         self._pending = Known(reading.pending, at) if reading.groups else Missing("not loaded: nothing is counted")
         interval = self.ledger.seen(reading)
-        if interval is None:
+        if interval is None or not interval.instances:
             self.own_requests.expire(at)
         else:
             self.intervals.append(self.own_requests.settle(interval))
@@ -157,6 +158,17 @@ class TritonUnit:
         )
         return aged(Known(reading, self._entry_at), now, max_age_s, why)
 
+    def _counting(self) -> int | None:
+        """Instances behind the counters of the page; None when unknown.
+
+        An unloading model still answers what it has. The series of an unloaded one stay for good when its backend died
+        with requests in its hands (Triton never gets those back): they count nothing until the next load.
+        """
+        if self.entry is not None and self.entry.state in _GONE:
+            return 0
+        leaving = self.entry is not None and self.entry.state is ModelState.UNLOADING
+        return self._config.instances if self._config and (leaving or self._config_at is not None) else None
+
     def _reading(self, at: float, series: ModelSeries | None, executions: Executions | None) -> Reading | None:
         """The counters as one reading; None when they are not whole or contradict the index."""
         failures = series.failures if series else {}
@@ -164,16 +176,16 @@ class TritonUnit:
             # A loaded model is on the page: where it is not, the page is not whole, or is older than the index.
             loaded = self.entry is None or self.entry.state is ModelState.READY
             return None if loaded or (series and not series.complete) else Reading(at, {}, failures)
-        if not series.complete or series.pending is None or self._config is None or self._config_at is None:
+        instances = self._counting()
+        if not series.complete or series.pending is None or instances is None or self._config is None:
             return None
         if executions is not None:
             self._largest_batch = largest_batch(executions)
         batch = self._largest_batch or self._config.max_batch_size or 1
-        instances = self._config.instances
         return Reading(at, series.groups, failures, series.pending, instances, instances * batch, executions)
 
     def _instances(self, state: ModelState) -> Signal[int]:
-        if state in {ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABLE}:
+        if state in _GONE:
             return Known(0, self._entry_at)
         if self._config is None or self._config_at is None:
             return Missing(f"the model is {state}" if state is not ModelState.READY else "configuration not read")

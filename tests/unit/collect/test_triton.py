@@ -168,6 +168,24 @@ def test_a_reload_counts_from_the_last_page_without_the_model() -> None:
     assert triton.reading(15).incarnation == 0
 
 
+def test_what_an_unloading_model_still_answers_is_counted() -> None:
+    triton = server()
+    triton.absorb(answers(5, triton_page(success=50)))
+    triton.absorb(answers(10, triton_page(success=53), entry=IndexEntry(ModelState.UNLOADING, touched=True)))
+    (interval,) = model(triton, 10).intervals
+    assert (interval.completed, interval.instances) == (3, 2)
+
+
+def test_series_that_outlive_an_unload_do_not_make_the_time_unloaded_part_of_an_interval() -> None:
+    triton = server()
+    triton.absorb(answers(5, triton_page(success=50)))
+    for at in range(10, 1000, 5):
+        triton.absorb(answers(at, triton_page(success=50), entry=UNLOADED))
+    triton.absorb(answers(1000, triton_page(success=54)))
+    (interval,) = model(triton, 1000).intervals
+    assert (interval.start, interval.completed) == (995, 4)
+
+
 def test_control_is_kept_until_the_server_goes_down() -> None:
     triton = server()
     triton.absorb(answers(5, triton_page()))
