@@ -80,24 +80,24 @@ def compressed_day(duration_s: float) -> Day:
     return Day(
         duration_s=duration_s,
         profiles={
-            BURST.name: profile((0, 25), (0.14, 25), (0.24, 170), (0.44, 170), (0.47, 25), (1, 25)),
-            SHARED.name: profile((0, 12), (0.50, 12), (0.53, 165), (0.72, 165), (0.74, 12), (1, 12)),
-            SLEEPER.name: profile((0, 8), (0.11, 8), (0.11, 0), (0.80, 0), (0.80, 8), (1, 8)),
+            BURST.name: profile((0, 25), (0.12, 25), (0.26, 170), (0.46, 170), (0.48, 25), (1, 25)),
+            SHARED.name: profile((0, 12), (0.52, 12), (0.55, 165), (0.74, 165), (0.76, 12), (1, 12)),
+            SLEEPER.name: profile((0, 8), (0.11, 8), (0.11, 0), (0.82, 0), (0.82, 8), (1, 8)),
         },
         phases=tuple(
             (share * duration_s, name)
             for share, name in (
                 (0.0, "quiet"),
-                (0.14, "ramp"),
-                (0.24, "burst"),
-                (0.44, "quiet"),
-                (0.50, "rush on the shared GPU"),
-                (0.74, "quiet"),
-                (0.80, "the sleeper is asked for"),
+                (0.12, "ramp"),
+                (0.26, "burst"),
+                (0.46, "quiet"),
+                (0.52, "rush on the shared GPU"),
+                (0.76, "quiet"),
+                (0.82, "the sleeper is asked for"),
             )
         ),
-        burst_starts_s=0.14 * duration_s,
-        burst_ends_s=0.44 * duration_s,
+        burst_starts_s=0.12 * duration_s,
+        burst_ends_s=0.46 * duration_s,
         last_asked_s=0.11 * duration_s,
-        asked_again_s=0.80 * duration_s,
+        asked_again_s=0.82 * duration_s,
     )

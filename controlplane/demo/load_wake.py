@@ -24,9 +24,9 @@ class Waker:
 
     def __init__(self, api: str, token_file: Path | None, patience_s: float = 30.0) -> None:
         self._api = api.rstrip("/")
-        self._headers = (
-            {"Authorization": f"Bearer {token_file.read_text(encoding='utf-8').strip()}"} if token_file else {}
-        )
+        self._headers = {"X-Actor": "gateway"}
+        if token_file:
+            self._headers["Authorization"] = f"Bearer {token_file.read_text(encoding='utf-8').strip()}"
         self._patience_s = patience_s
         self._session: aiohttp.ClientSession | None = None
         self._under_way: dict[str, asyncio.Task[None]] = {}

@@ -104,7 +104,7 @@ def _budget_panel(points: Sequence[Point], end_s: float) -> Panel:
     shown: Series = [(at_s, None if v is None else max(0.0, v)) for at_s, v in left]
     curves = _area(shown, end_s, 1.05, "budget") + _line(shown, end_s, 1.05, "budget")
     known = [v for _, v in left if v is not None]
-    now = f"{known[-1]:.0%} left" if known else "not measured"
+    now = "not measured" if not known else f"{known[-1]:.0%} left" if known[-1] >= 0 else "overspent"
     return _panel("Error budget", [("budget", "", now)], curves, "100 %", points, end_s, low=True)
 
 
