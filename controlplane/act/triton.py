@@ -17,6 +17,7 @@ from controlplane.act.failure_table import (
     UNLOAD_TIMEOUT_REMEDY,
     UNREACHABLE_REMEDY,
 )
+from controlplane.act.failures import silent_faults
 from controlplane.act.triton_control import Counters, TritonControl
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
@@ -140,10 +141,10 @@ class TritonActuator:
         config = await control.config(model)
         if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
             done = await self._set_instances(control, model, instances)
-            return _Done(f"loaded; {done.detail}")
+            return _Done(f"loaded; {done.detail}{_warnings(config)}")
         if "READY" not in before and config.get("backend") == "python":
             self._settle(control, server, model, config)
-        return _Done(f"loaded with {_counted(total_instances(config))}")
+        return _Done(f"loaded with {_counted(total_instances(config))}{_warnings(config)}")
 
     async def _set_instances(self, control: TritonControl, model: str, instances: int) -> _Done:
         config = await control.config(model)
@@ -226,6 +227,11 @@ def _was_in_place(before: Counters, after: Counters) -> bool | None:
     if not any(before.values()):
         return None
     return all(after.get(name, 0) >= count for name, count in before.items())
+
+
+def _warnings(config: Mapping[str, Any]) -> str:
+    """What Triton took without a word though it does not work as configured."""
+    return "".join(f"; warning ({f.failure.value}): {f.what}; {f.remedy}" for f in silent_faults(config))
 
 
 def _counted(instances: int) -> str:

@@ -13,7 +13,7 @@ class Policy:
     """Dwell: fewer instances only after fewer were enough for this long."""
     max_step_up: int = 4
     """Most instances added by one decision; doubling is always allowed."""
-    backlog_drain_s: float = 60.0
+    backlog_drain_s: float = 30.0
     """Time in which requests that wait now should have been served."""
     blind_raise_after_s: float = 300.0
     """After this long without data the count may be raised to a safe floor; it is never lowered."""
