@@ -22,7 +22,7 @@ class Demand:
     """Arrivals per second over the newest `window_s` seconds, as an interval that holds the truth.
 
     `level_high_per_s` is the upper end over the longer LEVEL_S. `backlog` requests wait beyond one batch per instance.
-    `served_per_s` is what was completed in the same time. `censored`: requests were turned away, so true demand may be
+    `censored`: requests were turned away, so true demand may be
     higher than all that was seen. `jumped`: the newest run of readings, from `newest_start` to `seen_until`, is the
     first one of a higher level and may hold only a part of it.
     """
@@ -30,7 +30,6 @@ class Demand:
     low_per_s: float
     high_per_s: float
     level_high_per_s: float
-    served_per_s: float
     backlog: int
     window_s: float
     censored: bool
@@ -64,16 +63,14 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
         return None
     runs = _runs(intervals)
     rates = [_arrivals(run) for run in runs]
-    recent_run = _tail(intervals, RECENT_S)
-    recent, level = _arrivals(recent_run), _arrivals(_tail(intervals, LEVEL_S))
+    recent_run = tail(intervals, RECENT_S)
+    recent, level = _arrivals(recent_run), _arrivals(tail(intervals, LEVEL_S))
     chosen = rates[0] if rates[0].clearly_per_s > recent.high_per_s else recent
     last = intervals[-1]
-    served = sum(i.completed - i.rejected - i.canceled for i in recent_run) / recent.window_s
     return Demand(
         low_per_s=chosen.low_per_s,
         high_per_s=chosen.high_per_s,
         level_high_per_s=level.high_per_s,
-        served_per_s=max(0.0, served),
         backlog=max(0, last.pending_end - last.instances * batch),
         window_s=chosen.window_s,
         censored=any(i.rejected > 0 for i in recent_run),
@@ -88,7 +85,7 @@ def _runs(intervals: Sequence[Interval]) -> list[Sequence[Interval]]:
     runs: list[Sequence[Interval]] = []
     rest = intervals
     while rest and len(runs) < 3:
-        run = _tail(rest, NEWEST_S)
+        run = tail(rest, NEWEST_S)
         runs.append(run)
         rest = rest[: len(rest) - len(run)]
     return runs
@@ -101,7 +98,7 @@ def _jump(rates: Sequence[_Rate], index: int) -> bool:
     return rates[index].clearly_per_s > _JUMP * rates[index + 1].high_per_s
 
 
-def _tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
+def tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
     """The newest intervals that together cover at least `length_s`; all of them where they do not."""
     covered = 0.0
     for count, interval in enumerate(reversed(intervals), start=1):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from controlplane.decide.demand import Demand
+from controlplane.decide.demand import RECENT_S, Demand, tail
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import ActionStatus, Effect, Outcome, Step, Verdict
 from controlplane.domain.failures import FailureClass
@@ -67,6 +68,16 @@ def judge(
     else:
         verdict = Verdict.HELPED
     return Effect(expectation.decision_id, verdict, now, expectation.throughput_per_s, per_s)
+
+
+def throughput_per_s(intervals: Sequence[Interval], since: float) -> float:
+    """Answered per second by what has been there since `since`, over the newest RECENT_S at most; 0 without readings.
+
+    What an earlier count gave does not belong into it: against such a mean any raise would seem to help.
+    """
+    recent = tail([i for i in intervals if i.start >= since], RECENT_S)
+    covered_s = sum(i.length_s for i in recent)
+    return max(0, sum(i.completed - i.rejected - i.canceled for i in recent)) / covered_s if covered_s > 0 else 0.0
 
 
 def ripe(expectation: Expectation, intervals: tuple[Interval, ...]) -> bool:

@@ -145,7 +145,9 @@ def _to_step(
     )
     raises = step is Step.SET_INSTANCES and target.instances > present.instances
     if raises and decision.actionable and demand is not None:
-        expectation = Expectation(decision.id, present.instances, target.instances, 0.0, demand.served_per_s)
+        intervals = unit.reading.intervals if unit.reading is not None else ()
+        before_per_s = effects.throughput_per_s(intervals, state.changed_at)
+        expectation = Expectation(decision.id, present.instances, target.instances, 0.0, before_per_s)
         state = replace(state, expectation=expectation)
     elif step is not Step.HOLD:
         state = replace(state, expectation=None)
