@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from controlplane.decide.unit import Unit
@@ -28,7 +29,7 @@ def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: flo
     """The state with the time at which the model was last not provably idle.
 
     Idle is only what was observed: requests of others, waiting requests and every second without a reading count as
-    use.
+    use. A want counts when it is newer; of a unit never seen before, when it is not older than the idle time.
     """
     used_at, until = state.used_at, state.learned_until
     if used_at is None:
@@ -41,8 +42,9 @@ def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: flo
         until = max(until, interval.end)
     if unit.present is not None and not unit.present.loaded:
         until = now
-    if unit.want is not None and unit.want.at > used_at:
-        return replace(state, used_at=unit.want.at, learned_until=until, wanted=True)
+    asked_at = unit.want.at if unit.want is not None else -math.inf
+    if asked_at > (used_at if state.used_at is not None else now - (unit.spec.idle_unload_s or math.inf)):
+        return replace(state, used_at=asked_at, learned_until=until, wanted=True)
     return replace(state, used_at=used_at, learned_until=until)
 
 
