@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import structlog
@@ -88,6 +87,8 @@ class FleetCollector:
             self._probing = [
                 asyncio.create_task(prober.run(), name=f"probe {prober.model}") for prober in self._probers
             ]
+            for task in self._probing:
+                task.add_done_callback(_log_end)
 
     def reading(self, now: float) -> FleetReading:
         """All that is known at `now`, aged."""
@@ -117,9 +118,7 @@ class FleetCollector:
         """Stop probing, let go of connections and of the NVML thread."""
         for task in self._probing:
             task.cancel()
-        for task in self._probing:
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._probing, return_exceptions=True)
         self._probing = []
         await self._pages.close()
         if self._nvml is not None:
@@ -150,6 +149,11 @@ async def _all(rounds: Iterable[Awaitable[None]]) -> None:
             _log.error("collecting failed unexpectedly", exc_info=outcome)
         elif isinstance(outcome, BaseException):
             raise outcome
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        _log.error("probing ended unexpectedly", task=task.get_name(), exc_info=fault)
 
 
 def _merge(into: dict[str, list[V]], more: Mapping[str, Sequence[V]]) -> None:
