@@ -71,7 +71,7 @@ def compressed_day(duration_s: float) -> Day:
     """The day, scaled to a duration in seconds.
 
     The burst needs three to four instances of the first model (one serves some 70 requests a second). The rush asks
-    the shared "GPU" for a tenth more than the 150 a second that it can give however many instances there are.
+    the shared "GPU" for a little more than the 150 a second that it can give however many instances there are.
     """
 
     def profile(*points: tuple[float, float]) -> Profile:
@@ -81,7 +81,7 @@ def compressed_day(duration_s: float) -> Day:
         duration_s=duration_s,
         profiles={
             BURST.name: profile((0, 25), (0.12, 25), (0.26, 170), (0.46, 170), (0.48, 25), (1, 25)),
-            SHARED.name: profile((0, 12), (0.52, 12), (0.55, 165), (0.74, 165), (0.76, 12), (1, 12)),
+            SHARED.name: profile((0, 12), (0.52, 12), (0.55, 160), (0.74, 160), (0.76, 12), (1, 12)),
             SLEEPER.name: profile((0, 8), (0.11, 8), (0.11, 0), (0.82, 0), (0.82, 8), (1, 8)),
         },
         phases=tuple(

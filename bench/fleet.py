@@ -1,0 +1,95 @@
+"""A made-up fleet of many models under load, as one reading."""
+
+from __future__ import annotations
+
+import random
+
+from controlplane.domain.decision import Decision
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Wake
+from controlplane.domain.objectives import SLICE_S, Counts, Indicator, IndicatorSource, Judgement, Objective, Slice
+from controlplane.domain.observation import (
+    BatchCount,
+    ControlMode,
+    FleetReading,
+    Interval,
+    ModelReading,
+    ModelState,
+    ServerReading,
+)
+from controlplane.domain.ports import TickRecord
+from controlplane.domain.signal import Known
+from controlplane.domain.snapshot import Snapshot
+from controlplane.domain.state import PolicyState
+
+START = 1_700_000_000.0
+SCRAPE_S = 5.0
+_PER_SERVER = 10
+_INTERVALS = 24
+_GOAL = Objective(Indicator.LATENCY, 0.99, 28 * 86400.0, IndicatorSource.GATEWAY, 0.2)
+_UP = Objective(Indicator.AVAILABILITY, 0.999, 28 * 86400.0, IndicatorSource.SERVER)
+
+
+def snapshot(models: int, now: float, seed: int = 1) -> Snapshot:
+    """`models` models, ten on each server, each with two minutes of readings and two judged objectives."""
+    source = random.Random(seed)
+    names = [f"model-{i}" for i in range(models)]
+    servers = [f"triton-{i}" for i in range(-(-models // _PER_SERVER))]
+    specs = tuple(
+        ModelSpec(name, name, (servers[i // _PER_SERVER],), Mode.ACT, (_GOAL, _UP), 1, 8, 1800.0, Wake(ensure=True))
+        for i, name in enumerate(names)
+    )
+    fleet = Fleet(tuple(ServerSpec(s, ServerKind.TRITON, f"http://{s}:8000", "", f"{s}:8001") for s in servers), specs)
+    readings = {
+        s: ServerReading(
+            s,
+            Known(value=True, observed_at=now),
+            Known(ControlMode.EXPLICIT, now),
+            1,
+            {m.name: Known(_reading(source, now), now) for m in specs if s in m.runs_on},
+        )
+        for s in servers
+    }
+    judged = {name: tuple(_judgement(name, o) for o in (_GOAL, _UP)) for name in names}
+    return Snapshot(fleet, FleetReading(now, readings, {}, {}, Known((), now)), judged)
+
+
+def tick_record(world: Snapshot, decisions: tuple[Decision, ...], state: PolicyState, now: float) -> TickRecord:
+    """What a tick writes for that fleet: two closed slices of each objective, the decisions, the state."""
+    newest = (now - 20.0) // SLICE_S * SLICE_S
+    slices = tuple(
+        Slice(m.name, o.key, start, 500, 2, 1, SLICE_S, SLICE_S, o.version)
+        for m in world.fleet.models
+        for o in m.objectives
+        for start in (newest - SLICE_S, newest)
+    )
+    return TickRecord(now, slices, decisions, (), state)
+
+
+def _reading(source: random.Random, now: float) -> ModelReading:
+    instances, per_s = source.randint(1, 4), source.uniform(5, 200)
+    intervals = tuple(
+        _interval(now - (_INTERVALS - k) * SCRAPE_S, instances, per_s * source.uniform(0.9, 1.1))
+        for k in range(_INTERVALS)
+    )
+    return ModelReading(
+        ModelState.READY,
+        instances=Known(instances, now),
+        max_batch_size=8,
+        dynamic_batching=True,
+        pending=Known(0, now),
+        intervals=intervals,
+    )
+
+
+def _interval(start: float, instances: int, per_s: float) -> Interval:
+    done = int(per_s * SCRAPE_S)
+    batches = tuple(
+        BatchCount(b, max(1, done // (4 * b)), max(1, done // (4 * b)) * (0.003 + 0.014 * b)) for b in (1, 2, 4, 8)
+    )
+    return Interval(
+        start, start + SCRAPE_S, done, 0, 0, 0, 0, done * 0.05, done * 0.01, 0, 0, 8 * instances, instances, batches
+    )
+
+
+def _judgement(model: str, objective: Objective) -> Judgement:
+    return Judgement(model, objective, Counts(990, 10, 0, 600.0, 600.0), 0.99, 0.99, 0.5, 0.8, 0.9, 1.0)
