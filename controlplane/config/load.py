@@ -100,7 +100,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         scrape_timeout_s=root.scrape.timeout,
         decide_interval_s=root.decide.interval,
         api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
-        policy=_policy(root.policy, root.scrape.interval),
+        policy=_policy(root.policy, root.scrape.interval, root.decide.interval),
     )
 
 
@@ -133,7 +133,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
     )
 
 
-def _policy(block: PolicyBlock, scrape_interval_s: float) -> Policy:
+def _policy(block: PolicyBlock, scrape_interval_s: float, decide_interval_s: float) -> Policy:
     usual_s = max(Policy().data_max_age_s, 3 * scrape_interval_s)
     return Policy(
         scale_down_after_s=block.scale_down_after,
@@ -148,4 +148,5 @@ def _policy(block: PolicyBlock, scrape_interval_s: float) -> Policy:
         quantile_normal=block.quantile_normal,
         quantile_burning=block.quantile_burning,
         data_max_age_s=usual_s if block.data_max_age is None else block.data_max_age,
+        horizon_s=decide_interval_s + 1.0 if block.horizon is None else block.horizon,
     )

@@ -108,6 +108,10 @@ class PolicyBlock(_Block):
         description=f"Readings older than this are no ground for a decision; default: {_POLICY.data_max_age_s:g}s, or"
         " three scrape intervals where that is longer.",
     )
+    horizon: Duration | None = Field(
+        default=None,
+        description="How far ahead demand that is growing is looked at; default: the decide interval and one second.",
+    )
 
 
 class ServerItem(_Block):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from controlplane.domain.observation import Interval
 
@@ -24,7 +25,8 @@ class Demand:
     `level_high_per_s` is the upper end over the longer LEVEL_S. `backlog` requests wait beyond one batch per instance.
     `censored`: requests were turned away, so true demand may be
     higher than all that was seen. `jumped`: the newest run of readings, from `newest_start` to `seen_until`, is the
-    first one of a higher level and may hold only a part of it.
+    first one of a higher level and may hold only a part of it. `growth_per_s2`: by so much the rate clearly grows each
+    second, 0 where it does not.
     """
 
     low_per_s: float
@@ -34,6 +36,7 @@ class Demand:
     window_s: float
     censored: bool
     jumped: bool
+    growth_per_s2: float
     newest_start: float
     seen_until: float
 
@@ -75,6 +78,7 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
         window_s=chosen.window_s,
         censored=any(i.rejected > 0 for i in recent_run),
         jumped=_jump(rates, 0) and not _jump(rates, 1),
+        growth_per_s2=_growth(rates),
         newest_start=runs[0][0].start,
         seen_until=last.end,
     )
@@ -106,6 +110,20 @@ def tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
         if covered >= length_s:
             return intervals[-count:]
     return intervals
+
+
+def _growth(rates: Sequence[_Rate]) -> float:
+    """Growth of the rate per second, where the last two steps from run to run clearly show it; the smaller one counts.
+
+    A single step has no growth before it, so it is not taken for the beginning of a slope.
+    """
+    if len(rates) < 3:
+        return 0.0
+    steps = [
+        (newer.clearly_per_s - older.high_per_s) / ((newer.window_s + older.window_s) / 2)
+        for newer, older in pairwise(rates)
+    ]
+    return max(0.0, min(steps))
 
 
 def _arrivals(intervals: Sequence[Interval]) -> _Rate:

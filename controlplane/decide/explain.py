@@ -18,7 +18,7 @@ from controlplane.domain.decision import (
 )
 
 _TEXT: Mapping[ReasonCode, str] = {
-    ReasonCode.DEMAND: "demand {demand_per_s}/s (seen {low_per_s} to {high_per_s}/s)",
+    ReasonCode.DEMAND: "demand of {demand_per_s}/s to be held (seen: {low_per_s} to {high_per_s}/s)",
     ReasonCode.CAPACITY: "{instances} instances hold {capacity_per_s}/s "
     "(a batch of n takes {fixed_ms} + {per_item_ms} n ms)",
     ReasonCode.BACKLOG: "{backlog_requests} requests wait, to be served within {drain_s} s",

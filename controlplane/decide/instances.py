@@ -41,7 +41,13 @@ def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy
     """The need of a loaded unit that has `count` instances, before dwell, steps and bounds."""
     intervals = unit.reading.intervals if unit.reading is not None else ()
     highest = max(1, unit.spec.instances_max)
-    wanted_per_s = forecast.quantile_per_s(demand.high_per_s, demand.window_s, quantile)
+    wanted_per_s = forecast.quantile_per_s(
+        demand.high_per_s,
+        demand.window_s,
+        quantile,
+        growth_per_s2=demand.growth_per_s2,
+        horizon_s=policy.horizon_s,
+    )
     own_per_s = capacity.per_s(count)
     seen = _seen(demand, capacity, quantile, wanted_per_s, own_per_s, count)
     up, binding, more = _up(unit, demand, capacity, policy, wanted_per_s, count)
@@ -70,6 +76,7 @@ def _seen(
                 "low_per_s": demand.low_per_s,
                 "high_per_s": demand.high_per_s,
                 "quantile": quantile,
+                "growth_per_s2": demand.growth_per_s2,
                 "backlog_requests": float(demand.backlog),
             },
         ),

@@ -33,3 +33,5 @@ class Policy:
     """The same while the error budget burns."""
     data_max_age_s: float = 30.0
     """Readings older than this are no ground for a decision."""
+    horizon_s: float = 16.0
+    """How far ahead demand is looked at: the decision interval and the second until an instance is there."""

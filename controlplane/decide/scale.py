@@ -88,10 +88,10 @@ def _note_jump(state: UnitState, demand: Demand) -> UnitState:
 def _hold_back(unit: Unit, state: UnitState, draft: Draft, demand: Demand, base: int, now: float) -> Draft:
     """The draft without the part of a raise that would give nothing, or whose forerunner is not judged yet.
 
-    A jump is awaited out for one more reading: Triton carries out the next in-place update only when the model's queue
-    has been empty for a moment, so that a raise which falls short under load cannot be mended while the load lasts.
+    A jump under backlog is awaited out for one more reading: Triton carries out the next in-place update only when the
+    model's queue has been empty for a moment, so that a raise which falls short cannot be mended while the load lasts.
     """
-    if state.jump_seen_at and demand.newest_start < state.jump_seen_at - _CUT_S:
+    if demand.backlog > 0 and state.jump_seen_at and demand.newest_start < state.jump_seen_at - _CUT_S:
         words = {"why": "demand jumped within the newest reading; the next one shows how far"}
         return draft.because(Reason(ReasonCode.DATA_PARTIAL, {}, words), Target(loaded=True, instances=base))
     ceiling = state.ceiling
