@@ -66,7 +66,7 @@ class PlainView:
     def second(self, at_s: float, recorder: Recorder, new: Sequence[Mark]) -> None:
         """The decisions of this second, and every ten seconds how the models fare."""
         for mark in new:
-            self.say(f"{clock(mark.at_s)}  decision  {mark.headline}")
+            self.say(f"{clock(mark.at_s)}  decision  {mark.model}: {mark.headline}")
         if round(at_s) % _PLAIN_EVERY_S == 0:
             models = "; ".join(_in_short(model, recorder.points[model.name][-1]) for model in MODELS)
             self.say(f"{clock(at_s)}  {self._day.phase_at(at_s):24}  {models}")
@@ -154,7 +154,12 @@ def _instances(point: Point) -> Text:
 def _latest(marks: Sequence[Mark]) -> Group:
     lines = [
         Text.assemble(
-            (f"{clock(m.at_s)} ", "dim"), m.headline, (f"  {m.status}", "dim"), overflow="ellipsis", no_wrap=True
+            (f"{clock(m.at_s)} ", "dim"),
+            (f"{m.model} ", "bold"),
+            m.headline,
+            (f"  {m.status}", "dim"),
+            overflow="ellipsis",
+            no_wrap=True,
         )
         for m in marks[-_MARKS_SHOWN:]
     ]

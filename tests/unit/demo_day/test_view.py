@@ -25,7 +25,7 @@ def test_without_a_terminal_progress_goes_to_standard_error_as_lines(capsys: pyt
     out, err = capsys.readouterr()
     assert out == ""
     decision, models = err.splitlines()
-    assert decision.startswith("0:30  decision  1 -> 3 instances")
+    assert decision.startswith("0:30  decision  bert_classifier: 1 -> 3 instances")
     assert models.startswith("0:40  burst")
     assert "bert 20/s p95 100 ms, 1 instances" in models
 
