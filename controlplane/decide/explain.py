@@ -30,7 +30,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.DWELL: "fewer would do, but not for {dwell_s} s yet",
     ReasonCode.STEP_LIMIT: "{needed} needed, at most {limit} in one step",
     ReasonCode.BOUNDS: "bounds",
-    ReasonCode.INSTANCE_STEP: "rounded up: the instance groups change by {per_step}",
+    ReasonCode.INSTANCE_STEP: "rounded from {wanted}: the instance groups change by {per_step}",
     ReasonCode.OVERRIDE: "{actor} said {kind}: {why} (still {left_s} s)",
     ReasonCode.FROZEN: "scaling is frozen ({direction}) by {actor}: {why} (still {left_s} s)",
     ReasonCode.MODE: "the model is in mode {mode}",

@@ -40,7 +40,7 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
         effect = effects.judge(state.expectation, intervals, demand, policy, now)
         if effect is not None:
             state = effects.conclude(state, effect, policy, now)
-    base = _base(unit, state, present)
+    base = _base(unit, state, present, demand)
     draft, state = _wish(unit, state, base, present, demand, policy, now)
     draft = _steps_of(unit, draft)
     draft = people.override(people.freeze(draft, base, unit.freezes, now), unit, now)
@@ -63,16 +63,19 @@ def _demand(unit: Unit, policy: Policy, now: float) -> Demand | None:
     return estimate(unit.reading.intervals, now, policy.data_max_age_s, unit.max_batch)
 
 
-def _base(unit: Unit, state: UnitState, present: Target) -> Target:
-    """What should have been so far. In `act` the last target, else what is: nobody carried our targets out."""
-    floor = max(1, unit.spec.instances_min)
-    if unit.spec.mode is Mode.ACT:
-        wanted = bool(state.wanted)
-        instances = state.instances or (present.instances if present.loaded else floor)
-    else:
-        wanted = present.loaded or bool(state.wanted)
-        instances = present.instances if present.loaded else state.instances or floor
-    return Target(wanted, instances if wanted else 0)
+def _base(unit: Unit, state: UnitState, present: Target, demand: Demand | None) -> Target:
+    """What should have been so far. In `act` the last target, else what is: nobody carried our targets out.
+
+    What somebody else loaded stays until it is seen to be idle; what somebody else added, while demand is not known.
+    """
+    if not (present.loaded or state.wanted):
+        return Target(loaded=False, instances=0)
+    told = state.instances or max(1, unit.spec.instances_min)
+    if not present.loaded:
+        return Target(loaded=True, instances=told)
+    if unit.spec.mode is not Mode.ACT or state.instances is None:
+        return present
+    return Target(loaded=True, instances=told if demand is not None else max(told, present.instances))
 
 
 def _wish(
@@ -85,7 +88,7 @@ def _wish(
     if not present.loaded:
         draft = draft.because(_why_load(unit, state))
     else:
-        idle = placement.idle_reason(unit, state)
+        idle = placement.idle_reason(unit, state) if demand is not None else None
         if idle is not None:
             return draft.because(idle, Target(loaded=False, instances=0)), state
         draft, state = scale(unit, state, draft, demand, policy, now)
@@ -101,12 +104,14 @@ def _why_load(unit: Unit, state: UnitState) -> Reason:
 
 
 def _steps_of(unit: Unit, draft: Draft) -> Draft:
-    """The draft rounded up to a total that the model's instance groups can express."""
+    """The draft at a total that the model's instance groups can express: rounded up, down where up is out of bounds."""
     step = unit.reading.instances_per_step if unit.reading is not None else 1
     count = draft.target.instances
     if not draft.target.loaded or count % step == 0:
         return draft
     rounded = -(-count // step) * step
+    if rounded > unit.spec.instances_max and rounded - step >= max(1, unit.spec.instances_min):
+        rounded -= step
     numbers = {"wanted": float(count), "per_step": float(step)}
     return draft.because(Reason(ReasonCode.INSTANCE_STEP, numbers), Target(loaded=True, instances=rounded))
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.fleet import Mode
 from controlplane.domain.observation import Interval
 from controlplane.domain.state import UnitState
 
@@ -28,11 +29,14 @@ def first_sight(unit: Unit, state: UnitState) -> UnitState:
 def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: float) -> UnitState:
     """The state with the time at which the model was last not provably idle.
 
-    Idle is only what was observed: requests of others, waiting requests and every second without a reading count as
-    use. A want counts when it is newer; of a unit never seen before, when it is not older than the idle time.
+    Idle is only what was observed: requests of others, waiting requests, every second without a reading and being
+    loaded by somebody else count as use. A want counts when it is newer; of a unit never seen before, when it is not
+    older than the idle time.
     """
     used_at, until = state.used_at, state.learned_until
-    if used_at is None:
+    loaded = unit.present is not None and unit.present.loaded
+    by_others = loaded and state.wanted is False and unit.spec.mode is Mode.ACT
+    if used_at is None or by_others:
         used_at = now
     for interval in fresh:
         if interval.start > until + _GAP_S:
@@ -40,7 +44,7 @@ def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: flo
         if interval.completed > interval.probes or interval.pending_end > 0 or interval.pending_start > 0:
             used_at = max(used_at, interval.end)
         until = max(until, interval.end)
-    if unit.present is not None and not unit.present.loaded:
+    if unit.present is not None and not loaded:
         until = now
     asked_at = unit.want.at if unit.want is not None else -math.inf
     if asked_at > (used_at if state.used_at is not None else now - (unit.spec.idle_unload_s or math.inf)):
