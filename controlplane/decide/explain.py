@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -74,7 +75,7 @@ def reason_text(reason: Reason) -> str:
         _TEXT[reason.code],
     )
     try:
-        return template.format_map(values)
+        return _one(template.format_map(values))
     except KeyError:
         # A reason given only as what binds carries no numbers of its own.
         return reason.code.value.replace("_", " ")
@@ -127,9 +128,9 @@ def _step(decision: Decision) -> str:
     current, target = decision.current, decision.target
     match decision.step:
         case Step.SET_INSTANCES:
-            return f"{_count(current)} -> {_count(target)} instances"
+            return _one(f"{_count(current)} -> {_count(target)} instances")
         case Step.LOAD:
-            return f"load with {_count(target)} instances"
+            return _one(f"load with {_count(target)} instances")
         case Step.UNLOAD:
             return "unload"
         case Step.RELOAD:
@@ -141,7 +142,7 @@ def _step(decision: Decision) -> str:
 def _target(target: Target | None) -> str:
     if target is None:
         return "unknown"
-    return f"{target.instances} instances" if target.loaded else "unloaded"
+    return _one(f"{target.instances} instances") if target.loaded else "unloaded"
 
 
 def _count(target: Target | None) -> str:
@@ -162,6 +163,13 @@ def _outcome(outcome: Outcome) -> str:
 
 def _at(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _one(text: str) -> str:
+    """The text with a single instance in the singular."""
+    for plural, singular in (("1 instances were", "1 instance was"), ("1 instances hold", "1 instance holds")):
+        text = re.sub(rf"\b(?<![.\d]){plural}\b", singular, text)
+    return re.sub(r"\b(?<![.\d])1 instances\b", "1 instance", text)
 
 
 def _number(value: float) -> str:
