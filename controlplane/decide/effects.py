@@ -15,6 +15,8 @@ from controlplane.domain.state import Ceiling, Expectation, UnitState
 # Less than this more throughput from more instances under backlog means that something else is the limit.
 GAIN_MIN = 1.10
 HARM_MAX = 0.90
+# More would overflow after a week of failures.
+_DOUBLINGS = 20
 _JUDGE_AFTER_S = 4.0
 # After these it is not known whether the instances are there: under load they work long before Triton answers.
 _NO_ANSWER = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
@@ -31,7 +33,7 @@ def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> Un
             if step is Step.RELOAD:
                 state = replace(state, healed_at=outcome.finished_at)
         elif outcome.status is ActionStatus.FAILED:
-            wait_s = min(policy.back_off_max_s, policy.back_off_min_s * 2.0**state.failures)
+            wait_s = min(policy.back_off_max_s, policy.back_off_min_s * 2.0 ** min(state.failures, _DOUBLINGS))
             state = replace(state, failures=state.failures + 1, retry_at=outcome.finished_at + wait_s)
             pending = state.expectation
             raised = step is Step.SET_INSTANCES and pending is not None and pending.to_instances == target.instances
