@@ -71,6 +71,20 @@ class Ledger:
         if self._base is not None:
             self._missed_at = at
 
+    def stands_still(self, reading: Reading) -> bool:
+        """Whether no counter moved since the newest reading though executions were counted: an old page, no idleness.
+
+        A request that ends between the two answers looks so too; its reading is made up for by the next one.
+        """
+        base = self._base
+        if base is None or base.executions is None or reading.executions is None:
+            return False
+        still = (base.groups, base.failures) == (reading.groups, reading.failures)
+        return still and any(
+            executed.times > base.executions.get(key, Executed(0, 0)).times
+            for key, executed in reading.executions.items()
+        )
+
     def seen(self, reading: Reading) -> Interval | None:
         """What happened since the reading before; None where that cannot be told."""
         base, missed_at = self._base, self._missed_at

@@ -125,6 +125,9 @@ class TritonUnit:
         if reading is None:
             self.missed(at, why)
             return
+        if self.ledger.stands_still(reading):
+            self.missed(at, "the metrics page stands still while the statistics go on")
+            return
         self._pending = Known(reading.pending, at) if reading.groups else Missing("not loaded: nothing is counted")
         interval = self.ledger.seen(reading)
         if interval is None or not interval.instances:

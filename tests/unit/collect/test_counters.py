@@ -57,6 +57,21 @@ def test_one_counter_that_went_down_tells_that_its_whole_group_was_reset() -> No
     assert (interval.completed, interval.request_s) == (12, 0.5)
 
 
+def test_a_page_that_stands_still_while_executions_go_on_is_an_old_one() -> None:
+    ledger = Ledger()
+    ledger.seen(reading(5, 10, executions={("1", 4): Executed(3, 0)}))
+    assert ledger.stands_still(reading(10, 10, executions={("1", 4): Executed(4, 0)}))
+    assert ledger.stands_still(reading(10, 10, executions={("1", 4): Executed(3, 0), ("1", 1): Executed(1, 0)}))
+    for idle_or_moving in (
+        reading(10, 10, executions={("1", 4): Executed(3, 0)}),
+        reading(10, 11, executions={("1", 4): Executed(4, 0)}),
+        reading(10, 10, failures={BACKEND: 1}, executions={("1", 4): Executed(4, 0)}),
+        reading(10, 10, executions={("1", 4): Executed(1, 0)}),
+        reading(10, 10),
+    ):
+        assert not ledger.stands_still(idle_or_moving)
+
+
 def test_a_model_loaded_since_the_last_page_counts_from_zero() -> None:
     ledger = Ledger()
     ledger.seen(reading(5, None))

@@ -265,3 +265,14 @@ def test_the_past_is_kept_for_a_while_only() -> None:
     kept = model(triton, 1995).intervals
     assert kept[0].end == 1095
     assert len(kept) == 181
+
+
+def test_an_old_page_is_no_idleness_and_the_next_one_makes_up_for_it() -> None:
+    triton = server()
+    served: list[dict[str, Executions]] = [{"m": {("1", 1): Executed(times, 0)}} for times in (10, 15, 19, 24)]
+    for at, success, stats in zip((5, 10, 15, 20), (10, 10, 10, 24), served, strict=True):
+        triton.absorb(answers(at, triton_page(success=success), stats=stats))
+        if at in (10, 15):
+            assert model(triton, at).intervals == ()
+    (interval,) = model(triton, 20).intervals
+    assert (interval.start, interval.end, interval.completed) == (5, 20, 14)
