@@ -85,10 +85,10 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
 
 
 def _runs(intervals: Sequence[Interval]) -> list[Sequence[Interval]]:
-    """The newest three runs of at least NEWEST_S each, newest first; fewer where there are not so many readings."""
+    """The newest four runs of at least NEWEST_S each, newest first; fewer where there are not so many readings."""
     runs: list[Sequence[Interval]] = []
     rest = intervals
-    while rest and len(runs) < 3:
+    while rest and len(runs) < 4:
         run = tail(rest, NEWEST_S)
         runs.append(run)
         rest = rest[: len(rest) - len(run)]
@@ -113,11 +113,11 @@ def tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
 
 
 def _growth(rates: Sequence[_Rate]) -> float:
-    """Growth of the rate per second, where the last two steps from run to run clearly show it; the smaller one counts.
+    """Growth of the rate per second, where the last three steps from run to run clearly show it; the smallest counts.
 
-    A single step has no growth before it, so it is not taken for the beginning of a slope.
+    A single step of the load that falls within a run shows as two steps from run to run, and is no slope.
     """
-    if len(rates) < 3:
+    if len(rates) < 4:
         return 0.0
     steps = [
         (newer.clearly_per_s - older.high_per_s) / ((newer.window_s + older.window_s) / 2)
