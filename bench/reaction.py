@@ -33,7 +33,7 @@ from controlplane.loop.clock import wall_clock
 MODEL, SERVER = "bert_classifier", "triton"
 THRESHOLD_S, TARGET = 0.3, 0.95
 INTERVAL_S = 15.0  # the default of `decide`
-LOW_PER_S, LOW_S, HIGH_S = 20.0, 20.0, 55.0
+LOW_PER_S, LOW_S, HIGH_S = 20.0, 20.0, 45.0
 _RATES_PER_S = (160.0, 110.0, 190.0, 130.0)
 _ONE_PER_S = 71.0  # what one instance serves at its largest batch: where the search for the sufficient count begins
 _TRIAL_S = 10.0
