@@ -24,6 +24,10 @@ class Totals(NamedTuple):
     queue_s: float
 
 
+FAILED = 0
+"""Stands in place of a batch size for requests that failed: how many, and what they took from arrival to answer."""
+
+
 class Executed(NamedTuple):
     """Executions of one batch size since the statistics began, and their compute nanoseconds together."""
 
@@ -32,7 +36,7 @@ class Executed(NamedTuple):
 
 
 Executions: TypeAlias = Mapping[tuple[str, int], Executed]
-"""By version and batch size."""
+"""By version and batch size, or FAILED."""
 Failures: TypeAlias = Mapping[tuple[str, str], float]
 """Failed requests by group and reason."""
 
@@ -125,6 +129,8 @@ def _between(base: Reading, reading: Reading, missed_at: float) -> Interval:
     failed = round(sum(failures.values()))
     rejected = round(failures.get(REASON_REJECTED, 0))
     canceled = round(failures.get(REASON_CANCELED, 0))
+    sizes = _sizes(base, reading, anew=anew)
+    failing = sizes.get(FAILED, Executed(0, 0))
     return Interval(
         start=missed_at if anew else base.at,
         end=reading.at,
@@ -139,7 +145,12 @@ def _between(base: Reading, reading: Reading, missed_at: float) -> Interval:
         pending_end=reading.pending,
         running_max=max(base.running_max, reading.running_max),
         instances=reading.instances,
-        batches=_batches(base, reading, anew=anew),
+        batches=tuple(
+            BatchCount(size, executed.times, executed.compute_ns / 1e9)
+            for size, executed in sorted(sizes.items())
+            if executed.times and size != FAILED
+        ),
+        failure_s=failing.compute_ns / failing.times / 1e9 if failing.times else None,
     )
 
 
@@ -152,24 +163,20 @@ def _failures(before: Failures, after: Failures) -> dict[str, float]:
     return reasons
 
 
-def _batches(base: Reading, reading: Reading, *, anew: bool) -> tuple[BatchCount, ...]:
+def _sizes(base: Reading, reading: Reading, *, anew: bool) -> dict[int, Executed]:
     """Executions in between; empty when not read at both ends, or when they began anew while the counters went on."""
     then = {} if anew else base.executions
     if then is None or reading.executions is None:
-        return ()
+        return {}
     if any(reading.executions.get(key, Executed(0, 0)).times < executed.times for key, executed in then.items()):
-        return ()
+        return {}
     sizes: dict[int, Executed] = {}
     for key, executed in reading.executions.items():
         earlier, so_far = then.get(key, Executed(0, 0)), sizes.get(key[1], Executed(0, 0))
         sizes[key[1]] = Executed(
             so_far.times + executed.times - earlier.times, so_far.compute_ns + executed.compute_ns - earlier.compute_ns
         )
-    return tuple(
-        BatchCount(size, executed.times, executed.compute_ns / 1e9)
-        for size, executed in sorted(sizes.items())
-        if executed.times
-    )
+    return sizes
 
 
 @dataclass(slots=True)

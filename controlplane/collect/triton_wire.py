@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controlplane.collect import families
-from controlplane.collect.counters import Executed, Executions, Totals
+from controlplane.collect.counters import FAILED, Executed, Executions, Totals
 from controlplane.collect.exposition import Labels, Page
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.instance_groups import gpu_indices, instance_step, total_instances
@@ -73,9 +73,14 @@ class _BatchStats(BaseModel):
     compute_output: _Times = _Times()
 
 
+class _InferenceStats(BaseModel):
+    fail: _Times = _Times()
+
+
 class _VersionStats(BaseModel):
     name: str
     version: str
+    inference_stats: _InferenceStats = _InferenceStats()
     batch_stats: list[_BatchStats] = []
 
 
@@ -143,6 +148,8 @@ def read_stats(body: bytes) -> dict[str, Executions]:
     models: dict[str, dict[tuple[str, int], Executed]] = {}
     for row in stats.model_stats:
         executions = models.setdefault(row.name, {})
+        if row.inference_stats.fail.count:
+            executions[row.version, FAILED] = Executed(row.inference_stats.fail.count, row.inference_stats.fail.ns)
         for batch in row.batch_stats:
             compute_ns = batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns
             executions[row.version, batch.batch_size] = Executed(batch.compute_infer.count, compute_ns)

@@ -44,7 +44,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.SAFE_FLOOR: "blind for too long: raised to {instances}, the most needed of late",
     ReasonCode.IN_FLIGHT: "waiting for an action under way",
     ReasonCode.BACK_OFF: "after {failures} failures the next try is in {left_s} s",
-    ReasonCode.DEAD_BACKEND: "{failures} requests failed in the backend (share {share}): full reload",
+    ReasonCode.DEAD_BACKEND: "{failures} requests failed as with a dead process (share {share}) [backend; full reload]",
     ReasonCode.UNDO: "the raise lowered throughput: back to {instances}",
     ReasonCode.CONTROL_NOT_ALLOWED: "the server does not allow model control: {remedy}",
     ReasonCode.NOT_CONTROLLABLE: "not controllable: {why}",

@@ -47,6 +47,7 @@ class Interval:
     the server counts as failed by itself or its backend (`failed_backend`: by the backend), `rejected` those it turned
     away after queueing, `canceled` those the client gave up.
     `pending_*` are requests waiting (not executing). `running_max`: at most so many could be executing at one moment.
+    `failure_s`: seconds that a failed request took on average from arrival to answer, None where that was not read.
     `batches` is empty when the statistics were not read. `probes` of the completed were our own.
     """
 
@@ -65,6 +66,7 @@ class Interval:
     instances: int
     batches: tuple[BatchCount, ...] = ()
     probes: int = 0
+    failure_s: float | None = None
 
     @property
     def length_s(self) -> float:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.collect.counters import Executed, Executions, Ledger, OwnRequests, Reading, Totals
+from controlplane.collect.counters import FAILED, Executed, Executions, Ledger, OwnRequests, Reading, Totals
 from controlplane.domain.observation import BatchCount, Interval
 
 BACKEND, REJECTED = ("1", "BACKEND"), ("1", "REJECTED")
@@ -55,6 +55,19 @@ def test_one_counter_that_went_down_tells_that_its_whole_group_was_reset() -> No
     ledger.seen(reading(5, 10, request_s=9.0))
     interval = seen(ledger, reading(10, 12, request_s=0.5))
     assert (interval.completed, interval.request_s) == (12, 0.5)
+
+
+def test_how_long_failing_took_is_a_mean_over_the_interval_and_no_batch() -> None:
+    ledger = Ledger()
+    ledger.seen(reading(5, 10, executions={("1", 4): Executed(3, 0)}))
+    once = seen(
+        ledger, reading(10, 11, executions={("1", 4): Executed(4, 0), ("1", FAILED): Executed(2, 2_100_000_000)})
+    )
+    assert (once.failure_s, [batch.size for batch in once.batches]) == (1.05, [4])
+    again = seen(
+        ledger, reading(15, 11, executions={("1", 4): Executed(4, 0), ("1", FAILED): Executed(2, 2_100_000_000)})
+    )
+    assert again.failure_s is None
 
 
 def test_a_page_that_stands_still_while_executions_go_on_is_an_old_one() -> None:

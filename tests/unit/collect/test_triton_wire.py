@@ -5,7 +5,7 @@ import json
 import pytest
 
 from controlplane.collect import families
-from controlplane.collect.counters import Executed, Totals
+from controlplane.collect.counters import FAILED, Executed, Totals
 from controlplane.collect.exposition import parse
 from controlplane.collect.triton_wire import (
     IndexEntry,
@@ -66,6 +66,11 @@ def test_the_recorded_statistics_are_read() -> None:
     assert stats == {"echo": {("1", 1): Executed(528, 23607468 + 5926656757 + 47146865)}}
     assert largest_batch(stats["echo"]) == 1
     assert largest_batch(None) == 0
+
+
+def test_what_failed_requests_took_is_read() -> None:
+    body = b'{"model_stats":[{"name":"m","version":"1","inference_stats":{"fail":{"count":2,"ns":2005468404}}}]}'
+    assert read_stats(body) == {"m": {("1", FAILED): Executed(2, 2005468404)}}
 
 
 def test_statistics_of_a_model_without_executions_are_read_and_empty() -> None:
