@@ -23,10 +23,9 @@ class Demand:
     """Arrivals per second over the newest `window_s` seconds, as an interval that holds the truth.
 
     `level_high_per_s` is the upper end over the longer LEVEL_S. `backlog` requests wait beyond one batch per instance.
-    `censored`: requests were turned away, so true demand may be
-    higher than all that was seen. `jumped`: the newest run of readings, from `newest_start` to `seen_until`, is the
-    first one of a higher level and may hold only a part of it. `growth_per_s2`: by so much the rate clearly grows each
-    second, 0 where it does not.
+    `censored`: requests were turned away, so true demand may be higher than all that was seen. `jumped`: the newest run
+    of readings, from `newest_start` to `seen_until`, is the first one of a higher level and may hold only a part of it.
+    `growth_per_s2`: by so much the rate clearly grows each second, 0 where it does not.
     """
 
     low_per_s: float
@@ -70,14 +69,17 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
     recent, level = _arrivals(recent_run), _arrivals(tail(intervals, LEVEL_S))
     chosen = rates[0] if rates[0].clearly_per_s > recent.high_per_s else recent
     last = intervals[-1]
+    room = last.instances * batch
+    # Where a backlog begins a smaller rise will do: most of the step may lie behind what was read.
+    begins = last.pending_end > room >= runs[0][0].pending_start
     return Demand(
         low_per_s=chosen.low_per_s,
         high_per_s=chosen.high_per_s,
         level_high_per_s=level.high_per_s,
-        backlog=max(0, last.pending_end - last.instances * batch),
+        backlog=max(0, last.pending_end - room),
         window_s=chosen.window_s,
         censored=any(i.rejected > 0 for i in recent_run),
-        jumped=_jump(rates, 0) and not _jump(rates, 1),
+        jumped=_jump(rates, 0, 1.0 if begins else _JUMP) and not _jump(rates, 1, _JUMP),
         growth_per_s2=_growth(rates),
         newest_start=runs[0][0].start,
         seen_until=last.end,
@@ -95,11 +97,11 @@ def _runs(intervals: Sequence[Interval]) -> list[Sequence[Interval]]:
     return runs
 
 
-def _jump(rates: Sequence[_Rate], index: int) -> bool:
-    """Whether the run at `index` clearly shows a higher level than the one before it."""
+def _jump(rates: Sequence[_Rate], index: int, factor: float) -> bool:
+    """Whether the run at `index` clearly shows a level more than `factor` times that of the one before it."""
     if index + 1 >= len(rates):
         return False
-    return rates[index].clearly_per_s > _JUMP * rates[index + 1].high_per_s
+    return rates[index].clearly_per_s > factor * rates[index + 1].high_per_s
 
 
 def tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
