@@ -32,7 +32,7 @@ def scale(
     wanted = _need(unit, state, demand, policy, base)
     for reason in wanted.reasons:
         draft = draft.noting(reason)
-    state = _note_jump(_lift_ceiling(state, wanted, now), demand)
+    state = _note_jump(_lift_ceiling(state, wanted, demand, now), demand)
     draft, state = settle(draft, wanted, state, policy, now)
     if draft.target.instances > base:
         draft = _hold_back(unit, state, draft, demand, base, now)
@@ -68,12 +68,13 @@ def _blind(unit: Unit, state: UnitState, draft: Draft, policy: Policy, now: floa
     return draft.because(reason, Target(loaded=True, instances=floor))
 
 
-def _lift_ceiling(state: UnitState, wanted: Need, now: float) -> UnitState:
-    """The state without a ceiling that ran out or that demand no longer presses against."""
+def _lift_ceiling(state: UnitState, wanted: Need, demand: Demand, now: float) -> UnitState:
+    """The state without a ceiling that ran out or that demand no longer presses against: fewer do, and nobody waits."""
     ceiling = state.ceiling
-    if ceiling is not None and (ceiling.until <= now or wanted.up < ceiling.instances):
-        return replace(state, ceiling=None)
-    return state
+    if ceiling is None:
+        return state
+    eased = wanted.up < ceiling.instances and demand.backlog == 0 and wanted.binding is ReasonCode.DEMAND
+    return replace(state, ceiling=None) if eased or ceiling.until <= now else state
 
 
 def _note_jump(state: UnitState, demand: Demand) -> UnitState:

@@ -32,10 +32,10 @@ class Unit:
 
     @property
     def present(self) -> Target | None:
-        """What is loaded now."""
+        """What is loaded now. A model being unloaded is not: it takes no requests, and may be loaded at once."""
         if self.reading is None:
             return None
-        if self.reading.state in (ModelState.UNLOADED, ModelState.UNAVAILABLE):
+        if self.reading.state in (ModelState.UNLOADED, ModelState.UNAVAILABLE, ModelState.UNLOADING):
             return Target(loaded=False, instances=0)
         instances = known(self.reading.instances)
         if self.reading.state is ModelState.READY and instances is not None:

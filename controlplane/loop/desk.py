@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from controlplane.domain.decision import (
     DecisionRecord,
     Freeze,
     FreezeDirection,
-    Outcome,
     Override,
     OverrideKind,
     Want,
 )
-from controlplane.domain.errors import ConflictError, NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind
-from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.fleet import Mode, ModelSpec, ServerKind
+from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
 from controlplane.loop.clock import Clock
-from controlplane.loop.present import fulfilled, is_ready, present
+from controlplane.loop.present import fulfilled, present
 from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.waker import LoopView, Readiness, Waker
 
 
 class OperationStatus(StrEnum):
@@ -47,37 +45,6 @@ class Operation:
     override: Override
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """A model became ready after `waited_s` seconds, on `servers`."""
-
-    model: str
-    servers: tuple[str, ...]
-    waited_s: float
-
-
-class LoopView(Protocol):
-    """What the desk needs of the running loop."""
-
-    fleet: Fleet
-
-    def nudge(self) -> None:
-        """Tick as soon as possible."""
-        ...
-
-    def reading(self) -> FleetReading:
-        """What is known now."""
-        ...
-
-    async def changed(self, timeout_s: float) -> None:
-        """Return when an action ended or a round of collecting is done, at the latest after `timeout_s` seconds."""
-        ...
-
-    def last_outcome(self, model: str, server: str) -> Outcome | None:
-        """The newest outcome of a unit since this process started."""
-        ...
-
-
 class Desk:
     """Takes instructions. Raises NotFoundError, ConflictError; StoreError and StoreBusyError from the store."""
 
@@ -85,7 +52,7 @@ class Desk:
         self._loop = loop
         self._store = store
         self._clock = clock
-        self._ensuring: dict[str, asyncio.Task[Readiness]] = {}
+        self._waker = Waker(loop, store, clock)
 
     async def put_override(
         self,
@@ -188,47 +155,8 @@ class Desk:
         if not spec.wake.ensure:
             raise ConflictError(f"model {model}: `wake: {{ensure: true}}` is not set, so ensure may not load it")
         started = self._clock()
-        for told in await self._store.call(lambda s: s.overrides(started)):
-            if told.model == model and told.kind is OverrideKind.UNLOADED:
-                raise ConflictError(f"model {model} was unloaded by {told.actor}: {told.reason}; `unpin` ends that")
         await self._store.call(lambda s: s.add_want(Want(model, started, actor)))
-        ready = self._ready_on(spec)
-        if ready:
-            return Readiness(model, ready, 0.0)
-        task = self._ensuring.get(model)
-        if task is None:
-            task = asyncio.create_task(self._until_ready(spec, started), name=f"ensure-{model}")
-            self._ensuring[model] = task
-            task.add_done_callback(lambda done: self._ensured(model, done))
-        try:
-            return await asyncio.wait_for(asyncio.shield(task), timeout_s)
-        except TimeoutError:
-            raise TargetUnreachableError(
-                f"model {model}", f"not ready after {timeout_s:g} s; the load goes on, ask again"
-            ) from None
-
-    async def _until_ready(self, spec: ModelSpec, started: float) -> Readiness:
-        self._loop.nudge()
-        while True:
-            if ready := self._ready_on(spec):
-                return Readiness(spec.name, ready, self._clock() - started)
-            failures = self._failures_since(spec, started)
-            if len(failures) == len(spec.runs_on):
-                raise ConflictError(f"model {spec.name}: {failures[0].detail}; {failures[0].remedy}")
-            await self._loop.changed(1.0)
-
-    def _ensured(self, model: str, done: asyncio.Task[Readiness]) -> None:
-        self._ensuring.pop(model, None)
-        if not done.cancelled():
-            done.exception()  # every caller may have given up: looked at here, it is no unheard fault
-
-    def _ready_on(self, spec: ModelSpec) -> tuple[str, ...]:
-        reading = self._loop.reading()
-        return tuple(name for name in spec.runs_on if is_ready(reading, spec.name, name))
-
-    def _failures_since(self, spec: ModelSpec, since: float) -> list[Outcome]:
-        outcomes = (self._loop.last_outcome(spec.name, server) for server in spec.runs_on)
-        return [o for o in outcomes if o is not None and o.failure is not None and o.finished_at >= since]
+        return await self._waker.ready(spec, started, timeout_s)
 
     def _operation(self, override: Override) -> Operation:
         servers = (override.server,) if override.server else self._spec(override.model).runs_on

@@ -6,7 +6,8 @@ from controlplane.domain.decision import Override, OverrideKind, Target
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState
 from controlplane.domain.signal import known
 
-_NOT_LOADED = (ModelState.UNLOADED, ModelState.UNAVAILABLE)
+# A model that is being unloaded takes no requests any more, and may be loaded again at once.
+_NOT_LOADED = (ModelState.UNLOADED, ModelState.UNAVAILABLE, ModelState.UNLOADING)
 
 
 def model_reading(reading: FleetReading, model: str, server: str) -> ModelReading | None:
@@ -36,8 +37,8 @@ def is_ready(reading: FleetReading, model: str, server: str) -> bool:
 
 def fulfilled(reading: FleetReading, override: Override, server: str) -> bool:
     """Whether what the override asks for is so on that server."""
-    target = present(reading, override.model, server)
-    if target is None:
+    target, seen = present(reading, override.model, server), model_reading(reading, override.model, server)
+    if target is None or seen is None or seen.state is ModelState.UNLOADING:
         return False
     match override.kind:
         case OverrideKind.UNLOADED:

@@ -15,7 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, Mode, ServerKind
-from controlplane.domain.observation import FleetReading
+from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Collector
 from controlplane.domain.signal import Known, Missing, known
@@ -111,6 +111,10 @@ class Runner:
         await self._ask_control()
         await self.announce()
 
+    async def refresh(self, servers: Collection[str]) -> None:
+        """Read some servers again now."""
+        await self.collect(servers)
+
     async def _ask_control(self) -> None:
         """Find out once per server and start whether its models may be loaded and unloaded."""
         reading = self.reading()
@@ -127,6 +131,11 @@ class Runner:
                 self._collector.set_control(spec.name, Missing(error.why))
             else:
                 self._collector.set_control(spec.name, Known(mode, self._clock()))
+                if mode is ControlMode.NOT_ALLOWED:
+                    remedy = "start Triton with --model-control-mode=explicit"
+                    log.error(
+                        "model control is not allowed; the server is observed only", server=spec.name, remedy=remedy
+                    )
 
     async def prune(self) -> None:
         """Let go of history that is past its retention, a little at a time."""

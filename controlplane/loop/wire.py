@@ -71,7 +71,7 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
 
     async def refresh(server: str) -> None:
         # The executor needs the runner, and the runner owns the executor: bound late.
-        await runner.collect((server,))
+        await runner.refresh((server,))
 
     async def announce() -> None:
         await runner.announce()

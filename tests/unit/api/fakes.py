@@ -97,6 +97,9 @@ class FakeLoop:
             gpus=Known((_GPU,), self.now),
         )
 
+    async def refresh(self, servers: Collection[str]) -> None:
+        assert set(servers) <= {"triton-0"}
+
     async def changed(self, timeout_s: float) -> None:
         assert self.store is not None
         overrides = await self.store.call(lambda s: s.overrides(self.now))

@@ -1,0 +1,116 @@
+"""Waking: somebody waits until a model is ready, and many may wait for the same one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.domain.decision import FreezeDirection, Outcome, OverrideKind
+from controlplane.domain.errors import ConflictError, TargetUnreachableError
+from controlplane.domain.fleet import Fleet, ModelSpec
+from controlplane.domain.observation import FleetReading
+from controlplane.loop.clock import Clock
+from controlplane.loop.present import is_ready
+from controlplane.loop.store_thread import StoreThread
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A model became ready after `waited_s` seconds, on `servers`."""
+
+    model: str
+    servers: tuple[str, ...]
+    waited_s: float
+
+
+class LoopView(Protocol):
+    """What the desk needs of the running loop."""
+
+    fleet: Fleet
+
+    def nudge(self) -> None:
+        """Tick as soon as possible."""
+        ...
+
+    def reading(self) -> FleetReading:
+        """What is known now."""
+        ...
+
+    async def refresh(self, servers: Collection[str]) -> None:
+        """Read some servers again now."""
+        ...
+
+    async def changed(self, timeout_s: float) -> None:
+        """Return when an action ended or a round of collecting is done, at the latest after `timeout_s` seconds."""
+        ...
+
+    def last_outcome(self, model: str, server: str) -> Outcome | None:
+        """The newest outcome of a unit since this process started."""
+        ...
+
+
+class Waker:
+    """Waits for models to become ready; callers that ask for the same one at the same time share one wait."""
+
+    def __init__(self, loop: LoopView, store: StoreThread, clock: Clock) -> None:
+        self._loop = loop
+        self._store = store
+        self._clock = clock
+        self._ensuring: dict[str, asyncio.Task[Readiness]] = {}
+
+    async def ready(self, spec: ModelSpec, started: float, timeout_s: float) -> Readiness:
+        """Return when the model is ready on at least one server.
+
+        Raises ConflictError when a load failed or is not allowed, TargetUnreachableError after `timeout_s` seconds.
+        """
+        model = spec.name
+        task = self._ensuring.get(model)
+        if task is None:
+            task = asyncio.create_task(self._until_ready(spec, started), name=f"ensure-{model}")
+            self._ensuring[model] = task
+            task.add_done_callback(lambda done: self._ensured(model, done))
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), timeout_s)
+        except TimeoutError:
+            raise TargetUnreachableError(
+                f"model {model}", f"not ready after {timeout_s:g} s; the load goes on, ask again"
+            ) from None
+
+    async def _until_ready(self, spec: ModelSpec, started: float) -> Readiness:
+        # Who asks may know better than the last reading: a gateway asks when it was told that the model is not there.
+        await self._loop.refresh(spec.runs_on)
+        if ready := self._ready_on(spec):
+            return Readiness(spec.name, ready, self._clock() - started)
+        await self._refuse_if_forbidden(spec.name, started)
+        self._loop.nudge()
+        while True:
+            if ready := self._ready_on(spec):
+                return Readiness(spec.name, ready, self._clock() - started)
+            failures = self._failures_since(spec, started)
+            if len(failures) == len(spec.runs_on):
+                raise ConflictError(f"model {spec.name}: {failures[0].detail}; {failures[0].remedy}")
+            await self._loop.changed(1.0)
+
+    async def _refuse_if_forbidden(self, model: str, now: float) -> None:
+        """Raises ConflictError when what people said keeps the model from being loaded."""
+        for told in await self._store.call(lambda s: s.overrides(now)):
+            if told.model == model and told.kind is OverrideKind.UNLOADED:
+                raise ConflictError(f"model {model} was unloaded by {told.actor}: {told.reason}; `unpin` ends that")
+        for freeze in await self._store.call(lambda s: s.freezes(now)):
+            if freeze.model in ("", model) and freeze.direction is not FreezeDirection.NO_DOWN:
+                raise ConflictError(f"scaling of {model} is frozen by {freeze.actor}: {freeze.reason}")
+
+    def _ensured(self, model: str, done: asyncio.Task[Readiness]) -> None:
+        self._ensuring.pop(model, None)
+        if not done.cancelled():
+            done.exception()  # every caller may have given up: looked at here, it is no unheard fault
+
+    def _ready_on(self, spec: ModelSpec) -> tuple[str, ...]:
+        reading = self._loop.reading()
+        return tuple(name for name in spec.runs_on if is_ready(reading, spec.name, name))
+
+    def _failures_since(self, spec: ModelSpec, since: float) -> list[Outcome]:
+        outcomes = (self._loop.last_outcome(spec.name, server) for server in spec.runs_on)
+        return [o for o in outcomes if o is not None and o.failure is not None and o.finished_at >= since]
