@@ -171,7 +171,8 @@ def _in_short(model: DemoModel, point: Point) -> str:
     if point.loaded is False:
         return f"{short} not loaded"
     desired = "" if point.desired in (None, point.ready) else f"→{point.desired}"
-    return f"{short} {point.arrivals_per_s or 0:.0f}/s p95 {_ms(point.p95_s)}, {point.ready}{desired} instances"
+    noun = "instance" if point.ready == 1 and not desired else "instances"
+    return f"{short} {point.arrivals_per_s or 0:.0f}/s p95 {_ms(point.p95_s)}, {point.ready}{desired} {noun}"
 
 
 def _ms(seconds: float | None) -> str:

@@ -27,7 +27,7 @@ def test_without_a_terminal_progress_goes_to_standard_error_as_lines(capsys: pyt
     decision, models = err.splitlines()
     assert decision.startswith("0:30  decision  bert_classifier: 1 -> 3 instances")
     assert models.startswith("0:40  burst")
-    assert "bert 20/s p95 100 ms, 1 instances" in models
+    assert "bert 20/s p95 100 ms, 1 instance;" in models
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
