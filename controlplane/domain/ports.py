@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,11 +88,12 @@ class Store(Protocol):
     Raises StoreBusyError (try again) or StoreError (will not mend by itself).
     """
 
-    def write_tick(self, record: TickRecord) -> None:
+    def write_tick(self, record: TickRecord) -> Mapping[str, str]:
         """Write one tick. Slices that are there already are left alone, so that writing again changes nothing.
 
         A decision that is not to be carried out (a HOLD, a recommendation) and is alike to the newest of its unit
-        (same step, target, binding and reason codes) only moves that one's `last_at` and `repeats`.
+        (same step, target, binding and reason codes) only moves that one's `last_at` and `repeats`: gives that one's id
+        by the id of each such decision.
         """
         ...
 

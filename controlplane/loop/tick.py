@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,8 +39,8 @@ class _Told:
     snapshot: Snapshot
 
 
-def _write_one(record: TickRecord, store: Store) -> None:
-    store.write_tick(record)
+def _write_one(record: TickRecord, store: Store) -> Mapping[str, str]:
+    return store.write_tick(record)
 
 
 class Tick:
@@ -98,8 +99,10 @@ class Tick:
             results=self._executor.take_results(),
         )
         plan, self._state = decide(snapshot, self._state, self._policy, now)
-        problem = await self._write(now, slices, plan) or problem
-        self._decisions = plan.decisions
+        unwritten, kept_as = await self._write(now, slices, plan)
+        problem = unwritten or problem
+        # Shown under the ids under which they can be asked for.
+        self._decisions = tuple(replace(d, id=kept_as.get(d.id, d.id)) for d in plan.decisions)
         self._executor.start(plan.decisions, lambda: self._collector.reading(self._clock()))
         self._health = replace(
             self._health,
@@ -123,17 +126,21 @@ class Tick:
         )
         return _Told(judgements, snapshot)
 
-    async def _write(self, now: float, slices: tuple[Slice, ...], plan: Plan) -> str:
-        """Write this tick and those still waiting, oldest first; gives the problem, "" when all is written."""
+    async def _write(self, now: float, slices: tuple[Slice, ...], plan: Plan) -> tuple[str, Mapping[str, str]]:
+        """Write this tick and those still waiting, oldest first.
+
+        Gives the problem, "" when all is written, and the ids of kept decisions by those of repeats of them.
+        """
+        kept_as: Mapping[str, str] = {}
         self._unwritten.append(TickRecord(now, slices, plan.decisions, plan.effects, self._state))
         while self._unwritten:
             try:
-                await self._store.call(partial(_write_one, self._unwritten[0]))
+                kept_as = await self._store.call(partial(_write_one, self._unwritten[0]))
             except ControlPlaneError as error:
                 log.error("tick not written; it waits in memory", waiting=len(self._unwritten), error=str(error))
-                return str(error)
+                return str(error), {}
             self._unwritten.popleft()
-        return ""
+        return "", kept_as
 
     def skipped(self) -> None:
         """Count a tick that was left out because the one before still ran."""

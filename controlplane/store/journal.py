@@ -41,13 +41,13 @@ def likeness(decision: Decision) -> str:
     return json.dumps([decision.step, target, decision.binding, [reason.code for reason in decision.reasons]])
 
 
-def add_decisions(connection: Connection, new: Sequence[Decision]) -> None:
+def add_decisions(connection: Connection, new: Sequence[Decision]) -> dict[str, str]:
     """Keep them; one that is not to be carried out and like the newest of its unit only prolongs that one.
 
-    Writing the same ones again changes nothing.
+    Gives the ids of those by the ids under which they went. Writing the same ones again changes nothing.
     """
     if not new:
-        return
+        return {}
     query = select(newest_decisions)
     newest = {
         (row.model, row.server): (row.decision_id, row.likeness, row.last_at) for row in connection.execute(query)
@@ -55,13 +55,14 @@ def add_decisions(connection: Connection, new: Sequence[Decision]) -> None:
     rows: list[dict[str, object]] = []
     repeated: list[dict[str, object]] = []
     moved: dict[tuple[str, str], dict[str, object]] = {}
+    kept_as: dict[str, str] = {}
     for decision in new:
         unit, like = (decision.model, decision.server), likeness(decision)
         last_id, last_like, last_at = newest.get(unit, ("", "", float("-inf")))
         if decision.at <= last_at:
             continue
         if like == last_like and not decision.actionable:
-            newest_id = last_id
+            newest_id = kept_as[decision.id] = last_id
             repeated.append({"of": last_id, "until": decision.at})
         else:
             newest_id = decision.id
@@ -85,6 +86,7 @@ def add_decisions(connection: Connection, new: Sequence[Decision]) -> None:
         connection.execute(
             statement.on_conflict_do_update(index_elements=["model", "server"], set_=values), list(moved.values())
         )
+    return kept_as
 
 
 def add_effects(connection: Connection, new: Sequence[Effect]) -> None:

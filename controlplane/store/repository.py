@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
@@ -49,13 +49,14 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write_tick(self, record: TickRecord) -> None:
+    def write_tick(self, record: TickRecord) -> Mapping[str, str]:
         """Write one tick, all of it or nothing. Writing it again changes nothing."""
         with writing(self._engine) as connection:
             slices.add_slices(connection, record.slices)
-            journal.add_decisions(connection, record.decisions)
+            kept_as = journal.add_decisions(connection, record.decisions)
             journal.add_effects(connection, record.effects)
             journal.put_state(connection, record.at, record.state)
+        return kept_as
 
     def load_state(self) -> PolicyState:
         """The state of the last tick written; empty at first."""

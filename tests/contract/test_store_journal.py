@@ -66,7 +66,8 @@ def test_a_hold_like_the_newest_of_its_unit_only_prolongs_it(store: SqlStore) ->
         at = NOW + 15 * n
         numbers = Reason(ReasonCode.DEMAND, {"demand_per_s": float(n)})
         hold = a_decision(f"d{n}", at, reasons=(numbers, Reason(ReasonCode.IN_PLACE)))
-        store.write_tick(a_tick(at, decisions=(hold, a_decision(f"other{n}", at, server="t1"))))
+        kept_as = store.write_tick(a_tick(at, decisions=(hold, a_decision(f"other{n}", at, server="t1"))))
+        assert kept_as == ({f"d{n}": "d0", f"other{n}": "other0"} if n else {})
     records = {r.decision.id: (r.last_at, r.repeats) for r in store.decisions()}
     assert records == {"d0": (NOW + 45, 3), "other0": (NOW + 45, 3)}
 
