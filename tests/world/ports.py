@@ -119,7 +119,7 @@ class WorldActuator:
 
     async def _answer(self, action: Action, model: SimModel) -> Outcome:
         asked_at = self._world.now
-        while action.step is Step.SET_INSTANCES and model.waiting:
+        while action.step is Step.SET_INSTANCES and model.waiting and not self._world.answers_at_once:
             await self._world.sleep(_POLL_S)
             if self._world.now - asked_at > _GIVE_UP_S:
                 return self._failed(action, f"{action.model} is not loaded after 300 s", FailureClass.TIMEOUT)

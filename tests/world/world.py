@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -97,6 +97,8 @@ class World:
         self.applied: list[tuple[float, Action]] = []
         self.decisions: list[Decision] = []
         self.effects: list[Effect] = []
+        self.answers_at_once = False
+        """An in-place update is answered when it is done; a real Triton answers once the model's queue was empty."""
         self._phase_s = phase_s
         self._agenda: list[tuple[float, int, Callable[[], Awaitable[None] | None]]] = []
         self._numbers = itertools.count()
@@ -236,6 +238,11 @@ class World:
     def reading(self) -> FleetReading:
         """What is known now."""
         return self.runner.reading()
+
+    async def refresh(self, servers: Collection[str]) -> None:
+        """Read some servers again now."""
+        for server in servers:
+            await self._refresh(server)
 
     async def changed(self, timeout_s: float) -> None:  # noqa: ARG002 - the loop's own signature
         """The next change. Virtual time has no use for the timeout: rounds of collecting come anyway."""
