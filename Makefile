@@ -28,7 +28,7 @@ demo: $(INSTALLED) rig ## A real Triton, a day's load in minutes, the control pl
 
 test: $(INSTALLED) system ## All tests; says at its end what was skipped and why (TEST_ARGS="tests/unit -k name")
 	@$(MAKE) rig || [ $(REQUIRED) = 0 ]
-	@$(BIN)/python -m pytest -rs $(TEST_ARGS)
+	@$(BIN)/python -m pytest --durations=10 --durations-min=5 $(TEST_ARGS)
 
 lint: $(INSTALLED) ## Format, style, types and layers
 	@$(BIN)/ruff format --check .
