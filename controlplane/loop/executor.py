@@ -76,7 +76,10 @@ class Executor:
         try:
             async with self._slots:
                 outcome = await self._attempt(decision, action, reading)
-            await self._refresh(action.server)
+            try:
+                await self._refresh(action.server)
+            except Exception:
+                log.exception("not read again after an action; the next round does it", server=action.server)
             await self._journal(outcome)
             self._last[key] = outcome
             self._results.append(outcome)
