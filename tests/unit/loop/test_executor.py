@@ -1,0 +1,161 @@
+"""Decisions become actions: one in flight per unit, journalled, contained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
+from controlplane.domain.errors import StoreBusyError
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.fleet import Mode
+from controlplane.domain.observation import FleetReading
+from controlplane.domain.ports import TickRecord
+from controlplane.domain.state import PolicyState
+from controlplane.loop.executor import Executor
+from controlplane.loop.recheck import objection
+from controlplane.loop.store_thread import StoreThread
+from controlplane.store import SqlStore, open_store
+from tests.unit.loop.worlds import NOW, GatedActuator, a_decision, a_reading
+
+
+class Bench:
+    """An executor with its surroundings."""
+
+    def __init__(self) -> None:
+        self.store = open_store("sqlite://")
+        self.thread = StoreThread(self.store)
+        self.actuator = GatedActuator()
+        self.reading: FleetReading = a_reading()
+        self.refreshed: list[str] = []
+        self.refresh_error: Exception | None = None
+        self.executor = Executor(
+            self.actuator, self.thread, lambda: NOW, refresh=self._refresh, announce=self._announce
+        )
+
+    async def _refresh(self, server: str) -> None:
+        self.refreshed.append(server)
+        if self.refresh_error is not None:
+            raise self.refresh_error
+
+    async def _announce(self) -> None:
+        pass
+
+    def start(self, *decisions: object) -> None:
+        self.executor.start(decisions, lambda: self.reading)  # type: ignore[arg-type]
+
+    async def done(self) -> tuple[Outcome, ...]:
+        self.actuator.gate.set()
+        assert await self.executor.idle(5.0)
+        return self.executor.take_results()
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    made.actuator.gate.set()
+    await made.executor.close(1.0)
+    made.thread.close()
+
+
+async def test_what_came_of_a_step_is_journalled_and_told_once(bench: Bench) -> None:
+    bench.store.write_tick(TickRecord(NOW, (), (a_decision(),), (), PolicyState()))
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert outcome.status is ActionStatus.SUCCEEDED
+    assert [o.status for o in bench.store.decision("d-1").outcomes] == [ActionStatus.SUCCEEDED]
+    assert bench.refreshed == ["t0"]
+    assert bench.executor.last_outcome("a", "t0") == outcome
+    assert bench.executor.take_results() == ()
+
+
+async def test_one_step_is_in_flight_per_unit_and_others_go_on(bench: Bench) -> None:
+    bench.start(a_decision("d-1"), a_decision("d-2"), a_decision("d-3", model="b"))
+    bench.start(a_decision("d-4"))
+    assert {a.id for a in bench.executor.in_flight} == {"d-1", "d-3"}
+    await bench.done()
+    assert sorted(a.id for a in bench.actuator.applied) == ["d-1", "d-3"]
+    assert bench.executor.in_flight == ()
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        a_decision(mode=Mode.RECOMMEND),
+        a_decision(mode=Mode.OBSERVE, by_person=True),
+        a_decision(step=Step.HOLD),
+        a_decision(target=None),
+    ],
+)
+async def test_what_is_not_to_be_carried_out_is_not(bench: Bench, decision: object) -> None:
+    bench.start(decision)
+    assert bench.executor.in_flight == ()
+
+
+async def test_a_decision_that_the_world_has_overtaken_is_dropped_unjournalled(bench: Bench) -> None:
+    bench.reading = a_reading(instances=4)
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert (outcome.status, outcome.detail) == (ActionStatus.DROPPED, "1 instance became 4 instances")
+    assert bench.actuator.applied == []
+    assert bench.store.interrupt_actions(NOW) == ()
+
+
+async def test_an_actuator_that_raises_is_a_failed_action(bench: Bench) -> None:
+    bench.actuator.error = RuntimeError("boom")
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert (outcome.status, outcome.failure) == (ActionStatus.FAILED, FailureClass.UNKNOWN)
+    assert outcome.detail == "RuntimeError: boom"
+
+
+async def test_a_reading_that_fails_after_the_step_loses_no_outcome(bench: Bench) -> None:
+    bench.refresh_error = RuntimeError("boom")
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert outcome.status is ActionStatus.SUCCEEDED
+    assert bench.store.interrupt_actions(NOW) == ()
+
+
+async def test_without_a_journal_nothing_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_self: SqlStore, _action: Action) -> None:
+        raise StoreBusyError("the database is away")
+
+    monkeypatch.setattr(SqlStore, "start_action", away)
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert (outcome.status, bench.actuator.applied) == (ActionStatus.DROPPED, [])
+    assert "away" in outcome.detail
+
+
+async def test_closing_gives_a_hanging_step_its_time_and_no_more(bench: Bench) -> None:
+    bench.start(a_decision())
+    await bench.actuator.begun.wait()
+    async with asyncio.timeout(2.0):
+        await bench.executor.close(0.05)
+    assert bench.executor.in_flight == ()
+    assert bench.actuator.closed
+    assert [a.id for a in bench.store.interrupt_actions(NOW)] == ["d-1"]
+
+
+@pytest.mark.parametrize(
+    ("step", "target", "instances", "expected"),
+    [
+        (Step.SET_INSTANCES, Target(loaded=True, instances=2), 1, ""),
+        (Step.SET_INSTANCES, Target(loaded=True, instances=2), 2, "it is so already"),
+        (Step.SET_INSTANCES, Target(loaded=True, instances=3), 2, "1 instance became 2 instances"),
+        (Step.RELOAD, Target(loaded=True, instances=1), 5, ""),
+        (Step.UNLOAD, Target(loaded=False, instances=0), 1, ""),
+    ],
+)
+def test_recheck_objects_to_what_has_changed(step: Step, target: Target, instances: int, expected: str) -> None:
+    assert objection(a_decision(step=step, target=target), a_reading(instances)) == expected
+
+
+def test_recheck_does_not_act_blind() -> None:
+    blind = FleetReading(NOW, {}, {}, {}, a_reading().gpus)
+    assert objection(a_decision(), blind) == "what is on t0 is no longer known"
+    assert objection(a_decision(target=None), a_reading()) == "the decision names no target"

@@ -1,0 +1,136 @@
+"""The cadence: one tick at a time, overruns counted, nudges heeded, a quick end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from controlplane.decide.policy import Policy
+from controlplane.domain.decision import Plan
+from controlplane.domain.observation import ControlMode
+from controlplane.domain.signal import Known
+from controlplane.loop.clock import wall_clock
+from controlplane.loop.executor import Executor
+from controlplane.loop.runner import Runner
+from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.tick import Tick
+from controlplane.store import open_store
+from tests.unit.loop.worlds import FLEET, FixedCollector, GatedActuator, a_reading
+
+
+class SlowTick(Tick):
+    """The real tick, which can be held up or made to fail."""
+
+    hold_s = 0.0
+    running = most_running = 0
+    error: Exception | None = None
+
+    async def run(self) -> Plan:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await asyncio.sleep(self.hold_s)
+            if self.error is not None:
+                raise self.error
+            return await super().run()
+        finally:
+            self.running -= 1
+
+
+class Bench:
+    """A runner with its surroundings, at a quick pace."""
+
+    def __init__(self, scrape_s: float = 0.05, decide_s: float = 0.1) -> None:
+        self.thread = StoreThread(open_store("sqlite://"))
+        self.actuator, self.collector = GatedActuator(), FixedCollector(a_reading())
+
+        async def refresh(server: str) -> None:
+            await self.runner.collect((server,))
+
+        async def announce() -> None:
+            await self.runner.announce()
+
+        executor = Executor(self.actuator, self.thread, wall_clock, refresh=refresh, announce=announce)
+        self.tick = SlowTick(FLEET, Policy(), self.collector, self.thread, executor, wall_clock, grace_s=10.0)
+        self.runner = Runner(
+            FLEET,
+            self.collector,
+            self.actuator,
+            executor,
+            self.tick,
+            self.thread,
+            wall_clock,
+            scrape_s=scrape_s,
+            decide_s=decide_s,
+        )
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5.0):
+            while not true():  # noqa: ASYNC110 - a real cadence, watched from outside
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.runner.stop(0.5)
+    made.thread.close()
+
+
+async def test_it_collects_and_ticks_by_itself_and_asks_for_the_control_mode(bench: Bench) -> None:
+    await bench.runner.start()
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 3)
+    assert bench.collector.rounds >= 3
+    assert isinstance(bench.collector.controls["t0"], Known)
+    assert bench.collector.controls["t0"].value is ControlMode.EXPLICIT
+    assert bench.runner.picture().health.skipped == 0
+
+
+async def test_a_tick_that_overruns_is_never_doubled_and_the_skipped_ones_are_counted(bench: Bench) -> None:
+    bench.tick.hold_s = 0.35
+    await bench.runner.start()
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 2)
+    assert bench.runner.picture().health.skipped >= 2
+    assert bench.tick.most_running == 1
+
+
+async def test_a_tick_that_fails_does_not_end_the_loop(bench: Bench) -> None:
+    bench.tick.error = RuntimeError("boom")
+    await bench.runner.start()
+    await bench.until(lambda: bench.tick.most_running == 1)
+    bench.tick.error = None
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 2)
+
+
+async def test_a_nudge_ticks_at_once() -> None:
+    bench = Bench(scrape_s=60.0, decide_s=600.0)
+    await bench.runner.start()
+    before = bench.runner.picture().health.ticks
+    bench.runner.nudge()
+    await bench.until(lambda: bench.runner.picture().health.ticks == before + 1)
+    await bench.runner.stop(0.5)
+    bench.thread.close()
+
+
+async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None:
+    bench.tick.hold_s = 60.0
+    await bench.runner.start()
+    await bench.until(lambda: bench.tick.running == 1)
+    async with asyncio.timeout(2.0):
+        await bench.runner.stop(0.3)
+    assert bench.collector.closed
+    assert bench.actuator.closed
+    bench.tick.hold_s = 0.0
+
+
+async def test_whoever_waits_for_a_change_is_woken_by_the_next_round(bench: Bench) -> None:
+    waiting = asyncio.create_task(bench.runner.changed(5.0))
+    await asyncio.sleep(0)
+    await bench.runner.collect()
+    async with asyncio.timeout(1.0):
+        await waiting
+    async with asyncio.timeout(1.0):
+        await bench.runner.changed(0.01)
