@@ -102,9 +102,9 @@ def test_an_interval_without_a_reset_counts_exactly_what_happened_in_it(events: 
     triton, found = intervals_of(events)
     scrapes = [float(at) for at, event in enumerate(events) if event == "scrape"]
     for interval in found:
-        # After a reset within an outage the interval begins only at the last missed reading: the reset may lie before.
         reading_before = max(at for at in scrapes if at < interval.end)
-        if not between(triton.reset_at, reading_before, interval.end):
+        # Where counters began anew within an outage the interval begins at the last missed reading, later than they.
+        if interval.start == reading_before and not between(triton.reset_at, interval.start, interval.end):
             failed = between(triton.failed_at, interval.start, interval.end)
             assert interval.failed == interval.failed_backend == failed
             assert interval.completed == between(triton.answered_at, interval.start, interval.end) + failed
