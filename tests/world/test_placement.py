@@ -105,6 +105,19 @@ async def test_counters_that_stood_still_over_an_outage_prove_idleness() -> None
     assert not world.loaded("m")
 
 
+async def test_what_somebody_else_loaded_stays_until_it_is_seen_to_be_idle() -> None:
+    sim = SimModel("m", rates=((T0 + 900, 3.0), (T0 + 1000, 0.0)))
+    async with one_model(sim, idle_unload_s=300.0) as world:
+        await world.run(890.0)
+        assert not world.loaded("m")
+        sim.up(1, world.now)
+        await world.run(400.0)
+        assert world.loaded("m")
+        await world.run(40.0)
+        assert not world.loaded("m")
+    assert [a.step for a in world.steps()] == [Step.UNLOAD, Step.UNLOAD]
+
+
 async def test_a_server_restart_gets_its_models_and_counts_back() -> None:
     busy = SimModel("busy", rates=((T0, 107.0),))
     quiet, idle = SimModel("quiet"), SimModel("idle")
