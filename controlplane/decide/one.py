@@ -28,7 +28,8 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     stop = blocked(unit)
     if stop is not None or present is None:
         reason = stop or Reason(ReasonCode.DATA_MISSING, {}, {"why": "its state is changing"})
-        state = replace(state, blind_since=state.blind_since or now)
+        if reason.code is not ReasonCode.IN_FLIGHT:
+            state = replace(state, blind_since=state.blind_since or now)
         wish = None if state.wanted is None else Target(state.wanted, state.instances or 0 if state.wanted else 0)
         return _decision(unit, Step.HOLD, None, wish, (reason,), reason.code, now), state, None
     state = placement.first_sight(unit, state)

@@ -27,6 +27,8 @@ def scale(
     if state.undo_to is not None:
         reason = Reason(ReasonCode.UNDO, {"instances": float(state.undo_to)})
         return draft.because(reason, Target(loaded=True, instances=state.undo_to)), state
+    if demand is None or state.blind_since is not None:
+        state = _count_as_needed(state, base, now)
     if demand is None:
         return _blind(unit, state, draft, policy, now), state
     wanted = _need(unit, state, demand, policy, base)
@@ -54,6 +56,14 @@ def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: in
     if demand.backlog > 0:
         return Need(base + 1, base + 1, 0.0, (seen,), ReasonCode.BACKLOG)
     return Need(base, base, 0.0, (seen, Reason(ReasonCode.CAPACITY_UNKNOWN)), ReasonCode.CAPACITY_UNKNOWN)
+
+
+def _count_as_needed(state: UnitState, base: int, now: float) -> UnitState:
+    """The state with the present count as the need: time without data is no time in which fewer were enough."""
+    before = state.recommended
+    if before and before[-1][1] == base:
+        before = before[:-1]
+    return replace(state, recommended=(*before, (now, base)))
 
 
 def _blind(unit: Unit, state: UnitState, draft: Draft, policy: Policy, now: float) -> Draft:
