@@ -1,0 +1,91 @@
+"""What is not known never lowers anything, on a real Triton."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.demo.rig import TritonRig
+from tests.e2e.conftest import PlaneFactory
+from tests.e2e.metrics_proxy import Fault, metrics_proxy
+from tests.e2e.plane import config
+from tests.e2e.traffic import set_instances, starts, stubs, traffic
+from tests.rig_fixtures import RigFactory
+
+pytestmark = [pytest.mark.triton, pytest.mark.e2e]
+
+BERT = "bert_classifier"
+SLEEPER = {"name": BERT, "instances": {"min": 1, "max": 4}, "idle_unload": "4s", "wake": {"ensure": True}}
+QUICK = {"scale_down_after": "3s", "data_max_age": "3s"}
+
+
+@pytest.fixture
+def rig(triton_rig: RigFactory) -> TritonRig:
+    """With three instances where one would do."""
+    rig = triton_rig([BERT], load=[BERT])
+    set_instances(rig, BERT, 3)
+    return rig
+
+
+def test_with_a_wrong_metrics_port_nothing_is_lowered_or_unloaded(rig: TritonRig, new_plane: PlaneFactory) -> None:
+    wrong = {"metrics": rig.metrics_url.replace(str(rig.ports.metrics), "9")}
+    plane = new_plane(config(rig, [SLEEPER], server=wrong, policy=QUICK))
+    plane.start()
+    plane.until_ticked(8)
+    assert plane.instances(BERT) == 3
+    assert plane.unit(BERT)["pending"]["state"] == "missing"
+    assert plane.bindings(BERT)[-1] == "data_missing"
+    assert plane.decisions(BERT, changes_only=True) == []
+    told = [line for line in plane.events("target cannot be read") if line["target"] == "triton-0"]
+    assert len(told) == 1, "it is said once"
+    assert "metrics page" in told[0]["why"]
+    assert len(stubs(rig, BERT, 3)) == len(starts(rig, BERT))
+
+
+def test_spoiled_pages_lower_nothing_and_scaling_goes_on_after_them(rig: TritonRig, new_plane: PlaneFactory) -> None:
+    model = {"name": BERT, "instances": {"min": 1, "max": 4}}
+    with metrics_proxy(rig.metrics_url) as proxy:
+        plane = new_plane(config(rig, [model], server={"metrics": proxy.url}, policy=QUICK))
+        plane.start()
+        faults: tuple[Fault, ...] = ("truncated", "nan", "error", "empty")
+        for proxy.fault in faults:
+            plane.until_ticked(3)
+            assert plane.instances(BERT) == 3
+        assert plane.bindings(BERT)[-1] == "data_missing"
+        assert "data missing" in plane.cli("explain", plane.decisions(BERT)[-1]["id"]).stdout
+        assert plane.decisions(BERT, changes_only=True) == []
+        proxy.fault = ""
+        back_at = plane.get("fleet")["at"]
+        plane.until_instances(BERT, 1)
+    (lowered,) = plane.decisions(BERT, changes_only=True)
+    assert (lowered["step"], lowered["binding"]) == ("set_instances", "consolidation")
+    assert lowered["at"] > back_at + 1.9, "a dwell (less a tick): the time without data is no time of low demand"
+
+
+def test_a_page_that_stands_still_while_requests_are_served_is_not_taken_for_idleness(
+    rig: TritonRig, new_plane: PlaneFactory
+) -> None:
+    with metrics_proxy(rig.metrics_url) as proxy:
+        plane = new_plane(
+            config(rig, [SLEEPER], server={"metrics": proxy.url}, policy=QUICK | {"scale_down_after": "8s"})
+        )
+        plane.start()
+        with traffic(rig, BERT, 6) as requests:
+            plane.until_ticked(2)
+            proxy.fault = "frozen"
+            plane.until_ticked(8)
+            assert plane.instances(BERT) == 3
+            assert plane.decisions(BERT, changes_only=True) == []
+            assert plane.bindings(BERT)[-1] == "data_missing"
+        assert requests.failed == {}
+
+
+def test_probes_do_not_keep_an_idle_model_awake(rig: TritonRig, new_plane: PlaneFactory) -> None:
+    probed = SLEEPER | {
+        "probe": {"every": "500ms", "timeout": "500ms"},
+        "objectives": [{"latency": "200ms", "target": "99%", "window": "1h", "source": "probe"}],
+    }
+    plane = new_plane(config(rig, [probed]))
+    plane.start()
+    plane.until_instances(BERT, 0, 25)
+    unload = next(d for d in plane.decisions(BERT, changes_only=True) if d["step"] == "unload")
+    assert unload["binding"] == "idle"
