@@ -22,6 +22,8 @@ _CLEAR = 1.5
 class Demand:
     """Arrivals per second over the newest `window_s` seconds, as an interval that holds the truth.
 
+    `likely_high_per_s` is the upper end unless executing requests grew more than threefold within the newest reading:
+    the interval's own upper end grows with the instance count even where nothing executes.
     `level_high_per_s` is the upper end over the longer LEVEL_S. `backlog` requests wait beyond one batch per instance.
     `censored`: requests were turned away, so true demand may be higher than all that was seen. `jumped`: the newest run
     of readings, from `newest_start` to `seen_until`, is the first one of a higher level and may hold only a part of it.
@@ -30,6 +32,7 @@ class Demand:
 
     low_per_s: float
     high_per_s: float
+    likely_high_per_s: float
     level_high_per_s: float
     backlog: int
     window_s: float
@@ -44,6 +47,7 @@ class Demand:
 class _Rate:
     low_per_s: float
     high_per_s: float
+    likely_high_per_s: float
     window_s: float
 
     @property
@@ -75,7 +79,8 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
     return Demand(
         low_per_s=chosen.low_per_s,
         high_per_s=chosen.high_per_s,
-        level_high_per_s=level.high_per_s,
+        likely_high_per_s=chosen.likely_high_per_s,
+        level_high_per_s=level.likely_high_per_s,
         backlog=max(0, last.pending_end - room),
         window_s=chosen.window_s,
         censored=any(i.rejected > 0 for i in recent_run),
@@ -131,10 +136,23 @@ def _growth(rates: Sequence[_Rate]) -> float:
 def _arrivals(intervals: Sequence[Interval]) -> _Rate:
     window_s = sum(i.length_s for i in intervals)
     if window_s <= 0:
-        return _Rate(0.0, 0.0, 0.0)
+        return _Rate(0.0, 0.0, 0.0, 0.0)
     net = sum(i.completed - i.probes + i.pending_end - i.pending_start for i in intervals)
     # At both ends at most `running_max` requests execute; between them their changes cancel out.
     slack_low, slack_high = intervals[0].running_max, intervals[-1].running_max
     if all(i.completed == 0 and i.pending_end == 0 and i.pending_start == 0 for i in intervals):
         slack_high = 0
-    return _Rate(max(0.0, (net - slack_low) / window_s), max(0.0, (net + slack_high) / window_s), window_s)
+    likely = min(float(slack_high), 3 * _executing(intervals[-1]) + 1)
+    return _Rate(
+        max(0.0, (net - slack_low) / window_s),
+        max(0.0, (net + slack_high) / window_s),
+        max(0.0, (net + likely) / window_s),
+        window_s,
+    )
+
+
+def _executing(interval: Interval) -> float:
+    """Requests executing on average (Little's law over the batches); as many as can where no batches were read."""
+    if not interval.batches:
+        return float(interval.running_max)
+    return sum(batch.size * batch.compute_s for batch in interval.batches) / interval.length_s

@@ -61,7 +61,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.BOUNDS, "why"): "at least {min}: {why}",
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
     (ReasonCode.IN_FLIGHT, "step"): "{step} is under way ({id})",
-    (ReasonCode.IN_FLIGHT, "why"): "{why} ({id})",
+    (ReasonCode.IN_FLIGHT, "why"): "{why}",
     (ReasonCode.CAPACITY_UNKNOWN, "busy_share"): "larger batches were never seen, and the instances are only "
     "{busy_share} busy",
 }

@@ -27,7 +27,7 @@ _BACKLOG_SHARE = 0.10
 class Need:
     """Counts that would do: `up` holds the demand now, `down` also holds it after going there (never more than up's).
 
-    `capacity_per_s` is what the present count can take inside the objective.
+    `capacity_per_s` is what the present count can take inside the objective. `urgent`: requests wait already.
     """
 
     up: int
@@ -35,6 +35,7 @@ class Need:
     capacity_per_s: float
     reasons: tuple[Reason, ...]
     binding: ReasonCode
+    urgent: bool = False
 
 
 def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy: Policy, count: int) -> Need:
@@ -42,7 +43,7 @@ def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy
     intervals = unit.reading.intervals if unit.reading is not None else ()
     highest = max(1, unit.spec.instances_max)
     wanted_per_s = forecast.quantile_per_s(
-        demand.high_per_s,
+        demand.likely_high_per_s,
         demand.window_s,
         quantile,
         growth_per_s2=demand.growth_per_s2,
@@ -52,16 +53,18 @@ def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy
     seen = _seen(demand, capacity, quantile, wanted_per_s, own_per_s, count)
     up, binding, more = _up(unit, demand, capacity, policy, wanted_per_s, count)
     slow = _slow(intervals, capacity.threshold_s)
-    if slow is not None and up <= count and demand.high_per_s > 0.5 * own_per_s:
+    if slow is not None and up <= count and demand.likely_high_per_s > 0.5 * own_per_s:
         up, binding, more = count + 1, slow.code, (*more, slow)
     down = up
     if up < count:
-        held_per_s = forecast.quantile_per_s(max(demand.high_per_s, demand.level_high_per_s), demand.window_s, quantile)
+        held_per_s = forecast.quantile_per_s(
+            max(demand.likely_high_per_s, demand.level_high_per_s), demand.window_s, quantile
+        )
         down = max(up, capacity.smallest(held_per_s * _MARGIN, highest))
         if demand.backlog > 0:
             # Who waits is served first: fewer instances would make them wait longer.
             down = max(down, count)
-    return Need(up, down, own_per_s, (*seen, *more), binding)
+    return Need(up, down, own_per_s, (*seen, *more), binding, urgent=demand.backlog > 0)
 
 
 def _seen(

@@ -153,7 +153,7 @@ def _to_step(
     if raises and decision.actionable and demand is not None:
         intervals = unit.reading.intervals if unit.reading is not None else ()
         before_per_s = effects.throughput_per_s(intervals, state.changed_at)
-        expectation = Expectation(decision.id, present.instances, target.instances, 0.0, before_per_s)
+        expectation = Expectation(decision.id, present.instances, target.instances, 0.0, before_per_s, now)
         state = replace(state, expectation=expectation)
     elif step is not Step.HOLD:
         state = replace(state, expectation=None)

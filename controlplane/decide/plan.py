@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
@@ -26,14 +26,17 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     """
     decisions, effects = [], []
     units: dict[str, UnitState] = dict(state.units)
-    saturated = _saturated_devices(snapshot, state, now)
+    saturated = _devices_of(snapshot, state, lambda u: u.ceiling is not None and u.ceiling.until > now)
+    raising = _devices_of(
+        snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
+    )
     for model in snapshot.fleet.models:
         for name in model.runs_on:
             server = snapshot.fleet.server(name)
             if server is None:
                 continue
             key = unit_key(model.name, name)
-            unit = _unit(snapshot, model, server, saturated)
+            unit = _unit(snapshot, model, server, saturated, raising)
             decision, units[key], effect = decide_unit(unit, state.units.get(key, UnitState()), policy, now)
             decisions.append(decision)
             if effect is not None:
@@ -43,11 +46,13 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     return plan, PolicyState(units)
 
 
-def _unit(snapshot: Snapshot, model: ModelSpec, server: ServerSpec, saturated: Mapping[str, str]) -> Unit:
+def _unit(
+    snapshot: Snapshot, model: ModelSpec, server: ServerSpec, saturated: Mapping[str, str], raising: Mapping[str, str]
+) -> Unit:
     seen = snapshot.reading.servers.get(server.name)
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
     reading = known(signal) if signal is not None else None
-    by = next((saturated[d] for d in _devices(model, server.name, reading) if saturated.get(d, "") != ""), "")
+    devices = _devices(model, server.name, reading)
     return Unit(
         spec=model,
         server=server,
@@ -59,8 +64,14 @@ def _unit(snapshot: Snapshot, model: ModelSpec, server: ServerSpec, saturated: M
         want=next((w for w in snapshot.wants if w.model == model.name), None),
         in_flight=next((a for a in snapshot.in_flight if (a.model, a.server) == (model.name, server.name)), None),
         results=tuple(o for o in snapshot.results if (o.action.model, o.action.server) == (model.name, server.name)),
-        saturated_by="" if by == model.name else by,
+        saturated_by=_another(devices, saturated, model.name),
+        raising_beside=_another(devices, raising, model.name),
     )
+
+
+def _another(devices: tuple[str, ...], marked: Mapping[str, str], model: str) -> str:
+    """The first other model that marks one of the devices, "" if none does."""
+    return next((marked[device] for device in devices if marked.get(device, model) != model), "")
 
 
 def _override(overrides: tuple[Override, ...], model: str, server: str) -> Override | None:
@@ -76,13 +87,13 @@ def _devices(model: ModelSpec, server: str, reading: ModelReading | None) -> tup
     return tuple(f"{server}/{gpu}" for gpu in reading.gpus) if reading is not None else ()
 
 
-def _saturated_devices(snapshot: Snapshot, state: PolicyState, now: float) -> dict[str, str]:
-    """Device -> the model whose last increase gave nothing on it and which still wants more."""
+def _devices_of(snapshot: Snapshot, state: PolicyState, marked: Callable[[UnitState], bool]) -> dict[str, str]:
+    """Device -> the first model on it whose unit is `marked`."""
     found: dict[str, str] = {}
     for model in snapshot.fleet.models:
         for server in model.runs_on:
             unit = state.units.get(unit_key(model.name, server))
-            if unit is None or unit.ceiling is None or unit.ceiling.until <= now:
+            if unit is None or not marked(unit):
                 continue
             seen = snapshot.reading.servers.get(server)
             signal = seen.models.get(model.name) if seen is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from controlplane.decide import effects, headroom
@@ -49,12 +50,16 @@ def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: in
         threshold_s, share = unit.latency_goal
         capacity = Capacity(service, threshold_s, share, items_per_request(intervals))
         return need(unit, demand, capacity, quantile, policy, base)
-    numbers = {"demand_per_s": demand.high_per_s, "low_per_s": demand.low_per_s, "high_per_s": demand.high_per_s}
+    wanted_per_s = demand.likely_high_per_s
+    numbers = {"demand_per_s": wanted_per_s, "low_per_s": demand.low_per_s, "high_per_s": demand.high_per_s}
     seen = Reason(ReasonCode.DEMAND, numbers)
     if demand.high_per_s == 0:
         return Need(1, 1, 0.0, (seen,), ReasonCode.DEMAND)
     if demand.backlog > 0:
-        return Need(base + 1, base + 1, 0.0, (seen,), ReasonCode.BACKLOG)
+        # Nothing is learned yet, but instances before which requests wait show what they can do.
+        given_per_s = effects.throughput_per_s(intervals, state.changed_at) / base
+        up = max(base + 1, math.ceil(wanted_per_s / given_per_s)) if given_per_s > 0 else base + 1
+        return Need(up, up, given_per_s * base, (seen,), ReasonCode.BACKLOG, urgent=True)
     return Need(base, base, 0.0, (seen, Reason(ReasonCode.CAPACITY_UNKNOWN)), ReasonCode.CAPACITY_UNKNOWN)
 
 
@@ -111,6 +116,9 @@ def _hold_back(unit: Unit, state: UnitState, draft: Draft, demand: Demand, base:
         draft = draft.because(
             Reason(ReasonCode.SATURATED, numbers), Target(loaded=True, instances=max(base, ceiling.instances))
         )
+    if unit.raising_beside:
+        words = {"why": f"a raise of {unit.raising_beside} on the same device is not judged yet"}
+        draft = draft.because(Reason(ReasonCode.IN_FLIGHT, {}, words), Target(loaded=True, instances=base))
     if unit.saturated_by:
         words = {"by": unit.saturated_by}
         draft = draft.because(Reason(ReasonCode.SATURATED, {}, words), Target(loaded=True, instances=base))

@@ -20,7 +20,8 @@ def settle(draft: Draft, need: Need, state: UnitState, policy: Policy, now: floa
     if need.up > base:
         limit = max(base + policy.max_step_up, 2 * base)
         draft = draft.because(Reason(need.binding, {}), Target(loaded=True, instances=need.up))
-        if need.up > limit:
+        # Under backlog the next update may have to wait for the backlog's end, so this one has to suffice.
+        if need.up > limit and not need.urgent:
             reason = Reason(ReasonCode.STEP_LIMIT, {"needed": float(need.up), "limit": float(limit)})
             draft = draft.because(reason, Target(loaded=True, instances=limit))
         return draft, state

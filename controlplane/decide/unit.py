@@ -15,7 +15,8 @@ from controlplane.domain.signal import known
 class Unit:
     """`reading` is None unless it is known now; `present` is what is loaded, None while that is not known or changing.
 
-    `saturated_by` names the model that shows the shared device to be saturated, "" if none does.
+    `saturated_by` names the model that shows the shared device to be saturated, `raising_beside` another there whose
+    raise is young and not judged yet; "" if there is none.
     """
 
     spec: ModelSpec
@@ -29,6 +30,7 @@ class Unit:
     in_flight: Action | None = None
     results: tuple[Outcome, ...] = ()
     saturated_by: str = ""
+    raising_beside: str = ""
 
     @property
     def present(self) -> Target | None:

@@ -20,7 +20,7 @@ class BatchSum:
 class Expectation:
     """An increase whose effect is still to be judged.
 
-    `done_at` is 0 until it is carried out; the throughput is the one before it.
+    `done_at` is 0 until it is carried out; the throughput is the one before it. `issued_at` is when it was decided.
     """
 
     decision_id: str
@@ -28,6 +28,7 @@ class Expectation:
     to_instances: int
     done_at: float
     throughput_per_s: float
+    issued_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
