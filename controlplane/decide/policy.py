@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Policy:
     """How boldly capacity follows demand. Durations are seconds, quantiles and shares fractions in (0, 1)."""
 
-    scale_down_after_s: float = 120.0
+    scale_down_after_s: float = 300.0
     """Dwell: fewer instances only after fewer were enough for this long."""
     max_step_up: int = 4
     """Most instances added by one decision; doubling is always allowed."""
