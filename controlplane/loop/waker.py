@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.domain.decision import FreezeDirection, Outcome, OverrideKind
+from controlplane.domain.decision import Outcome, OverrideKind
 from controlplane.domain.errors import ConflictError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.observation import FleetReading
@@ -83,7 +83,7 @@ class Waker:
         await self._loop.refresh(spec.runs_on)
         if ready := self._ready_on(spec):
             return Readiness(spec.name, ready, self._clock() - started)
-        await self._refuse_if_forbidden(spec.name, started)
+        await self._refuse_if_unloaded_by_hand(spec, started)
         self._loop.nudge()
         while True:
             if ready := self._ready_on(spec):
@@ -93,14 +93,17 @@ class Waker:
                 raise ConflictError(f"model {spec.name}: {failures[0].detail}; {failures[0].remedy}")
             await self._loop.changed(1.0)
 
-    async def _refuse_if_forbidden(self, model: str, now: float) -> None:
-        """Raises ConflictError when what people said keeps the model from being loaded."""
-        for told in await self._store.call(lambda s: s.overrides(now)):
-            if told.model == model and told.kind is OverrideKind.UNLOADED:
-                raise ConflictError(f"model {model} was unloaded by {told.actor}: {told.reason}; `unpin` ends that")
-        for freeze in await self._store.call(lambda s: s.freezes(now)):
-            if freeze.model in ("", model) and freeze.direction is not FreezeDirection.NO_DOWN:
-                raise ConflictError(f"scaling of {model} is frozen by {freeze.actor}: {freeze.reason}")
+    async def _refuse_if_unloaded_by_hand(self, spec: ModelSpec, now: float) -> None:
+        """Raises ConflictError when people keep the model unloaded everywhere. A freeze does not forbid waking."""
+        told = [
+            o
+            for o in await self._store.call(lambda s: s.overrides(now))
+            if o.model == spec.name and o.kind is OverrideKind.UNLOADED
+        ]
+        if all(any(o.server in ("", server) for o in told) for server in spec.runs_on):
+            raise ConflictError(
+                f"model {spec.name} was unloaded by {told[-1].actor}: {told[-1].reason}; `unpin` ends that"
+            )
 
     def _ensured(self, model: str, done: asyncio.Task[Readiness]) -> None:
         self._ensuring.pop(model, None)

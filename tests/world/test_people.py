@@ -15,12 +15,15 @@ from controlplane.domain.observation import ControlMode
 from controlplane.domain.signal import Known
 from controlplane.loop.desk import OperationStatus
 from tests.world.batcher import SimModel
-from tests.world.world import T0, World, one_model
+from tests.world.server import SimTriton
+from tests.world.world import T0, World, model_spec, one_model
 
 
-async def say(world: World, kind: OverrideKind, instances: int | None = None, ttl_s: float = 7200.0) -> str:
+async def say(
+    world: World, kind: OverrideKind, instances: int | None = None, ttl_s: float = 7200.0, server: str = ""
+) -> str:
     operation = await world.desk.put_override(
-        "m", kind, actor="ann", reason="because", ttl_s=ttl_s, instances=instances
+        "m", kind, actor="ann", reason="because", ttl_s=ttl_s, instances=instances, server=server
     )
     return operation.id
 
@@ -188,6 +191,34 @@ async def test_two_who_ensure_at_once_share_one_load() -> None:
         again = await world.desk.ensure("m", actor="g3", timeout_s=30.0)
         assert again.waited_s == 0.0
     assert [a.step for a in world.steps()] == [Step.LOAD]
+
+
+async def test_a_freeze_does_not_keep_a_model_from_being_woken() -> None:
+    sim = SimModel("m")
+    async with one_model(sim, loaded=0, idle_unload_s=600.0) as world:
+        await world.run(20.0)
+        await world.desk.freeze("", FreezeDirection.ALL, actor="bob", reason="incident", ttl_s=3600.0)
+        asked = asyncio.create_task(world.desk.ensure("m", actor="g", timeout_s=30.0))
+        await world.run(10.0)
+        assert (await asked).servers == ("t0",)
+        assert world.loaded("m")
+
+
+async def test_ensure_is_refused_at_once_only_where_people_unloaded_the_model_everywhere() -> None:
+    tritons = [SimTriton(name, [SimModel("m")], T0) for name in ("t0", "t1")]
+    spec = model_spec(SimModel("m"), "t0", "t1", idle_unload_s=600.0)
+    async with World(tritons, [spec]) as world:
+        await say(world, OverrideKind.UNLOADED, server="t0")
+        asked = asyncio.create_task(world.desk.ensure("m", actor="g", timeout_s=30.0))
+        await world.run(10.0)
+        assert (await asked).servers == ("t1",)
+        await say(world, OverrideKind.UNLOADED)
+        await world.run(20.0)
+        with pytest.raises(ConflictError, match="m was unloaded by ann: because"):
+            await world.desk.ensure("m", actor="g", timeout_s=30.0)
+        await world.run(20.0)
+        assert not world.loaded("m", "t0")
+        assert not world.loaded("m", "t1")
 
 
 async def test_ensure_tells_of_a_load_that_fails() -> None:
