@@ -13,6 +13,8 @@ from controlplane.slo.budget import judge
 from controlplane.slo.indicators import close_slices
 
 _BURN_WINDOWS_S = (300.0, 3600.0, 21600.0)
+# Readings do not reach further back: after a long sleep or a clock set forward there is nothing to be written.
+_REACH_S = 3600.0
 
 
 class SliceWriter:
@@ -36,7 +38,7 @@ class SliceWriter:
         until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
         if until <= self._closed_until:
             return ()
-        since, self._closed_until = self._closed_until, until
+        since, self._closed_until = max(self._closed_until, until - _REACH_S), until
         return tuple(
             piece
             for model in self._fleet.models

@@ -7,6 +7,7 @@ when traffic is uneven, and one window without traffic (0/0) spoils it altogethe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from controlplane.domain.objectives import Counts, Judgement, Objective, Slice
 
@@ -26,8 +27,10 @@ def judge(
 ) -> Judgement:
     """How `objective` stands, by the counts of its window and of the last 5 min, 1 h and 6 h.
 
-    Unsure events count against the budget and the burn rates, as in the low attainment.
+    Unsure events count against the budget and the burn rates, as in the low attainment. The whole window was to be
+    measured, also while nobody ran who could: slices that were never written count as unmeasured.
     """
+    window = replace(window, expected_s=max(window.expected_s, objective.window_s))
     events = window.events
     spent = burn_rate(objective, window)
     return Judgement(

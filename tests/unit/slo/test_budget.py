@@ -37,3 +37,10 @@ def test_burn_rate_is_the_multiple_of_the_speed_that_lasts_the_window() -> None:
     assert judged(Counts(good=100), burn_5m=Counts(good=90, bad=10)).burn_5m == pytest.approx(10.0)
     assert burn_rate(OBJECTIVE, Counts(good=99, bad=1)) == pytest.approx(1.0)
     assert burn_rate(OBJECTIVE, Counts(good=1)) == 0.0
+
+
+def test_time_in_which_nothing_ran_that_could_measure_is_not_covered() -> None:
+    day_s = 86400.0
+    assert judged(Counts(good=1, measured_s=7 * day_s, expected_s=7 * day_s)).window.coverage == pytest.approx(0.25)
+    assert judged(Counts(good=1, measured_s=14 * day_s, expected_s=28 * day_s)).window.coverage == pytest.approx(0.5)
+    assert judged(NOTHING).window.coverage == 0.0
