@@ -61,7 +61,7 @@ class Runner:
         self._ticking = asyncio.Lock()
         self._nudged = asyncio.Event()
         self._change = asyncio.Condition()
-        self._nudges: asyncio.Task[None] | None = None
+        self._helpers: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
         """Resume from the store, read the fleet once, then run. Raises StoreError when the store cannot be used."""
@@ -89,14 +89,16 @@ class Runner:
         self._scheduler.add_job(self.prune, "interval", id="prune", seconds=_PRUNE_S, **every)
         self._scheduler.add_listener(self._overran, EVENT_JOB_MAX_INSTANCES)
         self._scheduler.start()
-        self._nudges = asyncio.create_task(self._serve_nudges(), name="nudges")
+        self._helpers = (
+            asyncio.create_task(self._serve_nudges(), name="nudges"),
+            asyncio.create_task(self._keep_pace(), name="pace"),
+        )
 
     async def stop(self, timeout_s: float = 3.0) -> None:
         """End the cadence, give what is in flight `timeout_s` seconds, and let go of all connections."""
-        if self._nudges is not None:
-            self._nudges.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._nudges
+        for task in self._helpers:
+            task.cancel()
+        await asyncio.gather(*self._helpers, return_exceptions=True)
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         with contextlib.suppress(TimeoutError):
@@ -177,6 +179,16 @@ class Runner:
             self._nudged.clear()
             async with self._ticking:
                 await self._tick_now()
+
+    async def _keep_pace(self) -> None:
+        """Fire at once what a system clock that was set back would keep waiting: the scheduler goes by it."""
+        while True:
+            await asyncio.sleep(self._scrape_s)
+            now = datetime.now(UTC)  # noqa: TID251 - the scheduler's clock, not ours
+            for job in self._scheduler.get_jobs():
+                if job.next_run_time - now > job.trigger.interval:
+                    log.warning("the system's clock was set back; the loop goes on", job=job.id)
+                    job.modify(next_run_time=now)
 
     async def announce(self) -> None:
         """Wake everybody who waits for a change."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, tzinfo
 
 import pytest
 
@@ -113,6 +114,23 @@ async def test_a_nudge_ticks_at_once() -> None:
     await bench.until(lambda: bench.runner.picture().health.ticks == before + 1)
     await bench.runner.stop(0.5)
     bench.thread.close()
+
+
+async def test_a_system_clock_that_is_set_back_does_not_stop_the_loop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> SetBack:
+            return cls.fromtimestamp(wall_clock() - 3600.0, tz)
+
+    await bench.runner.start()
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 1)
+    for module in ("apscheduler.schedulers.base", "controlplane.loop.runner"):
+        monkeypatch.setattr(f"{module}.datetime", SetBack)
+    ticks, rounds = bench.runner.picture().health.ticks, bench.collector.rounds
+    await bench.until(lambda: bench.runner.picture().health.ticks >= ticks + 3)
+    assert bench.collector.rounds >= rounds + 3
 
 
 async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None:
