@@ -52,7 +52,8 @@ def _why(unit: Unit) -> str:
         case Stale(age_s=age_s):
             return f"last answer {age_s:.0f} s ago"
         case Known():
-            return "not live"
+            seen = unit.seen.models.get(unit.spec.name) if unit.seen is not None else None
+            return (seen.why if isinstance(seen, Missing | Stale) else "") or "not live"
 
 
 def _model_why(unit: Unit) -> str:

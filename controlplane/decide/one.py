@@ -175,8 +175,8 @@ def _heal(state: UnitState, policy: Policy, now: float) -> tuple[Step, UnitState
 
 
 def _asked(draft: Draft) -> bool:
-    """A client's `ensure` is an explicit request, so it is carried out in `recommend` mode too."""
-    return draft.binding is ReasonCode.WANTED
+    """A client's `ensure` is an explicit request, so it is carried out in `recommend` mode too, inside the bounds."""
+    return any(reason.code is ReasonCode.WANTED for reason in draft.reasons)
 
 
 def _decision(
