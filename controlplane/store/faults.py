@@ -18,7 +18,7 @@ _PRIMARY = 0xFF
 _SQLITE_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _SQLITE_HELP = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space and start again",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
     sqlite3.SQLITE_READONLY: "it cannot be written: check the permissions of the file and its folder",
     sqlite3.SQLITE_PERM: "access was refused: check the permissions of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: its folder must exist and be writable",
