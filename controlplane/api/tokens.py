@@ -13,6 +13,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -143,11 +144,19 @@ def create_token(path: Path, name: str, scope: Scope, expires_at: float | None) 
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file in one step, readable and writable by its owner only."""
+    """Write the file in one step: a new one for its owner only, one that was there with the owner and mode it had.
+
+    The service that reads it may be another user than who makes tokens, and must not lose sight of all of them.
+    """
+    before = path.stat() if path.exists() else None
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            if before is not None:
+                os.fchmod(handle, stat.S_IMODE(before.st_mode))
+                with suppress(PermissionError):  # only root may give a file to somebody else
+                    os.fchown(handle, before.st_uid, before.st_gid)
         Path(temporary).replace(path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)

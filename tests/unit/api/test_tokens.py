@@ -125,3 +125,16 @@ def test_a_file_readable_by_others_is_fine(tmp_path: Path) -> None:
     secret = create_token(path, "ci", Scope.VIEWER, None)
     os.chmod(path, 0o644)  # noqa: PTH101 - hashes may be read, as from a mounted secret
     assert TokenFile(path, lambda: NOW).find(secret) is not None
+
+
+def test_a_new_token_leaves_the_file_readable_to_whoever_could_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    create_token(path, "one", Scope.VIEWER, None)
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 1234)
+    before = path.stat()
+    create_token(path, "two", Scope.VIEWER, None)
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert len(path.read_text().splitlines()) == 2
