@@ -191,7 +191,10 @@ class Store(Protocol):
         ...
 
     def prune(self, now: float) -> int:
-        """Delete slices older than their level is kept, in short transactions; gives how many. Call it now and then."""
+        """Delete slices older than their level is kept, and decisions that changed nothing and are two weeks old.
+
+        In short transactions; gives how many rows. Call it now and then.
+        """
         ...
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, literal_column, select, update
 
 from controlplane.domain.decision import (
     Action,
@@ -87,6 +87,18 @@ def add_decisions(connection: Connection, new: Sequence[Decision]) -> dict[str, 
             statement.on_conflict_do_update(index_elements=["model", "server"], set_=values), list(moved.values())
         )
     return kept_as
+
+
+def delete_holds(connection: Connection, before: float, limit: int) -> int:
+    """Delete at most `limit` decisions that held what was there and not since `before`, oldest first; gives how many.
+
+    The newest of a unit stays: the next one is compared with it.
+    """
+    kept = select(newest_decisions.c.decision_id)
+    held = decisions.c.step == literal_column(f"'{Step.HOLD.value}'")  # as in the index
+    old = select(decisions.c.seq).where(held, decisions.c.last_at < before, decisions.c.id.not_in(kept))
+    oldest = old.order_by(decisions.c.last_at).limit(limit)
+    return connection.execute(delete(decisions).where(decisions.c.seq.in_(oldest))).rowcount
 
 
 def add_effects(connection: Connection, new: Sequence[Effect]) -> None:

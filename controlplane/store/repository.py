@@ -14,11 +14,14 @@ from controlplane.domain.state import PolicyState
 from controlplane.store import journal, people, slices
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
-from controlplane.store.levels import FINEST_S, KEEP_S, cutoff
+from controlplane.store.levels import FINEST_S, KEEP_HOLDS_S, KEEP_S, cutoff
 from controlplane.store.schema import require_current, upgrade
 
 _SERIES_A_TRANSACTION = 50
 """How many series one pruning transaction clears, so that it never holds the lock for long."""
+_HOLDS_A_TRANSACTION = 500
+_HOLD_TRANSACTIONS = 20
+"""Called every ten minutes, that is room for 16 decisions a second."""
 
 
 def open_store(url: str, *, create: bool = True, busy_timeout_s: float = 5.0) -> SqlStore:
@@ -179,7 +182,7 @@ class SqlStore:
             return people.audit_entries(connection, limit)
 
     def prune(self, now: float) -> int:
-        """Delete rows older than their level is kept, in short transactions; gives how many.
+        """Delete slices and decisions to hold that are past their time, in short transactions; gives how many rows.
 
         Cheap when there is little to do, so it may be called every minute. What an interrupted call left over is not
         read any more and goes with the next.
@@ -192,6 +195,12 @@ class SqlStore:
             for first in range(0, len(ids), _SERIES_A_TRANSACTION):
                 with writing(self._engine) as connection:
                     deleted += slices.delete_rows(connection, ids[first : first + _SERIES_A_TRANSACTION], level, before)
+        for _ in range(_HOLD_TRANSACTIONS):
+            with writing(self._engine) as connection:
+                gone = journal.delete_holds(connection, now - KEEP_HOLDS_S, _HOLDS_A_TRANSACTION)
+            deleted += gone
+            if gone < _HOLDS_A_TRANSACTION:
+                break
         return deleted
 
     def close(self) -> None:

@@ -104,6 +104,7 @@ decisions = Table(
         sqlite_where=text("step <> 'hold'"),
         postgresql_where=text("step <> 'hold'"),
     ),
+    Index("ix_decisions_holds", "last_at", sqlite_where=text("step = 'hold'"), postgresql_where=text("step = 'hold'")),
 )
 
 newest_decisions = Table(

@@ -86,6 +86,8 @@ def _create_decisions() -> None:
     op.create_index("ix_decisions_model_seq", "decisions", ["model", "seq"])
     changes = sa.text("step <> 'hold'")
     op.create_index("ix_decisions_changes", "decisions", ["seq"], sqlite_where=changes, postgresql_where=changes)
+    holds = sa.text("step = 'hold'")
+    op.create_index("ix_decisions_holds", "decisions", ["last_at"], sqlite_where=holds, postgresql_where=holds)
     op.create_table(
         "newest_decisions",
         sa.Column("model", sa.Text, nullable=False),

@@ -113,6 +113,23 @@ def test_writing_decisions_again_changes_nothing(store: SqlStore) -> None:
     assert [(r.decision.id, r.repeats) for r in before] == [("d2", 1), ("d1", 0), ("d0", 0)]
 
 
+def test_old_decisions_to_hold_are_pruned_and_all_others_stay(store: SqlStore) -> None:
+    old, day_s = NOW - 15 * 86400.0, 86400.0
+    holds = [a_decision(f"h{n}", old + n, target=Target(loaded=True, instances=1 + n % 2)) for n in range(1200)]
+    for hold in holds:
+        store.write_tick(a_tick(hold.at, decisions=(hold,)))
+    store.write_tick(a_tick(old + 2000, decisions=(a_decision("up", old + 2000, step=Step.LOAD, target=UP),)))
+    last = a_decision("last", old + 3000, model="gone")
+    recent = a_decision("recent", NOW - 13 * day_s)
+    store.write_tick(a_tick(old + 3000, decisions=(last,)))
+    store.write_tick(a_tick(recent.at, decisions=(recent,)))
+    assert store.prune(NOW) == 1200
+    assert [r.decision.id for r in store.decisions(limit=10)] == ["recent", "last", "up"]
+    assert store.prune(NOW) == 0
+    kept_as = store.write_tick(a_tick(NOW, decisions=(replace(last, id="again", at=NOW),)))
+    assert store.decision(kept_as["again"]).repeats == 1
+
+
 def test_a_decision_is_found_by_a_prefix_that_only_it_has(store: SqlStore) -> None:
     store.write_tick(
         a_tick(decisions=(a_decision("ab12"), a_decision("ab34", server="t1"), a_decision("a%", model="x")))
