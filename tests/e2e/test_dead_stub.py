@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -13,61 +15,47 @@ from tests.rig_fixtures import RigFactory
 
 pytestmark = [pytest.mark.triton, pytest.mark.e2e]
 
-BERT = "bert_classifier"
+ONE, SEVERAL, PROBED = "bert_classifier", "resnet50_detector", "deepfm_recommender"
+COUNTS = {ONE: 1, SEVERAL: 3, PROBED: 1}
 
 
-def healed(plane: Plane) -> list[dict[str, object]]:
+def healed(plane: Plane, model: str) -> list[dict[str, Any]]:
     """Reloads that were carried out."""
-    reloads = [d for d in plane.decisions(BERT, changes_only=True) if d["step"] == "reload"]
+    reloads = [d for d in plane.decisions(model, changes_only=True) if d["step"] == "reload"]
     return [d for d in reloads if any(o["status"] == "succeeded" for o in d["outcomes"])]
 
 
-def told(plane: Plane, decision_id: str) -> str:
-    explained = plane.cli("explain", decision_id)
-    assert explained.returncode == 0, explained.stderr
-    return explained.stdout
-
-
-@pytest.mark.parametrize("instances", [1, 3])
-def test_a_dead_stub_is_seen_by_traffic_and_healed_by_one_reload_with_the_right_count(
-    triton_rig: RigFactory, new_plane: PlaneFactory, instances: int
+def test_dead_stubs_are_seen_by_traffic_or_a_probe_and_healed_by_one_reload_with_the_right_count(
+    triton_rig: RigFactory, new_plane: PlaneFactory
 ) -> None:
-    rig = triton_rig([BERT], load=[BERT])
-    plane = new_plane(config(rig, [{"name": BERT, "instances": {"min": instances, "max": instances}}]))
+    """The only instance of a model under traffic; one of three under traffic; one without traffic but with a probe."""
+    rig = triton_rig(load=list(COUNTS))
+    models: list[dict[str, Any]] = [{"name": m, "instances": {"min": n, "max": n}} for m, n in COUNTS.items()]
+    models[2]["probe"] = {"every": "500ms", "timeout": "500ms"}
+    plane = new_plane(config(rig, models))
     plane.start()
-    plane.until_instances(BERT, instances)
-    old = stubs(rig, BERT, instances)
-    with traffic(rig, BERT, 2 * instances) as requests:
-        plane.until_ticked(3)
-        assert requests.failed == {}
-        kill_stub(old[0])
+    plane.until_instances(SEVERAL, 3)
+    old = {model: stubs(rig, model, count) for model, count in COUNTS.items()}
+    with ExitStack() as stack:
+        requests = {model: stack.enter_context(traffic(rig, model, 2 * COUNTS[model])) for model in (ONE, SEVERAL)}
+        plane.until_ticked(2)
+        assert all(r.failed == {} for r in requests.values())
+        for pids in old.values():
+            kill_stub(pids[0])
         began = time.monotonic()
-        until("a reload", lambda: healed(plane), 15, lambda: plane.decisions(BERT)[-5:])
-        took_s = time.monotonic() - began
-        failed = sum(requests.failed.values())
-        assert failed > 0
-        assert "Stub process" in "".join(requests.failed)
+        for model in COUNTS:
+            until(f"{model} is reloaded", lambda: healed(plane, model), 20, lambda: plane.decisions(model)[-5:])  # noqa: B023 - asked at once
+        assert time.monotonic() - began < 15, "a few ticks"
+        failed = {model: sum(r.failed.values()) for model, r in requests.items()}
         plane.until_ticked(4)
-        assert sum(requests.failed.values()) - failed <= 2 * instances, "only those under way failed after the reload"
-    # Triton keeps the old version's instances for as long as the request in the dead one's hands, which is for ever.
-    assert len(set(rig.stub_pids(BERT)) - set(old)) == instances
-    send(rig, BERT, 3 * instances)
-    assert len(healed(plane)) == 1
-    assert took_s < 10, "a few ticks"
-    text = told(plane, str(healed(plane)[0]["id"]))
-    for words in ("requests failed as with a dead process", "[backend; full reload]", "reload succeeded"):
-        assert words in text, text
-
-
-def test_without_traffic_a_probe_finds_the_dead_stub(triton_rig: RigFactory, new_plane: PlaneFactory) -> None:
-    rig = triton_rig([BERT], load=[BERT])
-    plane = new_plane(config(rig, [{"name": BERT, "probe": {"every": "500ms", "timeout": "500ms"}}]))
-    plane.start()
-    old = stubs(rig, BERT, 1)
-    plane.until_ticked(2)
-    kill_stub(old[0])
-    until("a reload", lambda: healed(plane), 20, lambda: plane.decisions(BERT)[-5:])
-    plane.until_ticked(4)
-    assert len(set(rig.stub_pids(BERT)) - set(old)) == 1
-    send(rig, BERT, 2)
-    assert len(healed(plane)) == 1
+        for model, r in requests.items():
+            assert "Stub process" in "".join(r.failed)
+            assert sum(r.failed.values()) - failed[model] <= 2 * COUNTS[model], "only those under way failed later"
+    for model, count in COUNTS.items():
+        # Triton keeps the old version's instances for as long as the dead one holds a request, which is for ever.
+        assert len(set(rig.stub_pids(model)) - set(old[model])) == count
+        send(rig, model, 3)
+        (decision,) = healed(plane, model)
+        text = plane.cli("explain", decision["id"]).stdout
+        for words in ("requests failed as with a dead process", "[backend; full reload]", "reload succeeded"):
+            assert words in text, text

@@ -8,12 +8,12 @@ from controlplane.demo.rig import TritonRig
 from tests.e2e.conftest import PlaneFactory
 from tests.e2e.metrics_proxy import Fault, metrics_proxy
 from tests.e2e.plane import config
-from tests.e2e.traffic import set_instances, starts, stubs, traffic
+from tests.e2e.traffic import set_instances, starts, traffic
 from tests.rig_fixtures import RigFactory
 
 pytestmark = [pytest.mark.triton, pytest.mark.e2e]
 
-BERT = "bert_classifier"
+BERT, RESNET = "bert_classifier", "resnet50_detector"
 SLEEPER = {"name": BERT, "instances": {"min": 1, "max": 4}, "idle_unload": "4s", "wake": {"ensure": True}}
 QUICK = {"scale_down_after": "3s", "data_max_age": "3s"}
 
@@ -21,44 +21,43 @@ QUICK = {"scale_down_after": "3s", "data_max_age": "3s"}
 @pytest.fixture
 def rig(triton_rig: RigFactory) -> TritonRig:
     """With three instances where one would do."""
-    rig = triton_rig([BERT], load=[BERT])
-    set_instances(rig, BERT, 3)
+    rig = triton_rig([BERT, RESNET], load=[BERT, RESNET])
+    for model in (BERT, RESNET):
+        set_instances(rig, model, 3)
     return rig
 
 
-def test_with_a_wrong_metrics_port_nothing_is_lowered_or_unloaded(rig: TritonRig, new_plane: PlaneFactory) -> None:
-    wrong = {"metrics": rig.metrics_url.replace(str(rig.ports.metrics), "9")}
-    plane = new_plane(config(rig, [SLEEPER], server=wrong, policy=QUICK))
-    plane.start()
-    plane.until_ticked(8)
-    assert plane.instances(BERT) == 3
-    assert plane.unit(BERT)["pending"]["state"] == "missing"
-    assert plane.bindings(BERT)[-1] == "data_missing"
-    assert plane.decisions(BERT, changes_only=True) == []
-    told = [line for line in plane.events("target cannot be read") if line["target"] == "triton-0"]
-    assert len(told) == 1, "it is said once"
-    assert "metrics page" in told[0]["why"]
-    assert len(stubs(rig, BERT, 3)) == len(starts(rig, BERT))
-
-
-def test_spoiled_pages_lower_nothing_and_scaling_goes_on_after_them(rig: TritonRig, new_plane: PlaneFactory) -> None:
-    model = {"name": BERT, "instances": {"min": 1, "max": 4}}
+def test_wrong_port_and_spoiled_pages_lower_nothing_and_scaling_goes_on_after_them(
+    rig: TritonRig, new_plane: PlaneFactory
+) -> None:
     with metrics_proxy(rig.metrics_url) as proxy:
-        plane = new_plane(config(rig, [model], server={"metrics": proxy.url}, policy=QUICK))
+        models = [SLEEPER | {"name": RESNET, "runs_on": ["wrong-port"]}, {**SLEEPER, "idle_unload": "1h"}]
+        tree = config(rig, models, server={"metrics": proxy.url}, policy=QUICK)
+        wrong = rig.metrics_url.replace(str(rig.ports.metrics), "9")
+        tree["servers"].append(tree["servers"][0] | {"name": "wrong-port", "metrics": wrong})
+        plane = new_plane(tree)
         plane.start()
         faults: tuple[Fault, ...] = ("truncated", "nan", "error", "empty")
         for proxy.fault in faults:
             plane.until_ticked(3)
-            assert plane.instances(BERT) == 3
-        assert plane.bindings(BERT)[-1] == "data_missing"
-        assert "data missing" in plane.cli("explain", plane.decisions(BERT)[-1]["id"]).stdout
-        assert plane.decisions(BERT, changes_only=True) == []
+            assert (plane.instances(BERT), plane.instances(RESNET)) == (3, 3)
+        for model in (BERT, RESNET):
+            assert plane.bindings(model)[-1] == "data_missing"
+            assert "data missing" in plane.cli("explain", plane.decisions(model)[-1]["id"]).stdout
+            assert plane.decisions(model, changes_only=True) == []
         proxy.fault = ""
         back_at = plane.get("fleet")["at"]
         plane.until_instances(BERT, 1)
     (lowered,) = plane.decisions(BERT, changes_only=True)
     assert (lowered["step"], lowered["binding"]) == ("set_instances", "consolidation")
     assert lowered["at"] > back_at + 1.9, "a dwell (less a tick): the time without data is no time of low demand"
+
+    assert plane.decisions(RESNET, changes_only=True) == []
+    assert plane.unit(RESNET)["pending"]["state"] == "missing"
+    assert len(starts(rig, RESNET)) == len(rig.stub_pids(RESNET)) == 3
+    told = [line["why"] for line in plane.events("target cannot be read") if line["target"] == "wrong-port"]
+    assert len(told) == 1, "it is said once"
+    assert "metrics page" in told[0]
 
 
 def test_a_page_that_stands_still_while_requests_are_served_is_not_taken_for_idleness(

@@ -93,7 +93,6 @@ def test_a_corrupt_database_is_refused_in_one_line(idle_plane: Plane) -> None:
 
 def test_a_database_that_was_cut_short_is_refused_in_one_line(idle_plane: Plane) -> None:
     idle_plane.start()
-    idle_plane.until_ticked(2)
     idle_plane.stop()
     whole = idle_plane.store.read_bytes()
     idle_plane.store.write_bytes(whole[: len(whole) // 3])
