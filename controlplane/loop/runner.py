@@ -187,7 +187,7 @@ class Runner:
             now = datetime.now(UTC)  # noqa: TID251 - the scheduler's clock, not ours
             for job in self._scheduler.get_jobs():
                 if job.next_run_time - now > job.trigger.interval:
-                    log.warning("the system's clock was set back; the loop goes on", job=job.id)
+                    log.warning("the system's clock was set back; times run ahead until it has caught up, or a restart")
                     job.modify(next_run_time=now)
 
     async def announce(self) -> None:

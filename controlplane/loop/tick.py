@@ -11,6 +11,7 @@ import structlog
 
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
+from controlplane.decide.resume import resumed
 from controlplane.domain.decision import Decision, Plan
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet
@@ -73,7 +74,7 @@ class Tick:
     async def resume(self) -> None:
         """Continue from what the store holds. Raises StoreError."""
         now = self._clock()
-        self._state = await self._store.call(lambda s: s.load_state())
+        self._state = resumed(await self._store.call(lambda s: s.load_state()), self._policy, now)
         interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)

@@ -33,6 +33,7 @@ from controlplane.store.tables import (
 
 _STARTING = (Step.LOAD, Step.RELOAD, Step.SET_INSTANCES)
 _SHOWN_CANDIDATES = 5
+_NEVER = ("", "", float("-inf"))
 
 
 def likeness(decision: Decision) -> str:
@@ -56,12 +57,13 @@ def add_decisions(connection: Connection, new: Sequence[Decision]) -> dict[str, 
     repeated: list[dict[str, object]] = []
     moved: dict[tuple[str, str], dict[str, object]] = {}
     kept_as: dict[str, str] = {}
+    written = _written(connection, [d.id for d in new if d.at < newest.get((d.model, d.server), _NEVER)[2]])
     for decision in new:
         unit, like = (decision.model, decision.server), likeness(decision)
-        last_id, last_like, last_at = newest.get(unit, ("", "", float("-inf")))
-        if decision.at <= last_at:
+        last_id, last_like, last_at = newest.get(unit, _NEVER)
+        if decision.at == last_at or decision.id in written:
             continue
-        if like == last_like and not decision.actionable:
+        if like == last_like and not decision.actionable and decision.at > last_at:
             newest_id = kept_as[decision.id] = last_id
             repeated.append({"of": last_id, "until": decision.at})
         else:
@@ -87,6 +89,13 @@ def add_decisions(connection: Connection, new: Sequence[Decision]) -> dict[str, 
             statement.on_conflict_do_update(index_elements=["model", "server"], set_=values), list(moved.values())
         )
     return kept_as
+
+
+def _written(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+    """Which decisions dated before the newest of their unit are there; others come from a clock that was set back."""
+    if not ids:
+        return frozenset()
+    return frozenset(connection.execute(select(decisions.c.id).where(decisions.c.id.in_(ids))).scalars())
 
 
 def delete_holds(connection: Connection, before: float, limit: int) -> int:

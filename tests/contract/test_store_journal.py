@@ -113,6 +113,13 @@ def test_writing_decisions_again_changes_nothing(store: SqlStore) -> None:
     assert [(r.decision.id, r.repeats) for r in before] == [("d2", 1), ("d1", 0), ("d0", 0)]
 
 
+def test_decisions_of_a_clock_that_was_set_back_are_kept(store: SqlStore) -> None:
+    for id_, at in (("ahead", NOW + 3600.0), ("d0", NOW), ("d1", NOW + 15), ("d2", NOW + 30)):
+        store.write_tick(a_tick(at, decisions=(a_decision(id_, at),)))
+    records = {r.decision.id: (r.last_at, r.repeats) for r in store.decisions()}
+    assert records == {"ahead": (NOW + 3600, 0), "d0": (NOW + 30, 2)}
+
+
 def test_old_decisions_to_hold_are_pruned_and_all_others_stay(store: SqlStore) -> None:
     old, day_s = NOW - 15 * 86400.0, 86400.0
     holds = [a_decision(f"h{n}", old + n, target=Target(loaded=True, instances=1 + n % 2)) for n in range(1200)]

@@ -11,7 +11,9 @@ import pytest
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Plan
 from controlplane.domain.observation import ControlMode
+from controlplane.domain.ports import TickRecord
 from controlplane.domain.signal import Known
+from controlplane.domain.state import PolicyState, UnitState
 from controlplane.loop.clock import wall_clock
 from controlplane.loop.executor import Executor
 from controlplane.loop.runner import Runner
@@ -131,6 +133,16 @@ async def test_a_system_clock_that_is_set_back_does_not_stop_the_loop(
     ticks, rounds = bench.runner.picture().health.ticks, bench.collector.rounds
     await bench.until(lambda: bench.runner.picture().health.ticks >= ticks + 3)
     assert bench.collector.rounds >= rounds + 3
+
+
+async def test_what_a_clock_that_was_ahead_has_written_is_taken_up_as_of_now(bench: Bench) -> None:
+    ahead = wall_clock() + 3600.0
+    state = PolicyState({"a@t0": UnitState(wanted=True, instances=1, changed_at=ahead)})
+    await bench.thread.call(lambda s: s.write_tick(TickRecord(ahead, (), (), (), state)))
+    await bench.runner.start()
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 1)
+    kept = await bench.thread.call(lambda s: s.load_state())
+    assert 0 < kept.units["a@t0"].changed_at <= wall_clock()
 
 
 async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None:

@@ -1,0 +1,34 @@
+"""What was remembered, taken up again: by a machine whose clock may be behind the one that wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.decide.policy import Policy
+from controlplane.domain.state import PolicyState, UnitState
+
+
+def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
+    """The state without moments that are still to come, and no wait longer than one that begins now.
+
+    Else whatever counts from such a moment (judging a raise, learning, idleness, healing) would stand still until then.
+    """
+    return PolicyState({key: _unit(unit, policy, now) for key, unit in state.units.items()})
+
+
+def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
+    expectation, ceiling = unit.expectation, unit.ceiling
+    return replace(
+        unit,
+        used_at=None if unit.used_at is None else min(unit.used_at, now),
+        recommended=tuple((min(at, now), count) for at, count in unit.recommended),
+        learned_until=min(unit.learned_until, now),
+        expectation=expectation
+        and replace(expectation, done_at=min(expectation.done_at, now), issued_at=min(expectation.issued_at, now)),
+        ceiling=ceiling and replace(ceiling, until=min(ceiling.until, now + policy.ceiling_s)),
+        retry_at=min(unit.retry_at, now + policy.back_off_max_s),
+        blind_since=None if unit.blind_since is None else min(unit.blind_since, now),
+        changed_at=min(unit.changed_at, now),
+        healed_at=min(unit.healed_at, now),
+        jump_seen_at=min(unit.jump_seen_at, now),
+    )
