@@ -34,6 +34,6 @@ class StoreThread:
             raise StoreBusyError(f"the store did not answer within {self._timeout_s:g} s") from None
 
     def close(self) -> None:
-        """End the thread and close the store; a call that hangs is abandoned."""
+        """Close the store and end the thread, after the calls under way; one that hangs is waited for."""
         self._pool.submit(self._store.close)
         self._pool.shutdown(wait=True, cancel_futures=False)
