@@ -98,7 +98,7 @@ _GAPS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_pe
 
 
 def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line per model and server of which something is not known: what, and why."""
+    """A line per model and server of which something is not known, what and why, or whose probe failed."""
     for model in models:
         for unit in model["units"]:
             whys: dict[str, list[str]] = {}
@@ -108,6 +108,9 @@ def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             if whys:
                 parts = "; ".join(f"{', '.join(keys)}: {why}" for why, keys in whys.items())
                 yield f"[dim]{escape(model['name'])} on {escape(unit['server'])}: {escape(parts)}[/]"
+            if failed := unit.get("probe_failure"):
+                text = f"the probe failed: {failed['message']} [{failed['failure']}; {failed['remedy']}]"
+                yield f"[red]{escape(model['name'])} on {escape(unit['server'])}: {escape(text)}[/]"
 
 
 def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:

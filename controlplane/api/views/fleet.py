@@ -6,9 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from controlplane.act.failures import classify
 from controlplane.api.views.decisions import ActionView, DecisionView
 from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.signals import SignalView, part, within
+from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import ControlMode, GpuReading, ModelReading, ModelState, ServerReading
@@ -49,6 +51,20 @@ class ObjectiveView(BaseModel):
         )
 
 
+class FailureView(BaseModel):
+    """What a probe got in place of an answer, its class and what to do about it."""
+
+    message: str
+    failure: FailureClass
+    remedy: str
+
+    @classmethod
+    def of(cls, message: str) -> FailureView:
+        """By the failure table."""
+        failure, remedy = classify(message)
+        return cls(message=message, failure=failure, remedy=remedy)
+
+
 class UnitView(BaseModel):
     """One model on one server."""
 
@@ -62,6 +78,7 @@ class UnitView(BaseModel):
     demand_per_s: SignalView[float]
     capacity_per_s: SignalView[float]
     gpus: list[str]
+    probe_failure: FailureView | None = Field(description="Of the newest probe; null where that was answered")
     decision: DecisionView | None = Field(description="The last one; null before the first tick")
     in_flight: ActionView | None
 
@@ -204,6 +221,7 @@ def _unit(picture: Picture, spec: ModelSpec, server: str, max_age_s: float) -> U
         demand_per_s=SignalView[float].of(demand(decision, now, max_age_s), now),
         capacity_per_s=SignalView[float].of(capacity(decision, now, max_age_s), now),
         gpus=list(reading.gpus),
+        probe_failure=FailureView.of(reading.recent_failures[-1]) if reading.recent_failures else None,
         decision=None if decision is None else DecisionView.of(decision),
         in_flight=None if flying is None else ActionView.model_validate(flying),
     )

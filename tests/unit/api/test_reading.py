@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import httpx
 
+from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import LoopHealth
-from controlplane.domain.signal import Missing
+from controlplane.domain.signal import Known, Missing
 from tests.unit.api.fakes import FakePlane
 
 
@@ -46,6 +47,16 @@ async def test_a_server_that_was_never_read_is_missing_and_says_so(client: httpx
     body = (await client.get("/api/v1/fleet")).json()
     assert body["servers"][0]["live"] == {"state": "missing", "value": None, "age_s": None, "why": "connection refused"}
     assert body["models"][0]["units"][0]["state"]["why"] == "connection refused"
+
+
+async def test_a_failing_probe_is_told_with_its_class_and_remedy(client: httpx.AsyncClient, plane: FakePlane) -> None:
+    assert (await client.get("/api/v1/models/bert")).json()["units"][0]["probe_failure"] is None
+    message = "Failed to process the request(s) for model 'bert', message: Stub process 'bert_0_0' is not healthy."
+    seen = ModelReading(ModelState.READY, recent_failures=("an older one", message))
+    plane.loop.models["bert"] = Known(seen, plane.loop.now)
+    failure = (await client.get("/api/v1/models/bert")).json()["units"][0]["probe_failure"]
+    assert (failure["message"], failure["failure"]) == (message, "backend")
+    assert "reload" in failure["remedy"]
 
 
 async def test_servers_and_models_are_listed(client: httpx.AsyncClient) -> None:

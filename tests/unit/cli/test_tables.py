@@ -1,0 +1,31 @@
+"""What `status` says below its tables."""
+
+from __future__ import annotations
+
+from controlplane.cli.tables import models_table
+
+KNOWN = {"state": "known", "value": 1, "age_s": 0.0, "why": ""}
+KEYS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_per_s", "pending")
+UNIT = {"server": "t0", "decision": None, "in_flight": None, **dict.fromkeys(KEYS, KNOWN)}
+MODEL = {"name": "bert", "mode": "act", "instances_min": 1, "instances_max": 4}
+
+
+def below(**changes: object) -> list[str]:
+    """The lines below the table of models."""
+    parts = models_table([MODEL | {"units": [UNIT | changes]}]).renderables  # type: ignore[union-attr]
+    return [str(part) for part in parts[1:]]
+
+
+def test_nothing_is_said_where_all_is_known() -> None:
+    assert below(probe_failure=None) == []
+
+
+def test_what_is_missing_is_said_with_its_reason() -> None:
+    missing = {"state": "missing", "value": None, "age_s": None, "why": "refused"}
+    assert below(pending=missing, demand_per_s=missing) == ["[dim]bert on t0: demand, pending: refused[/]"]
+
+
+def test_a_failing_probe_is_said_with_its_class_and_remedy() -> None:
+    failure = {"message": "no [stub]", "failure": "backend", "remedy": "reload it"}
+    (line,) = below(probe_failure=failure)
+    assert line == r"[red]bert on t0: the probe failed: no \[stub] \[backend; reload it][/]"
