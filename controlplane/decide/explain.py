@@ -23,7 +23,6 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.CAPACITY: "{instances} instances hold {capacity_per_s}/s "
     "(a batch of n takes {fixed_ms} + {per_item_ms} n ms)",
     ReasonCode.BACKLOG: "{backlog_requests} requests wait, to be served within {drain_s} s",
-    ReasonCode.HEADROOM: "the error budget asks for headroom",
     ReasonCode.LATENCY_OVER_OBJECTIVE: "mean latency {mean_ms} ms is over the objective of {objective_ms} ms",
     ReasonCode.CAPACITY_UNKNOWN: "capacity beyond what was seen is unknown, and the instances are not busy",
     ReasonCode.SATURATED: "more instances give no more throughput here: the device is saturated",
@@ -36,7 +35,6 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.FROZEN: "scaling is frozen ({direction}) by {actor}: {why} (still {left_s} s)",
     ReasonCode.MODE: "the model is in mode {mode}",
     ReasonCode.IDLE: "idle",
-    ReasonCode.NOT_IDLE_YET: "not idle for long enough yet",
     ReasonCode.WANTED: "{actor} asked for it",
     ReasonCode.RECONCILE: "restored: {why}",
     ReasonCode.DATA_MISSING: "data missing: {why}",
