@@ -158,7 +158,8 @@ class TritonActuator:
         await self._send_load(control, model, wanted)
         in_place = _was_in_place(before, await control.counters(model))
         how = {True: "in place", False: "by a full reload", None: "no traffic that would tell if in place"}[in_place]
-        return _Done(f"from {have} to {_counted(will_have)}, {how}{rounded}", in_place)
+        warnings = _warnings(config, _as_stats(before))
+        return _Done(f"from {have} to {_counted(will_have)}, {how}{rounded}{warnings}", in_place)
 
     async def _unload(self, control: TritonControl, model: str) -> _Done:
         await control.unload(model)
@@ -229,9 +230,22 @@ def _was_in_place(before: Counters, after: Counters) -> bool | None:
     return all(after.get(name, 0) >= count for name, count in before.items())
 
 
-def _warnings(config: Mapping[str, Any]) -> str:
+def _warnings(config: Mapping[str, Any], stats: Mapping[str, Any] | None = None) -> str:
     """What Triton took without a word though it does not work as configured."""
-    return "".join(f"; warning ({f.failure.value}): {f.what}; {f.remedy}" for f in silent_faults(config))
+    return "".join(f"; warning ({f.failure.value}): {f.what}; {f.remedy}" for f in silent_faults(config, stats))
+
+
+def _as_stats(counters: Counters) -> dict[str, Any]:
+    """The counters of all versions together, in the form of one entry of Triton's `model_stats`."""
+    total: dict[str, int] = {}
+    for name, count in counters.items():
+        kind = name.partition("/")[2]
+        total[kind] = total.get(kind, 0) + count
+    return {
+        "execution_count": total.get("executions", 0),
+        "inference_count": total.get("inferences", 0),
+        "inference_stats": {kind: {"ns": total.get(f"{kind}_ns", 0)} for kind in ("queue", "compute_infer")},
+    }
 
 
 def _counted(instances: int) -> str:

@@ -53,13 +53,17 @@ class Unit:
 
     @property
     def latency_goal(self) -> tuple[float | None, float]:
-        """(seconds, share of requests) of the tightest latency objective; (None, 0.0) without one."""
+        """(seconds, share of requests) of the tightest latency objective; (None, 0.0) without one.
+
+        The seconds are those left after the deliberate delay of the dynamic batcher, which is no congestion.
+        """
+        delay_s = self.reading.max_queue_delay_s if self.reading is not None else 0.0
         goals = [
-            (o.threshold_s, o.target)
+            (max(0.0, o.threshold_s - delay_s), o.target)
             for o in self.spec.objectives
             if o.indicator is Indicator.LATENCY and o.threshold_s is not None
         ]
-        return min(goals, key=lambda goal: goal[0] or 0.0) if goals else (None, 0.0)
+        return min(goals) if goals else (None, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

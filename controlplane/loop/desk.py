@@ -16,7 +16,7 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind
-from controlplane.domain.observation import ControlMode
+from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
 from controlplane.loop.clock import Clock
@@ -172,11 +172,15 @@ class Desk:
         return Operation(override.id, OperationStatus.SUCCEEDED, f"in force on {', '.join(servers)}", override)
 
     def _present_instances(self, spec: ModelSpec, server: str) -> int:
-        for name in (server,) if server else spec.runs_on:
-            target = present(self._loop.reading(), spec.name, name)
-            if target is not None and target.loaded:
-                return target.instances
-        raise ConflictError(f"model {spec.name} is not loaded, so there is nothing to pin; load it first")
+        reading = self._loop.reading()
+        found = {name: present(reading, spec.name, name) for name in ((server,) if server else spec.runs_on)}
+        counts = {name: target.instances for name, target in found.items() if target is not None and target.loaded}
+        if not counts:
+            raise ConflictError(f"model {spec.name} is not loaded, so there is nothing to pin; load it first")
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{count} on {name}" for name, count in counts.items())
+            raise ConflictError(f"model {spec.name} has {told} instances; pin each server by its name")
+        return next(iter(counts.values()))
 
     def _spec(self, model: str) -> ModelSpec:
         spec = self._loop.fleet.model(model)
@@ -191,16 +195,19 @@ class Desk:
         if spec.mode is Mode.OBSERVE:
             raise ConflictError(f"model {model} is in mode observe; allowed in modes recommend and act")
         reading = self._loop.reading()
-        for name in (server,) if server else spec.runs_on:
-            entry = self._loop.fleet.server(name)
-            if entry is not None and entry.kind is not ServerKind.TRITON:
-                raise ConflictError(f"server {name} is a {entry.kind.value} server, whose models cannot be controlled")
-            seen = reading.servers.get(name)
-            if seen is not None and known(seen.control) is ControlMode.NOT_ALLOWED:
-                raise ConflictError(
-                    f"server {name} does not allow model control; start it with --model-control-mode=explicit"
-                )
+        whys = [self._why_not(name, reading) for name in ((server,) if server else spec.runs_on)]
+        if all(whys):
+            raise ConflictError(whys[0])
         return spec
+
+    def _why_not(self, server: str, reading: FleetReading) -> str:
+        """Why models on a server cannot be controlled, "" when they can."""
+        entry, seen = self._loop.fleet.server(server), reading.servers.get(server)
+        if entry is not None and entry.kind is not ServerKind.TRITON:
+            return f"server {server} is a {entry.kind.value} server, whose models cannot be controlled"
+        if seen is not None and known(seen.control) is ControlMode.NOT_ALLOWED:
+            return f"server {server} does not allow model control; start it with --model-control-mode=explicit"
+        return ""
 
     async def _audit(self, actor: str, verb: str, subject: str, detail: str) -> None:
         entry = AuditEntry(self._clock(), actor, verb, subject, detail)

@@ -1,4 +1,4 @@
-"""Carries decisions out: one step in flight per model and server, at most `limit` at a time."""
+"""Carries decisions out: one step in flight per model and server, at most `limit` at a time on each server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Executor:
     """Starts actions and remembers what came of them until the next tick asks.
 
     `refresh(server)` reads a server again after an action on it, so that the next look sees what it did; `announce()`
-    wakes those who wait for the outcome.
+    wakes those who wait for the outcome. `limit`: Triton has four threads for loading, by default.
     """
 
     def __init__(
@@ -35,14 +35,15 @@ class Executor:
         *,
         refresh: Callable[[str], Awaitable[None]],
         announce: Callable[[], Awaitable[None]],
-        limit: int = 8,
+        limit: int = 4,
     ) -> None:
         self._actuator = actuator
         self._store = store
         self._clock = clock
         self._refresh = refresh
         self._announce = announce
-        self._slots = asyncio.Semaphore(limit)
+        self._limit = limit
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._flying: dict[str, tuple[Action, asyncio.Task[None]]] = {}
         self._results: list[Outcome] = []
         self._last: dict[str, Outcome] = {}
@@ -74,7 +75,7 @@ class Executor:
     async def _carry_out(self, decision: Decision, action: Action, reading: Callable[[], FleetReading]) -> None:
         key = unit_key(action.model, action.server)
         try:
-            async with self._slots:
+            async with self._slots.setdefault(action.server, asyncio.Semaphore(self._limit)):
                 outcome = await self._attempt(decision, action, reading)
             try:
                 await self._refresh(action.server)

@@ -161,8 +161,9 @@ class Runner:
             plan = await self._tick.run()
             if plan.look_again_s is not None and plan.look_again_s < self._decide_s:
                 asyncio.get_running_loop().call_later(plan.look_again_s, self.nudge)
-        except Exception:
+        except Exception as error:
             log.exception("the tick failed; the next one starts afresh")
+            self._tick.failed(f"the last tick failed: {type(error).__name__}")
         await self.announce()
 
     def _overran(self, event: JobEvent) -> None:

@@ -143,6 +143,10 @@ class Tick:
             self._unwritten.popleft()
         return "", kept_as
 
+    def failed(self, problem: str) -> None:
+        """Note that a tick ended before its end."""
+        self._health = replace(self._health, problem=problem)
+
     def skipped(self) -> None:
         """Count a tick that was left out because the one before still ran."""
         self._health = replace(self._health, skipped=self._health.skipped + 1)
