@@ -1,0 +1,183 @@
+"""A server that is read from one page: remembered as what it serves, what it did and how long things took."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from controlplane.collect.counters import Ledger, Reading, Totals
+from controlplane.collect.histograms import Buckets, Group, HistogramLedger
+from controlplane.collect.http import Pages
+from controlplane.collect.triton import NOT_ASKED
+from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
+from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.objectives import Indicator
+from controlplane.domain.observation import (
+    ControlMode,
+    Interval,
+    LatencyInterval,
+    ModelReading,
+    ModelState,
+    ServerReading,
+)
+from controlplane.domain.signal import Known, Missing, Signal, aged
+
+T = TypeVar("T")
+Histograms: TypeAlias = dict[tuple[str, Indicator], dict[Group, Buckets]]
+"""By served name and indicator."""
+_THERE = frozenset({ModelState.READY, ModelState.UNAVAILABLE})
+
+
+@dataclass(slots=True)
+class Served:
+    """One model on a page. None: not exported, or no number; a `state` of None: the page does not tell, see `reason`.
+
+    `whole`: every counter that the page should have is there, so that it can be compared with the next page.
+    """
+
+    state: ModelState | None = ModelState.READY
+    reason: str = ""
+    groups: dict[str, Totals] = field(default_factory=dict)
+    failures: dict[tuple[str, str], float] = field(default_factory=dict)
+    waiting: int | None = None
+    running: int | None = None
+    kv_cache_usage: float | None = None
+    whole: bool = True
+
+
+class PageUnit:
+    """One model on one server."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.model = model
+        self.intervals: deque[Interval] = deque()
+        self.latencies: deque[LatencyInterval] = deque()
+        self._ledger = Ledger()
+        self._served: Signal[Served] = Missing("never read")
+
+    def absorb(self, at: float, served: Served) -> bool:
+        """What the page says of the model; gives whether its counters began anew."""
+        self._served = Known(served, at)
+        base = self._ledger.base
+        if not served.whole or not _countable(served):
+            self._ledger.missed(at)
+            return False
+        # What could run is not exported: the most that could is what was seen to.
+        reading = Reading(at, served.groups, served.failures, served.waiting or 0, 1, served.running or 0)
+        if interval := self._ledger.seen(reading):
+            self.intervals.append(interval)
+        return base is not None and any(
+            now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
+        )
+
+    def missed(self, at: float) -> None:
+        """The page could not be read."""
+        self._ledger.missed(at)
+
+    def reading(self, now: float, max_age_s: float, why: str) -> Signal[ModelReading]:
+        """All that is known of the model at `now`."""
+        if isinstance(self._served, Missing):
+            return Missing(why or self._served.why)
+        served, at = self._served.value, self._served.observed_at
+        if served.state is None:
+            return Missing(why or served.reason)
+        reading = ModelReading(
+            state=served.state,
+            reason=served.reason,
+            instances=aged(Known(int(served.state in _THERE), at), now, max_age_s),
+            pending=_signal(served.waiting, at, now, max_age_s),
+            running=_signal(served.running, at, now, max_age_s),
+            kv_cache_usage=_signal(served.kv_cache_usage, at, now, max_age_s),
+            intervals=tuple(self.intervals),
+        )
+        return aged(Known(reading, at), now, max_age_s, why)
+
+
+def _countable(served: Served) -> bool:
+    counters = [value for totals in served.groups.values() for value in totals] + list(served.failures.values())
+    return all(math.isfinite(value) and value >= 0 for value in counters)
+
+
+class PageServer(ABC):
+    """One server: whether it answers, its models, and its latency histograms. `spec.metrics` is the page."""
+
+    def __init__(self, spec: ServerSpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
+        self.spec = spec
+        self.units = {model.name: PageUnit(model) for model in models}
+        self._max_age_s = max_age_s
+        self._keep_s = keep_s
+        self._live: Signal[bool] = Missing("never read")
+        self._why = ""
+        self._control: Signal[ControlMode] = NOT_ASKED
+        self._incarnation = 0
+        self._histograms: HistogramLedger[tuple[str, Indicator]] = HistogramLedger()
+
+    @abstractmethod
+    def understand(self, text: str) -> tuple[Mapping[str, Served], Histograms]:
+        """Models of the page by served name, and its histograms. Raises MalformedPageError."""
+
+    @abstractmethod
+    def unnamed(self, model: str) -> Served:
+        """What is known of a model that a page does not name."""
+
+    async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
+        """One round; gives what went wrong. Never raises for a failing server."""
+        try:
+            text = await pages.get_text(f"{self.spec.name} metrics page", self.spec.metrics, timeout_s)
+            self.absorb(clock(), text)
+        except (TargetUnreachableError, MalformedPageError) as error:
+            self.missed(clock(), error)
+            return error
+        return None
+
+    def absorb(self, at: float, text: str) -> None:
+        """Take in a page. Raises MalformedPageError."""
+        served, found = self.understand(text)
+        self._live, self._why = Known(value=True, observed_at=at), ""
+        names = {unit.model.served_name: unit for unit in self.units.values()}
+        began_anew = [unit.absorb(at, served.get(name) or self.unnamed(name)) for name, unit in names.items()]
+        if any(began_anew):
+            self._incarnation += 1
+            self._control = NOT_ASKED
+        for (name, indicator), counted in self._histograms.seen(at, found).items():
+            if unit := names.get(name):
+                unit.latencies.append(LatencyInterval(indicator, *counted))
+
+    def missed(self, at: float, error: ControlPlaneError) -> None:
+        """The page could not be read, or was not one."""
+        self._live, self._why = Known(isinstance(error, MalformedPageError), at), str(error)
+        if isinstance(error, TargetUnreachableError):
+            self._control = NOT_ASKED
+        self._histograms.missed(at)
+        for unit in self.units.values():
+            unit.missed(at)
+
+    def set_control(self, mode: Signal[ControlMode]) -> None:
+        """Keep the model-control mode until the server restarts or stops answering."""
+        self._control = mode
+
+    def reading(self, now: float) -> ServerReading:
+        """All that is known of the server at `now`."""
+        for unit in self.units.values():
+            for kept in (unit.intervals, unit.latencies):
+                while kept and kept[0].end < now - self._keep_s:
+                    kept.popleft()
+        return ServerReading(
+            name=self.spec.name,
+            live=aged(self._live, now, self._max_age_s, self._why),
+            control=self._control,
+            incarnation=self._incarnation,
+            models={name: unit.reading(now, self._max_age_s, self._why) for name, unit in self.units.items()},
+        )
+
+    def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:
+        """Histogram intervals by model."""
+        return {name: unit.latencies for name, unit in self.units.items()}
+
+
+def _signal(value: T | None, at: float, now: float, max_age_s: float) -> Signal[T]:
+    return Missing("not exported") if value is None else aged(Known(value, at), now, max_age_s)
