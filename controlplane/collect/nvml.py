@@ -7,25 +7,13 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
 
 import pynvml
 
+from controlplane.collect.gpus import Gpus, aged_gpus, unread_gpu
+from controlplane.collect.nvml_gpu import GpuReader, text, why
 from controlplane.domain.observation import GpuReading
-from controlplane.domain.signal import Known, Missing, Signal, aged
-
-T = TypeVar("T")
-Gpus: TypeAlias = Signal[tuple[GpuReading, ...]]
-
-_WHY = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver on this machine (libnvidia-ml.so.1 not found)",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
-    pynvml.NVML_ERROR_NO_PERMISSION: "no permission to ask the NVIDIA driver",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "NVML and the NVIDIA kernel module are of different versions",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU is lost",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "not supported by this GPU",
-}
+from controlplane.domain.signal import Known, Missing
 
 
 class Nvml:
@@ -39,7 +27,7 @@ class Nvml:
         )
         self._thread: threading.Thread | None = None
         self._busy = threading.Event()
-        self._names: dict[int, tuple[str, str]] = {}
+        self._readers: dict[int, GpuReader] = {}
         self._started = False
         self._gpus: Gpus = Missing("never read")
 
@@ -64,10 +52,7 @@ class Nvml:
 
     def reading(self, now: float) -> Gpus:
         """The GPUs as of the newest round, aged."""
-        gpus = self._gpus
-        if isinstance(gpus, Known):
-            gpus = Known(tuple(_aged(gpu, now, self._max_age_s) for gpu in gpus.value), gpus.observed_at)
-        return aged(gpus, now, self._max_age_s)
+        return aged_gpus(self._gpus, now, self._max_age_s)
 
     def close(self) -> None:
         """Let the thread end; one that hangs is left to the end of the process."""
@@ -94,7 +79,7 @@ class Nvml:
             return Known(tuple(self._gpu(index, at) for index in range(pynvml.nvmlDeviceGetCount())), at)
         except pynvml.NVMLError as error:
             self._begin_anew()
-            return Missing(_why(error))
+            return Missing(why(error))
 
     def _begin_anew(self) -> None:
         """Open a new session next time: after a driver reload the old one is good for nothing."""
@@ -102,61 +87,22 @@ class Nvml:
             with suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
             self._started = False
+        for reader in self._readers.values():
+            reader.session_ended()
 
     def _gpu(self, index: int, at: float) -> GpuReading:
+        reader = self._readers.get(index)
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            self._names[index] = (_text(pynvml.nvmlDeviceGetUUID(handle)), _text(pynvml.nvmlDeviceGetName(handle)))
+            uuid, name = text(pynvml.nvmlDeviceGetUUID(handle)), text(pynvml.nvmlDeviceGetName(handle))
         except pynvml.NVMLError as error:
-            missing = Missing(_why(error))
-            uuid, name = self._names.get(index, ("", ""))
-            return GpuReading(uuid, index, name, missing, missing, missing, missing, missing)
-        uuid, name = self._names[index]
-        return GpuReading(
-            uuid=uuid,
-            index=index,
-            name=name,
-            utilisation=_field(at, lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
-            memory_used_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)),
-            memory_total_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)),
-            power_w=_field(at, lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
-            mig_enabled=_field(at, lambda: _mig(handle)),
-        )
-
-
-def _mig(handle: Any) -> bool:
-    try:
-        return bool(pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
-    except pynvml.NVMLError_NotSupported:
-        return False  # a GPU that cannot be cut is not cut
-
-
-def _field(at: float, read: Callable[[], T]) -> Signal[T]:
-    try:
-        return Known(read(), at)
-    except pynvml.NVMLError as error:
-        return Missing(_why(error))
-
-
-def _why(error: pynvml.NVMLError) -> str:
-    return _WHY.get(error.value, f"NVML: {error}")
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+            uuid, name = (reader.uuid, reader.name) if reader else ("", "")
+            return unread_gpu(uuid, index, name, Missing(why(error)))
+        if reader is None or reader.uuid != uuid:
+            reader = self._readers[index] = GpuReader(index, uuid, name)
+        return reader.read(handle, at)
 
 
 def _settle(answer: asyncio.Future[Gpus], gpus: Gpus) -> None:
     if not answer.done():
         answer.set_result(gpus)
-
-
-def _aged(gpu: GpuReading, now: float, max_age_s: float) -> GpuReading:
-    return replace(
-        gpu,
-        utilisation=aged(gpu.utilisation, now, max_age_s),
-        memory_used_bytes=aged(gpu.memory_used_bytes, now, max_age_s),
-        memory_total_bytes=aged(gpu.memory_total_bytes, now, max_age_s),
-        power_w=aged(gpu.power_w, now, max_age_s),
-        mig_enabled=aged(gpu.mig_enabled, now, max_age_s),
-    )

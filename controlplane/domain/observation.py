@@ -139,9 +139,51 @@ class ServerReading:
     models: Mapping[str, Signal[ModelReading]]
 
 
+def _never() -> Missing:
+    return Missing("never read")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a MIG slice lies on its GPU: first memory unit and number of units."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReading:
+    """One MIG slice. `profile` is its name as NVML gives it (1g.18gb)."""
+
+    uuid: str
+    gpu_instance: int
+    compute_instance: int
+    profile: Signal[str]
+    memory_used_bytes: Signal[int]
+    memory_total_bytes: Signal[int]
+    placement: Signal[Placement]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that computes on a GPU; `slice_uuid` names the MIG slice it runs in, empty: the whole GPU.
+
+    `pid` is that of its own machine as the NVML there sees it.
+    """
+
+    pid: int
+    memory_used_bytes: Signal[int]
+    slice_uuid: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One GPU by NVML. Utilisation as a fraction 0 to 1, memory in bytes, power in watts."""
+    """One GPU by NVML. Utilisation as a fraction 0 to 1, memory in bytes, power in watts, temperature in Celsius.
+
+    `node`: name of the agent that told it; empty: this machine. `throttle_reasons`: what holds the clocks down.
+    `ecc_uncorrected` counts since the driver was loaded. `last_xid` is the number of the last XID error since NVML was
+    first asked, 0: none. `slices` is empty where MIG is off.
+    """
 
     uuid: str
     index: int
@@ -151,6 +193,14 @@ class GpuReading:
     memory_total_bytes: Signal[int]
     power_w: Signal[float]
     mig_enabled: Signal[bool]
+    temperature_c: Signal[int] = field(default_factory=_never)
+    sm_clock_mhz: Signal[int] = field(default_factory=_never)
+    throttle_reasons: Signal[tuple[str, ...]] = field(default_factory=_never)
+    ecc_uncorrected: Signal[int] = field(default_factory=_never)
+    last_xid: Signal[int] = field(default_factory=_never)
+    processes: Signal[tuple[GpuProcess, ...]] = field(default_factory=_never)
+    slices: Signal[tuple[SliceReading, ...]] = field(default_factory=_never)
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,91 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from controlplane.collect.nvml import Nvml
 from controlplane.domain.signal import Known, Missing
+from tests.nvml_shim.drive import CUT, GPU, Reader, build
 
-SHIM = Path(__file__).parents[1] / "nvml_shim"
-ROOT = Path(__file__).parents[2]
 HAS_DRIVER = Path("/dev/nvidiactl").exists()
-GPU = {
-    "init": "ok",
-    "count": "1",
-    "handle.0": "ok",
-    "uuid.0": "GPU-aaaa",
-    "name.0": "NVIDIA H200",
-    "util.0": "37",
-    "used.0": "1073741824",
-    "total.0": "150000000000",
-    "power.0": "250500",
-    "mig.0": "0",
-}
-
-
-class Reader:
-    """The collector's NVML reader in a process of its own, since the library is found when a process starts."""
-
-    def __init__(self, library: Path, folder: Path) -> None:
-        self._answers = folder / "answers"
-        environment = os.environ | {"LD_LIBRARY_PATH": str(library), "NVML_SHIM": str(self._answers)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.nvml_shim.reader"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def read(self, answers: dict[str, str] | None = None) -> dict[str, Any]:
-        """One round with the library answering so."""
-        lines = "".join(f"{key} {value}\n" for key, value in (answers or {}).items())
-        fresh = self._answers.with_suffix(".new")
-        fresh.write_text(lines)
-        fresh.replace(self._answers)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def end(self, timeout_s: float = 10) -> int:
-        """Let it end; its exit status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            return self._process.wait(timeout_s)
-        finally:
-            self._process.kill()
-            self._process.stdout.close()
 
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("the NVML shim needs a C compiler (cc)")
-        pytest.skip("the NVML shim needs a C compiler (cc)")
-    folder = tmp_path_factory.mktemp("nvml")
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", str(library), str(SHIM / "nvml_shim.c")], check=True
-    )
-    return folder
+    return build(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture
@@ -107,6 +38,14 @@ def reader(shim: Path, start: Callable[[Path], Reader]) -> Reader:
     return start(shim)
 
 
+@pytest.fixture(scope="module")
+def shared(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """One for tests that leave nothing behind in it."""
+    made = Reader(shim, tmp_path_factory.mktemp("shared"))
+    yield made
+    made.end()
+
+
 def known(value: object) -> dict[str, object]:
     return {"value": value, "observed_at": 100.0}
 
@@ -125,6 +64,19 @@ def test_a_gpu_is_read_whole(reader: Reader) -> None:
                 "memory_total_bytes": known(150000000000),
                 "power_w": known(250.5),
                 "mig_enabled": known(value=False),
+                "temperature_c": known(41),
+                "sm_clock_mhz": known(1980),
+                "throttle_reasons": known(["sw_power_cap"]),
+                "ecc_uncorrected": known(2),
+                "last_xid": known(0),
+                "processes": known(
+                    [
+                        {"pid": 4242, "memory_used_bytes": known(1048576), "slice_uuid": ""},
+                        {"pid": 4243, "memory_used_bytes": {"why": "the driver does not tell it"}, "slice_uuid": ""},
+                    ]
+                ),
+                "slices": known([]),
+                "node": "",
             }
         ],
     }
@@ -160,9 +112,74 @@ def test_what_one_gpu_does_not_tell_is_missing_alone(reader: Reader) -> None:
     assert gpu["memory_used_bytes"] == known(1073741824)
 
 
-def test_mig_is_seen(reader: Reader) -> None:
-    (gpu,) = reader.read(GPU | {"mig.0": "1"})["gpus"]
+def test_a_cut_gpu_tells_its_slices_by_name_memory_and_place_over_holes_in_their_numbers(reader: Reader) -> None:
+    (gpu,) = reader.read(CUT)["gpus"]
     assert gpu["mig_enabled"] == known(value=True)
+    assert gpu["utilisation"] == {"why": "not told while MIG is on"}
+    first, second = gpu["slices"]["value"]
+    assert first == {
+        "uuid": "MIG-0000",
+        "gpu_instance": 2,
+        "compute_instance": 0,
+        "profile": known("3g.71gb"),
+        "memory_used_bytes": known(1000),
+        "memory_total_bytes": known(76000000000),
+        "placement": known({"start": 0, "size": 4}),
+    }
+    assert (second["uuid"], second["placement"]) == ("MIG-3333", known({"start": 6, "size": 1}))
+    assert gpu["processes"] == known([{"pid": 77, "memory_used_bytes": known(1000), "slice_uuid": "MIG-0000"}])
+
+
+def test_without_the_privilege_a_slice_lacks_its_place_alone(reader: Reader) -> None:
+    (gpu,) = reader.read(CUT | {"placement.0.2": "!4", "name.0.3": "NVIDIA H200"})["gpus"]
+    first, second = gpu["slices"]["value"]
+    assert first["placement"] == {"why": "no permission to ask the NVIDIA driver"}
+    assert first["profile"] == known("3g.71gb")
+    assert second["profile"] == {"why": "its name 'NVIDIA H200' tells no profile"}
+
+
+def test_slices_change_while_it_runs(reader: Reader) -> None:
+    (gpu,) = reader.read(CUT)["gpus"]
+    assert len(gpu["slices"]["value"]) == 2
+    (gpu,) = reader.read({key: value for key, value in CUT.items() if key != "slice.0.0"})["gpus"]
+    assert [piece["uuid"] for piece in gpu["slices"]["value"]] == ["MIG-3333"]
+    (gpu,) = reader.read(GPU)["gpus"]
+    assert gpu["slices"] == known([])
+
+
+def test_the_last_xid_error_is_kept_also_over_a_driver_that_goes_away(reader: Reader) -> None:
+    assert reader.read(GPU)["gpus"][0]["last_xid"] == known(0)
+    assert reader.read(GPU | {"xid.0": "79"})["gpus"][0]["last_xid"] == known(79)
+    assert reader.read(GPU)["gpus"][0]["last_xid"] == known(79)
+    assert reader.read(GPU | {"count": "!9"})["kind"] == "Missing"
+    assert reader.read(GPU)["gpus"][0]["last_xid"] == known(79)
+    assert reader.read(GPU | {"xid.0": "48"})["gpus"][0]["last_xid"] == known(48)
+
+
+def test_a_gpu_without_xid_events_says_so(reader: Reader) -> None:
+    (gpu,) = reader.read(GPU | {"events.0": "!3"})["gpus"]
+    assert gpu["last_xid"] == {"why": "not supported by this GPU"}
+
+
+@pytest.mark.parametrize("error", [("!3", "not supported by this GPU"), ("!15", "the GPU is lost"), ("!4", "no perm")])
+@pytest.mark.parametrize(
+    ("key", "figure"),
+    [
+        ("util", "utilisation"),
+        ("power", "power_w"),
+        ("temp", "temperature_c"),
+        ("clock", "sm_clock_mhz"),
+        ("throttle", "throttle_reasons"),
+        ("ecc", "ecc_uncorrected"),
+        ("procs", "processes"),
+    ],
+)
+def test_each_figure_is_missing_alone_with_the_reason_of_its_call(
+    shared: Reader, key: str, figure: str, error: tuple[str, str]
+) -> None:
+    (gpu,) = shared.read(GPU | {f"{key}.0": error[0]})["gpus"]
+    assert gpu[figure]["why"].startswith(error[1])
+    assert [name for name, value in gpu.items() if isinstance(value, dict) and "why" in value] == [figure]
 
 
 def test_a_lost_gpu_keeps_its_name_and_the_others_their_values(reader: Reader) -> None:
@@ -210,3 +227,10 @@ async def test_a_real_gpu_is_read() -> None:
         assert gpu.uuid.startswith("GPU-")
         assert isinstance(gpu.memory_total_bytes, Known)
         assert gpu.memory_total_bytes.value > 2**30
+        assert isinstance(gpu.temperature_c, Known)
+        assert 0 < gpu.temperature_c.value < 120
+        assert isinstance(gpu.sm_clock_mhz, Known)
+        assert isinstance(gpu.throttle_reasons, Known)
+        assert isinstance(gpu.processes, Known)
+        assert isinstance(gpu.slices, Known)
+        assert bool(gpu.slices.value) <= (gpu.mig_enabled == Known(value=True, observed_at=1.0))

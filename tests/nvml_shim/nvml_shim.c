@@ -1,9 +1,12 @@
 /* A libnvidia-ml.so.1 for tests: answers what the file named by NVML_SHIM says, read anew at every call.
  *
- * Lines "key value"; keys: init count handle.N uuid.N name.N util.N used.N total.N power.N mig.N.
+ * Lines "key value"; keys: init count handle.N uuid.N name.N util.N used.N total.N power.N mig.N temp.N clock.N throttle.N
+ * ecc.N events.N xid.N procs.N; of slice M: maxmig.N slice.N.M uuid.N.M name.N.M used.N.M total.N.M gi.N.M ci.N.M procs.N.M;
+ * of GPU instance M: placement.N.M "START SIZE". procs: "PID:BYTES PID:-"; xid: an event whenever it changes.
  * A value "!5" is the NVML error 5, "hang" never returns. A key that is not there is the error 3 (not supported).
  * Signatures and structures: nvml.h of CUDA 12, as far as pynvml uses them here.
  */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +14,9 @@
 
 typedef struct { unsigned int gpu, memory; } utilization_t;
 typedef struct { unsigned long long total, free, used; } memory_t;
+typedef struct { unsigned int pid; unsigned long long used; unsigned int gi, ci; } process_t;
+typedef struct { void *device; unsigned long long type, data; unsigned int gi, ci; } event_t;
+typedef struct { void *device; unsigned int id, profile, start, size; } instance_t;
 
 static int look_up(const char *key, char *value, size_t size) {
     char line[256], name[64];
@@ -30,18 +36,36 @@ static int look_up(const char *key, char *value, size_t size) {
     return status;
 }
 
+/* Handles: a GPU is its index + 1; slice or GPU instance M of GPU N is (M + 1) * SLICE + N + 1. Keys end in N or N.M. */
+#define SLICE 1000L
+
+static void name_key(char *key, size_t size, const char *what, void *device) {
+    long handle = (long)device;
+    if (handle < SLICE)
+        snprintf(key, size, "%s.%ld", what, handle - 1);
+    else
+        snprintf(key, size, "%s.%ld.%ld", what, handle % SLICE - 1, handle / SLICE - 1);
+}
+
 static int number(const char *what, void *device, double *result) {
     char key[64], value[256];
     int status;
-    snprintf(key, sizeof key, "%s.%ld", what, (long)device - 1);
+    name_key(key, sizeof key, what, device);
     status = look_up(key, value, sizeof value);
     if (status == 0) *result = atof(value);
     return status;
 }
 
+static int whole(const char *what, void *device, unsigned int *result) {
+    double value = 0;
+    int status = number(what, device, &value);
+    if (status == 0) *result = (unsigned int)value;
+    return status;
+}
+
 static int text(const char *what, void *device, char *result, unsigned int size) {
     char key[64];
-    snprintf(key, sizeof key, "%s.%ld", what, (long)device - 1);
+    name_key(key, sizeof key, what, device);
     return look_up(key, result, size);
 }
 
@@ -97,4 +121,95 @@ int nvmlDeviceGetMigMode(void *device, unsigned int *now, unsigned int *pending)
     int status = number("mig", device, &value);
     *now = *pending = (unsigned int)value;
     return status;
+}
+
+int nvmlDeviceGetTemperature(void *device, int sensor, unsigned int *celsius) {
+    (void)sensor;
+    return whole("temp", device, celsius);
+}
+int nvmlDeviceGetClockInfo(void *device, int type, unsigned int *mhz) {
+    (void)type;
+    return whole("clock", device, mhz);
+}
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons) {
+    double value = 0;
+    int status = number("throttle", device, &value);
+    *reasons = (unsigned long long)value;
+    return status;
+}
+int nvmlDeviceGetTotalEccErrors(void *device, int type, int counter, unsigned long long *count) {
+    double value = 0;
+    int status = number("ecc", device, &value);
+    if (type != 1 || counter != 0) return 2; /* uncorrected, volatile */
+    *count = (unsigned long long)value;
+    return status;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned int *count, process_t *processes) {
+    char value[256], *entry, *rest = value;
+    unsigned int found = 0;
+    int status = text("procs", device, value, sizeof value);
+    if (status) return status;
+    while ((entry = strtok_r(rest, " ", &rest))) {
+        unsigned int pid = 0;
+        unsigned long long used = ~0ULL;
+        if (sscanf(entry, "%u:%llu", &pid, &used) < 1) continue;
+        if (processes && found < *count) processes[found] = (process_t){pid, used, 0, 0};
+        found++;
+    }
+    status = found > (processes ? *count : 0) ? 7 : 0; /* insufficient size */
+    *count = found;
+    return status;
+}
+
+/* XID events: the set remembers its GPU and the value that it told last. */
+static struct { void *device; unsigned int told; } sets[256];
+static unsigned int made;
+
+int nvmlEventSetCreate(void **set) {
+    sets[++made % 256].device = NULL;
+    sets[made % 256].told = 0;
+    *set = (void *)(long)(made % 256 + 1);
+    return 0;
+}
+int nvmlDeviceRegisterEvents(void *device, unsigned long long types, void *set) {
+    char value[256];
+    int status = text("events", device, value, sizeof value);
+    if (status == 0 && types != 8) status = 2;
+    if (status == 0) sets[(long)set - 1].device = device;
+    return status;
+}
+int nvmlEventSetWait_v2(void *set, event_t *event, unsigned int timeout_ms) {
+    unsigned int xid = 0;
+    void *device = sets[(long)set - 1].device;
+    int status = whole("xid", device, &xid);
+    (void)timeout_ms;
+    if (status == 3 || (status == 0 && xid == sets[(long)set - 1].told)) return 10; /* timeout */
+    if (status) return status;
+    sets[(long)set - 1].told = xid;
+    *event = (event_t){device, 8, xid, 0, 0};
+    return 0;
+}
+int nvmlEventSetFree(void *set) { (void)set; return 0; }
+
+int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned int *count) { return whole("maxmig", device, count); }
+int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned int index, void **slice) {
+    char value[256];
+    int status;
+    *slice = (void *)((index + 1) * SLICE + (long)device);
+    status = text("slice", *slice, value, sizeof value);
+    return status == 3 ? 6 : status; /* a hole: not found */
+}
+int nvmlDeviceGetGpuInstanceId(void *slice, unsigned int *id) { return whole("gi", slice, id); }
+int nvmlDeviceGetComputeInstanceId(void *slice, unsigned int *id) { return whole("ci", slice, id); }
+int nvmlDeviceGetGpuInstanceById(void *device, unsigned int id, void **instance) {
+    char value[256];
+    *instance = (void *)((id + 1) * SLICE + (long)device);
+    return text("placement", *instance, value, sizeof value);
+}
+int nvmlGpuInstanceGetInfo(void *instance, instance_t *info) {
+    char value[256];
+    int status = text("placement", instance, value, sizeof value);
+    if (status) return status;
+    memset(info, 0, sizeof *info);
+    return sscanf(value, "%u %u", &info->start, &info->size) == 2 ? 0 : 999;
 }
