@@ -1,6 +1,7 @@
-"""The Prometheus text format, read for a few series out of many.
+"""The Prometheus text format and OpenMetrics, read for a few series out of many.
 
-Format: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+Formats: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format and
+https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
 """
 
 from __future__ import annotations
@@ -15,62 +16,122 @@ from controlplane.domain.errors import MalformedPageError
 Labels: TypeAlias = Mapping[str, str]
 Page: TypeAlias = Mapping[str, list[tuple[Labels, float]]]
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+OPENMETRICS_END = "# EOF"
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,|\Z)\s*')
+_BRACES = re.compile(r'\s*\{(?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+\}')
 _ESCAPED = re.compile(r'\\([\\n"])')
 _EXEMPLAR = " # {"
+_FIRST = re.compile(r"\n[ \t\r]*+([^#\s][^\n]*)")
+_AFTER_NAME = frozenset(("{", " ", "\t", ""))
 _SHOWN = 80
+_LABELS_KEPT = 4096
+
+
+class PageReader:
+    """Reads the wanted series of one target's page, time after time.
+
+    The label sets of its newest page are kept, up to a bound, so that those that come again cost no parsing.
+    """
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        names = "|".join(map(re.escape, sorted(wanted))) or "(?!)"
+        # One pass over the page: whatever does not begin with a wanted name is skipped to the next line.
+        self._lines = re.compile(rf"\n[ \t]*({names})(?![a-zA-Z0-9_:])[ \t]*(?:({{[^\n]*)}})?([^\n]*)")
+        self._known: dict[str, Labels] = {"": {}}
+
+    def parse(self, text: str) -> Page:
+        """The samples of the wanted series, by sample name, in the order of the page; without a sample: left out.
+
+        Histogram and summary samples go by their full name (`x_bucket`, `x_sum`). Labels are shared between calls:
+        read only. Timestamps and exemplars are passed over. Lines of other series are not looked at, except that the
+        first sample of a page must be one, so that HTML and garbage are told from a page without the wanted series.
+        Raises MalformedPageError, also for a page that ends within a line (cut short).
+        """
+        page = f"\n{text}"
+        if not page.endswith(("\n", f"\n{OPENMETRICS_END}")):
+            raise MalformedPageError("metrics page is cut short: its last line does not end")
+        _check_first(page)
+        known = self._known
+        found: dict[str, list[tuple[Labels, float]]] = {}
+        lines = self._lines.findall(page)
+        for name, braced, value in lines:
+            samples = found.get(name)
+            if samples is None:
+                samples = found[name] = []
+            labels = known.get(braced)
+            try:
+                number = float(value)
+            except ValueError:
+                labels = None  # behind the value is a timestamp or an exemplar, or it is none
+            if labels is None or "_" in value:
+                samples.append(self._sample(page, name, braced, value))
+            else:
+                samples.append((labels, number))
+        if len(known) > 2 * len(lines) + 1:
+            self._known = {"": {}}  # most of them are of pages before
+        return found
+
+    def _sample(self, page: str, name: str, braced: str, value: str) -> tuple[Labels, float]:
+        """One sample the long way: labels that are new, a timestamp, an exemplar."""
+        rest = f"{braced}}}{value}" if braced else value
+        try:
+            own, labels, number = _read(rest)
+        except ValueError:
+            raise _no_sample(
+                page, re.search(rf"\n[ \t]*{re.escape(name)}[ \t]*{re.escape(rest)}(?=\n)", page)
+            ) from None
+        if own and len(self._known) < _LABELS_KEPT:
+            self._known[own] = labels
+        return labels, number
 
 
 def parse(text: str, wanted: frozenset[str]) -> Page:
-    """The samples of the wanted series, by sample name, in the order of the page; names without a sample are left out.
-
-    Histogram and summary samples go by their full name (`x_bucket`, `x_sum`). Labels are shared between calls: read
-    only. Lines of other series are not looked at, except that the first sample of a page must be one, so that HTML and
-    garbage are told from a page without the wanted series. Raises MalformedPageError, also for a page that ends within
-    a line (cut short).
-    """
-    if text and not text.endswith("\n"):
-        raise MalformedPageError("metrics page is cut short: its last line does not end")
-    found: dict[str, list[tuple[Labels, float]]] = {}
-    checked = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        brace = line.find("{")
-        name = (line[:brace] if brace >= 0 else line.partition(" ")[0].partition("\t")[0]).strip()
-        if name in wanted:
-            found.setdefault(name, []).append(_sample(line, brace, number))
-        if not checked and line.strip() and name[:1] != "#":
-            if not _NAME.match(name):
-                raise MalformedPageError(f"not a metrics page: line {number} is {line[:_SHOWN]!r}")
-            _sample(line, brace, number)
-            checked = True
-    return found
+    """A page that is read once: PageReader.parse."""
+    return PageReader(wanted).parse(text)
 
 
-def _sample(line: str, brace: int, number: int) -> tuple[Labels, float]:
-    """Labels and value of one sample line whose labels begin at `brace` (-1: it has none)."""
+def _check_first(page: str) -> None:
+    """Raises MalformedPageError when the first line that is neither empty nor a comment is no sample."""
+    first = _FIRST.search(page)
+    if first is None:
+        return
+    name = _NAME.match(first[1])
+    if name is None or first[1][name.end() : name.end() + 1] not in _AFTER_NAME:
+        number = page.count("\n", 0, first.start(1))
+        raise MalformedPageError(f"not a metrics page: line {number} is {first[1][:_SHOWN]!r}")
     try:
-        return _read(line, brace)
+        _read(first[1][name.end() :])
     except ValueError:
-        exemplar = line.rfind(_EXEMPLAR)
-        if exemplar > brace >= 0:
-            return _sample(line[:exemplar], brace, number)
-        raise MalformedPageError(f"metrics page, line {number} is not a sample: {line[:_SHOWN]!r}") from None
+        raise _no_sample(page, first) from None
 
 
-def _read(line: str, brace: int) -> tuple[Labels, float]:
-    end = line.rindex("}", brace) if brace >= 0 else -1
-    labels = _labels(line[brace + 1 : end]) if brace >= 0 else _labels("")
-    fields = line[end + 1 :].split() if brace >= 0 else line.split()[1:]
-    value, *timestamp = map(float, fields)
+def _no_sample(page: str, found: re.Match[str] | None) -> MalformedPageError:
+    begin, line = (found.start() + 1, found[0].strip()) if found else (len(page), "")
+    number = page.count("\n", 0, begin)
+    return MalformedPageError(f"metrics page, line {number} is not a sample: {line[:_SHOWN]!r}")
+
+
+def _read(rest: str) -> tuple[str, Labels, float]:
+    """What follows a name: the text of its labels ("" without any), the labels, the value. Raises ValueError."""
+    labels_text, labels = "", _labels("")
+    braces = _BRACES.match(rest)
+    if braces is not None:
+        labels_text = braces[0][:-1]
+        labels = _labels(labels_text.lstrip()[1:])
+        rest = rest[braces.end() :]
+    fields = rest.partition(_EXEMPLAR)[0]
+    if "_" in fields:  # digits with underscores are numbers to Python only
+        raise ValueError(rest)
+    value, *timestamp = map(float, fields.split())
     if len(timestamp) > 1:
-        raise ValueError(line)
-    return labels, value
+        raise ValueError(rest)
+    return labels_text, labels, value
 
 
 @lru_cache(maxsize=16384)
 def _labels(text: str) -> Labels:
-    """Labels between the braces. The same texts come again with every scrape. Raises ValueError."""
+    """Labels between the braces, shared between the targets that have the same. Raises ValueError."""
     labels: dict[str, str] = {}
     position = 0
     while position < len(text):

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from controlplane.collect.exposition import parse
+from controlplane.collect.exposition import PageReader
 from controlplane.collect.families import BUCKET
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger, histograms
 from controlplane.collect.http import Pages
@@ -31,6 +31,7 @@ class Gateway:
         self._bucket = f"{spec.histogram}{BUCKET}"
         self._error_codes = re.compile(spec.error_codes)
         self._ledger: HistogramLedger[str] = HistogramLedger()
+        self._reader = PageReader(frozenset({self._bucket}))
         self._latencies: dict[str, deque[LatencyInterval]] = {}
         self._live: Signal[bool] = Missing("never read")
         self._why = ""
@@ -50,7 +51,7 @@ class Gateway:
         """Take in a page. Raises MalformedPageError, also for one that does not even declare the histogram."""
         if self.spec.histogram not in text:
             raise MalformedPageError(f"gateway {self.spec.name}: its page has no histogram {self.spec.histogram!r}")
-        groups = histograms(parse(text, frozenset({self._bucket})).get(self._bucket, ()))
+        groups = histograms(self._reader.parse(text).get(self._bucket, ()))
         by_label: dict[str, dict[Group, Buckets]] = {}
         errors: set[Group] = set()
         for group, buckets in groups.items():

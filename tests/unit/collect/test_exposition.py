@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import math
+import re
+import time
+from contextlib import suppress
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.collect import families
-from controlplane.collect.exposition import Labels, parse
+from controlplane.collect.exposition import Labels, PageReader, parse
 from controlplane.domain.errors import MalformedPageError
 from tests.unit.collect.pages import PAGES, recorded
 
@@ -26,6 +30,12 @@ def reference(text: str) -> Samples:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     ]
+
+
+def openmetrics_reference(text: str) -> Samples:
+    """The same for OpenMetrics, where names are as on the page."""
+    found = openmetrics_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    return [(sample.name, sample.labels, float(sample.value)) for family in found for sample in family.samples]
 
 
 def comparable(samples: Samples) -> list[str]:
@@ -72,6 +82,49 @@ def test_an_exemplar_is_passed_over() -> None:
     assert page["a_bucket"] == [({"le": "1"}, 3.0)]
 
 
+def test_an_exemplar_is_passed_over_also_without_labels_and_whatever_it_says() -> None:
+    text = 'a_total 3 # {trace="} # {"} 0.7\na_total{x=" # {y} "} 4 1700000000.5 # {t="}"} 1\na_total{x=" # {"} 5\n'
+    assert parse(text, frozenset({"a_total"}))["a_total"] == [({}, 3.0), ({"x": " # {y} "}, 4.0), ({"x": " # {"}, 5.0)]
+
+
+def test_a_page_read_again_with_other_values_and_labels_gives_the_new_ones() -> None:
+    reader = PageReader(frozenset({"a"}))
+    for round_ in range(5):
+        lines = [f'a{{x="{round_}",y="{n}"}} {round_ * n}\n' for n in range(9)]
+        expected = [({"x": str(round_), "y": str(n)}, float(round_ * n)) for n in range(9)]
+        assert reader.parse("".join(lines))["a"] == expected
+
+
+def test_blanks_around_names_and_lines_are_no_part_of_them() -> None:
+    assert parse(' \t b 2\n\t a {x="1"}\t3 \n a 4\n', frozenset({"a"})) == {"a": [({"x": "1"}, 3.0), ({}, 4.0)]}
+
+
+def test_a_recorded_page_as_openmetrics_reads_as_prometheus_client_reads_it() -> None:
+    # an OpenMetrics counter's family has no _total, and `_created` is none
+    text = re.sub(r"^# HELP .*\n", "", recorded("vllm-0.32.0-under-load.txt"), flags=re.MULTILINE)
+    text = re.sub(r"^(# TYPE \S+)_total counter$", r"\1 counter", text, flags=re.MULTILINE)
+    text = re.sub(r"^# TYPE \S+_created .*\n|^\S+_created[{ ].*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r'(_bucket{.*le="1.0".*} \S+)$', r'\1 # {trace_id="a b"} 0.5 1700000000.25', text, flags=re.MULTILINE)
+    text += "# EOF\n"
+    expected = openmetrics_reference(text)
+    page = parse(text, frozenset(series for series, _, _ in expected))
+    assert text.count("trace_id") > 3
+    assert len(expected) > 500
+    assert comparable([(series, *sample) for series, found in page.items() for sample in found]) == comparable(expected)
+
+
+def test_the_end_of_openmetrics_needs_no_newline() -> None:
+    assert parse("a 1\n# EOF", frozenset({"a"})) == {"a": [({}, 1.0)]}
+
+
+def test_a_page_of_nothing_but_openings_is_told_quickly() -> None:
+    for text in ('a{x="' * 50_000, "a 1" + " # {" * 50_000, "\n" * 100_000, 'a{x="\\' * 50_000, "a{" + " " * 100_000):
+        begun = time.perf_counter()
+        with suppress(MalformedPageError):
+            parse(f"{text}\n", frozenset({"a"}))
+        assert time.perf_counter() - begun < 1.0
+
+
 def test_a_page_without_the_wanted_series_is_empty_and_so_is_an_empty_page() -> None:
     assert parse("# HELP b c\n# TYPE b counter\nb 1\n", frozenset({"a"})) == {}
     assert parse("", frozenset({"a"})) == {}
@@ -99,7 +152,20 @@ def test_html_and_garbage_are_malformed_even_where_nothing_in_them_is_wanted(tex
 
 
 @pytest.mark.parametrize(
-    "line", ["a", "a{", 'a{x="1"', 'a{x="1"}', 'a{x="1} 2', "a{x=1} 2", "a two", "a 1 2 3", 'a{x="1",x="2"} 1', "a 1 x"]
+    "line",
+    [
+        "a",
+        "a{",
+        'a{x="1"',
+        'a{x="1"}',
+        'a{x="1} 2',
+        "a{x=1} 2",
+        "a two",
+        "a 1 2 3",
+        'a{x="1",x="2"} 1',
+        "a 1 x",
+        "a 1_0",
+    ],
 )
 def test_a_wanted_line_that_is_no_sample_is_malformed_and_named(line: str) -> None:
     with pytest.raises(MalformedPageError, match="line 2"):
