@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.cli.serve import bind
+
 CONFIGURATION = """
 scrape: {interval: 500ms, timeout: 200ms}
 decide: {interval: 1s}
@@ -195,3 +197,10 @@ def test_binding_to_the_world_without_tokens_is_refused(start: Start, tmp_path: 
     process = start(CONTROLPLANE_API__HOST="0.0.0.0")
     assert process.wait(20) == 2
     assert "loopback" in (tmp_path / "log").read_text()
+
+
+def test_an_answer_is_sent_at_once_and_does_not_wait_for_the_one_before_to_be_acknowledged() -> None:
+    with bind("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
