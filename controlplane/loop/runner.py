@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -70,7 +70,7 @@ class Runner:
         now = datetime.fromtimestamp(self._clock(), UTC)
         every = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._scheduler.add_job(
-            self.collect,
+            _ending_quietly(self.collect),
             "interval",
             id="collect",
             seconds=self._scrape_s,
@@ -79,14 +79,14 @@ class Runner:
         )
         # The first tick waits for a second reading: differences need two.
         self._scheduler.add_job(
-            self.tick,
+            _ending_quietly(self.tick),
             "interval",
             id="tick",
             seconds=self._decide_s,
             next_run_time=now + timedelta(seconds=min(self._decide_s, 1.5 * self._scrape_s)),
             **every,
         )
-        self._scheduler.add_job(self.prune, "interval", id="prune", seconds=_PRUNE_S, **every)
+        self._scheduler.add_job(_ending_quietly(self.prune), "interval", id="prune", seconds=_PRUNE_S, **every)
         self._scheduler.add_listener(self._overran, EVENT_JOB_MAX_INSTANCES)
         self._scheduler.start()
         self._helpers = (
@@ -213,3 +213,13 @@ class Runner:
     def picture(self) -> Picture:
         """What is known now and was decided last."""
         return self._tick.picture()
+
+
+def _ending_quietly(job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """The same job for the scheduler, whose end cancels what runs and would log that as a failure."""
+
+    async def run() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await job()
+
+    return run

@@ -156,6 +156,24 @@ async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None
     bench.tick.hold_s = 0.0
 
 
+async def test_a_round_that_is_cut_short_by_the_end_is_not_logged_as_a_failure(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.runner.start()
+    hanging = asyncio.Event()
+
+    async def hang(now: float, servers: object = None) -> None:
+        hanging.set()
+        await asyncio.sleep(60.0)
+
+    monkeypatch.setattr(bench.collector, "collect", hang)
+    async with asyncio.timeout(2.0):
+        await hanging.wait()
+        await bench.runner.stop(0.3)
+    await asyncio.sleep(0)
+    assert not [record for record in caplog.records if record.name.startswith("apscheduler")]
+
+
 async def test_whoever_waits_for_a_change_is_woken_by_the_next_round(bench: Bench) -> None:
     waiting = asyncio.create_task(bench.runner.changed(5.0))
     await asyncio.sleep(0)
