@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
@@ -16,6 +16,7 @@ from controlplane.store.engine import file_of, make_engine, parse_url, reading, 
 from controlplane.store.faults import shown
 from controlplane.store.levels import FINEST_S, KEEP_HOLDS_S, KEEP_S, cutoff
 from controlplane.store.schema import require_current, upgrade
+from controlplane.store.tables import policy_state
 
 _SERIES_A_TRANSACTION = 50
 """How many series one pruning transaction clears, so that it never holds the lock for long."""
@@ -38,12 +39,19 @@ def open_store(url: str, *, create: bool = True, busy_timeout_s: float = 5.0) ->
     try:
         if create:
             upgrade(engine)
+            _require_writable(engine)
         else:
             require_current(engine)
     except BaseException:
         engine.dispose()
         raise
     return SqlStore(engine)
+
+
+def _require_writable(engine: Engine) -> None:
+    """Raises StoreError where nothing can be written: a schema that is current needed no write so far."""
+    with writing(engine) as connection:
+        connection.execute(update(policy_state).values(at=policy_state.c.at))
 
 
 class SqlStore:

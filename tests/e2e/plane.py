@@ -20,7 +20,7 @@ import yaml
 
 T = TypeVar("T")
 COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()"]
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 1, 24, 1
 
 
 def until(what: str, condition: Callable[[], T | None], timeout_s: float = 20.0, told: Callable[[], object] = str) -> T:
@@ -59,7 +59,7 @@ class Plane:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
+                preexec_fn=_bound_to_parent,  # noqa: PLW1509 - system calls only, no lock is taken
             )
         return self._process
 
@@ -214,5 +214,8 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CONTROLPLANE_")}
 
 
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _bound_to_parent() -> None:
+    """In the child: it ends with this process, and file modes hold for it even if it is root."""
+    system = ctypes.CDLL(None)
+    system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    system.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE)
