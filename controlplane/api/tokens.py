@@ -12,8 +12,8 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -87,17 +87,13 @@ class TokenFile:
 
     def tokens(self) -> tuple[Token, ...]:
         """All tokens of the file as it is now. Raises ConfigurationError."""
-        try:
+        with _usable(self._path):
             info = self._path.stat()
             key = (info.st_mtime_ns, info.st_ino, info.st_size)
             if key != self._seen or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 self._seen = None
-                _check_mode(self._path, info.st_mode)
-                self._tokens = parse_tokens(self._path.read_text(encoding="utf-8"), str(self._path))
+                self._tokens = parse_tokens(_text(self._path, info.st_mode), str(self._path))
                 self._seen = key
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
-            raise _fault(str(self._path), "", why, "a readable file of token hashes is allowed") from None
         return self._tokens
 
 
@@ -129,18 +125,36 @@ def create_token(path: Path, name: str, scope: Scope, expires_at: float | None) 
     """
     if not name or len(name) > _NAME_MAX or not name.isprintable():
         raise ConflictError(f"token name {name!r}: allowed are 1 to {_NAME_MAX} printable characters")
-    text = ""
-    if path.exists():
-        _check_mode(path, path.stat().st_mode)
-        text = path.read_text(encoding="utf-8")
+    with _usable(path, "its folder must exist and be writable, and a file there hold token hashes"):
+        text = _text(path, path.stat().st_mode) if path.exists() else ""
         if any(token.name == name for token in parse_tokens(text, str(path))):
             raise ConflictError(f"a token named {name!r} is in {path} already; choose another name")
-    secret = _PREFIX + secrets.token_urlsafe(_BYTES)
-    token = Token(name, hashlib.sha256(secret.encode()).hexdigest(), scope, expires_at)
-    if text and not text.endswith("\n"):
-        text += "\n"
-    _replace(path, f"{text}{token.to_line()}\n")
+        secret = _PREFIX + secrets.token_urlsafe(_BYTES)
+        token = Token(name, hashlib.sha256(secret.encode()).hexdigest(), scope, expires_at)
+        if text and not text.endswith("\n"):
+            text += "\n"
+        _replace(path, f"{text}{token.to_line()}\n")
     return secret
+
+
+@contextmanager
+def _usable(
+    path: Path, allowed: str = "a readable file of token hashes, as `controlplane token create` makes it"
+) -> Iterator[None]:
+    """Turn what the system says about the file into a ConfigurationError."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        raise _fault(str(path), "the file", why, allowed) from None
+
+
+def _text(path: Path, mode: int) -> str:
+    """The text of the file. Raises OSError and ConfigurationError; a pipe would keep whoever reads it waiting."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(None, "Not a regular file")
+    _check_mode(path, mode)
+    return path.read_text(encoding="utf-8")
 
 
 def _replace(path: Path, text: str) -> None:

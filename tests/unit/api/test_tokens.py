@@ -110,6 +110,23 @@ def test_a_link_or_folder_in_place_of_the_file_is_refused_with_one_message(tmp_p
         TokenFile(tmp_path, lambda: NOW).tokens()
 
 
+def test_a_pipe_in_place_of_the_file_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    os.mkfifo(path, 0o600)
+    with pytest.raises(ConfigurationError, match="regular file"):
+        TokenFile(path, lambda: NOW).tokens()
+    with pytest.raises(ConfigurationError, match="regular file"):
+        create_token(path, "ci", Scope.VIEWER, None)
+
+
+@pytest.mark.parametrize("name", [".", "nowhere/tokens", "binary"])
+def test_a_file_that_cannot_take_a_token_is_told_in_one_message(tmp_path: Path, name: str) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff")
+    (tmp_path / "binary").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="its folder must exist"):
+        create_token(tmp_path / name, "ci", Scope.VIEWER, None)
+
+
 def test_each_scope_covers_those_below_it() -> None:
     allowed = {(a, b) for a in Scope for b in Scope if a.allows(b)}
     assert allowed == {
