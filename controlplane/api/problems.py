@@ -54,6 +54,9 @@ _STATUS: tuple[tuple[type[ControlPlaneError], int, str], ...] = (
     (ConfigurationError, 503, "configuration"),
 )
 
+_KINDS = {413: "too-large", 422: "validation"}
+"""Where the type is not the status' own phrase."""
+
 
 def problem(
     instance: str,
@@ -103,15 +106,19 @@ async def _own(request: Request, error: Exception) -> JSONResponse:
 
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    errors = [FieldError(where=".".join(map(str, e["loc"])), problem=e["msg"]) for e in error.errors()]
+    errors = [
+        FieldError(where=".".join(map(str, e["loc"])), problem=e["msg"].removeprefix("Value error, "))
+        for e in error.errors()
+    ]
     detail = "; ".join(f"{e.where}: {e.problem}" for e in errors)
     return problem(request.url.path, 422, "validation", detail, errors=errors)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return problem(request.url.path, error.status_code, kind, str(error.detail), headers=dict(error.headers or {}))
+    status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code  # a body that is no JSON at all
+    kind = _KINDS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-")
+    return problem(request.url.path, status, kind, str(error.detail), headers=dict(error.headers or {}))
 
 
 def unexpected(path: str, error: Exception) -> JSONResponse:

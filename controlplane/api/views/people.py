@@ -63,7 +63,7 @@ class ModelBody(Said):
 class InstancesBody(ModelBody):
     """How many instances."""
 
-    instances: int = Field(ge=0, description="Total per server, inside the model's bounds", examples=[4])
+    instances: int = Field(ge=0, strict=True, description="Total per server, inside the model's bounds", examples=[4])
 
 
 class OverrideBody(ModelBody):
@@ -71,7 +71,9 @@ class OverrideBody(ModelBody):
 
     model: str
     kind: OverrideKind
-    instances: int | None = Field(default=None, ge=0, description="Needed with kind instances, else left out")
+    instances: int | None = Field(
+        default=None, ge=0, strict=True, description="Needed with kind instances, else left out"
+    )
 
 
 class FreezeBody(Said):

@@ -29,6 +29,9 @@ SAID = {"ttl": "2h", "reason": "launch"}
         ("POST", "/api/v1/models/bert/load", SAID | {"reason": "a\x1b[2Jb"}, 422, "printable"),
         ("POST", "/api/v1/models/bert/load", SAID | {"instnaces": 3}, 422, "instnaces"),
         ("POST", "/api/v1/models/bert/load?wait=9999", SAID, 422, "query.wait"),
+        ("PUT", "/api/v1/models/bert/instances", SAID | {"instances": True}, 422, "body.instances"),
+        ("PUT", "/api/v1/models/bert/instances", SAID | {"instances": "3"}, 422, "body.instances"),
+        ("POST", "/api/v1/freezes", SAID | {"ttl": "soon"}, 422, "body.ttl: a duration"),
         ("GET", "/api/v1/decisions?limit=0", None, 422, "query.limit"),
         ("GET", "/api/v1/decisions/nothing", None, 404, "nothing"),
         ("GET", "/api/v1/decisions/nothing/explain", None, 404, "nothing"),
@@ -51,10 +54,14 @@ async def test_every_refusal_is_a_problem_document(
     assert says in problem["detail"]
 
 
-async def test_a_body_that_is_no_json_is_a_problem_that_does_not_echo_it(client: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("content", [b"{hunter2", b"\xffhunter2", b"[" * 60_000, b"9" * 60_000])
+async def test_a_body_that_is_no_json_is_a_problem_that_does_not_echo_it(
+    client: httpx.AsyncClient, content: bytes
+) -> None:
     headers = {"content-type": "application/json"}
-    answer = await client.post("/api/v1/freezes", content=b"{hunter2", headers=headers)
+    answer = await client.post("/api/v1/freezes", content=content, headers=headers)
     assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:controlplane:problem:validation"
     assert "hunter2" not in answer.text
 
 
@@ -95,4 +102,5 @@ async def test_a_large_body_is_refused_whether_it_tells_its_size_or_not(client: 
     for content in (b" " * (BODY_MAX_BYTES + 1), chunks()):
         answer = await client.post("/api/v1/freezes", content=content, headers=headers)
         assert answer.status_code == 413
+        assert answer.json()["type"] == "urn:controlplane:problem:too-large"
         assert answer.headers["content-type"] == "application/problem+json"
