@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.domain.observation import GpuReading
+from controlplane.domain.observation import GPU_SIGNALS, GpuReading
 from controlplane.domain.signal import Known, Missing, Signal, Stale, aged
 
 Gpus: TypeAlias = Signal[tuple[GpuReading, ...]]
 
-FIGURES = tuple(f.name for f in fields(GpuReading) if f.name not in {"uuid", "index", "name", "node"})
-"""The fields of a GpuReading that are signals."""
-
 
 def unread_gpu(uuid: str, index: int, name: str, missing: Missing) -> GpuReading:
     """A GPU of which nothing is known, for one reason."""
-    signals: dict[str, Any] = dict.fromkeys(FIGURES, missing)
+    signals: dict[str, Any] = dict.fromkeys(GPU_SIGNALS, missing)
     return GpuReading(uuid=uuid, index=index, name=name, **signals)
 
 
@@ -52,5 +49,5 @@ def merged(sources: Mapping[str, Gpus]) -> Gpus:
 
 
 def _aged(gpu: GpuReading, now: float, max_age_s: float, why: str) -> GpuReading:
-    signals: dict[str, Any] = {name: aged(getattr(gpu, name), now, max_age_s, why) for name in FIGURES}
+    signals: dict[str, Any] = {name: aged(getattr(gpu, name), now, max_age_s, why) for name in GPU_SIGNALS}
     return replace(gpu, **signals)

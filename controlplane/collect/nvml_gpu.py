@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from controlplane.domain.observation import GpuProcess, GpuReading, Placement, SliceReading
+from controlplane.domain.observation import THROTTLE_REASONS, GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.signal import Known, Missing, Signal
 
 T = TypeVar("T")
@@ -27,17 +27,17 @@ _WHY = {
 }
 UNDER_MIG = "not told while MIG is on"
 NO_PROCESS_MEMORY = "the driver does not tell it"
-THROTTLE_REASONS = {
-    "clocks_setting": pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting,
-    "sw_power_cap": pynvml.nvmlClocksThrottleReasonSwPowerCap,
-    "hw_slowdown": pynvml.nvmlClocksThrottleReasonHwSlowdown,
-    "sync_boost": pynvml.nvmlClocksThrottleReasonSyncBoost,
-    "sw_thermal": pynvml.nvmlClocksThrottleReasonSwThermalSlowdown,
-    "hw_thermal": pynvml.nvmlClocksThrottleReasonHwThermalSlowdown,
-    "hw_power_brake": pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
-    "display_clock": pynvml.nvmlClocksThrottleReasonDisplayClockSetting,
-}
-"""Our names of what holds the clocks down, with NVML's bits; an idle GPU's low clock is none."""
+_THROTTLE = (
+    pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting,
+    pynvml.nvmlClocksThrottleReasonSwPowerCap,
+    pynvml.nvmlClocksThrottleReasonHwSlowdown,
+    pynvml.nvmlClocksThrottleReasonSyncBoost,
+    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown,
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown,
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
+    pynvml.nvmlClocksThrottleReasonDisplayClockSetting,
+)
+"""NVML's bits in the order of our names; an idle GPU's low clock is none of them."""
 _EVENTS_AT_ONCE = 64
 
 
@@ -120,7 +120,7 @@ def _mig(handle: Any) -> bool:
 def _throttle_reasons(handle: Any) -> tuple[str, ...]:
     # the old name of the call: every driver has it, the new one only those since 2023
     bits = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
-    return tuple(name for name, bit in THROTTLE_REASONS.items() if bits & bit)
+    return tuple(name for name, bit in zip(THROTTLE_REASONS, _THROTTLE, strict=True) if bits & bit)
 
 
 def _ecc_uncorrected(handle: Any) -> int:

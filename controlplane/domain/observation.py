@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from controlplane.domain.objectives import Indicator
@@ -201,6 +201,22 @@ class GpuReading:
     processes: Signal[tuple[GpuProcess, ...]] = field(default_factory=_never)
     slices: Signal[tuple[SliceReading, ...]] = field(default_factory=_never)
     node: str = ""
+
+
+GPU_SIGNALS = tuple(f.name for f in fields(GpuReading) if f.name not in {"uuid", "index", "name", "node"})
+SLICE_SIGNALS = tuple(f.name for f in fields(SliceReading) if not f.name.endswith(("uuid", "instance")))
+"""The fields that are signals."""
+THROTTLE_REASONS = (
+    "clocks_setting",
+    "sw_power_cap",
+    "hw_slowdown",
+    "sync_boost",
+    "sw_thermal",
+    "hw_thermal",
+    "hw_power_brake",
+    "display_clock",
+)
+"""Our names of what holds a GPU's clocks down."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,47 @@ class Family:
 _UNIT = (names.MODEL, names.SERVER)
 _OBJECTIVE = (names.MODEL, names.OBJECTIVE)
 
+_GPU = (names.NODE, names.GPU)
+_SLICE = (*_GPU, names.SLICE)
+
+GPU_FAMILIES: tuple[Family, ...] = (
+    Family(names.GPU_INFO, "gauge", "1 for each GPU", (*_GPU, names.INDEX, names.NAME)),
+    Family(names.GPU_UTILISATION, "gauge", "Share of time in which the GPU executed something", _GPU),
+    Family(names.GPU_MEMORY_USED, "gauge", "GPU memory in use", _GPU),
+    Family(names.GPU_MEMORY_TOTAL, "gauge", "GPU memory there is", _GPU),
+    Family(names.GPU_POWER, "gauge", "Power drawn", _GPU),
+    Family(names.GPU_TEMPERATURE, "gauge", "Temperature of the GPU", _GPU),
+    Family(names.GPU_SM_CLOCK, "gauge", "Clock of the SMs", _GPU),
+    Family(names.GPU_THROTTLED, "gauge", "1 when the reason holds the clocks down, else 0", (*_GPU, names.REASON)),
+    Family(names.GPU_ECC_UNCORRECTED, "counter", "Uncorrected ECC errors since the driver was loaded", _GPU),
+    Family(names.GPU_LAST_XID, "gauge", "Number of the last XID error since the start, 0: none", _GPU),
+    Family(names.GPU_PROCESSES, "gauge", "Processes that compute on the GPU", _GPU),
+    Family(names.GPU_MIG_ENABLED, "gauge", "1 when MIG is on", _GPU),
+    Family(names.GPU_SLICES, "gauge", "MIG slices", _GPU),
+    Family(
+        names.GPU_SLICE_INFO,
+        "gauge",
+        "1 for each MIG slice; start and size in memory units, empty when not known",
+        (*_SLICE, names.GPU_INSTANCE, names.COMPUTE_INSTANCE, names.PROFILE, names.START, names.SIZE),
+    ),
+    Family(names.GPU_SLICE_MEMORY_USED, "gauge", "Memory of the MIG slice in use", _SLICE),
+    Family(names.GPU_SLICE_MEMORY_TOTAL, "gauge", "Memory of the MIG slice", _SLICE),
+)
+
+AGENT_FAMILIES: tuple[Family, ...] = (
+    Family(names.AGENT_NVML_UP, "gauge", "1 when NVML answers, else 0 and the reason", (names.REASON,)),
+    *GPU_FAMILIES,
+    Family(names.GPU_PROCESS_INFO, "gauge", "1 for each process that computes on the GPU", (*_SLICE, names.PID)),
+    Family(names.GPU_PROCESS_MEMORY, "gauge", "GPU memory that the process uses", (*_SLICE, names.PID)),
+    Family(
+        names.GPU_MISSING,
+        "gauge",
+        "1 for each figure that is not known, with the reason",
+        (*_SLICE, names.SIGNAL, names.REASON),
+    ),
+)
+"""The agent's page; docs/reference/agent.md is tested against them."""
+
 FAMILIES: tuple[Family, ...] = (
     Family(names.MODEL_LOADED, "gauge", "1 when the model is ready on the server, 0 when it is known not to be", _UNIT),
     Family(names.MODEL_INSTANCES, "gauge", "Instances of the model on the server", _UNIT),
@@ -57,9 +98,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.OBJECTIVE_COVERAGE, "gauge", "Share of the window that was measured", _OBJECTIVE),
     Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
     Family(names.SERVER_READING_AGE, "gauge", "Age of the newest reading of the server", (names.SERVER,)),
-    Family(names.GPU_UTILISATION, "gauge", "Share of time in which the GPU executed something", (names.GPU,)),
-    Family(names.GPU_MEMORY_USED, "gauge", "GPU memory in use", (names.GPU,)),
-    Family(names.GPU_MEMORY_TOTAL, "gauge", "GPU memory there is", (names.GPU,)),
+    *GPU_FAMILIES,
     Family(names.OVERRIDES_ACTIVE, "gauge", "Overrides in force", (names.MODEL,)),
     Family(names.OVERRIDE_EXPIRES, "gauge", "When the last override of a kind runs out", (names.MODEL, names.KIND)),
     Family(names.FREEZES_ACTIVE, "gauge", "Freezes in force; model * holds for all", (names.MODEL,)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from controlplane.domain import names
@@ -13,12 +13,10 @@ from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import Picture
-from controlplane.domain.signal import Known, Missing, known
-from controlplane.publish.families import FAMILIES, Family
+from controlplane.domain.signal import Missing, known
+from controlplane.publish.families import FAMILIES
 from controlplane.publish.figures import capacity, demand, desired_instances
-
-_Sample = tuple[str, tuple[str, ...], float | None]
-"""Family, label values, value; None: nothing to export."""
+from controlplane.publish.gpus import Sample, family, gpu_samples
 
 
 class PictureMetrics(Collector):
@@ -35,28 +33,29 @@ class PictureMetrics(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """All families, empty."""
-        return [_family(family) for family in FAMILIES]
+        return [family(of) for of in FAMILIES]
 
     def collect(self) -> Iterable[Metric]:
         """All families with their samples of now."""
         picture = self._picture()
-        families = {family.name: _family(family) for family in FAMILIES}
+        families = {of.name: family(of) for of in FAMILIES}
         for name, labels, value in self._samples(picture):
             if value is not None and not math.isnan(value):
                 families[name].add_metric(labels, value)
         return list(families.values())
 
-    def _samples(self, picture: Picture) -> Iterator[_Sample]:
+    def _samples(self, picture: Picture) -> Iterator[Sample]:
         yield from self._units(picture)
         for model in self._fleet.models:
             for judgement in picture.judgements.get(model.name, ()):
                 yield from _objective(judgement)
         yield from self._servers(picture)
-        yield from _gpus(picture)
+        gpus = known(picture.reading.gpus)
+        yield from gpu_samples(gpus or ())
         yield from self._people(picture)
         yield from _loop(picture)
 
-    def _units(self, picture: Picture) -> Iterator[_Sample]:
+    def _units(self, picture: Picture) -> Iterator[Sample]:
         decisions = {(d.model, d.server): d for d in picture.decisions}
         for model in self._fleet.models:
             for server in model.runs_on:
@@ -76,7 +75,7 @@ class PictureMetrics(Collector):
         for action in picture.in_flight:
             yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
 
-    def _servers(self, picture: Picture) -> Iterator[_Sample]:
+    def _servers(self, picture: Picture) -> Iterator[Sample]:
         for spec in self._fleet.servers:
             reading = picture.reading.servers.get(spec.name)
             if reading is None:
@@ -86,7 +85,7 @@ class PictureMetrics(Collector):
             if not isinstance(reading.live, Missing):
                 yield names.SERVER_READING_AGE, (spec.name,), max(0.0, picture.at - reading.live.observed_at)
 
-    def _people(self, picture: Picture) -> Iterator[_Sample]:
+    def _people(self, picture: Picture) -> Iterator[Sample]:
         for model in self._fleet.models:
             overrides = [o for o in picture.overrides if o.model == model.name]
             yield names.OVERRIDES_ACTIVE, (model.name,), float(len(overrides))
@@ -102,7 +101,7 @@ def _model_reading(picture: Picture, model: str, server: str) -> ModelReading | 
     return known(entry.models[model]) if entry is not None and model in entry.models else None
 
 
-def _objective(judgement: Judgement) -> Iterator[_Sample]:
+def _objective(judgement: Judgement) -> Iterator[Sample]:
     labels = (judgement.model, judgement.objective.key)
     yield names.OBJECTIVE_TARGET, labels, judgement.objective.target
     yield names.OBJECTIVE_ATTAINMENT, (*labels, "low"), judgement.attainment_low
@@ -114,16 +113,7 @@ def _objective(judgement: Judgement) -> Iterator[_Sample]:
     yield names.OBJECTIVE_COVERAGE, labels, judgement.window.coverage
 
 
-def _gpus(picture: Picture) -> Iterator[_Sample]:
-    if not isinstance(picture.reading.gpus, Known):
-        return
-    for gpu in picture.reading.gpus.value:
-        yield names.GPU_UTILISATION, (gpu.uuid,), known(gpu.utilisation)
-        yield names.GPU_MEMORY_USED, (gpu.uuid,), known(gpu.memory_used_bytes)
-        yield names.GPU_MEMORY_TOTAL, (gpu.uuid,), known(gpu.memory_total_bytes)
-
-
-def _loop(picture: Picture) -> Iterator[_Sample]:
+def _loop(picture: Picture) -> Iterator[Sample]:
     health = picture.health
     yield names.TICKS, (), health.ticks
     yield names.TICKS_SKIPPED, (), health.skipped
@@ -131,8 +121,3 @@ def _loop(picture: Picture) -> Iterator[_Sample]:
     if health.last_tick_at:
         yield names.TICK_LAST, (), health.last_tick_at
         yield names.TICK_DURATION, (), health.last_tick_s
-
-
-def _family(family: Family) -> GaugeMetricFamily | CounterMetricFamily:
-    made = GaugeMetricFamily if family.kind == "gauge" else CounterMetricFamily
-    return made(family.name, family.help, labels=family.labels)
