@@ -7,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
 from controlplane.collect import families
 from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, failures_fell, fell
-from controlplane.collect.exposition import parse
+from controlplane.collect.exposition import PageReader
 from controlplane.collect.http import REFUSED, Pages
 from controlplane.collect.triton_wire import (
     IndexEntry,
@@ -47,9 +48,14 @@ class TritonRound:
 
 
 async def fetch_round(
-    pages: Pages, spec: ServerSpec, models: Collection[str], timeout_s: float, clock: Callable[[], float]
+    pages: Pages,
+    reader: PageReader,
+    spec: ServerSpec,
+    models: Collection[str],
+    timeout_s: float,
+    clock: Callable[[], float],
 ) -> TritonRound:
-    """Ask a Triton everything, within `timeout_s` seconds all together. `models`: whose configuration is wanted."""
+    """Ask a Triton everything about `models`, within `timeout_s` seconds all together."""
     begun = time.monotonic()
     at = clock()
 
@@ -57,12 +63,14 @@ async def fetch_round(
         nonlocal at
         text = await pages.get_text(f"{spec.name} metrics page", spec.metrics, timeout_s)
         at = clock()
-        return read_series(parse(text, families.TRITON))
+        return read_series(reader.parse(text), models)
 
     index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
     stats_body = pages.get(f"{spec.name} model statistics", f"{spec.http}/v2/models/stats", timeout_s)
     index, counters, stats = await asyncio.gather(
-        _or_error(_read(index_body, read_index)), _or_error(series()), _or_error(_read(stats_body, read_stats))
+        _or_error(_read(index_body, read_index)),
+        _or_error(series()),
+        _or_error(_read(stats_body, partial(read_stats, models=models))),
     )
     ready = (
         []
@@ -208,13 +216,14 @@ class TritonServer:
         self._control: Signal[ControlMode] = NOT_ASKED
         self._incarnation = 0
         self._gone = False
+        self._reader = PageReader(families.TRITON)
         self._index_of = self._series_of = -1
         """Incarnations from which the newest index and the newest counters are; -1: none read yet."""
 
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives the first thing that went wrong. Never raises for a failing server."""
-        names = [unit.model.served_name for unit in self.units.values()]
-        answers = await fetch_round(pages, self.spec, names, timeout_s, clock)
+        names = frozenset(unit.model.served_name for unit in self.units.values())
+        answers = await fetch_round(pages, self._reader, self.spec, names, timeout_s, clock)
         self.absorb(answers)
         parts = (answers.index, answers.series, answers.stats, *answers.configs.values())
         return next((part for part in parts if isinstance(part, ControlPlaneError)), None)

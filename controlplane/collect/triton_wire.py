@@ -7,7 +7,7 @@ model configuration extensions).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,21 +139,23 @@ def _entry(row: _IndexRow) -> IndexEntry:
         raise MalformedPageError(f"repository index: model {row.name!r} has the unknown state {row.state!r}") from None
 
 
-def read_stats(body: bytes) -> dict[str, Executions]:
-    """Executions of every loaded model by version and batch size. Raises MalformedPageError."""
+def read_stats(body: bytes, models: Collection[str] | None = None) -> dict[str, Executions]:
+    """Executions by version and batch size of every loaded model, or of `models`. Raises MalformedPageError."""
     try:
         stats = _Stats.model_validate_json(body)
     except ValidationError as error:
         raise MalformedPageError(f"model statistics are not what they should be: {_first(error)}") from None
-    models: dict[str, dict[tuple[str, int], Executed]] = {}
+    found: dict[str, dict[tuple[str, int], Executed]] = {}
     for row in stats.model_stats:
-        executions = models.setdefault(row.name, {})
+        if models is not None and row.name not in models:
+            continue
+        executions = found.setdefault(row.name, {})
         if row.inference_stats.fail.count:
             executions[row.version, FAILED] = Executed(row.inference_stats.fail.count, row.inference_stats.fail.ns)
         for batch in row.batch_stats:
             compute_ns = batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns
             executions[row.version, batch.batch_size] = Executed(batch.compute_infer.count, compute_ns)
-    return dict(models)
+    return dict(found)
 
 
 def read_config(body: bytes) -> ModelConfig:
@@ -175,8 +177,8 @@ def read_config(body: bytes) -> ModelConfig:
         raise MalformedPageError("model configuration has an instance_group that is not what it should be") from None
 
 
-def read_series(page: Page) -> dict[str, ModelSeries]:
-    """The counters of every model on a metrics page.
+def read_series(page: Page, wanted: Collection[str] | None = None) -> dict[str, ModelSeries]:
+    """The counters of every model on a metrics page, or of the wanted ones.
 
     A group (version, and GPU where there is one) has all of its series or none; one that lacks some makes its model
     incomplete, since whoever adds up the rest gets a wrong number.
@@ -184,7 +186,7 @@ def read_series(page: Page) -> dict[str, ModelSeries]:
     models: dict[str, ModelSeries] = {}
     parts: dict[tuple[str, str], dict[str, float]] = {}
     for family in (families.TRITON_SUCCESS, families.TRITON_REQUEST_US, families.TRITON_QUEUE_US):
-        for model, group, value in _by_model(page, family):
+        for model, group, value in _by_model(page, family, wanted):
             models.setdefault(model, ModelSeries())
             parts.setdefault((model, group), {})[family] = value
     for (model, group), values in parts.items():
@@ -194,11 +196,14 @@ def read_series(page: Page) -> dict[str, ModelSeries]:
         models[model].groups[group] = Totals(success, request_us / 1e6, queue_us / 1e6)
         models[model].complete &= _all_counts((success, request_us, queue_us))
     for labels, value in page.get(families.TRITON_FAILURE, ()):
-        series = models.setdefault(labels.get(families.TRITON_MODEL, ""), ModelSeries())
+        name = labels.get(families.TRITON_MODEL, "")
+        if wanted is not None and name not in wanted:
+            continue
+        series = models.setdefault(name, ModelSeries())
         reason = labels.get(families.TRITON_REASON, families.REASON_OTHER)
         series.failures[_group(labels, families.TRITON_REASON), reason] = value
         series.complete &= _all_counts((value,))
-    for model, _, value in _by_model(page, families.TRITON_PENDING):
+    for model, _, value in _by_model(page, families.TRITON_PENDING, wanted):
         series = models.setdefault(model, ModelSeries())
         if _all_counts((value,)):
             series.pending = (series.pending or 0) + round(value)
@@ -207,9 +212,11 @@ def read_series(page: Page) -> dict[str, ModelSeries]:
     return models
 
 
-def _by_model(page: Page, family: str) -> Iterable[tuple[str, str, float]]:
+def _by_model(page: Page, family: str, wanted: Collection[str] | None) -> Iterable[tuple[str, str, float]]:
     for labels, value in page.get(family, ()):
-        yield labels.get(families.TRITON_MODEL, ""), _group(labels), value
+        model = labels.get(families.TRITON_MODEL, "")
+        if wanted is None or model in wanted:
+            yield model, _group(labels), value
 
 
 def _group(labels: Labels, *without: str) -> str:

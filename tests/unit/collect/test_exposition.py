@@ -43,7 +43,7 @@ def comparable(samples: Samples) -> list[str]:
 
 
 def test_there_are_recorded_pages_of_both_servers() -> None:
-    assert {name.split("-")[0] for name in METRICS_PAGES} == {"triton", "vllm"}
+    assert {name.split("-")[0] for name in METRICS_PAGES} >= {"triton", "vllm"}
 
 
 @pytest.mark.parametrize("name", METRICS_PAGES)
@@ -52,7 +52,7 @@ def test_every_sample_of_a_recorded_page_reads_as_prometheus_client_reads_it(nam
     expected = reference(text)
     page = parse(text, frozenset(series for series, _, _ in expected))
     found = [(series, labels, value) for series, samples in page.items() for labels, value in samples]
-    assert len(expected) > 50
+    assert len(expected) > 10
     assert comparable(found) == comparable(expected)
 
 

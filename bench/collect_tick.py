@@ -1,0 +1,177 @@
+"""A whole tick over many servers: read, close slices, judge, decide, write; time and memory of a process of its own.
+
+python -m bench.collect_tick COUNT PORT...: one measurement, printed as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import structlog
+
+from bench import collect_serve
+from bench.figure import Figure
+from controlplane.act.triton import TritonActuator
+from controlplane.collect.fleet import FleetCollector
+from controlplane.decide.policy import Policy
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
+from controlplane.domain.signal import Known
+from controlplane.loop.executor import Executor
+from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.tick import Tick
+from controlplane.store import open_store
+
+COUNTS = (250, 500, 1000, 2000)
+GOAL_COUNT, GOAL_S, GOAL_MB = 1000, 3.0, 400.0
+_LINEAR = 1.25  # most that a server may cost in the largest fleet, in parts of what it costs in the smallest
+_OBJECTIVES = (
+    Objective(Indicator.LATENCY, 0.99, 28 * 86400.0, IndicatorSource.SERVER, 0.2),
+    Objective(Indicator.AVAILABILITY, 0.999, 28 * 86400.0, IndicatorSource.SERVER),
+)
+_MODELS_PER_SERVER, _SERVERS_PER_MODEL = 2, 10
+_SCRAPE_S, _TIMEOUT_S, _KEEP_S = 5.0, 2.0, 900.0
+_ROUNDS = 6
+_START = 1_700_000_000.0
+
+
+def run(*, quick: bool) -> Figure:
+    """Time and memory of a tick by the number of servers; only the number of the goal when `quick`."""
+    counts = (GOAL_COUNT,) if quick else COUNTS
+    with subprocess.Popen([sys.executable, "-m", "bench.collect_serve"], stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            ports = [str(port) for port in json.loads(serving.stdout.readline() if serving.stdout else "[]")]
+            found = {count: _child(count, ports) for count in counts}
+        finally:
+            serving.kill()
+    goal = found[GOAL_COUNT]
+    each_s = [found[count]["total_s"] / count for count in counts]
+    linear = each_s[-1] <= _LINEAR * each_s[0]
+    met = (
+        goal["total_s"] <= GOAL_S
+        and goal["peak_mb"] <= GOAL_MB
+        and linear
+        and not any(f["missing"] for f in found.values())
+    )
+    return Figure(
+        f"a tick over {GOAL_COUNT} servers of {goal['lines']} lines",
+        f"{goal['total_s']:.2f} s (read {goal['collect_s']:.2f}, the rest {goal['tick_s']:.2f}),"
+        f" {goal['peak_mb']:.0f} MB resident",
+        f"under {GOAL_S:g} s and {GOAL_MB:g} MB; cost by server grows by at most {_LINEAR - 1:.0%}",
+        met,
+        {"by_servers": found},
+        tuple(
+            f"{count} servers: {f['total_s']:.2f} s, {1000 * f['total_s'] / count:.2f} ms each, {f['peak_mb']:.0f} MB"
+            f" ({f['full_mb']:.0f} MB once {_KEEP_S / 60:g} minutes are kept, by its growth)"
+            for count, f in found.items()
+        ),
+    )
+
+
+def _child(count: int, ports: list[str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.collect_tick", str(count), *ports], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{count} servers: {done.stderr[-2000:]}")
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+def fleet(count: int, ports: list[str]) -> Fleet:
+    """`count` Tritons with two models to care for on each, every model on ten of them."""
+    servers = []
+    for n in range(count):
+        url = f"http://127.0.0.1:{ports[n % len(ports)]}/{n}"
+        servers.append(ServerSpec(f"triton-{n}", ServerKind.TRITON, url, f"{url}/metrics"))
+    models = []
+    for group in range(-(-count // _SERVERS_PER_MODEL)):
+        runs_on = tuple(s.name for s in servers[group * _SERVERS_PER_MODEL : (group + 1) * _SERVERS_PER_MODEL])
+        models += [
+            ModelSpec(f"model-{group}-{m}", collect_serve.name(m), runs_on, Mode.RECOMMEND, _OBJECTIVES, 1, 8)
+            for m in range(_MODELS_PER_SERVER)
+        ]
+    return Fleet(tuple(servers), tuple(models))
+
+
+async def measure(count: int, ports: list[str]) -> dict[str, Any]:
+    """Seconds of a round and of the tick after it, memory, and what could not be read."""
+    now = _START
+
+    def clock() -> float:
+        return now
+
+    world = fleet(count, ports)
+    collector = FleetCollector(
+        world, timeout_s=_TIMEOUT_S, max_age_s=3 * _SCRAPE_S, clock=clock, keep_s=_KEEP_S, nvml=False
+    )
+    actuator = TritonActuator((), clock=clock)  # nothing is carried out in recommend mode
+    times: list[tuple[float, float]] = []
+    resident: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = StoreThread(open_store(f"sqlite:///{Path(folder) / 'history.db'}"))
+        executor = Executor(actuator, store, clock, refresh=_nothing, announce=_nothing)
+        tick = Tick(world, Policy(), collector, store, executor, clock, grace_s=_SCRAPE_S + _TIMEOUT_S)
+        await tick.resume()
+        for _ in range(_ROUNDS):
+            now += _SCRAPE_S
+            began = time.perf_counter()
+            await collector.collect(now)
+            collected = time.perf_counter()
+            await tick.run()
+            times.append((collected - began, time.perf_counter() - collected))
+            gc.collect()
+            resident.append(_resident_mb())
+        reading = collector.reading(now)
+        await collector.close()
+        await actuator.close()
+        store.close()
+    known = sum(
+        isinstance(s, Known) and len(s.value.intervals) == _ROUNDS - 1
+        for r in reading.servers.values()
+        for s in r.models.values()
+    )
+    warm = times[2:]
+    growth_mb = (resident[-1] - resident[1]) / (_ROUNDS - 2)
+    return {
+        "total_s": median(c + t for c, t in warm),
+        "collect_s": median(c for c, _ in warm),
+        "tick_s": median(t for _, t in warm),
+        "first_s": sum(times[0]),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "resident_mb": resident[-1],
+        "full_mb": resident[-1] + growth_mb * (_KEEP_S / _SCRAPE_S - _ROUNDS),
+        "missing": count * _MODELS_PER_SERVER - known,
+        "lines": sum(not line.startswith("#") for line in collect_serve.page().splitlines()),
+    }
+
+
+async def _nothing(server: str = "") -> None:
+    del server
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    """One measurement."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    print(json.dumps(asyncio.run(measure(int(sys.argv[1]), sys.argv[2:]))))
+
+
+if __name__ == "__main__":
+    main()
