@@ -29,6 +29,7 @@ from controlplane.demo.view import View, view_for
 from controlplane.domain.errors import ConfigurationError, ControlPlaneError, Fault
 from controlplane.loop.clock import wall_clock
 
+_LONGEST_S = 86400.0
 _READY_WITHIN_S = 30.0
 # Triton's default takes the warm-up of an added instance after all requests that wait: under a backlog that does not
 # drain, a raise would not be answered and no further one possible. With the rate limiter on, it comes first.
@@ -51,14 +52,16 @@ def run_demo(options: DemoOptions) -> int:
 
     Raises ConfigurationError for options that are not allowed.
     """
-    if options.duration_s < SHORTEST_S:
-        fault = Fault("--duration", f"{options.duration_s:g}", f"at least {SHORTEST_S:g} seconds are allowed")
+    if not SHORTEST_S <= options.duration_s <= _LONGEST_S:
+        fault = Fault("--duration", f"{options.duration_s:g}", f"{SHORTEST_S:g} to {_LONGEST_S:g} seconds are allowed")
         raise ConfigurationError("demo", (fault,))
     try:
         return asyncio.run(_stoppable(options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("stopped", file=sys.stderr)
         return 130
+    except ConfigurationError:
+        raise
     except ControlPlaneError as error:
         print(error, file=sys.stderr)
         return 1
@@ -83,8 +86,7 @@ class Demo:
         self._day = day
         self._view = view
         self._parts = parts
-        self._out = options.out or _new_folder(Path("out"))
-        self._out.mkdir(parents=True, exist_ok=True)
+        self._out = _folder(options.out)
 
     async def run(self) -> int:
         """The whole run; see run_demo."""
@@ -115,8 +117,6 @@ class Demo:
         ports = free_ports()
         self._grpc, self._gateway_port, api_port = rig.grpc_url, ports.metrics, self._options.port or ports.http
         config, store = self._out / "controlplane.yaml", self._out / "controlplane.db"
-        for left in self._out.glob("controlplane.db*"):
-            left.unlink()
         write_config(
             config,
             rig,
@@ -230,6 +230,21 @@ def _model_facts(model: dict[str, Any]) -> dict[str, str]:
         "loads": str(model["loads"]),
         "unloads": str(model["unloads"]),
     }
+
+
+def _folder(wanted: Path | None) -> Path:
+    """A folder for this run alone: its files have the names of a real control plane's, which must not be lost."""
+    try:
+        if wanted is None:
+            return _new_folder(Path("out"))
+        wanted.mkdir(parents=True, exist_ok=True)
+        why = "not empty" if any(wanted.iterdir()) else ""
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why or wanted is None:
+        fault = Fault("--out", f"{wanted or 'out'} ({why})", "a folder that is empty, or can be made, is allowed")
+        raise ConfigurationError("demo", (fault,))
+    return wanted
 
 
 def _new_folder(parent: Path) -> Path:
