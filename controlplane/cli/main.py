@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from controlplane.cli import check, db, decisions, demo, freeze, model, run, status, token
+from controlplane.cli import agent, check, db, decisions, demo, freeze, model, run, status, token
 from controlplane.cli.client import RefusedError
 from controlplane.cli.output import complain
 from controlplane.domain.errors import ConfigurationError, ControlPlaneError
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (run, demo, check, status):
+for commands in (run, agent, demo, check, status):
     commands.register(app)
 app.add_typer(model.app, name="model")
 for commands in (freeze, decisions):

@@ -22,8 +22,9 @@ def run(
     """Watch, judge, decide and act until told to stop."""
     import asyncio
 
+    from controlplane.cli.listen import bind
     from controlplane.cli.logs import configure
-    from controlplane.cli.serve import bind, serve
+    from controlplane.cli.serve import serve
     from controlplane.config import load_settings
 
     settings = load_settings(config)

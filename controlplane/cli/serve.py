@@ -16,7 +16,6 @@ import uvicorn
 from controlplane.api.app import create_app
 from controlplane.cli.output import complain
 from controlplane.config import Settings
-from controlplane.domain.errors import ConflictError
 from controlplane.loop.wire import ControlPlane, build
 
 log = structlog.get_logger(__name__)
@@ -33,19 +32,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ConflictError when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise ConflictError(f"cannot listen on {host} port {port}: {why}; set api.host or api.port") from None
-    # asyncio sets it only where a socket names its protocol; without it answers wait 40 ms for an acknowledgement
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
 
 
 async def serve(settings: Settings, listening: socket.socket, *, dry_run: bool) -> int:

@@ -14,8 +14,8 @@ import uvicorn
 
 from controlplane.api.app import create_app
 from controlplane.api.tokens import Scope, create_token
+from controlplane.cli.listen import bind
 from controlplane.cli.main import execute
-from controlplane.cli.serve import bind
 from controlplane.domain.signal import Missing
 from tests.unit.api.fakes import NOW, FakePlane
 

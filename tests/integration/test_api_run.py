@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.cli.serve import bind
+from controlplane.cli.listen import bind
 
 CONFIGURATION = """
 scrape: {interval: 500ms, timeout: 200ms}

@@ -10,7 +10,7 @@ import yaml
 
 from controlplane.cli.main import app
 from controlplane.config import parse_settings, schema
-from controlplane.publish.families import FAMILIES
+from controlplane.publish.families import AGENT_FAMILIES, FAMILIES
 from tests.unit.api.test_access import ROUTES
 from tests.unit.docs.pages import PAGES, ROOT, Page, read
 
@@ -96,7 +96,7 @@ def makefile() -> str:
 
 @of_every_page
 def test_every_metric_named_exists(page: Page) -> None:
-    exported = {family.name + ("_total" if family.kind == "counter" else "") for family in FAMILIES}
+    exported = {family.name + ("_total" if family.kind == "counter" else "") for family in (*FAMILIES, *AGENT_FAMILIES)}
     # histograms and counters that the actuators' own metrics bring
     exported |= set(re.findall(r"`(controlplane_\w+)`", (ROOT / "docs/reference/metrics.md").read_text()))
     for name in re.findall(r"`(controlplane_[a-z_]+)[`{]", page.text):

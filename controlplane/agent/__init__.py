@@ -1,0 +1,1 @@
+"""The process on each GPU node that tells its GPUs as a metrics page."""

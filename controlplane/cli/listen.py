@@ -1,0 +1,18 @@
+"""A socket to listen on, or a clear line why not."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from controlplane.domain.errors import ConflictError
+
+
+def bind(host: str, port: int, remedy: str = "set api.host or api.port") -> socket.socket:
+    """A listening socket. Raises ConflictError, which ends in `remedy`, when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise ConflictError(f"cannot listen on {host} port {port}: {why}; {remedy}") from None

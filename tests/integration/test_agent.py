@@ -1,0 +1,150 @@
+"""`controlplane agent` as a process over HTTP, with the NVML shim below it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.nvml_shim.drive import CUT, GPU, ROOT, answer, build, environment
+
+HAS_DRIVER = Path("/dev/nvidiactl").exists()
+COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()", "agent"]
+
+
+class Running:
+    """An agent; `url` is its page."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        with log.open("w") as stderr:
+            command = [*COMMAND, "--port", "0", "--timeout", "0.5"]
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.fullmatch(r"agent (http://127\.0\.0\.1:\d+/metrics)\n", line)
+        assert found, line + log.read_text()
+        self.url = found[1]
+
+    def page(self) -> dict[str, list[tuple[dict[str, str], float]]]:
+        """The samples by name."""
+        with urllib.request.urlopen(self.url, timeout=10) as response:
+            assert response.status == 200
+            text = response.read().decode()
+        found: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
+        return found
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit status after the signal."""
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+@contextlib.contextmanager
+def agent(env: dict[str, str], folder: Path) -> Iterator[Running]:
+    running = Running(env, folder / "log")
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    return tmp_path / "answers"
+
+
+@pytest.fixture
+def running(shim: Path, answers: Path, tmp_path: Path) -> Iterator[Running]:
+    answer(answers, GPU)
+    with agent(environment(shim, answers), tmp_path) as started:
+        yield started
+
+
+def test_the_page_follows_what_nvml_says(running: Running, answers: Path) -> None:
+    whole = running.page()
+    assert whole["controlplane_agent_nvml_up"] == [({"reason": ""}, 1.0)]
+    assert whole["controlplane_gpu_utilisation_ratio"] == [({"node": "", "gpu": "GPU-aaaa"}, 0.37)]
+    assert "controlplane_gpu_slice_info" not in whole
+    answer(answers, CUT)
+    cut = running.page()
+    profiles = [labels["profile"] for labels, _ in cut["controlplane_gpu_slice_info"]]
+    assert profiles == ["3g.71gb", "1g.18gb"]
+    assert "controlplane_gpu_utilisation_ratio" not in cut
+    missing = [(labels["signal"], labels["reason"]) for labels, _ in cut["controlplane_gpu_missing"]]
+    assert missing == [("utilisation", "not told while MIG is on")]
+
+
+def test_a_driver_that_goes_away_and_comes_back_is_told(running: Running, answers: Path) -> None:
+    running.page()
+    answer(answers, {"init": "!9", "count": "!9"})
+    gone = running.page()
+    assert gone == {"controlplane_agent_nvml_up": [({"reason": "the NVIDIA driver is not loaded"}, 0.0)]}
+    answer(answers, GPU)
+    assert running.page()["controlplane_agent_nvml_up"][0][1] == 1.0
+
+
+def test_a_call_that_hangs_costs_its_deadline_once_and_does_not_keep_the_agent_from_ending(
+    running: Running, answers: Path
+) -> None:
+    answer(answers, GPU | {"power.0": "hang"})
+    assert running.page() == {"controlplane_agent_nvml_up": [({"reason": "NVML did not answer within 0.5 s"}, 0.0)]}
+    begun = time.monotonic()
+    (sample,) = running.page()["controlplane_agent_nvml_up"]
+    assert time.monotonic() - begun < 0.4
+    assert sample == ({"reason": "NVML has not answered a call for more than 0.5 s"}, 0.0)
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_without_a_driver_the_page_says_so_and_the_end_is_a_normal_one(tmp_path: Path, number: signal.Signals) -> None:
+    if HAS_DRIVER:
+        pytest.skip("this machine has an NVIDIA driver")
+    with agent(dict(os.environ), tmp_path) as started:
+        reason = "no NVIDIA driver on this machine (libnvidia-ml.so.1 not found)"
+        assert started.page() == {"controlplane_agent_nvml_up": [({"reason": reason}, 0.0)]}
+        assert started.end(number) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_an_address_that_is_taken_is_told_in_one_line(running: Running) -> None:
+    port = running.url.rpartition(":")[2].partition("/")[0]
+    ended = subprocess.run(
+        [*COMMAND, "--port", port], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith("Address already in use; choose another --host or --port")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_is_on_the_page(tmp_path: Path) -> None:
+    if not HAS_DRIVER:
+        pytest.skip("no NVIDIA driver on this machine")
+    with agent(dict(os.environ), tmp_path) as started:
+        page = started.page()
+    assert page["controlplane_agent_nvml_up"] == [({"reason": ""}, 1.0)]
+    assert all(labels["gpu"].startswith("GPU-") for labels, _ in page["controlplane_gpu_info"])
+    assert all(value > 2**30 for _, value in page["controlplane_gpu_memory_total_bytes"])
