@@ -10,7 +10,10 @@ import structlog
 
 from controlplane.collect.gateway import Gateway
 from controlplane.collect.http import Pages
+from controlplane.collect.mapped import MappedServer
 from controlplane.collect.nvml import Nvml
+from controlplane.collect.ollama import OllamaServer
+from controlplane.collect.page_server import PageServer
 from controlplane.collect.probes import Prober
 from controlplane.collect.triton import TritonServer
 from controlplane.collect.vllm import VllmServer
@@ -21,6 +24,12 @@ from controlplane.domain.signal import Missing, Signal
 
 V = TypeVar("V")
 _AT_ONCE = 64
+_READERS: dict[ServerKind, type[TritonServer | VllmServer | OllamaServer]] = {
+    ServerKind.TRITON: TritonServer,
+    ServerKind.VLLM: VllmServer,
+    ServerKind.OLLAMA: OllamaServer,
+}
+"""All other kinds are read by a mapping."""
 _log = structlog.get_logger(__name__)
 
 
@@ -47,10 +56,10 @@ class FleetCollector:
     ) -> None:
         self._timeout_s = timeout_s
         self._clock = clock
-        self._servers: dict[str, TritonServer | VllmServer] = {}
+        self._servers: dict[str, TritonServer | PageServer] = {}
         for spec in fleet.servers:
             models = [model for model in fleet.models if spec.name in model.runs_on]
-            kind = TritonServer if spec.kind is ServerKind.TRITON else VllmServer
+            kind = _READERS.get(spec.kind, MappedServer)
             self._servers[spec.name] = kind(spec, models, max_age_s=max_age_s, keep_s=keep_s)
         self._gateways = {
             spec.name: Gateway(spec, fleet.models, max_age_s=max_age_s, keep_s=keep_s) for spec in fleet.gateways
@@ -124,7 +133,7 @@ class FleetCollector:
         if self._nvml is not None:
             self._nvml.close()
 
-    def _server(self, name: str) -> TritonServer | VllmServer:
+    def _server(self, name: str) -> TritonServer | PageServer:
         if name not in self._servers:
             raise NotFoundError("server", name, tuple(self._servers))
         return self._servers[name]

@@ -179,5 +179,10 @@ class PageServer(ABC):
         return {name: unit.latencies for name, unit in self.units.items()}
 
 
+def whole_number(values: Sequence[float]) -> int | None:
+    """The sum of gauges of requests; None where there is none, or one is no count."""
+    return round(sum(values)) if values and all(math.isfinite(value) and value >= 0 for value in values) else None
+
+
 def _signal(value: T | None, at: float, now: float, max_age_s: float) -> Signal[T]:
     return Missing("not exported") if value is None else aged(Known(value, at), now, max_age_s)

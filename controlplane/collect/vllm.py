@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from controlplane.collect import families
 from controlplane.collect.counters import Totals
 from controlplane.collect.exposition import Labels, Page, parse
 from controlplane.collect.histograms import histograms
-from controlplane.collect.page_server import Histograms, PageServer, Served
+from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.observation import ModelState
 
@@ -47,8 +47,8 @@ def read_served(page: Page) -> dict[str, Served]:
     if not served:
         raise MalformedPageError(f"not a vLLM engine's page: no {families.VLLM_RUNNING} with a {families.VLLM_MODEL}")
     for model, entry in served.items():
-        entry.running = _whole(_values(page, families.VLLM_RUNNING, model))
-        entry.waiting = _whole(_values(page, families.VLLM_WAITING, model))
+        entry.running = whole_number(_values(page, families.VLLM_RUNNING, model))
+        entry.waiting = whole_number(_values(page, families.VLLM_WAITING, model))
         usage = next((found for name in families.VLLM_KV_CACHE_USAGE if (found := _values(page, name, model))), [])
         entry.kv_cache_usage = max(usage) if usage and all(map(math.isfinite, usage)) else None
         awake = [
@@ -101,7 +101,3 @@ def _values(page: Page, family: str, model: str) -> list[float]:
 
 def _by_engine(page: Page, family: str, model: str) -> dict[str, float]:
     return {labels.get(families.VLLM_ENGINE, ""): value for labels, value in _of_model(page, family, model)}
-
-
-def _whole(values: Sequence[float]) -> int | None:
-    return round(sum(values)) if values and all(math.isfinite(value) and value >= 0 for value in values) else None

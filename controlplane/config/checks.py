@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from controlplane.config.faults import join, one_of, shown
-from controlplane.config.objectives import check_objective, to_objective
-from controlplane.config.reading import Document, ModelPart, Part
-from controlplane.config.tree import Root, ServerItem
+from controlplane.config.objectives import Where, check_objective, to_objective
+from controlplane.config.reading import Document, ModelPart
+from controlplane.config.servers import BY_MAPPING, check_server
+from controlplane.config.tree import Root
 from controlplane.config.units import format_duration, is_loopback
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import Mode, ServerKind
@@ -20,8 +21,9 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     """Every fault of meaning. `from_environment` holds the paths that environment variables gave."""
     yield from _check_root(document.root, "store" in from_environment)
     for part in document.servers:
-        yield from _check_server(part)
+        yield from check_server(part, document.mappings)
     yield from _check_names(document)
+    yield from _check_single(document)
     served: Counter[tuple[str, str]] = Counter()
     for model in document.models:
         yield from _check_model(model, document)
@@ -78,17 +80,6 @@ def _check_access(root: Root, store_from_environment: bool) -> Iterator[Fault]:
         yield Fault("store_password_file", repr(root.store_password_file), "only with a store that names a user")
 
 
-def _check_server(part: Part[ServerItem]) -> Iterator[Fault]:
-    server = part.item
-    if server.kind is ServerKind.VLLM:
-        if server.grpc is not None:
-            yield Fault(join(part.path, "grpc"), repr(server.grpc), "only for Triton; leave it out")
-        return
-    for key in ("grpc", "metrics"):
-        if getattr(server, key) is None:
-            yield Fault(join(part.path, key), "nothing", "it is required for Triton")
-
-
 def _check_names(document: Document) -> Iterator[Fault]:
     gateways = ((part.path, part.item.name) for part in document.gateways)
     others = [(p.path, p.item.name) for p in document.servers] + [(p.path, p.item.name) for p in document.models]
@@ -117,11 +108,12 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     kinds = kinds_of(part, document)
     if len(kinds) > 1:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
-    elif ServerKind.VLLM in kinds:
+    elif kinds and ServerKind.TRITON not in kinds:
         yield from _check_observed_only(part)
+    where = _where(part, document, kinds)
     first: dict[str, str] = {}
     for objective in part.objectives:
-        yield from check_objective(objective, kinds if len(kinds) == 1 else tuple(ServerKind), model, document.gateways)
+        yield from check_objective(objective, model, where)
         value = to_objective(objective.item)
         if value is not None and value.key in first:
             allowed = f"one objective of a kind, threshold and source; {first[value.key]} is the same"
@@ -141,8 +133,8 @@ def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:
 
 
 def _check_observed_only(part: ModelPart) -> Iterator[Fault]:
-    """Servers of vLLM are observed: nothing that would act on them, or infer through Triton's protocol, is taken."""
-    model, allowed = part.item, "only for models on Triton; vLLM servers are observed"
+    """Servers but Triton are observed: nothing that would act on them, or infer by Triton's protocol, is taken."""
+    model, allowed = part.item, "only for models on Triton; other servers are observed"
     given = {
         "mode": model.mode not in {None, Mode.OBSERVE},
         "instances": "instances" in model.model_fields_set,
@@ -152,6 +144,25 @@ def _check_observed_only(part: ModelPart) -> Iterator[Fault]:
     }
     for key in (key for key, is_given in given.items() if is_given):
         yield Fault(join(part.path, key), "this key", allowed)
+
+
+def _where(part: ModelPart, document: Document, kinds: frozenset[ServerKind]) -> Where:
+    """What the model's objectives may be; servers of several kinds, or a mapping at fault, leave that open."""
+    mappings = tuple(document.mappings[name] for name in expand(part.item.runs_on, document.mappings))
+    sure = len(kinds) == 1 and (bool(mappings) or not kinds <= BY_MAPPING)
+    return Where(kinds if sure else tuple(ServerKind), mappings, document.gateways)
+
+
+def _check_single(document: Document) -> Iterator[Fault]:
+    """A page that names no model is about one."""
+    taken: dict[str, str] = {}
+    for part in document.models:
+        for server in expand(part.item.runs_on, document.mappings):
+            if not document.mappings[server].model_label:
+                if server in taken:
+                    allowed = f"one model on {server}, whose page names none; {taken[server]} has it already"
+                    yield Fault(join(part.path, "runs_on"), repr(server), allowed)
+                taken.setdefault(server, part.path)
 
 
 def kinds_of(part: ModelPart, document: Document) -> frozenset[ServerKind]:

@@ -12,12 +12,13 @@ from controlplane.config.checks import check, expand, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.objectives import to_objective
 from controlplane.config.reading import Document, ModelPart, Part, read_document
+from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
-from controlplane.config.tree import GatewayItem, PolicyBlock, Root, ServerItem
+from controlplane.config.tree import GatewayItem, PolicyBlock, Root
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.fleet import Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec, Wake
+from controlplane.domain.fleet import Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, ServerKind, Wake
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
@@ -43,8 +44,9 @@ def parse_settings(text: str, env: Mapping[str, str], *, source: str = "configur
         raise ConfigurationError(source, tuple(form))
     tree, origins = overlay(tree, env)
     document, faults = read_document(tree)
+    document, mapping_faults = with_mappings(document)
     password, password_faults = _password(document.root)
-    for fault in [*check(document, frozenset(origins)), *password_faults]:
+    for fault in [*mapping_faults, *check(document, frozenset(origins)), *password_faults]:
         if not any(_hides(known.path, fault.path) for known in faults):
             faults.append(fault)
     faults.sort(key=lambda fault: _position(fault.path))
@@ -90,7 +92,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         store = store.replace(netloc, f"{user.partition(':')[0]}:{quote(password, safe='')}@{host}", 1)
     return Settings(
         fleet=Fleet(
-            servers=tuple(_server(part) for part in document.servers),
+            servers=tuple(to_server(part, document.mappings) for part in document.servers),
             models=tuple(_model(part, document) for part in document.models),
             gateways=tuple(_gateway(part) for part in document.gateways),
         ),
@@ -104,11 +106,6 @@ def _settings(document: Document, password: str | None) -> Settings:
     )
 
 
-def _server(part: Part[ServerItem]) -> ServerSpec:
-    item = part.item
-    return ServerSpec(item.name, item.kind, item.http, item.metrics or f"{item.http}/metrics", item.grpc or "")
-
-
 def _gateway(part: Part[GatewayItem]) -> GatewaySpec:
     g = part.item
     return GatewaySpec(g.name, g.page, g.histogram, g.model_label, g.code_label, g.error_codes)
@@ -116,7 +113,8 @@ def _gateway(part: Part[GatewayItem]) -> GatewaySpec:
 
 def _model(part: ModelPart, document: Document) -> ModelSpec:
     item = part.item
-    mode = Mode.OBSERVE if ServerKind.VLLM in kinds_of(part, document) else item.mode or document.root.mode
+    observed = bool(kinds_of(part, document) - {ServerKind.TRITON})
+    mode = Mode.OBSERVE if observed else item.mode or document.root.mode
     return ModelSpec(
         name=item.name,
         served_name=item.served_name or item.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from controlplane.config.faults import join
 from controlplane.config.reading import Part
@@ -10,9 +11,9 @@ from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
+from controlplane.domain.mapping import MAPPED_INDICATORS, PageMapping
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 
-_VLLM_ONLY = (Indicator.TTFT, Indicator.INTER_TOKEN_LATENCY, Indicator.E2E, Indicator.QUEUE_TIME)
 _SOURCES = {
     (ServerKind.TRITON, Indicator.AVAILABILITY): (IndicatorSource.SERVER, IndicatorSource.GATEWAY),
     (ServerKind.TRITON, Indicator.LATENCY): (
@@ -21,9 +22,19 @@ _SOURCES = {
         IndicatorSource.MEAN_SLICES,
     ),
     (ServerKind.VLLM, Indicator.AVAILABILITY): (IndicatorSource.SERVER,),
-    **{(ServerKind.VLLM, indicator): (IndicatorSource.SERVER,) for indicator in _VLLM_ONLY},
+    **{(ServerKind.VLLM, indicator): (IndicatorSource.SERVER,) for indicator in MAPPED_INDICATORS},
 }
+_OWN_READERS = frozenset({ServerKind.TRITON, ServerKind.VLLM})
 _SHORTEST_S, _LONGEST_S = 3600.0, 90 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What decides which objectives a model can have: the kind of its servers, or what may be it, and the rest."""
+
+    kinds: Collection[ServerKind]
+    mappings: Sequence[PageMapping]
+    gateways: Sequence[Part[GatewayItem]]
 
 
 def to_objective(item: ObjectiveItem) -> Objective | None:
@@ -42,10 +53,8 @@ def to_objective(item: ObjectiveItem) -> Objective | None:
     return Objective(indicator, target, item.window, source, threshold)
 
 
-def check_objective(
-    part: Part[ObjectiveItem], kinds: Collection[ServerKind], model: ModelItem, gateways: Sequence[Part[GatewayItem]]
-) -> Iterator[Fault]:
-    """Faults of meaning of one objective of a model whose servers may be of `kinds`."""
+def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -> Iterator[Fault]:
+    """Faults of meaning of one objective of a model."""
     item, given = part.item, _indicators(part.item)
     if not _SHORTEST_S <= item.window <= _LONGEST_S:
         yield Fault(join(part.path, "window"), format_duration(item.window), "1h to 90d")
@@ -58,13 +67,30 @@ def check_objective(
         yield Fault(join(part.path, "target"), f"{item.target:g}", "availability is its own target; leave it out")
     if indicator is not Indicator.AVAILABILITY and item.target is None:
         yield Fault(join(part.path, "target"), "nothing", "it is required, such as 99%")
-    allowed = tuple(dict.fromkeys(s for kind in kinds for s in _SOURCES.get((kind, indicator), ())))
+    allowed = _sources(indicator, where)
     if not allowed:
-        known = ", ".join(dict.fromkeys(i.value for kind, i in _SOURCES if kind in kinds))
-        where = " or ".join(kind.value for kind in kinds)
-        yield Fault(join(part.path, indicator.value), "this key", f"one of {known} for a model on {where}")
+        known = ", ".join(i.value for i in Indicator if _sources(i, where))
+        kinds = " or ".join(kind.value for kind in where.kinds)
+        yield Fault(join(part.path, indicator.value), "this key", f"one of {known} for a model on {kinds}")
         return
-    yield from _check_source(part, indicator, allowed, model, gateways)
+    yield from _check_source(part, indicator, allowed, model, where.gateways)
+
+
+def _sources(indicator: Indicator, where: Where) -> tuple[IndicatorSource, ...]:
+    """Where the events of an indicator can be counted."""
+    found = [source for kind in where.kinds for source in _SOURCES.get((kind, indicator), ())]
+    if not _OWN_READERS.issuperset(where.kinds):
+        if where.mappings and all(_tells(mapping, indicator) for mapping in where.mappings):
+            found.append(IndicatorSource.SERVER)
+        if indicator in {Indicator.AVAILABILITY, Indicator.LATENCY}:
+            found.append(IndicatorSource.GATEWAY)
+    return tuple(dict.fromkeys(found))
+
+
+def _tells(mapping: PageMapping, indicator: Indicator) -> bool:
+    if indicator is Indicator.AVAILABILITY:
+        return mapping.tells_failures
+    return indicator in dict(mapping.histograms)
 
 
 def _check_source(
@@ -78,7 +104,9 @@ def _check_source(
     names = ", ".join(s.value for s in allowed)
     sees_errors = any(gateway.item.code_label for gateway in gateways)
     if source is None and indicator is Indicator.LATENCY:
-        yield Fault(path, "nothing", f"one of {names}: Triton itself exports no latency histogram")
+        yield Fault(path, "nothing", f"one of {names}: the server itself exports no histogram of it")
+    elif source is None and IndicatorSource.SERVER not in allowed:
+        yield Fault(path, "nothing", f"one of {names}: the server itself does not tell failures")
     elif source is not None and source not in allowed:
         yield Fault(path, repr(source.value), f"one of {names} for {indicator.value} on this kind of server")
     elif source is IndicatorSource.PROBE and model.probe is None:

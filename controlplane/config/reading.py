@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from controlplane.config.faults import from_pydantic, join
 from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem, Root, ServerItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
+from controlplane.domain.mapping import PageMapping
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -41,13 +42,17 @@ class ModelPart:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All that could be read. `server_kinds` has the names of unreadable entries too: they are not unknown names."""
+    """All that could be read. `server_kinds` has the names of unreadable entries too: they are not unknown names.
+
+    `mappings` are those of servers whose page is read by one, where there is no fault in it.
+    """
 
     root: Root
     servers: tuple[Part[ServerItem], ...]
     gateways: tuple[Part[GatewayItem], ...]
     models: tuple[ModelPart, ...]
     server_kinds: Mapping[str, ServerKind | None]
+    mappings: Mapping[str, PageMapping] = field(default_factory=dict)
 
 
 def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from controlplane.config.mapping_file import MappingFile
 from controlplane.config.tree import schema
 from controlplane.config.units import DURATION_FORM, GRPC_FORM, NAME_FORM, SHARE_FORM, STORE_FORM, URL_FORM
 
@@ -25,6 +26,14 @@ _BLOCKS = {
     "WakeBlock": "models[].wake",
     "ProbeBlock": "models[].probe",
     "ObjectiveItem": "models[].objectives[]",
+}
+_MAPPING_BLOCKS = {
+    "MappingFile": "A mapping file",
+    "GaugesBlock": "gauges",
+    "RequestsBlock": "requests",
+    "TimesBlock": "times",
+    "HistogramsBlock": "histograms",
+    "SeriesItem": "series",
 }
 _HEAD = f"""# Configuration
 
@@ -49,10 +58,10 @@ the file only. Relative files are relative to the working directory. Secrets nev
 def reference() -> str:
     """The page as Markdown."""
     tree = schema()
-    blocks = {"Root": tree, **tree["$defs"]}
-    return "\n".join(
-        [_HEAD, *(line for name, title in _BLOCKS.items() for line in _block(title, blocks[name], blocks))]
-    )
+    mapping = MappingFile.model_json_schema()
+    blocks = {"Root": tree, **tree["$defs"], "MappingFile": mapping, **mapping["$defs"]}
+    titles = {**_BLOCKS, **_MAPPING_BLOCKS}
+    return "\n".join([_HEAD, *(line for name, title in titles.items() for line in _block(title, blocks[name], blocks))])
 
 
 def _block(title: str, block: dict[str, Any], blocks: dict[str, Any]) -> Iterator[str]:
@@ -70,9 +79,11 @@ def _block(title: str, block: dict[str, Any], blocks: dict[str, Any]) -> Iterato
 def _default(value: object) -> str:
     if value is None or value == "":
         return ""
+    if value in ([], {}):
+        return "none"
     if isinstance(value, dict):
         return "as in its block"
-    return "none" if value == [] else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _form(field: dict[str, Any], blocks: dict[str, Any]) -> str:
@@ -81,12 +92,14 @@ def _form(field: dict[str, Any], blocks: dict[str, Any]) -> str:
         return _form(next(option for option in field["anyOf"] if option.get("type") != "null"), blocks)
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[1]
-        if name in _BLOCKS:
-            return "block"
+        if name in {**_BLOCKS, **_MAPPING_BLOCKS}:
+            return "series" if name == "SeriesItem" else "block"
         return ", ".join(f"`{value}`" for value in blocks[name]["enum"])
     if field["type"] == "array":
         return "list"
-    plain = {"string": "text", "integer": "whole number", "boolean": "true, false"}
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    plain = {"string": "text", "integer": "whole number", "boolean": "true, false", "object": "names and texts"}
     form = field.get("format") or plain[field["type"]]
     low, high = field.get("minimum"), field.get("maximum")
     if low is not None:

@@ -115,15 +115,19 @@ class PolicyBlock(_Block):
 
 
 class ServerItem(_Block):
-    """One serving process. A vLLM server is observed only."""
+    """One serving process. All but Triton are observed only."""
 
     name: Name = Field(description="Unique among servers and models.")
     kind: ServerKind = Field(description="Which serving software it runs.")
     http: Url = Field(description="Base URL of its HTTP API.")
-    grpc: Grpc | None = Field(default=None, description="Its gRPC endpoint; required for Triton, absent for vLLM.")
+    grpc: Grpc | None = Field(default=None, description="Its gRPC endpoint; required for Triton, absent for others.")
     metrics: Url | None = Field(
         default=None,
-        description="URL of its metrics page; required for Triton. For vLLM the default is `http` with /metrics.",
+        description="URL of its metrics page; required for Triton and TorchServe, whose pages have a port of their own."
+        " Default: `http` with /metrics, or what the mapping says.",
+    )
+    mapping: str | None = Field(
+        default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
     )
 
 
@@ -175,23 +179,20 @@ class ObjectiveItem(_Block):
     availability: Share | None = Field(
         default=None, description="Share of requests answered without error; is its own target."
     )
-    latency: Duration | None = Field(
-        default=None, description="Triton: threshold of the time to an answer; needs a source."
-    )
-    ttft: Duration | None = Field(default=None, description="vLLM: threshold of the time to the first token.")
-    inter_token_latency: Duration | None = Field(
-        default=None, description="vLLM: threshold of the time between tokens."
-    )
-    e2e: Duration | None = Field(default=None, description="vLLM: threshold of the time to the whole answer.")
-    queue_time: Duration | None = Field(default=None, description="vLLM: threshold of the time spent waiting.")
+    latency: Duration | None = Field(default=None, description="Threshold of the time to an answer; needs a source.")
+    ttft: Duration | None = Field(default=None, description="Threshold of the time to the first token.")
+    inter_token_latency: Duration | None = Field(default=None, description="Threshold of the time between tokens.")
+    e2e: Duration | None = Field(default=None, description="Threshold of the time to the whole answer.")
+    queue_time: Duration | None = Field(default=None, description="Threshold of the time spent waiting.")
     target: Share | None = Field(
         default=None, description="Share of events to be good; required except with availability."
     )
     window: Duration = Field(default=28 * _DAY_S, description="Time over which the target holds, 1h to 90d.")
     source: IndicatorSource | None = Field(
         default=None,
-        description="Where events are counted. Triton latency: gateway, probe or mean_slices, must be named; Triton"
-        " availability: server (default) or gateway; vLLM: server.",
+        description="Where events are counted. Latency: gateway or, on Triton, probe or mean_slices, must be named;"
+        " availability: server (default) where it tells failures, or gateway; all others: server, where it has the"
+        " histogram (see the reference of backends).",
     )
 
 
@@ -211,7 +212,9 @@ class ModelItem(_Block):
         default=None, description="Unload after idling this long; needs a wake source."
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
-    priority: Whole = Field(default=0, description="Who is to go first when something is scarce; higher wins. Kept, without effect yet.")
+    priority: Whole = Field(
+        default=0, description="Who is to go first when something is scarce; higher wins. Kept, without effect yet."
+    )
     device: str = Field(
         default="",
         description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",
@@ -240,6 +243,9 @@ class Root(_Block):
     decide: DecideBlock = Field(default=DecideBlock(), description="How often decisions are made.")
     api: ApiBlock = Field(default=ApiBlock(), description="Where people and programs reach the control plane.")
     policy: PolicyBlock = Field(default=PolicyBlock(), description="How boldly capacity follows demand.")
+    mappings: dict[Name, str] = Field(
+        default={}, description="Mapping files by name, for servers of kind mapped. Relative to the working directory."
+    )
     servers: list[ServerItem] = Field(min_length=1, description="The serving processes.")
     gateways: list[GatewayItem] = Field(default=[], description="What stands before the servers and times requests.")
     models: list[ModelItem] = Field(default=[], description="The models.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
 
 
@@ -13,6 +14,14 @@ class ServerKind(StrEnum):
 
     TRITON = "triton"
     VLLM = "vllm"
+    TGI = "tgi"
+    TORCHSERVE = "torchserve"
+    TFSERVING = "tfserving"
+    SGLANG = "sglang"
+    NIM = "nim"
+    OLLAMA = "ollama"
+    MAPPED = "mapped"
+    """Any other, read as a mapping of the user's says."""
 
 
 class Mode(StrEnum):
@@ -28,13 +37,17 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """One serving process. URLs without trailing slash; `grpc` is host:port, Triton only."""
+    """One serving process. URLs without trailing slash; `grpc` is host:port, Triton only.
+
+    `mapping` says how its metrics page is read, None for kinds with a reader of their own.
+    """
 
     name: str
     kind: ServerKind
     http: str
     metrics: str
     grpc: str = ""
+    mapping: PageMapping | None = None
 
 
 @dataclass(frozen=True, slots=True)

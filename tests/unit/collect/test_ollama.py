@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from controlplane.collect.ollama import OllamaServer
+from controlplane.domain.errors import MalformedPageError
+from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.observation import ModelReading, ModelState
+from controlplane.domain.signal import Known, Missing
+from tests.unit.collect.pages import recorded
+
+
+def read(text: str, *names: str) -> dict[str, ModelReading]:
+    spec = ServerSpec("o", ServerKind.OLLAMA, "", "")
+    one = OllamaServer(spec, [ModelSpec(name, name, ("o",), Mode.OBSERVE) for name in names], max_age_s=15, keep_s=900)
+    one.absorb(5, text)
+    one.absorb(10, text)
+    models = one.reading(10).models
+    return {name: signal.value for name, signal in models.items() if isinstance(signal, Known)}
+
+
+def test_a_model_in_memory_is_ready_with_its_memory_and_the_time_it_is_unloaded_at() -> None:
+    models = read(recorded("ollama-ps-documented.json"), "mistral", "qwen2.5:0.5b")
+    assert models["mistral"].state is ModelState.READY
+    assert models["mistral"].reason == "4137025024 bytes of GPU memory; unloaded at 2026-06-04T14:38:31.83753-07:00"
+    assert models["qwen2.5:0.5b"].instances == Known(1, 10)
+
+
+def test_a_model_that_is_not_in_memory_is_unloaded() -> None:
+    models = read(recorded("ollama-ps-documented.json"), "qwen2.5")
+    assert (models["qwen2.5"].state, models["qwen2.5"].instances) == (ModelState.UNLOADED, Known(0, 10))
+
+
+def test_requests_are_missing_and_not_zero() -> None:
+    (mistral,) = read(recorded("ollama-ps-documented.json"), "mistral").values()
+    assert (mistral.pending, mistral.running) == (Missing("not exported"), Missing("not exported"))
+    assert mistral.intervals == ()
+
+
+@pytest.mark.parametrize("text", ["", "<html>", "[]", '{"models": [{}]}'])
+def test_another_answer_is_malformed(text: str) -> None:
+    with pytest.raises(MalformedPageError, match="not a list of loaded models"):
+        read(text)
