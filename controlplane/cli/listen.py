@@ -12,7 +12,10 @@ def bind(host: str, port: int, remedy: str = "set api.host or api.port") -> sock
     """A listening socket. Raises ConflictError, which ends in `remedy`, when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise ConflictError(f"cannot listen on {host} port {port}: {why}; {remedy}") from None
+    # asyncio sets it only where a socket names its protocol; without it answers wait 40 ms for an acknowledgement
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
