@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.options import Json
-from controlplane.cli.output import print_json
+from controlplane.cli.output import counted, print_json
 from controlplane.domain.errors import ConfigurationError
 
 
@@ -37,7 +37,7 @@ def check(
     if as_json:
         print_json({"ok": True, "file": str(file), "faults": [], **counts})
     else:
-        print(f"{file}: ok; " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+        print(f"{file}: ok; " + ", ".join(counted(count, kind[:-1]) for kind, count in counts.items()))
 
 
 def _check_tokens(path: Path | None) -> None:

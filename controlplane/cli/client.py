@@ -7,6 +7,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -41,7 +42,7 @@ class Api:
         except ValueError:
             port = -1
         if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
-            raise ConfigurationError("--url", (Fault("--url", url, "http(s)://HOST[:PORT] is allowed"),))
+            raise ConfigurationError("command line", (Fault("--url", url, "http(s)://HOST[:PORT] is allowed"),))
         self._url = url.rstrip("/")
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
@@ -94,8 +95,12 @@ class Api:
                 self._url, f"status {status} without JSON: is this the control plane's address?"
             ) from None
         if status >= 300:
-            detail = document.get("detail") if isinstance(document, dict) else None
-            raise RefusedError(status, str(detail or f"status {status}"))
+            if not isinstance(document, dict) or "detail" not in document:
+                raise TargetUnreachableError(
+                    self._url, f"status {status} without a reason: is this the control plane's address?"
+                )
+            hint = "; set CONTROLPLANE_TOKEN or --token-file" if status == HTTPStatus.UNAUTHORIZED else ""
+            raise RefusedError(status, f"{document['detail']}{hint}")
         return document
 
 

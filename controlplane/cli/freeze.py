@@ -8,7 +8,7 @@ import typer
 
 from controlplane.cli.client import path_of
 from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
-from controlplane.cli.output import clock_time, print_json
+from controlplane.cli.output import clock_time, counted, print_json
 
 _Model = Annotated[str, typer.Option("--model", help="One model; left out: all.")]
 
@@ -35,7 +35,9 @@ def freeze(
     if as_json:
         print_json(made)
     else:
-        print(f"{made['model'] or 'all models'}: frozen ({made['direction']}) until {clock_time(made['expires_at'])}")
+        print(
+            f"{made['model'] or 'all models'}: frozen ({made['direction']}) until {clock_time(made['expires_at'])} UTC"
+        )
 
 
 def unfreeze(
@@ -46,4 +48,4 @@ def unfreeze(
     if as_json:
         print_json(ended)
     else:
-        print(f"{model or 'all models'}: {ended['ended']} freezes ended")
+        print(f"{counted(ended['ended'], 'freeze')} {f'of {model}' if model else 'for all models'} ended")

@@ -56,5 +56,5 @@ def execute(arguments: Sequence[str]) -> int:
         complain(error)
         return FAILED
     except _CommandLineError as error:
-        complain(f"{error.format_message()} See `controlplane --help`.")
+        complain(f"{error.format_message().rstrip('.')}. See `controlplane --help`.")
         return USAGE

@@ -9,7 +9,7 @@ import typer
 
 from controlplane.cli.client import Api, path_of
 from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
-from controlplane.cli.output import clock_time, print_json, printable
+from controlplane.cli.output import clock_time, counted, print_json, printable
 
 app = typer.Typer(help="Models, and instructions about them.", rich_markup_mode=None)
 
@@ -112,7 +112,7 @@ def unpin(model: _Model, *, url: Url = DEFAULT_URL, token_file: TokenFile = None
     if as_json:
         print_json(ended)
     else:
-        print(f"{model}: {ended['ended']} overrides withdrawn")
+        print(f"{model}: {counted(ended['ended'], 'override')} withdrawn")
 
 
 def _instruct(api: Api, method: str, path: str, body: Mapping[str, object], wait_s: float, *, as_json: bool) -> None:
@@ -123,6 +123,6 @@ def _instruct(api: Api, method: str, path: str, body: Mapping[str, object], wait
     else:
         override = operation["override"]
         print(f"{override['model']}: {operation['status']}: {printable(operation['detail'])}")
-        print(f"override {operation['id']} until {clock_time(override['expires_at'])}: {override['reason']}")
+        print(f"override {operation['id']} until {clock_time(override['expires_at'])} UTC: {override['reason']}")
     if operation["status"] == "failed":
         raise typer.Exit(1)

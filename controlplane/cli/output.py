@@ -29,17 +29,24 @@ def printable(text: str) -> str:
 
 
 def clock_time(at: float) -> str:
-    """A moment in local time, for people."""
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """A moment in UTC, for people: the same as in the log and in `explain`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def counted(number: int, thing: str) -> str:
+    """How many of a thing: 1 freeze, 2 freezes."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def duration(seconds: float) -> str:
-    """A duration in its two largest units, for people."""
+    """A duration in its two largest units, for people; the smaller one only where it is not 0."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.0f} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+        large, small = f"{whole // 60} min", (whole % 60, "s")
+    elif whole < 86400:
+        large, small = f"{whole // 3600} h", (whole % 3600 // 60, "min")
+    else:
+        large, small = f"{whole // 86400} d", (whole % 86400 // 3600, "h")
+    return f"{large} {small[0]} {small[1]}" if small[0] else large

@@ -38,8 +38,8 @@ def loop_line(fleet: Mapping[str, Any]) -> str:
     """When the loop ticked last, and what is wrong with it."""
     loop = fleet["loop"]
     if loop["last_tick_at"] is None:
-        return f"{clock_time(fleet['at'])}  no tick was done yet"
-    text = f"{clock_time(fleet['at'])}  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
+        return f"{clock_time(fleet['at'])} UTC  no tick was done yet"
+    text = f"{clock_time(fleet['at'])} UTC  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
     text += f"{loop['ticks']} done, {loop['skipped']} skipped"
     return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "")
 
@@ -121,11 +121,13 @@ def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
             table.add_row(
                 escape(model["name"]),
                 f"{o['objective']} over {duration(o['window_s'])}",
-                f"{o['target']:.10g}",
+                f"{100 * o['target']:.10g}%",
                 _attained(o),
                 _budget(o["budget_left"]),
                 " / ".join(_number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
-                _UNKNOWN if o["coverage"] is None else f"{o['coverage']:.1%}",
+                _UNKNOWN
+                if o["coverage"] is None
+                else f"{o['coverage']:.1%} ({duration(o['coverage'] * o['window_s'])})",
             )
     return table
 
@@ -153,7 +155,7 @@ def people_table(overrides: Sequence[Mapping[str, Any]], freezes: Sequence[Mappi
     """What people have fixed, until when and why."""
     if not overrides and not freezes:
         return "[bold]Overrides and freezes[/]: none"
-    table = _table("Overrides and freezes", "id", "model", "what", "until", "by", "reason")
+    table = _table("Overrides and freezes", "id", "model", "what", "until (UTC)", "by", "reason")
     for o in overrides:
         what = o["kind"] if o["instances"] is None else f"{o['kind']} {o['instances']}"
         on = f"{o['model']} on {o['server']}" if o["server"] else o["model"]
@@ -169,7 +171,7 @@ def decisions_table(decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Decisions, newest first, with what came of them."""
     if not decisions:
         return "[bold]Decisions[/]: none"
-    table = _table("Decisions", "id", "at", "model", "server", "what and why", "came of it")
+    table = _table("Decisions", "id", "at (UTC)", "model", "server", "what and why", "came of it")
     for d in decisions:
         table.add_row(
             d["id"],

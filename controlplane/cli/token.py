@@ -42,7 +42,7 @@ def create(
     if as_json:
         print_json({"name": name, "scope": scope, "expires_at": expires_at, "token": secret})
         return
-    until = "and never runs out" if expires_at is None else f"until {clock_time(expires_at)}"
+    until = "and never runs out" if expires_at is None else f"until {clock_time(expires_at)} UTC"
     typer.echo(f"token {name} ({scope}) is good {until}; it is shown only now:", err=True)
     print(secret)
 

@@ -100,7 +100,8 @@ def explain(record: DecisionRecord) -> tuple[str, ...]:
     if chain:
         lines.insert(3, f"because: {'; then '.join(chain)}")
     if record.repeats:
-        lines.append(f"again:   decided alike {record.repeats} more times until {_at(record.last_at)}")
+        times = "once more" if record.repeats == 1 else f"{record.repeats} more times"
+        lines.append(f"again:   decided alike {times} until {_at(record.last_at)}")
     lines.extend(f"done:    {_outcome(outcome)}" for outcome in record.outcomes)
     if not record.outcomes and decision.step is not Step.HOLD:
         lines.append("done:    nothing yet" if decision.actionable else f"done:    nothing: mode {decision.mode.value}")

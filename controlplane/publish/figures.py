@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from controlplane.decide.explain import headline
 from controlplane.domain.decision import Decision, ReasonCode
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 
@@ -25,7 +26,7 @@ def desired_instances(decision: Decision | None, now: float, max_age_s: float) -
     if decision is None:
         return Missing("nothing was decided yet")
     if decision.target is None:
-        return Missing(f"no target was decided: {decision.binding.value}")
+        return Missing(f"no target was decided: {_bound(decision)}")
     return _aged(decision.target.instances, decision.at, now, max_age_s)
 
 
@@ -35,7 +36,12 @@ def _figure(decision: Decision | None, code: ReasonCode, number: str, now: float
     for reason in decision.reasons:
         if reason.code is code and number in reason.numbers:
             return _aged(reason.numbers[number], decision.at, now, max_age_s)
-    return Missing(f"the last decision did not know it: {decision.binding.value}")
+    return Missing(f"not part of the last decision: {_bound(decision)}")
+
+
+def _bound(decision: Decision) -> str:
+    """What settled the decision, in words."""
+    return headline(decision).partition(": ")[2]
 
 
 def _aged(value: T, at: float, now: float, max_age_s: float) -> Signal[T]:

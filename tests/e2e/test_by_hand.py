@@ -59,7 +59,7 @@ def test_an_override_holds_over_ticks_and_a_restart_until_unpin_ends_it(
     assert [o["instances"] for o in plane.get("overrides")] == [3]
     assert plane.bindings(BERT)[-1] == "override"
 
-    assert "1 overrides withdrawn" in plane.cli("model", "unpin", BERT).stdout
+    assert "1 override withdrawn" in plane.cli("model", "unpin", BERT).stdout
     plane.until_instances(BERT, 1)
     assert plane.decisions(BERT, changes_only=True)[-1]["binding"] == "consolidation"
 

@@ -19,7 +19,7 @@ async def test_the_fleet_shows_each_signal_with_its_state_and_age(client: httpx.
     assert bert["units"][0]["desired_instances"] == {"state": "known", "value": 4, "age_s": 4.0, "why": ""}
     assert bert["units"][0]["demand_per_s"]["value"] == 41.5
     assert resnet["units"][0]["demand_per_s"]["state"] == "missing"
-    assert "data_missing" in resnet["units"][0]["demand_per_s"]["why"]
+    assert "data missing" in resnet["units"][0]["demand_per_s"]["why"]
     assert watched["units"][0]["state"] == {"state": "stale", "value": "ready", "age_s": 60.0, "why": "timed out"}
     assert watched["units"][0]["instances"]["state"] == "stale", "a part is no better known than the whole"
     assert body["gpus"]["value"][0]["memory_total_bytes"]["state"] == "missing"

@@ -24,7 +24,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_check_says_that_a_good_file_is_good(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["check", str(config)]) == 0
-    assert "1 servers, 0 gateways, 3 models" in capsys.readouterr().out
+    assert "1 server, 0 gateways, 3 models" in capsys.readouterr().out
     assert execute(["check", str(config), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
@@ -129,7 +129,7 @@ def test_help_starts_at_once_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7200, "2 h 0 min"), (28 * 86400.0, "28 d 0 h")],
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7200, "2 h"), (90060, "1 d 1 h"), (28 * 86400.0, "28 d")],
 )
 def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
