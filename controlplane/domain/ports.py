@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
 from controlplane.domain.objectives import Counts, Slice
-from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.observation import ControlMode, FleetReading, Interval, LatencyInterval, ProbeResult
 from controlplane.domain.signal import Signal
 from controlplane.domain.state import PolicyState
 
@@ -50,6 +50,23 @@ class Actuator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """What was read of one model and is in no closed slice yet: by server, from gateways or histograms, by probes."""
+
+    servers: tuple[tuple[str, tuple[Interval, ...]], ...] = ()
+    latencies: tuple[LatencyInterval, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unclosed:
+    """Slices are closed up to `closed_until` (0: none was); `traces` by model hold what came after, for a restart."""
+
+    closed_until: float = 0.0
+    traces: Mapping[str, Trace] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TickRecord:
     """All that one tick writes, in one transaction."""
 
@@ -58,6 +75,7 @@ class TickRecord:
     decisions: tuple[Decision, ...]
     effects: tuple[Effect, ...]
     state: PolicyState
+    unclosed: Unclosed = field(default_factory=Unclosed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,10 @@ class Store(Protocol):
 
     def load_state(self) -> PolicyState:
         """The state of the last tick written; empty at first."""
+        ...
+
+    def load_unclosed(self) -> Unclosed:
+        """What the last tick written had read and not closed yet; empty at first."""
         ...
 
     def start_action(self, action: Action) -> None:

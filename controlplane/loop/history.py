@@ -7,7 +7,7 @@ import math
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import SLICE_S, Judgement, Slice
 from controlplane.domain.observation import FleetReading, Interval
-from controlplane.domain.ports import Store
+from controlplane.domain.ports import Store, Trace, Unclosed
 from controlplane.domain.signal import Missing
 from controlplane.slo.budget import judge
 from controlplane.slo.indicators import close_slices
@@ -28,29 +28,74 @@ class SliceWriter:
         self._fleet = fleet
         self._grace_s = grace_s
         self._closed_until = 0.0
+        self._before = Unclosed()
 
-    def begin(self, now: float) -> None:
-        """Start with the slice that `now` is in; what came before was written by whoever ran then."""
-        self._closed_until = math.floor(now / SLICE_S) * SLICE_S
+    def begin(self, now: float, before: Unclosed) -> None:
+        """Go on after what an earlier run closed, with what it had read and not closed; the time between is unmeasured.
+
+        Without one (or with one from the future) start with the slice that `now` is in.
+        """
+        here = math.floor(now / SLICE_S) * SLICE_S
+        self._before = before
+        self._closed_until = before.closed_until if 0.0 < before.closed_until <= here else here
 
     def close(self, reading: FleetReading, now: float) -> tuple[Slice, ...]:
         """The slices of every objective that ended at least the grace ago and were not given before."""
         until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
         if until <= self._closed_until:
             return ()
-        since, self._closed_until = max(self._closed_until, until - _REACH_S), until
+        since, traces = max(self._closed_until, until - _REACH_S), self._traces(reading)
+        self._closed_until = until
         return tuple(
             piece
             for model in self._fleet.models
             for piece in close_slices(
                 model,
-                _intervals(reading, model.name, model.runs_on),
-                reading.latencies.get(model.name, ()),
-                reading.probes.get(model.name, ()),
+                traces[model.name].servers,
+                traces[model.name].latencies,
+                traces[model.name].probes,
                 since=since,
                 until=until,
             )
         )
+
+    def unclosed(self, reading: FleetReading) -> Unclosed:
+        """What was read and is in no closed slice yet, for whoever goes on after a crash."""
+        after = self._closed_until
+        self._before = Unclosed(after, {name: _since(trace, after) for name, trace in self._before.traces.items()})
+        return Unclosed(after, {name: _since(trace, after) for name, trace in self._traces(reading).items()})
+
+    def _traces(self, reading: FleetReading) -> dict[str, Trace]:
+        return {
+            model.name: _joined(
+                self._before.traces.get(model.name, Trace()),
+                Trace(
+                    _intervals(reading, model.name, model.runs_on),
+                    reading.latencies.get(model.name, ()),
+                    reading.probes.get(model.name, ()),
+                ),
+            )
+            for model in self._fleet.models
+        }
+
+
+def _joined(before: Trace, now: Trace) -> Trace:
+    """An earlier run's trace and this one's, for the servers that there are now."""
+    earlier = dict(before.servers)
+    return Trace(
+        tuple((server, (*earlier.get(server, ()), *intervals)) for server, intervals in now.servers),
+        (*before.latencies, *now.latencies),
+        (*before.probes, *now.probes),
+    )
+
+
+def _since(trace: Trace, at: float) -> Trace:
+    """The part of a trace that ends after `at`."""
+    return Trace(
+        tuple((server, tuple(i for i in intervals if i.end > at)) for server, intervals in trace.servers),
+        tuple(i for i in trace.latencies if i.end > at),
+        tuple(p for p in trace.probes if p.at > at),
+    )
 
 
 def _intervals(

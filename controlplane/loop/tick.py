@@ -15,7 +15,7 @@ from controlplane.decide.resume import resumed
 from controlplane.domain.decision import Decision, Plan
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.objectives import Judgement, Slice
+from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import Collector, Store, TickRecord
@@ -78,7 +78,7 @@ class Tick:
         interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
-        self._slices.begin(now)
+        self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
 
     async def run(self) -> Plan:
         """One tick. Store faults are borne: decisions go on from memory and are written when the store is back."""
@@ -100,7 +100,8 @@ class Tick:
             results=self._executor.take_results(),
         )
         plan, self._state = decide(snapshot, self._state, self._policy, now)
-        unwritten, kept_as = await self._write(now, slices, plan)
+        record = TickRecord(now, slices, plan.decisions, plan.effects, self._state, self._slices.unclosed(reading))
+        unwritten, kept_as = await self._write(record)
         problem = unwritten or problem
         # Shown under the ids under which they can be asked for.
         self._decisions = tuple(replace(d, id=kept_as.get(d.id, d.id)) for d in plan.decisions)
@@ -127,13 +128,13 @@ class Tick:
         )
         return _Told(judgements, snapshot)
 
-    async def _write(self, now: float, slices: tuple[Slice, ...], plan: Plan) -> tuple[str, Mapping[str, str]]:
+    async def _write(self, record: TickRecord) -> tuple[str, Mapping[str, str]]:
         """Write this tick and those still waiting, oldest first.
 
         Gives the problem, "" when all is written, and the ids of kept decisions by those of repeats of them.
         """
         kept_as: Mapping[str, str] = {}
-        self._unwritten.append(TickRecord(now, slices, plan.decisions, plan.effects, self._state))
+        self._unwritten.append(record)
         while self._unwritten:
             try:
                 kept_as = await self._store.call(partial(_write_one, self._unwritten[0]))

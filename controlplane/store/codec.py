@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outcome, Override
 from controlplane.domain.errors import StoreError
+from controlplane.domain.ports import Unclosed
 from controlplane.domain.state import PolicyState
 
 T = TypeVar("T")
@@ -46,3 +47,4 @@ FREEZE = Codec(Freeze)
 OUTCOME = Codec(Outcome)
 OVERRIDE = Codec(Override)
 POLICY_STATE = Codec(PolicyState)
+UNCLOSED = Codec(Unclosed)

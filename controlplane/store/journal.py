@@ -17,9 +17,9 @@ from controlplane.domain.decision import (
     Step,
 )
 from controlplane.domain.errors import NotFoundError
-from controlplane.domain.ports import Startup
+from controlplane.domain.ports import Startup, TickRecord, Unclosed
 from controlplane.domain.state import PolicyState
-from controlplane.store.codec import ACTION, DECISION, EFFECT, OUTCOME, POLICY_STATE
+from controlplane.store.codec import ACTION, DECISION, EFFECT, OUTCOME, POLICY_STATE, UNCLOSED
 from controlplane.store.engine import insert
 from controlplane.store.tables import (
     actions,
@@ -120,11 +120,17 @@ def add_effects(connection: Connection, new: Sequence[Effect]) -> None:
         connection.execute(statement, [{"decision_id": e.decision_id, "body": EFFECT.dump(e)} for e in new])
 
 
-def put_state(connection: Connection, at: float, state: PolicyState) -> None:
-    """Keep the decider's memory in place of what was there."""
-    body = POLICY_STATE.dump(state)
-    statement = insert(connection, policy_state).values(id=1, at=at, body=body)
-    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"at": at, "body": body}))
+def put_state(connection: Connection, record: TickRecord) -> None:
+    """Keep the state of a tick, and what it had read that is in no closed slice yet."""
+    row = {"at": record.at, "body": POLICY_STATE.dump(record.state), "unclosed": UNCLOSED.dump(record.unclosed)}
+    statement = insert(connection, policy_state).values(id=1, **row)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+
+
+def get_unclosed(connection: Connection) -> Unclosed:
+    """What the last tick had read that is in no closed slice yet; empty before the first tick."""
+    body = connection.execute(select(policy_state.c.unclosed)).scalar()
+    return Unclosed() if body is None else UNCLOSED.load(body)
 
 
 def get_state(connection: Connection) -> PolicyState:

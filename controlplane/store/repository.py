@@ -9,7 +9,7 @@ from sqlalchemy import Engine, update
 from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
 from controlplane.domain.objectives import Counts
-from controlplane.domain.ports import AuditEntry, Startup, TickRecord
+from controlplane.domain.ports import AuditEntry, Startup, TickRecord, Unclosed
 from controlplane.domain.state import PolicyState
 from controlplane.store import journal, people, slices
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
@@ -66,13 +66,18 @@ class SqlStore:
             slices.add_slices(connection, record.slices)
             kept_as = journal.add_decisions(connection, record.decisions)
             journal.add_effects(connection, record.effects)
-            journal.put_state(connection, record.at, record.state)
+            journal.put_state(connection, record)
         return kept_as
 
     def load_state(self) -> PolicyState:
         """The state of the last tick written; empty at first."""
         with reading(self._engine) as connection:
             return journal.get_state(connection)
+
+    def load_unclosed(self) -> Unclosed:
+        """What the last tick written had read and not closed yet; empty at first."""
+        with reading(self._engine) as connection:
+            return journal.get_unclosed(connection)
 
     def start_action(self, action: Action) -> None:
         """Journal an action before it is carried out."""

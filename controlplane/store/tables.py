@@ -168,6 +168,7 @@ policy_state = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("at", Double, nullable=False),
     Column("body", Text, nullable=False),
+    Column("unclosed", Text, nullable=False),
 )
 """One row, id 1."""
 

@@ -108,6 +108,7 @@ def _create_decisions() -> None:
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
+        sa.Column("unclosed", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_policy_state"),
     )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -9,8 +10,9 @@ from alembic.migration import MigrationContext
 
 from controlplane.domain.decision import Action, Step
 from controlplane.domain.errors import StoreError
-from controlplane.domain.objectives import Counts
-from controlplane.domain.ports import Store
+from controlplane.domain.objectives import Counts, Indicator
+from controlplane.domain.observation import BatchCount, Interval, LatencyInterval, ProbeResult
+from controlplane.domain.ports import Store, Trace, Unclosed
 from controlplane.domain.state import PolicyState, UnitState
 from controlplane.store import SqlStore, open_store, schema_revision, upgrade_schema
 from controlplane.store.engine import make_engine, parse_url, reading, writing
@@ -21,6 +23,20 @@ from tests.contract.values import NOW, a_decision, a_freeze, a_slice, a_tick, an
 def test_the_sql_store_keeps_the_contract_of_the_port(store: SqlStore) -> None:
     port: Store = store
     assert port.wants() == ()
+
+
+def test_what_was_read_and_is_in_no_closed_slice_outlives_a_restart(url: str) -> None:
+    interval = Interval(NOW, NOW + 5, 7, 0, 0, 0, 0, 0.7, 0.1, 0, 2, 8, 1, (BatchCount(2, 3, 0.5),))
+    latency = LatencyInterval(Indicator.LATENCY, NOW, NOW + 5, (0.1, 0.2), (1, 2, 3))
+    trace = Trace((("t0", (interval,)), ("t1", ())), (latency,), (ProbeResult(NOW, "t0", 0.1),))
+    unclosed = Unclosed(NOW, {"bert": trace})
+    first = open_store(url)
+    assert first.load_unclosed() == Unclosed()
+    first.write_tick(replace(a_tick(), unclosed=unclosed))
+    first.close()
+    again = open_store(url)
+    assert again.load_unclosed() == unclosed
+    again.close()
 
 
 def test_a_restart_goes_on_where_it_was(url: str) -> None:

@@ -48,6 +48,43 @@ async def test_killed_at_any_moment_it_goes_on_with_what_it_had_learned(tmp_path
     assert repeated == []
 
 
+@pytest.mark.parametrize("after_tick_s", [0.2, 7.0, 14.0])
+async def test_a_kill_loses_no_history_but_what_was_read_since_the_last_tick(
+    tmp_path: Path, after_tick_s: float
+) -> None:
+    sim = SimModel("m", rates=((T0, 50.0),))
+    async with one_model(sim, store=tmp_path / "s.db") as world:
+        await world.run(100.0)
+        ticks = world.runner.picture().health.ticks
+        while world.runner.picture().health.ticks == ticks:
+            await world.run(0.1)
+        await world.run(after_tick_s)
+        world.kill()
+        await world.start()
+        await world.run(100.0)
+        key = world.fleet.models[0].objectives[0].key
+        kept = await world.thread.call(lambda s: s.slices("m", key, T0, world.now, 10.0))
+    assert [start for start, _ in kept] == [T0 + 10.0 * i for i in range(len(kept))]
+    unmeasured_s = sum(10.0 - counts.measured_s for _, counts in kept[1:])
+    # the last reading before a tick is at most a scrape interval old
+    assert unmeasured_s <= after_tick_s + 5.5
+    assert sum(counts.events for _, counts in kept[1:]) >= 0.9 * 50.0 * (10.0 * (len(kept) - 1) - unmeasured_s)
+
+
+async def test_time_in_which_nothing_ran_is_kept_as_unmeasured(tmp_path: Path) -> None:
+    sim = SimModel("m", rates=((T0, 50.0),))
+    async with one_model(sim, store=tmp_path / "s.db") as world:
+        await world.run(100.0)
+        world.kill()
+        await world.run(300.0)
+        await world.start()
+        await world.run(100.0)
+        key = world.fleet.models[0].objectives[0].key
+        kept = await world.thread.call(lambda s: s.slices("m", key, T0, world.now, 10.0))
+    assert [start for start, _ in kept] == [T0 + 10.0 * i for i in range(len(kept))]
+    assert sum(10.0 - counts.measured_s for _, counts in kept[1:]) == pytest.approx(310.0, abs=11.0)
+
+
 async def test_a_store_outage_of_minutes_stops_no_decision_and_loses_and_doubles_nothing(tmp_path: Path) -> None:
     sim = SimModel("m", rates=((T0, 20.0), (T0 + 400, 107.0)))
     async with one_model(sim, store=tmp_path / "s.db") as world:
