@@ -8,7 +8,9 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from controlplane.collect.agent import AgentTarget
 from controlplane.collect.gateway import Gateway
+from controlplane.collect.gpus import Gpus, answers, merged
 from controlplane.collect.http import Pages
 from controlplane.collect.mapped import MappedServer
 from controlplane.collect.nvml import Nvml
@@ -64,6 +66,7 @@ class FleetCollector:
         self._gateways = {
             spec.name: Gateway(spec, fleet.models, max_age_s=max_age_s, keep_s=keep_s) for spec in fleet.gateways
         }
+        self._agents = {spec.name: AgentTarget(spec, max_age_s=max_age_s) for spec in fleet.agents}
         self._nvml = Nvml(timeout_s, max_age_s=max_age_s) if nvml else None
         self._pages = Pages()
         self._probers = [
@@ -88,6 +91,7 @@ class FleetCollector:
             return
         targets: dict[str, _Target] = {**self._servers}
         targets |= {f"gateway {name}": gateway for name, gateway in self._gateways.items()}
+        targets |= {f"agent {name}": agent for name, agent in self._agents.items()}
         rounds: list[Awaitable[None]] = [self._read(name, target) for name, target in targets.items()]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
@@ -107,6 +111,7 @@ class FleetCollector:
         for source in (*self._servers.values(), *self._gateways.values()):
             if not isinstance(source, TritonServer):
                 _merge(latencies, source.latencies())
+        gpus, nodes = self._gpus(now)
         probes: dict[str, list[ProbeResult]] = {}
         for prober in self._probers:
             _merge(probes, {prober.model: prober.results(now)})
@@ -115,9 +120,19 @@ class FleetCollector:
             servers=servers,
             latencies={model: tuple(sorted(found, key=lambda i: i.end)) for model, found in latencies.items()},
             probes={model: tuple(sorted(found, key=lambda result: result.at)) for model, found in probes.items()},
-            gpus=Missing("NVML is switched off") if self._nvml is None else self._nvml.reading(now),
+            gpus=gpus,
             gateways=gateways,
+            gpu_nodes=nodes,
         )
+
+    def _gpus(self, now: float) -> tuple[Gpus, dict[str, Signal[bool]]]:
+        """All GPUs, and which agents' NVML answers."""
+        own: Gpus = Missing("NVML is switched off") if self._nvml is None else self._nvml.reading(now)
+        if not self._agents:
+            return own, {}
+        nodes = {name: agent.reading(now) for name, agent in self._agents.items()}
+        # agents first: a GPU of this machine that has an agent too goes by the agent's name
+        return merged({**nodes, "this machine": own}), {name: answers(gpus) for name, gpus in nodes.items()}
 
     def set_control(self, server: str, mode: Signal[ControlMode]) -> None:
         """Keep what the actuator found out about a server's model control, until the server restarts or goes down."""

@@ -48,6 +48,17 @@ def merged(sources: Mapping[str, Gpus]) -> Gpus:
     return Missing("; ".join(whys))
 
 
+def answers(gpus: Gpus) -> Signal[bool]:
+    """Whether there is an NVML that answers, and why not."""
+    match gpus:
+        case Known():
+            return Known(value=True, observed_at=gpus.observed_at)
+        case Stale():
+            return Stale(value=True, observed_at=gpus.observed_at, age_s=gpus.age_s, why=gpus.why)
+        case Missing():
+            return gpus
+
+
 def _aged(gpu: GpuReading, now: float, max_age_s: float, why: str) -> GpuReading:
     signals: dict[str, Any] = {name: aged(getattr(gpu, name), now, max_age_s, why) for name in GPU_SIGNALS}
     return replace(gpu, **signals)

@@ -83,7 +83,8 @@ def _check_access(root: Root, store_from_environment: bool) -> Iterator[Fault]:
 def _check_names(document: Document) -> Iterator[Fault]:
     gateways = ((part.path, part.item.name) for part in document.gateways)
     others = [(p.path, p.item.name) for p in document.servers] + [(p.path, p.item.name) for p in document.models]
-    for kind, named in (("gateways", gateways), ("servers and models", others)):
+    agents = ((part.path, part.item.name) for part in document.agents)
+    for kind, named in (("gateways", gateways), ("agents", agents), ("servers and models", others)):
         first: dict[str, str] = {}
         for path, name in named:
             if name in first:

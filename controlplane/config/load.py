@@ -18,7 +18,7 @@ from controlplane.config.tree import GatewayItem, PolicyBlock, Root
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.fleet import Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, ServerKind, Wake
+from controlplane.domain.fleet import AgentSpec, Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, ServerKind, Wake
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
@@ -95,6 +95,7 @@ def _settings(document: Document, password: str | None) -> Settings:
             servers=tuple(to_server(part, document.mappings) for part in document.servers),
             models=tuple(_model(part, document) for part in document.models),
             gateways=tuple(_gateway(part) for part in document.gateways),
+            agents=tuple(AgentSpec(part.item.name, part.item.url) for part in document.agents),
         ),
         store_url=store,
         mode=root.mode,

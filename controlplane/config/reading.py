@@ -12,14 +12,14 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.config.environment import LISTS
 from controlplane.config.faults import from_pydantic, join
-from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem, Root, ServerItem
+from controlplane.config.tree import AgentItem, GatewayItem, ModelItem, ObjectiveItem, Root, ServerItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
 from controlplane.domain.mapping import PageMapping
 
 B = TypeVar("B", bound=BaseModel)
 
-_STAND_INS = {"http": "http://unknown", "page": "http://unknown", "histogram": "unknown"}
+_STAND_INS = {"http": "http://unknown", "url": "http://unknown", "page": "http://unknown", "histogram": "unknown"}
 """For required keys at fault, so that the rest of an entry is judged; such a document never becomes settings."""
 
 
@@ -50,6 +50,7 @@ class Document:
     root: Root
     servers: tuple[Part[ServerItem], ...]
     gateways: tuple[Part[GatewayItem], ...]
+    agents: tuple[Part[AgentItem], ...]
     models: tuple[ModelPart, ...]
     server_kinds: Mapping[str, ServerKind | None]
     mappings: Mapping[str, PageMapping] = field(default_factory=dict)
@@ -65,8 +66,9 @@ def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:
     root = _read(Root, hollow, "", faults) or Root.model_construct()
     servers = _parts(ServerItem, lists.get("servers", []), "servers", faults)
     gateways = _parts(GatewayItem, lists.get("gateways", []), "gateways", faults)
+    agents = _parts(AgentItem, lists.get("agents", []), "agents", faults)
     models = [part for i, raw in enumerate(lists.get("models", [])) if (part := _model(raw, join("models", i), faults))]
-    return Document(root, servers, gateways, tuple(models), _server_kinds(lists.get("servers", []))), faults
+    return Document(root, servers, gateways, agents, tuple(models), _server_kinds(lists.get("servers", []))), faults
 
 
 def _server_kinds(raws: list[Any]) -> dict[str, ServerKind | None]:

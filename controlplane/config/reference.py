@@ -21,6 +21,7 @@ _BLOCKS = {
     "PolicyBlock": "policy",
     "ServerItem": "servers[]",
     "GatewayItem": "gateways[]",
+    "AgentItem": "agents[]",
     "ModelItem": "models[]",
     "InstancesBlock": "models[].instances",
     "WakeBlock": "models[].wake",
@@ -49,9 +50,9 @@ Forms
 - database url: {STORE_FORM}.
 
 Environment variables override the file: `CONTROLPLANE_STORE` stands for `store`, `CONTROLPLANE_API__PORT` for `port` in
-`api` (two underscores between block and key); an empty value unsets the key. Servers, gateways and models are set in
-the file only. Relative files are relative to the working directory. Secrets never stand in the file: they come from
-`*_file` keys or from the environment (a password in `CONTROLPLANE_STORE` is fine).
+`api` (two underscores between block and key); an empty value unsets the key. Servers, gateways, agents and models
+are set in the file only. Relative files are relative to the working directory. Secrets never stand in the file: they
+come from `*_file` keys or from the environment (a password in `CONTROLPLANE_STORE` is fine).
 """
 
 

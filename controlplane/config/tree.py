@@ -148,6 +148,13 @@ class GatewayItem(_Block):
     error_codes: Pattern = Field(default="5..", description="Codes that match it as a whole are bad events.")
 
 
+class AgentItem(_Block):
+    """A GPU node on which `controlplane agent` runs. The machine of `controlplane run` itself needs none."""
+
+    name: Name = Field(description="Name of the node; unique among agents.")
+    url: Url = Field(description="URL of the agent's page, such as http://gpu-node-1:8901/metrics.")
+
+
 class InstancesBlock(_Block):
     """Bounds of a model's instance count, as totals per server."""
 
@@ -248,6 +255,7 @@ class Root(_Block):
     )
     servers: list[ServerItem] = Field(min_length=1, description="The serving processes.")
     gateways: list[GatewayItem] = Field(default=[], description="What stands before the servers and times requests.")
+    agents: list[AgentItem] = Field(default=[], description="GPU nodes whose GPUs are to be seen.")
     models: list[ModelItem] = Field(default=[], description="The models.")
 
 

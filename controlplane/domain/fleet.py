@@ -109,12 +109,21 @@ class GatewaySpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """The agent on a GPU node; `url` is that of its page. The name names the node."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """Everything the configuration names."""
 
     servers: tuple[ServerSpec, ...]
     models: tuple[ModelSpec, ...]
     gateways: tuple[GatewaySpec, ...] = ()
+    agents: tuple[AgentSpec, ...] = ()
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""

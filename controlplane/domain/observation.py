@@ -221,7 +221,10 @@ THROTTLE_REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class FleetReading:
-    """Everything that collecting knows at `at`. No GPU is Known(()), no driver is Missing."""
+    """Everything that collecting knows at `at`. No GPU is Known(()), no driver is Missing.
+
+    `gpus` are those of this machine and of all agents; `gpu_nodes` says which agents' NVML answers, and why not.
+    """
 
     at: float
     servers: Mapping[str, ServerReading]
@@ -229,3 +232,4 @@ class FleetReading:
     probes: Mapping[str, tuple[ProbeResult, ...]]
     gpus: Signal[tuple[GpuReading, ...]]
     gateways: Mapping[str, Signal[bool]] = field(default_factory=dict)
+    gpu_nodes: Mapping[str, Signal[bool]] = field(default_factory=dict)

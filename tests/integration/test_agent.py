@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -11,12 +12,16 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.nvml_shim.drive import CUT, GPU, ROOT, answer, build, environment
+from controlplane.collect.fleet import FleetCollector
+from controlplane.domain.fleet import AgentSpec, Fleet
+from controlplane.domain.signal import Known, Missing
+from tests.nvml_shim.drive import CUT, GPU, ROOT, Reader, answer, build, environment
 
 HAS_DRIVER = Path("/dev/nvidiactl").exists()
 COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()", "agent"]
@@ -137,6 +142,31 @@ def test_an_address_that_is_taken_is_told_in_one_line(running: Running) -> None:
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].endswith("Address already in use; choose another --host or --port")
     assert "Traceback" not in ended.stderr
+
+
+async def test_the_control_plane_reads_of_the_page_what_it_reads_of_nvml_itself(
+    running: Running, shim: Path, answers: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    reader = Reader(shim, tmp_path / "own")
+    fleet = Fleet((), (), (), (AgentSpec("node-1", running.url), AgentSpec("node-2", "http://127.0.0.1:9/metrics")))
+    collector = FleetCollector(fleet, timeout_s=5, max_age_s=15, clock=lambda: 100.0, nvml=False)
+    try:
+        for told in (GPU, CUT):
+            answer(answers, told)
+            await collector.collect(100.0)
+            reading = collector.reading(101.0)
+            assert isinstance(reading.gpus, Known)
+            far = json.loads(json.dumps([asdict(gpu) for gpu in reading.gpus.value]))
+            assert {gpu.pop("node") for gpu in far} == {"node-1"}
+            own = reader.read(told)["gpus"]
+            assert {gpu.pop("node") for gpu in own} == {""}
+            assert far == own
+            assert reading.gpu_nodes["node-1"] == Known(value=True, observed_at=100.0)
+            assert reading.gpu_nodes["node-2"] == Missing("connection refused")
+    finally:
+        await collector.close()
+        reader.end()
 
 
 @pytest.mark.gpu

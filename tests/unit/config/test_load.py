@@ -8,7 +8,7 @@ from controlplane.config import Settings, load_settings, parse_settings
 from controlplane.config.tree import PolicyBlock
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
+from controlplane.domain.fleet import AgentSpec, GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
@@ -94,6 +94,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     settings = load_settings(EXAMPLES / "fleet.yaml", {"CONTROLPLANE_STORE_PASSWORD_FILE": str(tmp_path / "password")})
     assert settings.store_url == "postgresql+psycopg://controlplane:p%40ss%2Fword@db.example.org/controlplane"
     assert "p%40ss" not in repr(settings)
+    assert settings.fleet.agents == ()
     assert settings.fleet.gateways == (
         GatewaySpec("edge", "http://edge:9100/metrics", "http_request_duration_seconds", "model", "code", "5.."),
     )
@@ -267,6 +268,26 @@ def test_availability_from_a_gateway_needs_its_code_label() -> None:
     text = with_model(objectives=[{"availability": "99%", "source": "gateway"}])
     assert "code_label" in faults(text + gateway % "")["models[0].objectives[0].source"]
     assert parse(text + gateway % ", code_label: code").fleet.models[0].objectives[0].source is IndicatorSource.GATEWAY
+
+
+def test_agents_are_read_by_name_and_address() -> None:
+    settings = parse(SMALL + "agents: [{name: n1, url: 'http://n1:8901/metrics'}]\n")
+    assert settings.fleet.agents == (AgentSpec("n1", "http://n1:8901/metrics"),)
+
+
+def test_all_faults_of_agents_are_told_at_once() -> None:
+    text = (
+        SMALL
+        + """
+agents:
+  - {name: n1, url: "http://n1:8901/metrics"}
+  - {name: n1, url: "http://n2:8901/metrics"}
+  - {name: n3, url: "n3:8901"}
+  - {name: n4}
+  - {name: n5, url: "http://n5:8901/metrics", port: 1}
+"""
+    )
+    assert list(faults(text)) == ["agents[1].name", "agents[2].url", "agents[3].url", "agents[4].port"]
 
 
 def test_one_served_name_on_one_server_belongs_to_one_model() -> None:
