@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
+from controlplane.domain.ports import Unclosed
 from controlplane.loop.history import SliceWriter
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
 
@@ -20,7 +21,7 @@ def starts(writer: SliceWriter, now: float) -> list[float]:
 
 def test_each_slice_is_closed_once_after_the_grace() -> None:
     writer = SliceWriter(JUDGED, grace_s=10.0)
-    writer.begin(NOW + 3)
+    writer.begin(NOW + 3, Unclosed())
     assert starts(writer, NOW + 19.9) == []
     assert starts(writer, NOW + 31) == [NOW, NOW + SLICE_S]
     assert starts(writer, NOW + 31) == []
@@ -28,7 +29,7 @@ def test_each_slice_is_closed_once_after_the_grace() -> None:
 
 def test_a_clock_set_far_forward_gives_only_the_slices_that_readings_reach() -> None:
     writer = SliceWriter(JUDGED, grace_s=10.0)
-    writer.begin(NOW)
+    writer.begin(NOW, Unclosed())
     closed = starts(writer, NOW + 50 * YEAR_S)
     assert len(closed) == 360
     assert closed[-1] == NOW + 50 * YEAR_S - 10.0 - SLICE_S
