@@ -26,8 +26,10 @@ def run(
     from controlplane.cli.logs import configure
     from controlplane.cli.serve import serve
     from controlplane.config import load_settings
+    from controlplane.loop.garbage import collect_rarely
 
     settings = load_settings(config)
     configure()
+    collect_rarely()
     listening = bind(settings.api.host, settings.api.port)
     raise typer.Exit(asyncio.run(serve(settings, listening, dry_run=dry_run)))

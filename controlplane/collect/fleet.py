@@ -77,6 +77,7 @@ class FleetCollector:
         ]
         self._probing: list[asyncio.Task[None]] = []
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._gate_of_failing = asyncio.Semaphore(_AT_ONCE)
         self._locks: dict[str, asyncio.Lock] = {}
         self._failing: dict[str, str] = {}
 
@@ -155,7 +156,9 @@ class FleetCollector:
 
     async def _read(self, name: str, target: _Target) -> None:
         """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends."""
-        async with self._locks.setdefault(name, asyncio.Lock()), self._gate:
+        # Those that may take all of their timeout again wait for each other only.
+        gate = self._gate_of_failing if self._failing.get(name) else self._gate
+        async with self._locks.setdefault(name, asyncio.Lock()), gate:
             error = await target.read(self._pages, self._timeout_s, self._clock)
         why = str(error) if error else ""
         if why != self._failing.get(name, ""):
