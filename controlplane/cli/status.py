@@ -81,14 +81,14 @@ def _look(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.console import Group
 
-    from controlplane.cli import tables
+    from controlplane.cli import gpu_tables, tables
 
     parts: list[RenderableType] = [
         tables.loop_line(fleet),
         tables.servers_table(fleet["servers"]),
         tables.models_table(fleet["models"]),
         tables.objectives_table(fleet["models"]),
-        tables.gpus_table(fleet["gpus"]),
+        gpu_tables.gpus_table(fleet["gpus"], fleet["gpu_nodes"]),
         tables.people_table(fleet["overrides"], fleet["freezes"]),
         tables.decisions_table(decisions),
     ]

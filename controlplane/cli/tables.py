@@ -11,7 +11,8 @@ from rich.table import Table
 
 from controlplane.cli.output import clock_time, duration, printable
 
-_UNKNOWN = "[dim]-[/]"
+UNKNOWN = "[dim]-[/]"
+"""A cell of what is not known."""
 _PLAIN_WIDTH = 160
 """Where there is no terminal to ask."""
 
@@ -46,14 +47,14 @@ def loop_line(fleet: Mapping[str, Any]) -> str:
 
 def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
     """Servers: whether they answer, how old that is, and whether they may be controlled."""
-    table = _table("Servers", "server", "kind", "live", "read", "model control", "starts seen")
+    table = new_table("Servers", "server", "kind", "live", "read", "model control", "starts seen")
     for server in servers:
         live = server["live"]
         table.add_row(
             escape(server["name"]),
             server["kind"],
             signal(live, {True: "[green]yes[/]", False: "[red]no[/]"}.get),
-            _UNKNOWN if live["age_s"] is None else f"{duration(live['age_s'])} ago",
+            UNKNOWN if live["age_s"] is None else f"{duration(live['age_s'])} ago",
             signal(server["control"]),
             str(server["incarnation"]),
         )
@@ -62,7 +63,7 @@ def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Models on their servers, with what the last decision wants; below it why something is not known."""
-    table = _table(
+    table = new_table(
         "Models",
         "model",
         "server",
@@ -83,13 +84,13 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
                 escape(model["name"]),
                 escape(unit["server"]),
                 model["mode"],
-                _cell(unit["state"]) + (f" [yellow]{flying['step']}…[/]" if flying else ""),
-                f"{_cell(unit['instances'])} of {model['instances_min']}-{model['instances_max']}",
-                _cell(unit["desired_instances"]),
-                _cell(unit["demand_per_s"], _number),
-                _cell(unit["capacity_per_s"], _number),
-                _cell(unit["pending"]),
-                _UNKNOWN if decision is None else escape(decision["headline"]),
+                or_unknown(unit["state"]) + (f" [yellow]{flying['step']}…[/]" if flying else ""),
+                f"{or_unknown(unit['instances'])} of {model['instances_min']}-{model['instances_max']}",
+                or_unknown(unit["desired_instances"]),
+                or_unknown(unit["demand_per_s"], _number),
+                or_unknown(unit["capacity_per_s"], _number),
+                or_unknown(unit["pending"]),
+                UNKNOWN if decision is None else escape(decision["headline"]),
             )
     return Group(table, *_gaps(models))
 
@@ -115,7 +116,9 @@ def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
     """Objectives with attainment, budget and coverage."""
-    table = _table("Objectives", "model", "objective", "target", "attained", "budget left", "burn 5m/1h/6h", "measured")
+    table = new_table(
+        "Objectives", "model", "objective", "target", "attained", "budget left", "burn 5m/1h/6h", "measured"
+    )
     for model in models:
         for o in model["objectives"]:
             table.add_row(
@@ -125,29 +128,10 @@ def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
                 _attained(o),
                 _budget(o["budget_left"]),
                 " / ".join(_number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
-                _UNKNOWN
+                UNKNOWN
                 if o["coverage"] is None
                 else f"{o['coverage']:.1%} ({duration(o['coverage'] * o['window_s'])})",
             )
-    return table
-
-
-def gpus_table(gpus: Mapping[str, Any]) -> RenderableType:
-    """GPUs of the machine, or why they are not known."""
-    if gpus["value"] is None:
-        return f"[bold]GPUs[/]: {_UNKNOWN} [dim]{escape(gpus['why'])}[/]"
-    if not gpus["value"]:
-        return "[bold]GPUs[/]: none"
-    table = _table("GPUs", "gpu", "name", "busy", "memory used", "memory", "power")
-    for gpu in gpus["value"]:
-        table.add_row(
-            str(gpu["index"]),
-            escape(gpu["name"]),
-            signal(gpu["utilisation"], lambda v: f"{v:.0%}"),
-            signal(gpu["memory_used_bytes"], _gib),
-            signal(gpu["memory_total_bytes"], _gib),
-            signal(gpu["power_w"], lambda v: f"{v:.0f} W"),
-        )
     return table
 
 
@@ -155,7 +139,7 @@ def people_table(overrides: Sequence[Mapping[str, Any]], freezes: Sequence[Mappi
     """What people have fixed, until when and why."""
     if not overrides and not freezes:
         return "[bold]Overrides and freezes[/]: none"
-    table = _table("Overrides and freezes", "id", "model", "what", "until (UTC)", "by", "reason")
+    table = new_table("Overrides and freezes", "id", "model", "what", "until (UTC)", "by", "reason")
     for o in overrides:
         what = o["kind"] if o["instances"] is None else f"{o['kind']} {o['instances']}"
         on = f"{o['model']} on {o['server']}" if o["server"] else o["model"]
@@ -171,7 +155,7 @@ def decisions_table(decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Decisions, newest first, with what came of them."""
     if not decisions:
         return "[bold]Decisions[/]: none"
-    table = _table("Decisions", "id", "at (UTC)", "model", "server", "what and why", "came of it")
+    table = new_table("Decisions", "id", "at (UTC)", "model", "server", "what and why", "came of it")
     for d in decisions:
         table.add_row(
             d["id"],
@@ -192,17 +176,17 @@ def signal(view: Mapping[str, Any], form: Any = str) -> str:
         case "stale":
             return f"{form(view['value'])} [yellow]stale {duration(view['age_s'])}[/]"
         case _:
-            return f"{_UNKNOWN} [dim]{escape(view['why'])}[/]"
+            return f"{UNKNOWN} [dim]{escape(view['why'])}[/]"
 
 
-def _cell(view: Mapping[str, Any], form: Any = str) -> str:
+def or_unknown(view: Mapping[str, Any], form: Any = str) -> str:
     """As signal, but a missing value leaves its reason to the lines below the table."""
-    return _UNKNOWN if view["state"] == "missing" else signal(view, form)
+    return UNKNOWN if view["state"] == "missing" else signal(view, form)
 
 
 def _came_of(decision: Mapping[str, Any]) -> str:
     if decision["step"] == "hold":
-        return _UNKNOWN
+        return UNKNOWN
     if not decision["actionable"]:
         return f"[dim]not carried out: mode {decision['mode']}[/]"
     parts = [
@@ -217,14 +201,14 @@ def _came_of(decision: Mapping[str, Any]) -> str:
 def _attained(objective: Mapping[str, Any]) -> str:
     low, high = objective["attainment_low"], objective["attainment_high"]
     if low is None or high is None:
-        return f"{_UNKNOWN} [dim]nothing counted[/]"
+        return f"{UNKNOWN} [dim]nothing counted[/]"
     text = f"{low:.3%}" if low == high else f"{low:.3%} to {high:.3%}"
     return f"[green]{text}[/]" if low >= objective["target"] else f"[red]{text}[/]"
 
 
 def _budget(left: float | None) -> str:
     if left is None:
-        return _UNKNOWN
+        return UNKNOWN
     return f"[{'green' if left > 0.25 else 'yellow' if left > 0 else 'red'}]{left:.1%}[/]"
 
 
@@ -232,11 +216,13 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _gib(value: int) -> str:
+def gib(value: int) -> str:
+    """Bytes in GiB."""
     return f"{value / 2**30:.1f} GiB"
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
+    """An empty table in our form."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")

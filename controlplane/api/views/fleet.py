@@ -8,12 +8,13 @@ from pydantic import BaseModel, Field
 
 from controlplane.act.failures import classify
 from controlplane.api.views.decisions import ActionView, DecisionView
+from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.signals import SignalView, part, within
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
-from controlplane.domain.observation import ControlMode, GpuReading, ModelReading, ModelState, ServerReading
+from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Missing, Signal, last_value
 from controlplane.publish.figures import capacity, demand, desired_instances
@@ -112,19 +113,6 @@ class ServerView(BaseModel):
     models: dict[str, SignalView[ModelState]]
 
 
-class GpuView(BaseModel):
-    """A GPU now. Utilisation 0 to 1."""
-
-    uuid: str
-    index: int
-    name: str
-    utilisation: SignalView[float]
-    memory_used_bytes: SignalView[int]
-    memory_total_bytes: SignalView[int]
-    power_w: SignalView[float]
-    mig_enabled: SignalView[bool]
-
-
 class HealthView(BaseModel):
     """How the loop is doing."""
 
@@ -143,6 +131,7 @@ class FleetView(BaseModel):
     servers: list[ServerView]
     models: list[ModelView]
     gpus: SignalView[list[GpuView]]
+    gpu_nodes: dict[str, SignalView[bool]] = Field(description="Whether NVML answers where an agent runs, by its name")
     gateways: dict[str, SignalView[bool]]
     overrides: list[OverrideView]
     freezes: list[FreezeView]
@@ -152,13 +141,12 @@ class FleetView(BaseModel):
 def fleet_view(picture: Picture, fleet: Fleet, max_age_s: float) -> FleetView:
     """The whole picture; a decision older than `max_age_s` seconds shows its figures as stale."""
     now = picture.at
-    gpus = picture.reading.gpus
-    seen = [_gpu(gpu, now) for gpu in last_value(gpus) or ()]
     return FleetView(
         at=now,
         servers=[server_view(picture, spec) for spec in fleet.servers],
         models=[model_view(picture, spec, max_age_s) for spec in fleet.models],
-        gpus=SignalView[list[GpuView]].of(part(gpus, seen), now),
+        gpus=gpus_view(picture.reading.gpus, now),
+        gpu_nodes={name: SignalView[bool].of(up, now) for name, up in picture.reading.gpu_nodes.items()},
         gateways={name: SignalView[bool].of(up, now) for name, up in picture.reading.gateways.items()},
         overrides=[OverrideView.model_validate(o) for o in picture.overrides],
         freezes=[FreezeView.model_validate(f) for f in picture.freezes],
@@ -242,19 +230,6 @@ def _standing(judgement: Judgement) -> dict[str, Any]:
         "coverage": judgement.window.coverage,
         "events": judgement.window.events,
     }
-
-
-def _gpu(gpu: GpuReading, now: float) -> GpuView:
-    return GpuView(
-        uuid=gpu.uuid,
-        index=gpu.index,
-        name=gpu.name,
-        utilisation=SignalView[float].of(gpu.utilisation, now),
-        memory_used_bytes=SignalView[int].of(gpu.memory_used_bytes, now),
-        memory_total_bytes=SignalView[int].of(gpu.memory_total_bytes, now),
-        power_w=SignalView[float].of(gpu.power_w, now),
-        mig_enabled=SignalView[bool].of(gpu.mig_enabled, now),
-    )
 
 
 def _health(health: LoopHealth) -> HealthView:
