@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, QueuePool, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from controlplane.domain.errors import StoreError
 from controlplane.store.faults import shown, translated
 
 _WRITES = "controlplane_writes"
+_FILE = "controlplane_file"
 
 
 def parse_url(text: str) -> URL:
@@ -71,8 +73,10 @@ def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     else:
         engine = create_engine(url)
 
+    file = file_of(url)
+
     @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: object) -> None:
+    def set_up(connection: Any, record: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver leaves BEGIN to us
         connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -81,14 +85,26 @@ def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
         # this costs one fsync every few seconds.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        record.info[_FILE] = _identity(file)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        # SQLite goes on writing into a file that was removed, and all of it would be gone at the next start.
+        if _identity(file) != connection.connection.info[_FILE]:
+            raise StoreError(f"{file}: it was removed or replaced while in use: put it back, or restart without it")
         # A writer takes its lock at once: an upgrade from reading could fail with no waiting.
         writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None where there is none."""
+    try:
+        return None if file is None else ((info := file.stat()).st_dev, info.st_ino)
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -126,3 +126,25 @@ def test_a_stored_value_that_cannot_be_read_is_a_store_error() -> None:
 def test_rows_of_a_later_version_are_read_without_what_is_new_in_them() -> None:
     body = OVERRIDE.dump(an_override("o1"))
     assert OVERRIDE.load(body[:-1] + ',"colour":"red"}') == an_override("o1")
+
+
+def test_a_file_that_was_removed_takes_no_more_until_it_is_back(tmp_path: Path) -> None:
+    file, aside = tmp_path / "store.db", tmp_path / "aside.db"
+    store = open_store(f"sqlite:///{file}")
+    store.load_state()
+    file.rename(aside)
+    with pytest.raises(StoreError, match=r"store\.db: it was removed or replaced"):
+        store.load_state()
+    aside.rename(file)
+    store.load_state()
+    store.close()
+
+
+def test_a_file_that_was_replaced_takes_no_more(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    store = open_store(f"sqlite:///{file}")
+    file.unlink()
+    open_store(f"sqlite:///{file}").close()
+    with pytest.raises(StoreError, match="removed or replaced"):
+        store.end_freezes("", 0.0)
+    store.close()
