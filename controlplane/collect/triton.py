@@ -68,7 +68,7 @@ async def fetch_round(
     index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
     stats_body = pages.get(f"{spec.name} model statistics", f"{spec.http}/v2/models/stats", timeout_s)
     index, counters, stats = await asyncio.gather(
-        _or_error(_read(index_body, read_index)),
+        _or_error(_read(index_body, partial(read_index, models=models))),
         _or_error(series()),
         _or_error(_read(stats_body, partial(read_stats, models=models))),
     )

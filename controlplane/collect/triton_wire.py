@@ -114,14 +114,19 @@ _INDEX = TypeAdapter(list[_IndexRow])
 _RANK = (ModelState.READY, ModelState.LOADING, ModelState.UNLOADING, ModelState.UNAVAILABLE, ModelState.UNLOADED)
 
 
-def read_index(body: bytes) -> dict[str, IndexEntry]:
-    """The repository index by model; of several versions the state nearest to serving. Raises MalformedPageError."""
+def read_index(body: bytes, models: Collection[str] | None = None) -> dict[str, IndexEntry]:
+    """The repository index by model, all or `models`; of several versions the state nearest to serving.
+
+    Raises MalformedPageError.
+    """
     try:
         rows = _INDEX.validate_json(body)
     except ValidationError as error:
         raise MalformedPageError(f"repository index is not what it should be: {_first(error)}") from None
     entries: dict[str, IndexEntry] = {}
     for row in rows:
+        if models is not None and row.name not in models:
+            continue
         entry = _entry(row)
         other = entries.get(row.name)
         if other is None or _RANK.index(entry.state) < _RANK.index(other.state):
