@@ -88,9 +88,10 @@ class Desk:
         return self._operation(override)
 
     async def end_overrides(self, model: str, *, actor: str) -> int:
-        """Withdraw all overrides of a model; gives how many there were."""
-        self._spec(model)
+        """Withdraw all overrides of a model; gives how many there were. It may have left the configuration since."""
         ended = await self._store.call(lambda s: s.end_overrides(model, self._clock()))
+        if not ended:
+            self._spec(model)
         await self._audit(actor, "end_overrides", model, f"{ended} ended")
         self._loop.nudge()
         return ended
@@ -130,10 +131,13 @@ class Desk:
         return freeze
 
     async def unfreeze(self, model: str, *, actor: str) -> int:
-        """End the freezes of one model, or (empty name) those that hold for all; gives how many there were."""
-        if model:
-            self._spec(model)
+        """End the freezes of one model, or (empty name) those that hold for all; gives how many there were.
+
+        The model may have left the configuration since.
+        """
         ended = await self._store.call(lambda s: s.end_freezes(model, self._clock()))
+        if model and not ended:
+            self._spec(model)
         await self._audit(actor, "unfreeze", model or "*", f"{ended} ended")
         self._loop.nudge()
         return ended

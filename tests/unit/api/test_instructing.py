@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.picture import LoopHealth
 from tests.unit.api.fakes import NOW, FakePlane
 
@@ -146,3 +147,15 @@ async def test_a_process_whose_loop_never_ticked_still_takes_instructions(
     fleet = (await client.get("/api/v1/fleet")).json()
     assert fleet["loop"]["last_tick_at"] is None
     assert fleet["models"][0]["units"][0]["demand_per_s"]["why"] == "nothing was decided yet"
+
+
+async def test_what_holds_for_a_model_that_left_the_configuration_can_be_ended(
+    client: httpx.AsyncClient, plane: FakePlane
+) -> None:
+    freeze = Freeze("fr-1", "gone", FreezeDirection.ALL, "ann", "incident", NOW, NOW + 60)
+    override = Override("ov-1", "gone", OverrideKind.UNLOADED, "ann", "incident", NOW, NOW + 60)
+    await plane.store.call(lambda s: s.add_freeze(freeze))
+    await plane.store.call(lambda s: s.add_override(override))
+    for path in ("/api/v1/freezes?model=gone", "/api/v1/models/gone/overrides"):
+        assert (await client.delete(path)).json() == {"ended": 1}
+        assert (await client.delete(path)).status_code == 404
