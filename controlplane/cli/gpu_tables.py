@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from controlplane.cli.output import duration
 from controlplane.cli.tables import UNKNOWN, escape, gib, new_table, or_unknown
 
 _WORDS = {
@@ -33,12 +34,13 @@ def gpus_table(gpus: Mapping[str, Any], nodes: Mapping[str, Any]) -> RenderableT
         return f"[bold]GPUs[/]: {UNKNOWN} [dim]{escape(gpus['why'])}[/]"
     if not gpus["value"]:
         return Group("[bold]GPUs[/]: none", *silent)
-    table = new_table("GPUs", "node", "gpu", "name", *_WORDS.values())
+    table = new_table("GPUs", "node", "gpu", "name", "read", *_WORDS.values())
     for gpu in gpus["value"]:
         table.add_row(
             escape(gpu["node"]) or "this machine",
             str(gpu["index"]),
             escape(gpu["name"]),
+            _read(gpu),
             or_unknown(gpu["utilisation"], lambda v: f"{v:.0%}"),
             or_unknown(gpu["memory_used_bytes"], gib),
             or_unknown(gpu["memory_total_bytes"], gib),
@@ -53,6 +55,12 @@ def gpus_table(gpus: Mapping[str, Any], nodes: Mapping[str, Any]) -> RenderableT
             or_unknown(gpu["slices"], lambda v: str(len(v))),
         )
     return Group(table, *_gaps(gpus["value"]), *silent, *_slices(gpus["value"]))
+
+
+def _read(gpu: Mapping[str, Any]) -> str:
+    """How long ago its newest figure was read."""
+    ages = [gpu[key]["age_s"] for key in _WORDS if gpu[key]["age_s"] is not None]
+    return f"{duration(min(ages))} ago" if ages else UNKNOWN
 
 
 def _slices(gpus: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:

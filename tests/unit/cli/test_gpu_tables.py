@@ -50,7 +50,19 @@ def test_what_is_old_is_stale_down_to_the_slice() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["this machine", "node-1", "37%", "250 W", "41 °C", "1980 MHz", "sw_power_cap, hw_thermal", "79", "3g.71gb", "0+4"],
+    [
+        "this machine",
+        "node-1",
+        "3 s ago",
+        "37%",
+        "250 W",
+        "41 °C",
+        "1980 MHz",
+        "sw_power_cap, hw_thermal",
+        "79",
+        "3g.71gb",
+        "0+4",
+    ],
 )
 def test_status_shows_gpus_and_slices(text: str) -> None:
     assert text in printed(ALL)
