@@ -33,7 +33,12 @@ def check(
         print_json({"ok": False, "file": str(file), "faults": faults})
         raise typer.Exit(2) from None
     fleet = settings.fleet
-    counts = {"servers": len(fleet.servers), "gateways": len(fleet.gateways), "models": len(fleet.models)}
+    counts = {
+        "servers": len(fleet.servers),
+        "gateways": len(fleet.gateways),
+        "agents": len(fleet.agents),
+        "models": len(fleet.models),
+    }
     if as_json:
         print_json({"ok": True, "file": str(file), "faults": [], **counts})
     else:
