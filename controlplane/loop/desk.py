@@ -20,7 +20,7 @@ from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
 from controlplane.loop.clock import Clock
-from controlplane.loop.present import fulfilled, present
+from controlplane.loop.present import fulfilled, present, silent
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView, Readiness, Waker
 
@@ -172,7 +172,9 @@ class Desk:
                 detail = f"{name}: {outcome.detail}; {outcome.remedy}"
                 return Operation(override.id, OperationStatus.FAILED, detail, override)
         if waiting:
-            return Operation(override.id, OperationStatus.PENDING, f"waiting for {', '.join(waiting)}", override)
+            away = silent(reading, waiting)
+            detail = f"waiting for {', '.join(waiting)}" + (f"; no answer from {', '.join(away)}" if away else "")
+            return Operation(override.id, OperationStatus.PENDING, detail, override)
         return Operation(override.id, OperationStatus.SUCCEEDED, f"in force on {', '.join(servers)}", override)
 
     def _present_instances(self, spec: ModelSpec, server: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from controlplane.domain.decision import Override, OverrideKind, Target
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState
 from controlplane.domain.signal import known
@@ -33,6 +35,12 @@ def is_ready(reading: FleetReading, model: str, server: str) -> bool:
     """Whether the model is known to be ready."""
     seen = model_reading(reading, model, server)
     return seen is not None and seen.state is ModelState.READY
+
+
+def silent(reading: FleetReading, servers: Iterable[str]) -> tuple[str, ...]:
+    """Those of the servers that are known not to answer."""
+    entries = ((name, reading.servers.get(name)) for name in servers)
+    return tuple(name for name, entry in entries if entry is not None and known(entry.live) is False)
 
 
 def fulfilled(reading: FleetReading, override: Override, server: str) -> bool:

@@ -12,7 +12,7 @@ from controlplane.domain.errors import ConflictError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.observation import FleetReading
 from controlplane.loop.clock import Clock
-from controlplane.loop.present import is_ready
+from controlplane.loop.present import is_ready, silent
 from controlplane.loop.store_thread import StoreThread
 
 
@@ -74,8 +74,10 @@ class Waker:
         try:
             return await asyncio.wait_for(asyncio.shield(task), timeout_s)
         except TimeoutError:
+            away = silent(self._loop.reading(), spec.runs_on)
+            why = "the load goes on" if len(away) < len(spec.runs_on) else f"no answer from {', '.join(away)}"
             raise TargetUnreachableError(
-                f"model {model}", f"not ready after {timeout_s:g} s; the load goes on, ask again"
+                f"model {model}", f"not ready after {timeout_s:g} s; {why}, ask again"
             ) from None
 
     async def _until_ready(self, spec: ModelSpec, started: float) -> Readiness:

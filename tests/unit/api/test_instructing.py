@@ -7,6 +7,7 @@ import pytest
 
 from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.picture import LoopHealth
+from controlplane.domain.signal import Known
 from tests.unit.api.fakes import NOW, FakePlane
 
 SAID = {"ttl": "2h", "reason": "launch"}
@@ -159,3 +160,15 @@ async def test_what_holds_for_a_model_that_left_the_configuration_can_be_ended(
     for path in ("/api/v1/freezes?model=gone", "/api/v1/models/gone/overrides"):
         assert (await client.delete(path)).json() == {"ended": 1}
         assert (await client.delete(path)).status_code == 404
+
+
+async def test_whoever_waits_for_a_server_that_does_not_answer_is_told_so(
+    client: httpx.AsyncClient, plane: FakePlane
+) -> None:
+    plane.loop.live, plane.loop.obedient = Known(value=False, observed_at=NOW), False
+    answer = await client.put("/api/v1/models/bert/instances?wait=2", json={"instances": 5} | SAID)
+    assert (answer.status_code, answer.json()["detail"]) == (202, "waiting for triton-0; no answer from triton-0")
+    plane.loop.models.clear()
+    answer = await client.post("/api/v1/models/bert/ensure?timeout=0.05")
+    assert answer.status_code == 503
+    assert "no answer from triton-0" in answer.json()["detail"]
