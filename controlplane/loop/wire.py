@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -22,7 +23,7 @@ from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.metrics import PictureMetrics
-from controlplane.store import open_store
+from controlplane.store import claim, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class ControlPlane:
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
+    release: Callable[[], None]
 
     def picture(self) -> Picture:
         """What is known now and was decided last."""
@@ -48,6 +50,7 @@ class ControlPlane:
         """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
         await self.runner.stop()
         self.store.close()
+        self.release()
 
 
 def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_clock) -> ControlPlane:
@@ -67,7 +70,12 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = MeteredActuator(actuator, registry)
-    store = StoreThread(open_store(settings.store_url))
+    release = claim(settings.store_url)
+    try:
+        store = StoreThread(open_store(settings.store_url))
+    except BaseException:
+        release()
+        raise
 
     async def refresh(server: str) -> None:
         # The executor needs the runner, and the runner owns the executor: bound late.
@@ -100,4 +108,4 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
         decide_s=settings.decide_interval_s,
     )
     registry.register(PictureMetrics(runner.picture, fleet, max_age_s=3 * settings.decide_interval_s))
-    return ControlPlane(settings, fleet, Desk(runner, store, clock), registry, runner, store)
+    return ControlPlane(settings, fleet, Desk(runner, store, clock), registry, runner, store, release)
