@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.collect.counters import Totals
-from controlplane.collect.exposition import Labels, Page, parse
+from controlplane.collect.exposition import Labels, Page, PageReader
 from controlplane.collect.families import BUCKET, REASON_CANCELED, REASON_OTHER, REASON_REJECTED
 from controlplane.collect.histograms import Buckets, histograms
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
@@ -28,10 +28,11 @@ class MappedServer(PageServer):
             raise ValueError(f"server {spec.name} of kind {spec.kind.value} has no mapping")
         self._mapping = spec.mapping
         self._wanted = wanted(spec.mapping)
+        self._reader = PageReader(self._wanted)
 
     def understand(self, text: str) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""
-        page = parse(text, self._wanted)
+        page = self._reader.parse(text)
         marks = {name.removesuffix(BUCKET) for name in self._wanted}
         if not page and not any(f"# TYPE {name} " in text for name in marks):
             raise MalformedPageError(f"not a page of {self._mapping.name}: no metric of its mapping is there")
