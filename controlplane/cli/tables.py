@@ -13,6 +13,8 @@ from controlplane.cli.output import clock_time, duration, printable
 
 UNKNOWN = "[dim]-[/]"
 """A cell of what is not known."""
+_WIDE = 120
+"""Columns of a terminal from which on sentences fit beside figures, and names beside each other."""
 _PLAIN_WIDTH = 160
 """Where there is no terminal to ask."""
 
@@ -26,6 +28,11 @@ def console() -> Console:
     """Standard output; wide where it is no terminal, so that nothing is cut in a log."""
     made = Console(highlight=False)
     return made if made.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+
+
+def _narrow() -> bool:
+    """Whether standard output is too narrow for one line each."""
+    return console().width < _WIDE
 
 
 def show(*parts: RenderableType) -> None:
@@ -62,37 +69,34 @@ def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Models on their servers, with what the last decision wants; below it why something is not known."""
-    table = new_table(
-        "Models",
-        "model",
-        "server",
-        "mode",
-        "state",
-        "instances",
-        "want",
-        "demand/s",
-        "capacity/s",
-        "waiting",
-        "decided",
-    )
+    """Models on their servers, with what the last decision wants; below it why something is not known.
+
+    Where the terminal is narrow the decisions stand below the table too.
+    """
+    narrow = _narrow()
+    columns = ("model", "server", "mode", "state", "instances", "want", "demand/s", "capacity/s", "waiting", "decided")
+    table = new_table("Models", *(c for c in columns if not (narrow and c in {"mode", "decided"})))
+    below: list[str] = []
     for model in models:
         for unit in model["units"]:
             decision = unit["decision"]
             flying = unit["in_flight"]
+            decided = UNKNOWN if decision is None else escape(decision["headline"])
+            if narrow:
+                below.append(f"{escape(model['name'])} on {escape(unit['server'])} ({model['mode']}): {decided}")
             table.add_row(
                 escape(model["name"]),
                 escape(unit["server"]),
-                model["mode"],
+                *(() if narrow else (model["mode"],)),
                 or_unknown(unit["state"]) + (f" [yellow]{flying['step']}…[/]" if flying else ""),
                 f"{or_unknown(unit['instances'])} of {model['instances_min']}-{model['instances_max']}",
                 or_unknown(unit["desired_instances"]),
                 or_unknown(unit["demand_per_s"], _number),
                 or_unknown(unit["capacity_per_s"], _number),
                 or_unknown(unit["pending"]),
-                UNKNOWN if decision is None else escape(decision["headline"]),
+                *(() if narrow else (decided,)),
             )
-    return Group(table, *_gaps(models))
+    return Group(table, *below, *_gaps(models))
 
 
 _GAPS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_per_s", "pending")
@@ -116,14 +120,15 @@ def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
     """Objectives with attainment, budget and coverage."""
-    table = new_table(
-        "Objectives", "model", "objective", "target", "attained", "budget left", "burn 5m/1h/6h", "measured"
-    )
+    narrow = _narrow()
+    names = ("model\n objective",) if narrow else ("model", "objective")
+    figures = ("budget\nleft", "burn\n5m/1h/6h") if narrow else ("budget left", "burn 5m/1h/6h")
+    table = new_table("Objectives", *names, "target", "attained", *figures, "measured")
     for model in models:
         for o in model["objectives"]:
+            name, window = escape(model["name"]), f"over {duration(o['window_s'])}"
             table.add_row(
-                escape(model["name"]),
-                f"{o['objective']} over {duration(o['window_s'])}",
+                *((f"{name}\n {o['objective']}\n {window}",) if narrow else (name, f"{o['objective']} {window}")),
                 f"{100 * o['target']:.10g}%",
                 _attained(o),
                 _budget(o["budget_left"]),
@@ -155,13 +160,13 @@ def decisions_table(decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Decisions, newest first, with what came of them."""
     if not decisions:
         return "[bold]Decisions[/]: none"
-    table = new_table("Decisions", "id", "at (UTC)", "model", "server", "what and why", "came of it")
+    narrow = _narrow()
+    names = ("id\nat (UTC)", "model\n server") if narrow else ("id", "at (UTC)", "model", "server")
+    table = new_table("Decisions", *names, "what and why", "came of it")
     for d in decisions:
+        cells = (d["id"], clock_time(d["at"]), escape(d["model"]), escape(d["server"]))
         table.add_row(
-            d["id"],
-            clock_time(d["at"]),
-            escape(d["model"]),
-            escape(d["server"]),
+            *((f"{cells[0]}\n{cells[1]}", f"{cells[2]}\n {cells[3]}") if narrow else cells),
             escape(d["headline"]) + (" [dim](by a person)[/]" if d["by_person"] else ""),
             _came_of(d),
         )
@@ -223,7 +228,14 @@ def gib(value: int) -> str:
 
 def new_table(title: str, *columns: str) -> Table:
     """An empty table in our form."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1 if _narrow() else 2, 0, 0),
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

@@ -18,6 +18,8 @@ from controlplane.demo.record import Mark, Point
 from controlplane.demo.report import clock
 
 _MARKS_SHOWN = 8
+_WIDE = 110
+"""Columns of a terminal from which on reasons fit beside the figures."""
 _PLAIN_EVERY_S = 10
 
 
@@ -96,7 +98,8 @@ class LiveView:
 
     def second(self, at_s: float, recorder: Recorder, new: Sequence[Mark]) -> None:  # noqa: ARG002 (the table has all)
         """The table."""
-        self._live.update(Group(self._bar(at_s), _table(recorder), _latest(recorder.marks)), refresh=True)
+        table = _table(recorder, reasons=self._console.width >= _WIDE)
+        self._live.update(Group(self._bar(at_s), table, _latest(recorder.marks)), refresh=True)
 
     def _bar(self, at_s: float) -> Text:
         width = max(10, min(60, self._console.width - 50))
@@ -110,20 +113,22 @@ class LiveView:
         )
 
 
-def _table(recorder: Recorder) -> Table:
+def _table(recorder: Recorder, *, reasons: bool) -> Table:
+    """How each model fares; `reasons`: with its last decision, which takes a wide terminal."""
     table = Table(expand=True, border_style="dim")
     for name, justify in (("model", "left"), ("load", "right"), ("p50", "right"), ("p95 / objective", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("budget", justify="right", no_wrap=True)
     table.add_column("instances", no_wrap=True)
-    table.add_column("last decision, and why", ratio=1)
+    if reasons:
+        table.add_column("last decision, and why", ratio=1)
     held = {
         model["name"]: (model["units"][0]["decision"] or {}).get("headline", "") for model in recorder.fleet["models"]
     }
     for model in MODELS:
         points = recorder.points[model.name]
         if points:
-            table.add_row(*_row(model, points[-1]), Text(held.get(model.name, "")))
+            table.add_row(*_row(model, points[-1]), *([Text(held.get(model.name, ""))] if reasons else []))
     return table
 
 

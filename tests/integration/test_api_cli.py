@@ -69,6 +69,18 @@ def test_status_tells_servers_models_objectives_gpus_people_and_decisions(served
     assert "not carried out: mode recommend" in page
 
 
+def test_status_breaks_no_name_on_a_narrow_terminal(
+    served: Served, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.cli.tables._PLAIN_WIDTH", 80)
+    assert run("status") == 0
+    page = capsys.readouterr().out
+    for text in ("bert  ", "triton-0", "unloaded", "capacity/s", "availability_server ", "de-0001-up"):
+        assert text in page, text
+    assert "\nbert on triton-0 (recommend): 2 -> 4 instances: " in page
+    assert max(map(len, page.splitlines())) <= 80
+
+
 def test_status_says_why_nothing_is_known(served: Served, capsys: Captured) -> None:
     served.plane.loop.live = Missing("connection refused")
     served.plane.loop.models.clear()

@@ -46,6 +46,8 @@ def test_the_live_table_fits_any_terminal(width: int) -> None:
     text = shown.getvalue()
     assert "a line above" in text
     assert "2:29 of 2:30" in text
+    if width == 80:
+        assert len({line for line in text.splitlines() if line.startswith("│")}) == 3, "one line for each model"
     if width == 200:
         assert "not loaded" in text
         assert "1 -> 3 instances" in text
