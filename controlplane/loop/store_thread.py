@@ -29,7 +29,9 @@ class StoreThread:
         """What `work` gives when it is handed the store."""
         future = asyncio.get_running_loop().run_in_executor(self._pool, work, self._store)
         try:
-            return await asyncio.wait_for(future, self._timeout_s)
+            # not wait_for: up to Python 3.11 it swallows a cancellation that comes just when the answer is there
+            async with asyncio.timeout(self._timeout_s):
+                return await future
         except TimeoutError:
             raise StoreBusyError(f"the store did not answer within {self._timeout_s:g} s") from None
 
