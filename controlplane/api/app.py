@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
 
+from controlplane.api.docs_page import docs_page
 from controlplane.api.guards import Guards
 from controlplane.api.plane import Plane
 from controlplane.api.problems import Problem, install, responses
@@ -56,6 +57,7 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
         version=version("inference-controlplane"),
         summary="Observability and autoscaling control plane for GPU model serving",
         openapi_tags=_TAGS,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.plane = plane
@@ -65,6 +67,7 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
     for router in _GUARDED:
         app.include_router(router, responses=responses(401, 403, 422, 503))
     app.add_api_route("/", _home, include_in_schema=False)
+    app.add_api_route("/docs", _docs, include_in_schema=False)
     app.add_middleware(Guards, loopback_only=tokens is None)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -72,6 +75,10 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
 
 async def _home() -> RedirectResponse:
     return RedirectResponse("/docs")
+
+
+async def _docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(docs_page(request.app.openapi()))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

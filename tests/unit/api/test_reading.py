@@ -105,4 +105,8 @@ async def test_the_metrics_page_is_prometheus_text(client: httpx.AsyncClient) ->
 async def test_the_root_leads_to_the_documentation_of_the_api(client: httpx.AsyncClient) -> None:
     answer = await client.get("/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
-    assert (await client.get("/docs")).status_code == 200
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    assert "/api/v1/models/{model}/ensure" in page.text
+    assert "<script" not in page.text
+    assert "//" not in page.text
