@@ -146,9 +146,9 @@ def _to_step(
     if step is not Step.HOLD and now < state.retry_at:
         reason = Reason(ReasonCode.BACK_OFF, {"failures": float(state.failures), "left_s": state.retry_at - now})
         draft, step = draft.because(reason), Step.HOLD
-    decision = _decision(
-        unit, step, present, target, draft.reasons, draft.binding, now, by_person=draft.by_person or _asked(draft)
-    )
+    # Whoever pinned a model did not ask for its reload: in `recommend` that stays a recommendation.
+    by_person = step is not Step.RELOAD and (draft.by_person or _asked(draft))
+    decision = _decision(unit, step, present, target, draft.reasons, draft.binding, now, by_person=by_person)
     raises = step is Step.SET_INSTANCES and target.instances > present.instances
     if raises and decision.actionable and demand is not None:
         intervals = unit.reading.intervals if unit.reading is not None else ()

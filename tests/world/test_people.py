@@ -154,6 +154,18 @@ async def test_recommend_carries_out_what_a_person_says_and_nothing_else() -> No
     assert [a.target.instances for a in world.steps(Step.SET_INSTANCES)] == [2]
 
 
+async def test_who_pinned_a_model_in_recommend_mode_did_not_ask_for_its_reload() -> None:
+    sim = SimModel("m", rates=((T0, 20.0),))
+    async with one_model(sim, mode=Mode.RECOMMEND) as world:
+        await world.run(60.0)
+        await say(world, OverrideKind.PIN, ttl_s=600.0)
+        sim.dead = 1
+        await world.run(120.0)
+        seen = {d.step for d in world.decisions}
+    assert Step.RELOAD in seen
+    assert world.steps(Step.RELOAD) == []
+
+
 async def test_an_operation_goes_from_pending_to_succeeded_to_ended() -> None:
     sim = SimModel("m")
     async with one_model(sim) as world:
