@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -15,7 +15,6 @@ from controlplane.decide.resume import resumed
 from controlplane.domain.decision import Decision, Plan
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import Collector, Store, TickRecord
@@ -30,14 +29,6 @@ log = structlog.get_logger(__name__)
 
 # An hour of ticks at the default interval: what is kept in memory while the store is away.
 _UNWRITTEN_MAX = 240
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What the store knows that a decision needs."""
-
-    judgements: dict[str, tuple[Judgement, ...]]
-    snapshot: Snapshot
 
 
 def _write_one(record: TickRecord, store: Store) -> Mapping[str, str]:
@@ -67,7 +58,7 @@ class Tick:
         self._state = PolicyState()
         self._slices = SliceWriter(fleet, grace_s)
         self._unwritten: deque[TickRecord] = deque(maxlen=_UNWRITTEN_MAX)
-        self._told = _Told({}, Snapshot(fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus)))
+        self._told = Snapshot(fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
         self._health = LoopHealth()
 
@@ -92,10 +83,10 @@ class Tick:
             problem = str(error)
             log.error("the store cannot be read", error=problem)
         snapshot = replace(
-            self._told.snapshot,
+            self._told,
             reading=reading,
-            overrides=tuple(o for o in self._told.snapshot.overrides if o.expires_at > now),
-            freezes=tuple(f for f in self._told.snapshot.freezes if f.expires_at > now),
+            overrides=tuple(o for o in self._told.overrides if o.expires_at > now),
+            freezes=tuple(f for f in self._told.freezes if f.expires_at > now),
             in_flight=self._executor.in_flight,
             results=self._executor.take_results(),
         )
@@ -116,17 +107,15 @@ class Tick:
         )
         return plan
 
-    def _ask(self, store: Store, reading: FleetReading, now: float) -> _Told:
-        judgements = judge_fleet(self._fleet, store, now)
-        snapshot = Snapshot(
+    def _ask(self, store: Store, reading: FleetReading, now: float) -> Snapshot:
+        return Snapshot(
             self._fleet,
             reading,
-            judgements,
+            judge_fleet(self._fleet, store, now),
             store.overrides(now),
             store.freezes(now),
             store.wants(),
         )
-        return _Told(judgements, snapshot)
 
     async def _write(self, record: TickRecord) -> tuple[str, Mapping[str, str]]:
         """Write this tick and those still waiting, oldest first.
@@ -155,11 +144,11 @@ class Tick:
     def picture(self) -> Picture:
         """What is known now and was decided last."""
         now = self._clock()
-        snapshot = self._told.snapshot
+        snapshot = self._told
         return Picture(
             now,
             self._collector.reading(now),
-            self._told.judgements,
+            snapshot.judgements,
             self._decisions,
             self._executor.in_flight,
             tuple(o for o in snapshot.overrides if o.expires_at > now),
