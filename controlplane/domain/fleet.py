@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from controlplane.domain.mapping import PageMapping
@@ -36,10 +37,29 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusSpec:
+    """A Prometheus (or Thanos, Mimir) that scrapes servers for us; `token_file` holds a bearer token, empty: none."""
+
+    name: str
+    url: str
+    timeout_s: float
+    token_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """A server whose metrics are asked of a Prometheus: its name there is a set of labels, such as job and instance."""
+
+    prometheus: str
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSpec:
     """One serving process. URLs without trailing slash; `grpc` is host:port, Triton only.
 
-    `mapping` says how its metrics page is read, None for kinds with a reader of their own.
+    `mapping` says how its metrics page is read, None for kinds with a reader of their own. `through` None: the page is
+    scraped from `metrics`.
     """
 
     name: str
@@ -48,6 +68,73 @@ class ServerSpec:
     metrics: str
     grpc: str = ""
     mapping: PageMapping | None = None
+    through: Through | None = None
+
+
+class Phase(StrEnum):
+    """Where a discovered server is in its life, by what discovered it."""
+
+    STARTING = "starting"
+    READY = "ready"
+    TERMINATING = "terminating"
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesQuery:
+    """Pods of a namespace by label selector, or the endpoints of the services that a selector finds; one is empty.
+
+    `kubeconfig` and `context` empty: the pod's own service account, else the user's usual configuration.
+    """
+
+    namespace: str
+    pods: str = ""
+    services: str = ""
+    kubeconfig: str = ""
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsQuery:
+    """Active targets of a Prometheus whose labels match, each regular expression as a whole."""
+
+    prometheus: str
+    where: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a discovered server listens; 0: it has no such port. `page` is the path of its metrics page."""
+
+    http: int
+    grpc: int
+    metrics: int
+    page: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """A group of servers alike that is discovered."""
+
+    name: str
+    kind: ServerKind
+    query: KubernetesQuery | TargetsQuery
+    ports: Ports
+    mapping: PageMapping | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One discovered server. `created_at`: when it was asked for; `ready_at`: when it was last seen to become ready.
+
+    `pod_uid` is that of its pod, empty where it has none.
+    """
+
+    server: ServerSpec
+    workload: str
+    phase: Phase
+    created_at: float | None = None
+    ready_at: float | None = None
+    pod_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +161,7 @@ class ProbeSpec:
 class ModelSpec:
     """A model, where it runs and what may be done with it.
 
+    `runs_on` names servers, those of its `workloads` among them as far as they are discovered.
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     """
@@ -90,6 +178,7 @@ class ModelSpec:
     priority: int = 0
     device: str = ""
     probe: ProbeSpec | None = None
+    workloads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +207,15 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything the configuration names."""
+    """Everything the configuration names, and the discovered servers, which are also in `members` by name."""
 
     servers: tuple[ServerSpec, ...]
     models: tuple[ModelSpec, ...]
     gateways: tuple[GatewaySpec, ...] = ()
     agents: tuple[AgentSpec, ...] = ()
+    prometheus: tuple[PrometheusSpec, ...] = ()
+    workloads: tuple[WorkloadSpec, ...] = ()
+    members: Mapping[str, Member] = field(default_factory=dict)
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""
@@ -132,3 +224,22 @@ class Fleet:
     def server(self, name: str) -> ServerSpec | None:
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)
+
+    def with_members(self, members: Iterable[Member]) -> Fleet:
+        """This fleet with these discovered servers in place of those it has."""
+        found = {member.server.name: member for member in members}
+        by_workload: dict[str, list[str]] = {}
+        for name, member in found.items():
+            by_workload.setdefault(member.workload, []).append(name)
+
+        def runs_on(model: ModelSpec) -> tuple[str, ...]:
+            configured = (name for name in model.runs_on if name not in self.members)
+            return (*configured, *(name for workload in model.workloads for name in by_workload.get(workload, ())))
+
+        configured = (server for server in self.servers if server.name not in self.members)
+        return replace(
+            self,
+            servers=(*configured, *(member.server for member in found.values())),
+            models=tuple(replace(m, runs_on=runs_on(m)) if m.workloads else m for m in self.models),
+            members=found,
+        )
