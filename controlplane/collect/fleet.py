@@ -12,26 +12,18 @@ from controlplane.collect.agent import AgentTarget
 from controlplane.collect.gateway import Gateway
 from controlplane.collect.gpus import Gpus, answers, merged
 from controlplane.collect.http import Pages
-from controlplane.collect.mapped import MappedServer
 from controlplane.collect.nvml import Nvml
-from controlplane.collect.ollama import OllamaServer
 from controlplane.collect.page_server import PageServer
 from controlplane.collect.probes import Prober
+from controlplane.collect.servers import scraped, server_reader
 from controlplane.collect.triton import TritonServer
-from controlplane.collect.vllm import VllmServer
 from controlplane.domain.errors import ControlPlaneError, NotFoundError
-from controlplane.domain.fleet import Fleet, ServerKind
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, ProbeResult
 from controlplane.domain.signal import Missing, Signal
 
 V = TypeVar("V")
 _AT_ONCE = 64
-_READERS: dict[ServerKind, type[TritonServer | VllmServer | OllamaServer]] = {
-    ServerKind.TRITON: TritonServer,
-    ServerKind.VLLM: VllmServer,
-    ServerKind.OLLAMA: OllamaServer,
-}
-"""All other kinds are read by a mapping."""
 _log = structlog.get_logger(__name__)
 
 
@@ -61,8 +53,7 @@ class FleetCollector:
         self._servers: dict[str, TritonServer | PageServer] = {}
         for spec in fleet.servers:
             models = [model for model in fleet.models if spec.name in model.runs_on]
-            kind = _READERS.get(spec.kind, MappedServer)
-            self._servers[spec.name] = kind(spec, models, max_age_s=max_age_s, keep_s=keep_s)
+            self._servers[spec.name] = server_reader(spec, models, scraped(spec), max_age_s=max_age_s, keep_s=keep_s)
         self._gateways = {
             spec.name: Gateway(spec, fleet.models, max_age_s=max_age_s, keep_s=keep_s) for spec in fleet.gateways
         }

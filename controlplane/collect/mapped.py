@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.collect.counters import Totals
-from controlplane.collect.exposition import Labels, Page, PageReader
+from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.families import BUCKET, REASON_CANCELED, REASON_OTHER, REASON_REJECTED
 from controlplane.collect.histograms import Buckets, histograms
+from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
@@ -22,19 +23,19 @@ class MappedServer(PageServer):
     Where the software exports no queue, intervals show none: that the model's pending requests are missing tells.
     """
 
-    def __init__(self, spec: ServerSpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
-        super().__init__(spec, models, max_age_s=max_age_s, keep_s=keep_s)
+    def __init__(
+        self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
+    ) -> None:
+        super().__init__(spec, models, source, max_age_s=max_age_s, keep_s=keep_s)
         if spec.mapping is None:
             raise ValueError(f"server {spec.name} of kind {spec.kind.value} has no mapping")
         self._mapping = spec.mapping
-        self._wanted = wanted(spec.mapping)
-        self._reader = PageReader(self._wanted)
+        self._marks = {name.removesuffix(BUCKET) for name in wanted(spec.mapping)}
 
-    def understand(self, text: str) -> tuple[Mapping[str, Served], Histograms]:
+    def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""
-        page = self._reader.parse(text)
-        marks = {name.removesuffix(BUCKET) for name in self._wanted}
-        if not page and not any(f"# TYPE {name} " in text for name in marks):
+        page, text = metrics.samples, metrics.text
+        if not page and text and not any(f"# TYPE {name} " in text for name in self._marks):
             raise MalformedPageError(f"not a page of {self._mapping.name}: no metric of its mapping is there")
         served: dict[str, Served] = {}
         found: Histograms = {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 
+from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.page_server import Histograms, PageServer, Served
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.observation import ModelState
@@ -29,10 +30,10 @@ class _Answer(BaseModel):
 class OllamaServer(PageServer):
     """One Ollama: whether it answers, and which models are in memory. `spec.metrics` is its /api/ps."""
 
-    def understand(self, text: str) -> tuple[Mapping[str, Served], Histograms]:
+    def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer. A name without a tag means the tag `latest`, as in Ollama itself."""
         try:
-            answer = _Answer.model_validate_json(text)
+            answer = _Answer.model_validate_json(metrics.text)
         except ValidationError:
             raise MalformedPageError(f"{self.spec.name}: the answer is not a list of loaded models") from None
         served = {}

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 from controlplane.collect.counters import Ledger, Reading, Totals
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages
+from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.triton import NOT_ASKED
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
@@ -103,10 +104,13 @@ def _countable(served: Served) -> bool:
 
 
 class PageServer(ABC):
-    """One server: whether it answers, its models, and its latency histograms. `spec.metrics` is the page."""
+    """One server: whether it answers, its models, and its latency histograms, all from the metrics of `source`."""
 
-    def __init__(self, spec: ServerSpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
+    def __init__(
+        self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
+    ) -> None:
         self.spec = spec
+        self._source = source
         self.units = {model.name: PageUnit(model) for model in models}
         self._max_age_s = max_age_s
         self._keep_s = keep_s
@@ -117,7 +121,7 @@ class PageServer(ABC):
         self._histograms: HistogramLedger[tuple[str, Indicator]] = HistogramLedger()
 
     @abstractmethod
-    def understand(self, text: str) -> tuple[Mapping[str, Served], Histograms]:
+    def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """Models of the page by served name, and its histograms. Raises MalformedPageError."""
 
     @abstractmethod
@@ -127,16 +131,15 @@ class PageServer(ABC):
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives what went wrong. Never raises for a failing server."""
         try:
-            text = await pages.get_text(f"{self.spec.name} metrics page", self.spec.metrics, timeout_s)
-            self.absorb(clock(), text)
+            self.absorb(await self._source.metrics(pages, timeout_s, clock))
         except (TargetUnreachableError, MalformedPageError) as error:
             self.missed(clock(), error)
             return error
         return None
 
-    def absorb(self, at: float, text: str) -> None:
-        """Take in a page. Raises MalformedPageError."""
-        served, found = self.understand(text)
+    def absorb(self, metrics: Metrics) -> None:
+        """Take in what was read. Raises MalformedPageError."""
+        at, (served, found) = metrics.at, self.understand(metrics)
         self._live, self._why = Known(value=True, observed_at=at), ""
         names = {unit.model.served_name: unit for unit in self.units.values()}
         began_anew = [unit.absorb(at, served.get(name) or self.unnamed(name)) for name, unit in names.items()]

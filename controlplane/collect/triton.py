@@ -11,10 +11,9 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
-from controlplane.collect import families
 from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, failures_fell, fell
-from controlplane.collect.exposition import PageReader
 from controlplane.collect.http import REFUSED, Pages
+from controlplane.collect.metrics_source import MetricsSource
 from controlplane.collect.triton_wire import (
     IndexEntry,
     ModelConfig,
@@ -49,7 +48,7 @@ class TritonRound:
 
 async def fetch_round(
     pages: Pages,
-    reader: PageReader,
+    source: MetricsSource,
     spec: ServerSpec,
     models: Collection[str],
     timeout_s: float,
@@ -61,9 +60,9 @@ async def fetch_round(
 
     async def series() -> Mapping[str, ModelSeries]:
         nonlocal at
-        text = await pages.get_text(f"{spec.name} metrics page", spec.metrics, timeout_s)
-        at = clock()
-        return read_series(reader.parse(text), models)
+        metrics = await source.metrics(pages, timeout_s, clock)
+        at = metrics.at
+        return read_series(metrics.samples, models)
 
     index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
     stats_body = pages.get(f"{spec.name} model statistics", f"{spec.http}/v2/models/stats", timeout_s)
@@ -206,8 +205,11 @@ class TritonUnit:
 class TritonServer:
     """One Triton: its models, whether it answers, and how often it has restarted."""
 
-    def __init__(self, spec: ServerSpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
+    def __init__(
+        self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
+    ) -> None:
         self.spec = spec
+        self._source = source
         self.units = {model.name: TritonUnit(model, spec.name) for model in models}
         self._max_age_s = max_age_s
         self._keep_s = keep_s
@@ -216,14 +218,13 @@ class TritonServer:
         self._control: Signal[ControlMode] = NOT_ASKED
         self._incarnation = 0
         self._gone = False
-        self._reader = PageReader(families.TRITON)
         self._index_of = self._series_of = -1
         """Incarnations from which the newest index and the newest counters are; -1: none read yet."""
 
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives the first thing that went wrong. Never raises for a failing server."""
         names = frozenset(unit.model.served_name for unit in self.units.values())
-        answers = await fetch_round(pages, self._reader, self.spec, names, timeout_s, clock)
+        answers = await fetch_round(pages, self._source, self.spec, names, timeout_s, clock)
         self.absorb(answers)
         parts = (answers.index, answers.series, answers.stats, *answers.configs.values())
         return next((part for part in parts if isinstance(part, ControlPlaneError)), None)

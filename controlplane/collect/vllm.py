@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from controlplane.collect import families
 from controlplane.collect.counters import Totals
-from controlplane.collect.exposition import Labels, Page, PageReader
+from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.histograms import histograms
+from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
 from controlplane.domain.errors import MalformedPageError
-from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.observation import ModelState
 
 ASLEEP = "asleep"
@@ -24,14 +24,9 @@ _FAILED = {
 class VllmServer(PageServer):
     """One vLLM: whether it answers, its models, and its latency histograms."""
 
-    def __init__(self, spec: ServerSpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
-        super().__init__(spec, models, max_age_s=max_age_s, keep_s=keep_s)
-        self._reader = PageReader(families.VLLM)
-
-    def understand(self, text: str) -> tuple[Mapping[str, Served], Histograms]:
+    def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""
-        page = self._reader.parse(text)
-        return read_served(page), read_histograms(page)
+        return read_served(metrics.samples), read_histograms(metrics.samples)
 
     def unnamed(self, model: str) -> Served:
         """A vLLM names what it serves from its start."""

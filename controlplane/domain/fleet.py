@@ -226,7 +226,7 @@ class Fleet:
         return next((s for s in self.servers if s.name == name), None)
 
     def with_members(self, members: Iterable[Member]) -> Fleet:
-        """This fleet with these discovered servers in place of those it has."""
+        """The same fleet with these discovered servers in place of those it has."""
         found = {member.server.name: member for member in members}
         by_workload: dict[str, list[str]] = {}
         for name, member in found.items():

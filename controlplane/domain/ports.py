@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
+from controlplane.domain.fleet import Member
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode, FleetReading, Interval, LatencyInterval, ProbeResult
 from controlplane.domain.signal import Signal
 from controlplane.domain.state import PolicyState
+
+
+class Discovery(Protocol):
+    """Finds the servers of the workloads it was given."""
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        """Begin to look, and return once each workload was listed or could not be.
+
+        `changed` is called on the event loop whenever a member came, went or changed its phase.
+        """
+        ...
+
+    def members(self, now: float) -> Mapping[str, Signal[tuple[Member, ...]]]:
+        """By workload: missing until it was first listed, stale (what was known last) while it cannot be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Stop looking, let go of connections and threads."""
+        ...
 
 
 class Collector(Protocol):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controlplane.collect import families
 from controlplane.collect.exposition import parse
+from controlplane.collect.servers import scraped
 from controlplane.collect.triton import TritonRound, TritonServer
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import TargetUnreachableError
@@ -17,6 +18,7 @@ from controlplane.domain.observation import Interval, ModelState
 from controlplane.domain.signal import Known
 from tests.unit.collect.pages import triton_page
 
+SPEC = ServerSpec("t", ServerKind.TRITON, "", "")
 CONFIG = ModelConfig(2, 1, 4, dynamic_batching=True, max_queue_delay_s=0.0, gpus=())
 
 
@@ -82,7 +84,7 @@ EVENTS = st.lists(
 def intervals_of(events: list[str]) -> tuple[TrueTriton, list[Interval]]:
     triton = TrueTriton()
     model = ModelSpec("m", "m", ("t",), Mode.ACT)
-    server = TritonServer(ServerSpec("t", ServerKind.TRITON, "", ""), [model], max_age_s=60, keep_s=1e9)
+    server = TritonServer(SPEC, [model], scraped(SPEC), max_age_s=60, keep_s=1e9)
     for at, event in enumerate(events):
         if event in {"scrape", "miss"}:
             server.absorb(triton.answers(at, page=event == "scrape"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from controlplane.collect.servers import scraped
 from controlplane.collect.triton import TritonServer
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import TargetUnreachableError
@@ -35,7 +36,11 @@ class WorldCollector:
         self._world = world
         self.servers = {
             spec.name: TritonServer(
-                spec, [m for m in world.fleet.models if spec.name in m.runs_on], max_age_s=_MAX_AGE_S, keep_s=_KEEP_S
+                spec,
+                [m for m in world.fleet.models if spec.name in m.runs_on],
+                scraped(spec),
+                max_age_s=_MAX_AGE_S,
+                keep_s=_KEEP_S,
             )
             for spec in world.fleet.servers
         }

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from controlplane.collect.page_server import PageServer
+from controlplane.collect.servers import scraped
+
 PAGES = Path(__file__).parents[2] / "pages"
 
 
 def recorded(name: str) -> str:
     return (PAGES / name).read_text(encoding="utf-8")
+
+
+def absorb(server: PageServer, at: float, text: str) -> None:
+    """As if the server's page had been scraped."""
+    server.absorb(scraped(server.spec).understood(at, text))
 
 
 def triton_page(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from controlplane.collect.mapped import MappedServer
+from controlplane.collect.servers import scraped
 from controlplane.config.mapping_file import parse_mapping, shipped
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
@@ -13,7 +14,7 @@ from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.signal import Known, Missing
-from tests.unit.collect.pages import histogram_page, recorded
+from tests.unit.collect.pages import absorb, histogram_page, recorded
 
 TTFT, ITL, E2E, QUEUE = Indicator.TTFT, Indicator.INTER_TOKEN_LATENCY, Indicator.E2E, Indicator.QUEUE_TIME
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -47,7 +48,8 @@ CASES = [
 
 def server(mapping: PageMapping | None, *names: str, kind: ServerKind = ServerKind.MAPPED) -> MappedServer:
     models = [ModelSpec(name, name, ("s",), Mode.OBSERVE) for name in names]
-    return MappedServer(ServerSpec("s", kind, "", "", mapping=mapping), models, max_age_s=15, keep_s=900)
+    spec = ServerSpec("s", kind, "", "", mapping=mapping)
+    return MappedServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
 
 
 def mine(text: str) -> PageMapping:
@@ -72,8 +74,8 @@ def zeros(page: str) -> str:
 def test_the_documented_page_gives_every_signal_of_the_mapping(case: Case) -> None:
     page = recorded(f"{case.kind.value}-documented.txt")
     one = server(shipped(case.kind), case.model)
-    one.absorb(5, zeros(page))
-    one.absorb(15, page)
+    absorb(one, 5, zeros(page))
+    absorb(one, 15, page)
     reading = model(one, 15, case.model)
     assert (reading.state, reading.instances) == (ModelState.READY, Known(1, 15))
     for signal, value in zip((reading.pending, reading.running, reading.kv_cache_usage), case.gauges, strict=True):
@@ -92,8 +94,8 @@ def test_every_histogram_of_a_shipped_mapping_but_those_a_page_lacks_is_on_its_d
 
 def test_the_recorded_torchserve_counts_requests_on_arrival_and_their_time_in_microseconds() -> None:
     one = server(shipped(ServerKind.TORCHSERVE), "echo", "broken")
-    one.absorb(5, recorded("torchserve-0.12.0-after-5-requests.txt"))
-    one.absorb(10, recorded("torchserve-0.12.0-after-27-requests.txt"))
+    absorb(one, 5, recorded("torchserve-0.12.0-after-5-requests.txt"))
+    absorb(one, 10, recorded("torchserve-0.12.0-after-27-requests.txt"))
     (echo,) = model(one, 10, "echo").intervals
     assert echo.completed == 20
     assert echo.request_s == pytest.approx(5.416152, abs=1e-6)
@@ -104,7 +106,7 @@ def test_the_recorded_torchserve_counts_requests_on_arrival_and_their_time_in_mi
 
 def test_a_model_that_its_server_names_from_the_first_request_on_is_missing_until_then() -> None:
     one = server(shipped(ServerKind.TORCHSERVE), "broken")
-    one.absorb(5, recorded("torchserve-0.12.0-after-5-requests.txt"))
+    absorb(one, 5, recorded("torchserve-0.12.0-after-5-requests.txt"))
     assert one.reading(5).live == Known(value=True, observed_at=5)
     assert one.reading(5).models["broken"] == Missing("its metrics page has no series of broken (yet)")
 
@@ -112,8 +114,8 @@ def test_a_model_that_its_server_names_from_the_first_request_on_is_missing_unti
 def test_edges_in_microseconds_become_seconds_without_noise() -> None:
     one = server(shipped(ServerKind.TFSERVING), "half_plus_two")
     page = recorded("tfserving-documented.txt")
-    one.absorb(5, zeros(page))
-    one.absorb(10, page)
+    absorb(one, 5, zeros(page))
+    absorb(one, 10, page)
     (latency,) = one.latencies()["half_plus_two"]
     assert latency.edges[:4] == (0.00001, 0.000018, 0.0000324, 0.00005832)
 
@@ -121,11 +123,11 @@ def test_edges_in_microseconds_become_seconds_without_noise() -> None:
 def test_names_of_other_versions_are_tried_in_order() -> None:
     old = recorded("sglang-documented.txt").replace("inter_token_latency", "time_per_output_token")
     one = server(shipped(ServerKind.SGLANG), LLAMA)
-    one.absorb(5, zeros(old))
-    one.absorb(10, old)
+    absorb(one, 5, zeros(old))
+    absorb(one, 10, old)
     assert {found.indicator for found in one.latencies()[LLAMA]} == {TTFT, ITL, E2E, QUEUE}
     nim = server(shipped(ServerKind.NIM), "tiny")
-    nim.absorb(5, recorded("vllm-0.32.0-under-load.txt"))
+    absorb(nim, 5, recorded("vllm-0.32.0-under-load.txt"))
     assert model(nim, 5, "tiny").running == Known(23, 5)
 
 
@@ -133,40 +135,40 @@ def test_a_failed_request_is_told_apart_from_an_answered_one_of_the_same_counter
     one = server(
         mine("requests: {success: {metric: r, where: {c: '2..'}}, failed: {metric: r, where: {c: '5..'}}}"), "m"
     )
-    one.absorb(5, 'r{c="200"} 1\nr{c="404"} 1\nr{c="500"} 1\n')
-    one.absorb(10, 'r{c="200"} 4\nr{c="404"} 9\nr{c="500"} 2\nr{c="503"} 1\n')
+    absorb(one, 5, 'r{c="200"} 1\nr{c="404"} 1\nr{c="500"} 1\n')
+    absorb(one, 10, 'r{c="200"} 4\nr{c="404"} 9\nr{c="500"} 2\nr{c="503"} 1\n')
     (interval,) = model(one, 10, "m").intervals
     assert (interval.completed, interval.failed) == (5, 2)
 
 
 def test_a_restart_begins_counting_anew() -> None:
     one = server(mine("requests: {success: r}"), "m")
-    one.absorb(5, "r 100\n")
+    absorb(one, 5, "r 100\n")
     one.missed(10, TargetUnreachableError("s", "connection refused"))
-    one.absorb(15, "r 3\n")
+    absorb(one, 15, "r 3\n")
     (interval,) = model(one, 15, "m").intervals
     assert (interval.start, interval.completed, one.reading(15).incarnation) == (10, 3, 1)
 
 
 def test_a_gauge_of_the_mapping_that_is_not_on_the_page_is_missing_and_no_interval_is_claimed() -> None:
     one = server(mine("gauges: {pending: q}\nrequests: {success: r}"), "m")
-    one.absorb(5, "r 1\n")
-    one.absorb(10, "r 2\n")
+    absorb(one, 5, "r 1\n")
+    absorb(one, 10, "r 2\n")
     assert model(one, 10, "m").pending == Missing("not exported")
     assert model(one, 10, "m").intervals == ()
 
 
 def test_counters_that_are_no_number_claim_no_interval() -> None:
     one = server(mine("requests: {success: r}"), "m")
-    one.absorb(5, "r 1\n")
-    one.absorb(10, "r NaN\n")
+    absorb(one, 5, "r 1\n")
+    absorb(one, 10, "r NaN\n")
     assert model(one, 10, "m").intervals == ()
 
 
 def test_milliseconds_are_understood() -> None:
     one = server(mine("model_label: m\nhistograms: {e2e: {metric: d, unit: ms}}"), "a")
-    one.absorb(5, histogram_page("d", {"100": 0, "+Inf": 0}, m="a"))
-    one.absorb(10, histogram_page("d", {"100": 2, "+Inf": 3}, m="a"))
+    absorb(one, 5, histogram_page("d", {"100": 0, "+Inf": 0}, m="a"))
+    absorb(one, 10, histogram_page("d", {"100": 2, "+Inf": 3}, m="a"))
     (latency,) = one.latencies()["a"]
     assert (latency.edges, latency.counts) == ((0.1,), (2, 1))
 
@@ -174,6 +176,6 @@ def test_milliseconds_are_understood() -> None:
 def test_the_page_of_another_software_is_refused_and_an_idle_one_is_not() -> None:
     one = server(shipped(ServerKind.SGLANG), "m")
     with pytest.raises(MalformedPageError, match="not a page of sglang"):
-        one.absorb(5, recorded("vllm-0.32.0-under-load.txt"))
-    one.absorb(5, "# TYPE sglang:num_requests_total counter\n")
+        absorb(one, 5, recorded("vllm-0.32.0-under-load.txt"))
+    absorb(one, 5, "# TYPE sglang:num_requests_total counter\n")
     assert isinstance(one.reading(5).models["m"], Missing)

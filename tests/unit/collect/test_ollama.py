@@ -3,20 +3,22 @@ from __future__ import annotations
 import pytest
 
 from controlplane.collect.ollama import OllamaServer
+from controlplane.collect.servers import scraped
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.signal import Known, Missing
-from tests.unit.collect.pages import recorded
+from tests.unit.collect.pages import absorb, recorded
 
 
 def read(text: str, *names: str) -> dict[str, ModelReading]:
     spec = ServerSpec("o", ServerKind.OLLAMA, "", "")
-    one = OllamaServer(spec, [ModelSpec(name, name, ("o",), Mode.OBSERVE) for name in names], max_age_s=15, keep_s=900)
-    one.absorb(5, text)
-    one.absorb(10, text)
-    models = one.reading(10).models
-    return {name: signal.value for name, signal in models.items() if isinstance(signal, Known)}
+    models = [ModelSpec(name, name, ("o",), Mode.OBSERVE) for name in names]
+    one = OllamaServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
+    absorb(one, 5, text)
+    absorb(one, 10, text)
+    found = one.reading(10).models
+    return {name: signal.value for name, signal in found.items() if isinstance(signal, Known)}
 
 
 def test_a_model_in_memory_is_ready_with_its_memory_and_the_time_it_is_unloaded_at() -> None:

@@ -6,6 +6,7 @@ from controlplane.collect import families
 from controlplane.collect.counters import Executed, Executions
 from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
+from controlplane.collect.servers import scraped
 from controlplane.collect.triton import TritonRound, TritonServer
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
@@ -14,6 +15,7 @@ from controlplane.domain.observation import ControlMode, ModelReading, ModelStat
 from controlplane.domain.signal import Known, Missing, Stale
 from tests.unit.collect.pages import triton_page
 
+SPEC = ServerSpec("t", ServerKind.TRITON, "", "")
 READY = IndexEntry(ModelState.READY, touched=True)
 UNLOADED = IndexEntry(ModelState.UNLOADED, touched=True)
 NEVER_LOADED = IndexEntry(ModelState.UNLOADED, touched=False)
@@ -28,7 +30,7 @@ def config(instances: int = 2, max_batch_size: int = 8) -> ModelConfig:
 
 def server(*models: str, max_age_s: float = 15) -> TritonServer:
     specs = [ModelSpec(name, name, ("t",), Mode.ACT) for name in models or ("m",)]
-    return TritonServer(ServerSpec("t", ServerKind.TRITON, "", ""), specs, max_age_s=max_age_s, keep_s=900)
+    return TritonServer(SPEC, specs, scraped(SPEC), max_age_s=max_age_s, keep_s=900)
 
 
 def answers(

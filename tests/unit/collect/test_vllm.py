@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.collect.servers import scraped
 from controlplane.collect.vllm import ASLEEP, VllmServer
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.signal import Known, Missing, Stale
-from tests.unit.collect.pages import recorded
+from tests.unit.collect.pages import absorb, recorded
 
 EARLIER, LATER = recorded("vllm-0.32.0-after-40-requests.txt"), recorded("vllm-0.32.0-under-load.txt")
 
@@ -16,7 +17,7 @@ EARLIER, LATER = recorded("vllm-0.32.0-after-40-requests.txt"), recorded("vllm-0
 def server() -> VllmServer:
     spec = ServerSpec("v", ServerKind.VLLM, "", "")
     models = [ModelSpec(name, served, ("v",), Mode.ACT) for name, served in (("llm", "tiny"), ("other", "big"))]
-    return VllmServer(spec, models, max_age_s=15, keep_s=900)
+    return VllmServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
 
 
 def model(vllm: VllmServer, now: float, name: str = "llm") -> ModelReading:
@@ -34,7 +35,7 @@ def finished(page: str, reason: str, count: int) -> str:
 
 def test_the_recorded_page_under_load_is_read_by_its_served_name() -> None:
     vllm = server()
-    vllm.absorb(5, LATER)
+    absorb(vllm, 5, LATER)
     reading = model(vllm, 6)
     assert (reading.state, reading.instances) == (ModelState.READY, Known(1, 5))
     assert (reading.pending, reading.running) == (Known(0, 5), Known(23, 5))
@@ -44,8 +45,8 @@ def test_the_recorded_page_under_load_is_read_by_its_served_name() -> None:
 
 def test_between_the_recorded_pages_requests_and_latencies_are_counted() -> None:
     vllm = server()
-    vllm.absorb(5, EARLIER)
-    vllm.absorb(25, LATER)
+    absorb(vllm, 5, EARLIER)
+    absorb(vllm, 25, LATER)
     (interval,) = model(vllm, 25).intervals
     assert (interval.start, interval.end, interval.completed, interval.running_max) == (5, 25, 0, 23)
     latencies = {latency.indicator: latency for latency in vllm.latencies()["llm"]}
@@ -63,8 +64,8 @@ def test_between_the_recorded_pages_requests_and_latencies_are_counted() -> None
 
 def test_requests_are_counted_by_how_they_finished() -> None:
     vllm = server()
-    vllm.absorb(5, LATER)
-    vllm.absorb(10, finished(finished(finished(LATER, "stop", 10), "error", 1), "abort", 3))
+    absorb(vllm, 5, LATER)
+    absorb(vllm, 10, finished(finished(finished(LATER, "stop", 10), "error", 1), "abort", 3))
     (interval,) = model(vllm, 10).intervals
     assert (interval.completed, interval.failed, interval.canceled) == (6, 1, 3)
 
@@ -74,15 +75,15 @@ def test_old_metric_names_are_understood() -> None:
         "vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"
     )
     vllm = server()
-    vllm.absorb(5, old)
-    vllm.absorb(10, old)
+    absorb(vllm, 5, old)
+    absorb(vllm, 10, old)
     assert isinstance(model(vllm, 10).kv_cache_usage, Known)
     assert any(latency.indicator is Indicator.INTER_TOKEN_LATENCY for latency in vllm.latencies()["llm"])
 
 
 def test_a_sleeping_engine_is_unavailable() -> None:
     vllm = server()
-    vllm.absorb(5, LATER.replace('sleep_state="awake"} 1.0', 'sleep_state="awake"} 0.0'))
+    absorb(vllm, 5, LATER.replace('sleep_state="awake"} 1.0', 'sleep_state="awake"} 0.0'))
     assert (model(vllm, 5).state, model(vllm, 5).reason) == (ModelState.UNAVAILABLE, ASLEEP)
 
 
@@ -92,8 +93,8 @@ def test_what_is_not_exported_or_no_number_is_missing_and_not_zero() -> None:
         'vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.004517152972774996',
         'vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} NaN',
     )
-    vllm.absorb(5, page)
-    vllm.absorb(10, page)
+    absorb(vllm, 5, page)
+    absorb(vllm, 10, page)
     reading = model(vllm, 10)
     assert (reading.pending, reading.kv_cache_usage) == (Missing("not exported"), Missing("not exported"))
     assert reading.running == Known(23, 10)
@@ -102,14 +103,14 @@ def test_what_is_not_exported_or_no_number_is_missing_and_not_zero() -> None:
 
 def test_a_router_page_is_not_taken_for_an_engine() -> None:
     with pytest.raises(MalformedPageError, match="not a vLLM engine"):
-        server().absorb(5, 'vllm:num_requests_running{server="http://10.0.0.1:8000"} 3\n')
+        absorb(server(), 5, 'vllm:num_requests_running{server="http://10.0.0.1:8000"} 3\n')
 
 
 def test_a_restart_begins_counting_anew_and_forgets_the_control_mode() -> None:
     vllm = server()
-    vllm.absorb(5, LATER)
+    absorb(vllm, 5, LATER)
     vllm.missed(10, TargetUnreachableError("v", "connection refused"))
-    vllm.absorb(15, finished(finished(LATER, "stop", 0), "length", 3))
+    absorb(vllm, 15, finished(finished(LATER, "stop", 0), "length", 3))
     (interval,) = model(vllm, 15).intervals
     assert (interval.start, interval.end, interval.completed) == (10, 15, 3)
     assert vllm.reading(15).incarnation == 1
@@ -117,7 +118,7 @@ def test_a_restart_begins_counting_anew_and_forgets_the_control_mode() -> None:
 
 def test_a_vllm_that_stops_answering_goes_stale() -> None:
     vllm = server()
-    vllm.absorb(5, LATER)
+    absorb(vllm, 5, LATER)
     vllm.missed(25, TargetUnreachableError("v", "connection refused"))
     reading = vllm.reading(25)
     assert reading.live == Known(value=False, observed_at=25)
