@@ -64,6 +64,7 @@ class Slice:
     """The events of one objective in [start, start + SLICE_S).
 
     `unsure` events fell into a histogram bucket that the threshold cuts: good or bad, nobody can tell.
+    `bad_capacity` of the bad ones are explained by capacity: requests queued, or demand was near it.
     `measured_s` of `expected_s` seconds were observed; unmeasured time is not uptime.
     """
 
@@ -76,17 +77,19 @@ class Slice:
     measured_s: float
     expected_s: float
     slo_version: str
+    bad_capacity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A sum of slices over a window; `events` is good + bad + unsure."""
+    """A sum of slices over a window; `events` is good + bad + unsure, `bad_capacity` is within `bad`."""
 
     good: int = 0
     bad: int = 0
     unsure: int = 0
     measured_s: float = 0.0
     expected_s: float = 0.0
+    bad_capacity: int = 0
 
     @property
     def events(self) -> int:
@@ -105,6 +108,7 @@ class Counts:
             self.unsure + other.unsure,
             self.measured_s + other.measured_s,
             self.expected_s + other.expected_s,
+            self.bad_capacity + other.bad_capacity,
         )
 
 
