@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
@@ -12,17 +14,18 @@ from controlplane.collect.agent import AgentTarget
 from controlplane.collect.gateway import Gateway
 from controlplane.collect.gpus import Gpus, answers, merged
 from controlplane.collect.http import Pages
+from controlplane.collect.metrics_source import MetricsSource
 from controlplane.collect.nvml import Nvml
 from controlplane.collect.page_server import PageServer
-from controlplane.collect.probes import Prober
+from controlplane.collect.probing import Probing
 from controlplane.collect.servers import scraped, server_reader
 from controlplane.collect.triton import TritonServer
-from controlplane.domain.errors import ControlPlaneError, NotFoundError
-from controlplane.domain.fleet import Fleet
-from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, ProbeResult
+from controlplane.domain.errors import ControlPlaneError
+from controlplane.domain.fleet import Fleet, GatewaySpec, ModelSpec, ServerSpec
+from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, ServerReading
 from controlplane.domain.signal import Missing, Signal
 
-V = TypeVar("V")
+R = TypeVar("R", bound="_Target")
 _AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
@@ -31,11 +34,26 @@ class _Target(Protocol):
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None: ...
 
 
+@dataclass(slots=True)
+class _Entry(Generic[R]):
+    """What reads one target, by one round at a time. `why`: what went wrong in the newest one, empty: nothing.
+
+    It is kept while `made_from` stays the same.
+    """
+
+    name: str
+    made_from: object
+    reader: R
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    why: str = ""
+
+
 class FleetCollector:
     """Implements the port `Collector` by asking every target directly.
 
     `timeout_s` is each target's deadline per round; readings older than `max_age_s` are stale; intervals, latencies and
     probe results are kept for `keep_s` seconds. `clock` gives unix seconds. `nvml`: read the GPUs of this machine.
+    `source` gives where a server's metrics come from.
     """
 
     def __init__(
@@ -47,73 +65,88 @@ class FleetCollector:
         clock: Callable[[], float],
         keep_s: float = 900.0,
         nvml: bool = True,
+        source: Callable[[ServerSpec], MetricsSource] = scraped,
     ) -> None:
         self._timeout_s = timeout_s
+        self._max_age_s = max_age_s
         self._clock = clock
-        self._servers: dict[str, TritonServer | PageServer] = {}
-        for spec in fleet.servers:
-            models = [model for model in fleet.models if spec.name in model.runs_on]
-            self._servers[spec.name] = server_reader(spec, models, scraped(spec), max_age_s=max_age_s, keep_s=keep_s)
-        self._gateways = {
-            spec.name: Gateway(spec, fleet.models, max_age_s=max_age_s, keep_s=keep_s) for spec in fleet.gateways
-        }
-        self._agents = {spec.name: AgentTarget(spec, max_age_s=max_age_s) for spec in fleet.agents}
+        self._keep_s = keep_s
+        self._source = source
+        self._servers: dict[str, _Entry[TritonServer | PageServer]] = {}
+        self._gateways: dict[str, _Entry[Gateway]] = {}
+        self._agents: dict[str, _Entry[AgentTarget]] = {}
         self._nvml = Nvml(timeout_s, max_age_s=max_age_s) if nvml else None
         self._pages = Pages()
-        self._probers = [
-            Prober(server, model, model.probe, pages=self._pages, clock=clock, keep_s=keep_s)
-            for model in fleet.models
-            for server in self._servers.values()
-            if model.probe and server.spec.name in model.runs_on and isinstance(server, TritonServer)
-        ]
-        self._probing: list[asyncio.Task[None]] = []
+        self._probing = Probing(self._pages, clock, keep_s)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._gate_of_failing = asyncio.Semaphore(_AT_ONCE)
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._failing: dict[str, str] = {}
+        self.follow(fleet, clock())
+
+    def follow(self, fleet: Fleet, now: float) -> FleetReading:
+        """Read this fleet from now on; gives all that is known of servers and probes that leave with that.
+
+        What is under way on them comes to its end and counts nothing any more.
+        """
+        before = self._servers
+        models: dict[str, list[ModelSpec]] = {}
+        for model in fleet.models:
+            for name in model.runs_on:
+                models.setdefault(name, []).append(model)
+        names = [(model.name, model.served_name) for model in fleet.models]
+        self._servers = {}
+        for spec in fleet.servers:
+            own, member = models.get(spec.name, []), fleet.members.get(spec.name)
+            made_from = (spec, member.pod_uid if member else "", [(model.name, model.served_name) for model in own])
+            self._servers[spec.name] = _kept(before, spec.name, made_from, partial(self._reader, spec, own))
+        self._gateways = {
+            gateway.name: _kept(self._gateways, gateway.name, (gateway, names), partial(self._gateway, gateway, fleet))
+            for gateway in fleet.gateways
+        }
+        self._agents = {
+            agent.name: _kept(self._agents, agent.name, agent, partial(AgentTarget, agent, max_age_s=self._max_age_s))
+            for agent in fleet.agents
+        }
+        left = [entry.reader for name, entry in before.items() if self._servers.get(name) is not entry]
+        probes = self._probing.follow(fleet, {name: entry.reader for name, entry in self._servers.items()}, now)
+        return FleetReading(now, _readings(left, now), _latencies(left), probes, Missing("not asked"))
+
+    def _reader(self, spec: ServerSpec, models: Sequence[ModelSpec]) -> TritonServer | PageServer:
+        return server_reader(spec, models, self._source(spec), max_age_s=self._max_age_s, keep_s=self._keep_s)
+
+    def _gateway(self, spec: GatewaySpec, fleet: Fleet) -> Gateway:
+        return Gateway(spec, fleet.models, max_age_s=self._max_age_s, keep_s=self._keep_s)
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
         """One round over all targets, or some servers only. A failing target costs its own timeout, nothing else.
 
-        The first round starts the probes.
+        Servers that have left are passed over. A round over all starts the probes of those that came.
         """
         del now  # each answer is dated when it comes
         if servers is not None:
-            await _all(self._read(name, self._server(name)) for name in servers)
+            await _all(self._read(self._servers[name]) for name in servers if name in self._servers)
             return
-        targets: dict[str, _Target] = {**self._servers}
-        targets |= {f"gateway {name}": gateway for name, gateway in self._gateways.items()}
-        targets |= {f"agent {name}": agent for name, agent in self._agents.items()}
-        rounds: list[Awaitable[None]] = [self._read(name, target) for name, target in targets.items()]
+        rounds: list[Awaitable[None]] = [self._read(entry) for entry in self._servers.values()]
+        rounds += [self._read(entry, "gateway ") for entry in self._gateways.values()]
+        rounds += [self._read(entry, "agent ") for entry in self._agents.values()]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
         await _all(rounds)
-        if not self._probing:
-            self._probing = [
-                asyncio.create_task(prober.run(), name=f"probe {prober.model}") for prober in self._probers
-            ]
-            for task in self._probing:
-                task.add_done_callback(_log_end)
+        self._probing.start()
 
     def reading(self, now: float) -> FleetReading:
         """All that is known at `now`, aged."""
-        servers = {name: server.reading(now) for name, server in self._servers.items()}
-        gateways = {name: gateway.reading(now) for name, gateway in self._gateways.items()}
-        latencies: dict[str, list[LatencyInterval]] = {}
-        for source in (*self._servers.values(), *self._gateways.values()):
-            if not isinstance(source, TritonServer):
-                _merge(latencies, source.latencies())
+        servers = [entry.reader for entry in self._servers.values()]
+        gateways = {name: entry.reader for name, entry in self._gateways.items()}
         gpus, nodes = self._gpus(now)
-        probes: dict[str, list[ProbeResult]] = {}
-        for prober in self._probers:
-            _merge(probes, {prober.model: prober.results(now)})
+        read = _readings(servers, now)
+        gates = {name: gateway.reading(now) for name, gateway in gateways.items()}
         return FleetReading(
             at=now,
-            servers=servers,
-            latencies={model: tuple(sorted(found, key=lambda i: i.end)) for model, found in latencies.items()},
-            probes={model: tuple(sorted(found, key=lambda result: result.at)) for model, found in probes.items()},
+            servers=read,
+            latencies=_latencies((*servers, *gateways.values())),
+            probes=self._probing.results(now),
             gpus=gpus,
-            gateways=gateways,
+            gateways=gates,
             gpu_nodes=nodes,
         )
 
@@ -122,42 +155,54 @@ class FleetCollector:
         own: Gpus = Missing("NVML is switched off") if self._nvml is None else self._nvml.reading(now)
         if not self._agents:
             return own, {}
-        nodes = {name: agent.reading(now) for name, agent in self._agents.items()}
+        nodes = {name: entry.reader.reading(now) for name, entry in self._agents.items()}
         # agents first: a GPU of this machine that has an agent too goes by the agent's name
         return merged({**nodes, "this machine": own}), {name: answers(gpus) for name, gpus in nodes.items()}
 
     def set_control(self, server: str, mode: Signal[ControlMode]) -> None:
         """Keep what the actuator found out about a server's model control, until the server restarts or goes down."""
-        self._server(server).set_control(mode)
+        if server in self._servers:
+            self._servers[server].reader.set_control(mode)
 
     async def close(self) -> None:
         """Stop probing, let go of connections and of the NVML thread."""
-        for task in self._probing:
-            task.cancel()
-        await asyncio.gather(*self._probing, return_exceptions=True)
-        self._probing = []
+        await self._probing.close()
         await self._pages.close()
         if self._nvml is not None:
             self._nvml.close()
 
-    def _server(self, name: str) -> TritonServer | PageServer:
-        if name not in self._servers:
-            raise NotFoundError("server", name, tuple(self._servers))
-        return self._servers[name]
-
-    async def _read(self, name: str, target: _Target) -> None:
+    async def _read(self, entry: _Entry[R], kind: str = "") -> None:
         """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends."""
         # Those that may take all of their timeout again wait for each other only.
-        gate = self._gate_of_failing if self._failing.get(name) else self._gate
-        async with self._locks.setdefault(name, asyncio.Lock()), gate:
-            error = await target.read(self._pages, self._timeout_s, self._clock)
+        gate = self._gate_of_failing if entry.why else self._gate
+        async with entry.lock, gate:
+            error = await entry.reader.read(self._pages, self._timeout_s, self._clock)
         why = str(error) if error else ""
-        if why != self._failing.get(name, ""):
-            self._failing[name] = why
+        if why != entry.why:
+            entry.why = why
             if why:
-                _log.warning("target cannot be read", target=name, why=why)
+                _log.warning("target cannot be read", target=f"{kind}{entry.name}", why=why)
             else:
-                _log.info("target can be read again", target=name)
+                _log.info("target can be read again", target=f"{kind}{entry.name}")
+
+
+def _kept(before: Mapping[str, _Entry[R]], name: str, made_from: object, make: Callable[[], R]) -> _Entry[R]:
+    """The entry of before where it is made from the same, else a new one."""
+    here = before.get(name)
+    return here if here is not None and here.made_from == made_from else _Entry(name, made_from, make())
+
+
+def _readings(servers: Iterable[TritonServer | PageServer], now: float) -> dict[str, ServerReading]:
+    return {server.spec.name: server.reading(now) for server in servers}
+
+
+def _latencies(sources: Iterable[TritonServer | PageServer | Gateway]) -> dict[str, tuple[LatencyInterval, ...]]:
+    found: dict[str, list[LatencyInterval]] = {}
+    for source in sources:
+        if not isinstance(source, TritonServer):
+            for model, latencies in source.latencies().items():
+                found.setdefault(model, []).extend(latencies)
+    return {model: tuple(sorted(latencies, key=lambda i: i.end)) for model, latencies in found.items()}
 
 
 async def _all(rounds: Iterable[Awaitable[None]]) -> None:
@@ -167,13 +212,3 @@ async def _all(rounds: Iterable[Awaitable[None]]) -> None:
             _log.error("collecting failed unexpectedly", exc_info=outcome)
         elif isinstance(outcome, BaseException):
             raise outcome
-
-
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (fault := task.exception()):
-        _log.error("probing ended unexpectedly", task=task.get_name(), exc_info=fault)
-
-
-def _merge(into: dict[str, list[V]], more: Mapping[str, Sequence[V]]) -> None:
-    for name, values in more.items():
-        into.setdefault(name, []).extend(values)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
-from controlplane.domain.fleet import Member
+from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode, FleetReading, Interval, LatencyInterval, ProbeResult
 from controlplane.domain.signal import Signal
@@ -37,7 +37,10 @@ class Collector(Protocol):
     """Reads every target of the fleet and remembers the recent past."""
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
-        """One round over all targets, or some servers only. A failing target costs its own timeout, nothing else."""
+        """One round over all targets, or some servers only. A failing target costs its own timeout, nothing else.
+
+        Servers that have left are passed over.
+        """
         ...
 
     def reading(self, now: float) -> FleetReading:
@@ -45,7 +48,18 @@ class Collector(Protocol):
         ...
 
     def set_control(self, server: str, mode: Signal[ControlMode]) -> None:
-        """Keep what the actuator found out about a server's model control, until the server restarts."""
+        """Keep what the actuator found out about a server's model control, until the server restarts.
+
+        Nothing where the server has left.
+        """
+        ...
+
+    def follow(self, fleet: Fleet, now: float) -> FleetReading:
+        """Read this fleet from now on; gives all that is known of servers and probes that leave with that.
+
+        What is known of those that stay is kept. A server stays where its spec, its pod and its models are the same;
+        one that comes under the name of another that left begins anew.
+        """
         ...
 
     async def close(self) -> None:
@@ -57,11 +71,15 @@ class Actuator(Protocol):
     """Carries out steps on servers."""
 
     async def control_mode(self, server: str) -> ControlMode:
-        """Whether the server lets its models be loaded and unloaded. Raises TargetUnreachableError."""
+        """Whether the server lets its models be loaded and unloaded. Raises TargetUnreachableError, NotFoundError."""
         ...
 
     async def apply(self, action: Action) -> Outcome:
         """Carry out one step to its end. Never raises for a failing server: the outcome says what happened."""
+        ...
+
+    def follow(self, fleet: Fleet) -> None:
+        """Act on this fleet's servers from now on; what is under way on others comes to its end."""
         ...
 
     async def close(self) -> None:
