@@ -3,12 +3,14 @@
     ControlPlaneError
     ├── TransientError                 trying again later may help
     │   ├── TargetUnreachableError     no answer, refused, timed out
+    │   ├── NotToldError               what tells of a target tells nothing of it now
     │   └── StoreBusyError             the database is locked or away
     └── PermanentError                 the same call will fail again
         ├── ConfigurationError         carries every Fault found
         ├── NotFoundError              a name nobody knows
         ├── ConflictError              the request contradicts the state of things
         ├── MalformedPageError         a page that is not what it should be
+        ├── QueryRefusedError          a Prometheus does not take a query: it is wrong, or we have no access
         ├── StoreError                 disk full, read-only, corrupt, wrong schema
         └── ActionError                a server refused an action; carries FailureClass and remedy
 
@@ -44,6 +46,10 @@ class TargetUnreachableError(TransientError):
         super().__init__(f"{target}: {why}")
         self.target = target
         self.why = why
+
+
+class NotToldError(TransientError):
+    """What tells of a server, such as a Prometheus, tells nothing of it now; the server itself may be well."""
 
 
 class StoreBusyError(TransientError):
@@ -88,6 +94,10 @@ class ConflictError(PermanentError):
 
 class MalformedPageError(PermanentError):
     """A page that is not what its source should give (truncated, garbage, HTML)."""
+
+
+class QueryRefusedError(PermanentError):
+    """A Prometheus does not take a query: the query is wrong, we have no access, or there is no such API."""
 
 
 class StoreError(PermanentError):

@@ -1,3 +1,4 @@
+from tests.prometheus_fixtures import prometheus, prometheus_binary
 from tests.rig_fixtures import module_triton_rig, rig_environment, triton_rig
 
-__all__ = ["module_triton_rig", "rig_environment", "triton_rig"]
+__all__ = ["module_triton_rig", "prometheus", "prometheus_binary", "rig_environment", "triton_rig"]

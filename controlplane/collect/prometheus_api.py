@@ -1,0 +1,298 @@
+"""Asks a Prometheus (Thanos, Mimir) by prometheus-api-client: every kind of answer told from every other.
+
+HTTP API: https://prometheus.io/docs/prometheus/latest/querying/api/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from requests.auth import AuthBase
+from urllib3.util.retry import Retry
+
+from controlplane.collect.exposition import Labels
+from controlplane.collect.worker import Worker
+from controlplane.domain.errors import MalformedPageError, QueryRefusedError, TargetUnreachableError
+from controlplane.domain.fleet import PrometheusSpec
+
+T = TypeVar("T")
+Samples: TypeAlias = list[tuple[Labels, float]]
+_BAD_URL = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
+LIMIT_BYTES = 128 * 2**20
+_SHOWN = 200
+_PART_BYTES = 2**16
+_GRACE_S = 0.25
+"""What the thread has on top of a call's own timeout, so that a call which ends by itself does not count as hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An instant vector at `at`, unix seconds of Prometheus' clock; None where it is empty and no moment was asked for.
+
+    `warnings`: the answer is partial, and why. What it lacks is missing then. `infos` are remarks on the query.
+    """
+
+    samples: Samples
+    at: float | None
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An active target: its labels, the URL of its page, and its health (up, down, unknown) with the newest error."""
+
+    labels: Labels
+    discovered: Labels
+    scrape_url: str
+    health: str
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All active targets; with `warnings` not all of them."""
+
+    active: tuple[Target, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Prometheus:
+    """One Prometheus. Its calls run one after the other on one thread of its own, each within its timeout.
+
+    All raise TargetUnreachableError (no answer, too busy, failing: later may help), QueryRefusedError (a wrong query,
+    no access, no such API) and MalformedPageError (no answer of a Prometheus, or too large).
+    """
+
+    def __init__(self, spec: PrometheusSpec, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.spec = spec
+        self._asker = _Asker(spec, limit_bytes)
+        self._worker = Worker(f"controlplane-prometheus-{spec.name}")
+
+    async def query(self, promql: str, at: float | None = None) -> Answer:
+        """The instant vector of `promql`, at `at` or now; no samples is a good answer, and not zero."""
+        return await self._call(lambda: self._asker.query(promql, at))
+
+    async def targets(self) -> Targets:
+        """What it scrapes now."""
+        return await self._call(self._asker.targets)
+
+    def close(self) -> None:
+        """Let go of the connection and the thread."""
+        self._worker.close()
+        self._asker.close()
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._worker.call(work, self.spec.timeout_s + _GRACE_S)
+        except TimeoutError as error:
+            raise TargetUnreachableError(self._asker.name, str(error)) from None
+
+
+class _Asker:
+    """The library, and what it does not tell: warnings, the body of refusals, too large or too slow answers."""
+
+    def __init__(self, spec: PrometheusSpec, limit_bytes: int) -> None:
+        self.name = f"Prometheus {spec.name}"
+        self._spec = spec
+        self._limit_bytes = limit_bytes
+        self._response: requests.Response | None = None
+        self._until = 0.0
+        self._session = requests.Session()
+        self._session.max_redirects = 0  # a token goes to nobody else
+        self._session.stream = True
+        self._session.hooks["response"].append(self._answered)
+        self._library = PrometheusConnect(
+            url=spec.url,
+            session=self._session,
+            # never None: requests would look for a password in ~/.netrc
+            auth=_Bearer(self.name, spec.token_file),
+            timeout=spec.timeout_s,
+            retry=Retry(0, read=False),  # as requests itself: one try, and a late answer is told from a lost one
+        )
+
+    def query(self, promql: str, at: float | None) -> Answer:
+        params = {"timeout": f"{self._spec.timeout_s:.3f}"}
+        if at is not None:
+            params["time"] = f"{at:.3f}"
+
+        def read() -> Answer:
+            rows = self._library.custom_query(promql, params) or []
+            samples = [(row["metric"], float(row["value"][1])) for row in rows if "histogram" not in row]
+            evaluated = float(rows[0]["value"][0]) if samples else at
+            warnings, infos = self._remarks()
+            return Answer(samples, evaluated, warnings, infos)
+
+        return self._ask(promql, read)
+
+    def targets(self) -> Targets:
+        def read() -> Targets:
+            found = self._library.get_targets(state="active")["activeTargets"]
+            active = tuple(
+                Target(
+                    row["labels"],
+                    row.get("discoveredLabels", {}),
+                    row["scrapeUrl"],
+                    row["health"],
+                    row.get("lastError", ""),
+                )
+                for row in found
+            )
+            return Targets(active, self._remarks()[0])
+
+        return self._ask("", read)
+
+    def close(self) -> None:
+        self._library.close()
+
+    def _ask(self, promql: str, read: Callable[[], T]) -> T:
+        self._response = None
+        self._until = time.monotonic() + self._spec.timeout_s
+        try:
+            return read()
+        except PrometheusApiClientException:
+            raise self._refusal(promql) from None
+        except requests.TooManyRedirects:
+            raise QueryRefusedError(f"{self.name}: redirects are not followed: give the URL it redirects to") from None
+        except _TooLargeError:
+            raise MalformedPageError(f"{self.name}: answer larger than {self._limit_bytes / 2**20:g} MiB") from None
+        except _BAD_URL:
+            raise QueryRefusedError(f"{self.name}: {self._spec.url} is not a URL that can be asked") from None
+        except (requests.JSONDecodeError, KeyError, TypeError, ValueError, IndexError, AttributeError):
+            raise MalformedPageError(f"{self.name}: not an answer of a Prometheus: {self._begin()!r}") from None
+        except (requests.Timeout, _TooSlowError):
+            raise TargetUnreachableError(self.name, f"no answer within {self._spec.timeout_s:g} s") from None
+        except requests.RequestException as error:
+            raise TargetUnreachableError(self.name, _why(error)) from None
+        finally:
+            self._let_go()
+
+    def _answered(self, response: requests.Response, **_: object) -> None:
+        """A response hook: the library is to see no more of the body than is wanted, in no more time."""
+        response.raw = _Bounded(response.raw, self._limit_bytes, self._until)
+        self._response = response
+
+    def _let_go(self) -> None:
+        if self._response is not None:
+            self._response.close()
+
+    def _remarks(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Warnings and infos of the answer, which the library drops."""
+        body = self._response.content if self._response is not None else b""
+        if b'"warnings"' not in body and b'"infos"' not in body:
+            return (), ()
+        tree = json.loads(body)
+        return tuple(tree.get("warnings") or ()), tuple(tree.get("infos") or ())
+
+    def _refusal(self, promql: str) -> Exception:
+        """What an answer with another status than 200 means."""
+        status = self._response.status_code if self._response is not None else 0
+        said = self._error()
+        if status in {400, 422}:
+            what = f"the query {promql[:_SHOWN]!r}" if promql else "what was asked"
+            return QueryRefusedError(f"{self.name}: refuses {what}: {said or f'HTTP {status}'}")
+        if status in {401, 403}:
+            file = self._spec.token_file
+            hint = f"the token in {file} is not accepted" if file else "it wants a token: set token_file"
+            return QueryRefusedError(f"{self.name}: answered HTTP {status}: {hint}")
+        if status == 404:
+            return QueryRefusedError(f"{self.name}: {self._spec.url} has no Prometheus API (HTTP 404): wrong URL?")
+        return TargetUnreachableError(self.name, f"answered HTTP {status}{f': {said}' if said else ''}")
+
+    def _error(self) -> str:
+        """What Prometheus says that is wrong, in its words; "" where nothing is to be read."""
+        try:
+            tree = json.loads(self._response.content) if self._response is not None else {}
+            return str(tree.get("error", ""))[:_SHOWN] if isinstance(tree, Mapping) else ""
+        except ValueError:
+            return ""
+
+    def _begin(self) -> str:
+        """How the answer begins; with what it says is wrong in front, where it says so."""
+        said = self._error()
+        return said or (self._response.content[:80].decode("utf-8", "replace") if self._response is not None else "")
+
+
+class _Bearer(AuthBase):
+    """Sets the token of a file that is read for each request, since tokens are changed while we run."""
+
+    def __init__(self, name: str, file: str) -> None:
+        self._name = name
+        self._file = file
+
+    def __call__(self, request: Any) -> Any:
+        if self._file:
+            request.headers["Authorization"] = f"Bearer {self._token()}"
+        return request
+
+    def _token(self) -> str:
+        try:
+            token = Path(self._file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "not text"
+            raise QueryRefusedError(f"{self._name}: token_file {self._file} cannot be read: {why}") from None
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise QueryRefusedError(f"{self._name}: token_file {self._file} must hold one token, and nothing else")
+        return token
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _TooSlowError(Exception):
+    pass
+
+
+class _Bounded:
+    """A response's raw body, of limited size when unpacked, that has to be there in time."""
+
+    def __init__(self, raw: Any, limit_bytes: int, until: float) -> None:
+        self._raw = raw
+        self._left = limit_bytes
+        self._until = until
+
+    def stream(self, amount: int, *, decode_content: bool) -> Iterator[bytes]:
+        # read1 gives what is there: a slow drip would keep urllib3's own stream() within one call for good
+        while part := self._raw.read1(max(amount, _PART_BYTES), decode_content=decode_content):
+            self._left -= len(part)
+            if self._left < 0:
+                raise _TooLargeError
+            if time.monotonic() > self._until:
+                raise _TooSlowError
+            yield part
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def release_conn(self) -> None:
+        self._raw.release_conn()
+
+
+def _why(error: BaseException) -> str:
+    """What happened to a connection, from the innermost error that tells."""
+    seen: BaseException | None = error
+    while seen is not None:
+        inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
+        if isinstance(seen, socket.gaierror):
+            return "its host name cannot be resolved"
+        if isinstance(seen, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(seen, OSError) and not isinstance(seen, requests.RequestException) and seen.errno:
+            return os.strerror(seen.errno).lower()
+        seen = inner if isinstance(inner, BaseException) else (seen.__cause__ or seen.__context__)
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS failed: is its certificate signed by an authority that is known here?"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the answer ended before its end"
+    return "connection closed without an answer"

@@ -1,0 +1,158 @@
+"""A real Prometheus: Debian's, run by hand on a port of loopback, with storage of its own, stopped at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane.domain.fleet import PrometheusSpec
+
+_DEADLINE_S = 20.0
+
+
+class RealPrometheus:
+    """A Prometheus that scrapes every second what it is told to."""
+
+    def __init__(self, binary: str, home: Path) -> None:
+        self._binary = binary
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._write([])
+
+    def spec(self, name: str = "prom", timeout_s: float = 5.0) -> PrometheusSpec:
+        return PrometheusSpec(name, self.url, timeout_s)
+
+    def start(self) -> None:
+        arguments = (
+            f"--config.file={self._home / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._home / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--web.enable-lifecycle",
+            "--log.level=warn",
+        )
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binary, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.until(lambda: self._answers("/-/ready"), "it is ready")
+
+    def scrape(self, jobs: Mapping[str, Sequence[str]], **options: Mapping[str, Any]) -> None:
+        """Scrape these host:port by job from now on; `options` are keys of single jobs. Returns when all are known."""
+        entries = []
+        for job, targets in jobs.items():
+            group = {"targets": list(targets), **({"labels": options[job].get("labels", {})} if job in options else {})}
+            own = {key: value for key, value in options.get(job, {}).items() if key != "labels"}
+            entries.append({"job_name": job, "static_configs": [group], **own})
+        self._write(entries)
+        request = urllib.request.Request(f"{self.url}/-/reload", method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+        wanted = {(job, target) for job, targets in jobs.items() for target in targets}
+        self.until(lambda: wanted == {(job, target) for job, target, _ in self._up()}, f"it scrapes {wanted}")
+
+    def samples(self, promql: str) -> list[dict[str, Any]]:
+        """What a query gives, as it comes."""
+        query = urllib.parse.urlencode({"query": promql})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=10) as response:
+            found: list[dict[str, Any]] = json.load(response)["data"]["result"]
+        return found
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for something about it, up to a deadline."""
+        deadline = time.monotonic() + _DEADLINE_S
+        while not is_so():
+            if time.monotonic() > deadline:
+                log = (self._home / "log").read_text(encoding="utf-8", errors="replace")
+                raise AssertionError(f"Prometheus: after {_DEADLINE_S:g} s not so that {what}\n{log[-2000:]}")
+            time.sleep(0.05)
+
+    def until_scraped_anew(self) -> None:
+        """Wait until every target was scraped by a scrape that began after now."""
+        begun = time.time()  # noqa: TID251 - a real Prometheus lives in real time
+
+        def newer() -> bool:
+            found = self.samples("timestamp(up)")
+            return bool(found) and all(float(row["value"][1]) > begun for row in found)
+
+        self.until(newer, "all targets were scraped anew")
+
+    def pause(self) -> None:
+        """Let it hang."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _up(self) -> list[tuple[str, str, str]]:
+        return [(row["metric"]["job"], row["metric"]["instance"], row["value"][1]) for row in self.samples("up")]
+
+    def _answers(self, path: str) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError((self._home / "log").read_text(encoding="utf-8", errors="replace")[-2000:])
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def _write(self, jobs: list[dict[str, Any]]) -> None:
+        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
+        (self._home / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def prometheus_binary() -> str:
+    """The program; where it is not installed, a skip saying so (in CI a failure)."""
+    found = shutil.which("prometheus")
+    if found is None:
+        why = "no prometheus; install the Debian package prometheus"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+@pytest.fixture
+def prometheus(prometheus_binary: str) -> Iterator[RealPrometheus]:
+    """One that runs and scrapes nothing yet."""
+    home = Path(tempfile.mkdtemp(prefix="cp-prom-"))
+    made = RealPrometheus(prometheus_binary, home)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
+        shutil.rmtree(home, ignore_errors=True)
