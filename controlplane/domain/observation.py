@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import TypeAlias
 
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.signal import Missing, Signal
+
+NOT_EXPORTED = Missing("not exported")
 
 
 class ModelState(StrEnum):
@@ -38,6 +41,71 @@ class BatchCount:
     compute_s: float
 
 
+class SleepState(StrEnum):
+    """Whether an engine that can sleep does; all but AWAKE answer no request."""
+
+    AWAKE = "awake"
+    WEIGHTS_OFFLOADED = "weights_offloaded"
+    """Weights wait in the machine's memory."""
+    DISCARDED = "discarded"
+    """Weights are gone."""
+
+
+class Counter(StrEnum):
+    """What a server counted since it, or the model on it, began. Seconds and tokens are sums over requests."""
+
+    REQUESTS = "requests"
+    """By how they ended."""
+    REQUEST_S = "request_seconds"
+    QUEUE_S = "queue_seconds"
+    COMPUTE_S = "compute_seconds"
+    """By phase (input, infer, output). Every request is charged the whole time of its batch."""
+    INFERENCES = "inferences"
+    EXECUTIONS = "executions"
+    RESPONSE_CACHE = "response_cache_lookups"
+    """By result (hit, miss)."""
+    PROMPT_TOKENS = "prompt_tokens"
+    GENERATION_TOKENS = "generation_tokens"
+    PREEMPTIONS = "preemptions"
+    PREFIX_QUERIES = "prefix_cache_queried_tokens"
+    PREFIX_HITS = "prefix_cache_hit_tokens"
+    ENDED = "ended_requests"
+    ENDED_PROMPT = "ended_prompt_tokens"
+    ENDED_GENERATION = "ended_generation_tokens"
+
+
+Counters: TypeAlias = Mapping[tuple[Counter, str], float]
+"""By counter and, where it has parts, by part (an outcome, a phase, a result), else the empty text."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Tokens of an interval on a server that generates text. None: not exported, or began to be in the interval.
+
+    `prompt` and `generation` as they are computed, those of the prompt with the ones found in the prefix cache.
+    `prefix_queries`, `prefix_hits`: prompt tokens looked up there, and found. `preemptions`: requests thrown out of a
+    full KV cache. `ended` requests, with `ended_prompt` and `ended_generation` tokens: the lengths of whole requests.
+    """
+
+    prompt: int | None
+    generation: int | None
+    preemptions: int | None
+    prefix_queries: int | None
+    prefix_hits: int | None
+    ended: int | None
+    ended_prompt: int | None
+    ended_generation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """LoRA adapters: how many fit a batch, those that run, those whose requests wait; by the server's own account."""
+
+    slots: int
+    running: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """What one server did for one model in (start, end], as differences of its counters.
@@ -48,7 +116,8 @@ class Interval:
     away after queueing, `canceled` those the client gave up.
     `pending_*` are requests waiting (not executing). `running_max`: at most so many could be executing at one moment.
     `failure_s`: seconds that a failed request took on average from arrival to answer, None where that was not read.
-    `batches` is empty when the statistics were not read. `probes` of the completed were our own.
+    `batches` is empty when the statistics were not read. `probes` of the completed were our own. `tokens`: None for
+    servers that count none.
     """
 
     start: float
@@ -67,6 +136,7 @@ class Interval:
     batches: tuple[BatchCount, ...] = ()
     probes: int = 0
     failure_s: float | None = None
+    tokens: TokenCounts | None = None
 
     @property
     def length_s(self) -> float:
@@ -106,7 +176,10 @@ class ModelReading:
 
     `instances` is the total over its instance groups; `instances_per_step` the smallest change of the total that the
     groups allow (number of GPUs listed). `max_queue_delay_s` is deliberate batching delay, not congestion.
-    `gpus` are the GPUs of its instance groups as "server/index", empty for CPU.
+    `gpus` are the GPUs of its instance groups as "server/index", empty for CPU; `gpu_uuids` those its counters name.
+    `kv_cache_usage` is a fraction, of several engines that of the fullest; `kv_cache_tokens` fit all engines together.
+    `refused`: requests turned away before they were queued, since the server began. `load_s`: what the newest load took
+    by the server's own account. `counters` are the server's own, each since its last reset.
     """
 
     state: ModelState
@@ -118,18 +191,43 @@ class ModelReading:
     max_queue_delay_s: float = 0.0
     gpus: tuple[str, ...] = ()
     pending: Signal[int] = field(default_factory=lambda: Missing("never read"))
-    running: Signal[int] = field(default_factory=lambda: Missing("not exported"))
-    kv_cache_usage: Signal[float] = field(default_factory=lambda: Missing("not exported"))
+    running: Signal[int] = NOT_EXPORTED
+    kv_cache_usage: Signal[float] = NOT_EXPORTED
+    kv_cache_tokens: Signal[int] = NOT_EXPORTED
+    pending_by_reason: Signal[Mapping[str, int]] = NOT_EXPORTED
+    refused: Signal[int] = NOT_EXPORTED
+    sleep: Signal[SleepState] = NOT_EXPORTED
+    adapters: Signal[Adapters] = NOT_EXPORTED
+    load_s: Signal[float] = NOT_EXPORTED
+    gpu_uuids: tuple[str, ...] = ()
+    counters: Signal[Counters] = NOT_EXPORTED
     intervals: tuple[Interval, ...] = ()
     recent_failures: tuple[str, ...] = ()
     """Messages of failed inferences seen by our own probes, newest last."""
+
+
+class HostGauge(StrEnum):
+    """What a server tells of its machine; GPU_* of one GPU. Bytes, and shares of 1."""
+
+    PINNED_MEMORY_USED = "pinned_memory_used_bytes"
+    PINNED_MEMORY_TOTAL = "pinned_memory_total_bytes"
+    CPU_UTILISATION = "cpu_utilisation_ratio"
+    CPU_MEMORY_USED = "cpu_memory_used_bytes"
+    CPU_MEMORY_TOTAL = "cpu_memory_total_bytes"
+    GPU_UTILISATION = "gpu_utilisation_ratio"
+    GPU_MEMORY_USED = "gpu_memory_used_bytes"
+    GPU_MEMORY_TOTAL = "gpu_memory_total_bytes"
+
+
+HostReading: TypeAlias = Mapping[tuple[HostGauge, str], float]
+"""By gauge and the UUID of the GPU, empty where it is about none. What is not exported is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReading:
     """One server now. `live` says whether it answered; `models` maps a model's name to its reading.
 
-    `incarnation` grows by one at each restart that was noticed.
+    `incarnation` grows by one at each restart that was noticed. `host`: its machine, as its own page tells it.
     """
 
     name: str
@@ -137,6 +235,7 @@ class ServerReading:
     control: Signal[ControlMode]
     incarnation: int
     models: Mapping[str, Signal[ModelReading]]
+    host: Signal[HostReading] = NOT_EXPORTED
 
 
 def _never() -> Missing:
