@@ -30,9 +30,10 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     raising = _devices_of(
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
     )
+    servers = {server.name: server for server in snapshot.fleet.servers}
     for model in snapshot.fleet.models:
         for name in model.runs_on:
-            server = snapshot.fleet.server(name)
+            server = servers.get(name)
             if server is None:
                 continue
             key = unit_key(model.name, name)
