@@ -120,7 +120,7 @@ async def measure(count: int, ports: list[str]) -> dict[str, Any]:
     collector = FleetCollector(
         world, timeout_s=_TIMEOUT_S, max_age_s=3 * _SCRAPE_S, clock=clock, keep_s=_KEEP_S, nvml=False
     )
-    actuator = TritonActuator((), clock=clock)  # nothing is carried out in recommend mode
+    actuator = TritonActuator(world, clock=clock)  # nothing is carried out in recommend mode
     times: list[tuple[float, float, float]] = []
     resident: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

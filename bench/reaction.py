@@ -26,7 +26,7 @@ from controlplane.demo.plane_process import PlaneProcess
 from controlplane.demo.rig import TritonRig, free_ports
 from controlplane.demo.rig_errors import RigError
 from controlplane.domain.decision import Action, ActionStatus, Step, Target
-from controlplane.domain.fleet import ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.instance_groups import total_instances
 from controlplane.loop.clock import wall_clock
 
@@ -131,7 +131,7 @@ class _Bench:
 
     async def _set_count(self, count: int) -> None:
         spec = ServerSpec(SERVER, ServerKind.TRITON, self._rig.http_url, self._rig.metrics_url, self._rig.grpc_url)
-        actuator = TritonActuator((spec,), clock=wall_clock)
+        actuator = TritonActuator(Fleet((spec,), ()), clock=wall_clock)
         try:
             target = Target(loaded=True, instances=count)
             outcome = await actuator.apply(Action("bench", MODEL, SERVER, Step.SET_INSTANCES, target, wall_clock()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import Actuator
 
@@ -32,6 +33,10 @@ class DryRunActuator:
         """What would have been done, in `detail`."""
         detail = _WOULD[action.step].format(model=action.model, server=action.server, instances=action.target.instances)
         return Outcome(action, ActionStatus.DRY_RUN, self._clock(), detail)
+
+    def follow(self, fleet: Fleet) -> None:
+        """Have the decorated actuator follow it."""
+        self._inner.follow(fleet)
 
     async def close(self) -> None:
         """Close the decorated actuator."""

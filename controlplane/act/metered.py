@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from controlplane.domain import names
 from controlplane.domain.decision import Action, Outcome
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import Actuator
 
@@ -40,6 +41,10 @@ class MeteredActuator:
         self._duration.labels(action.step.value).observe(time.perf_counter() - began)
         self._actions.labels(action.step.value, outcome.status.value).inc()
         return outcome
+
+    def follow(self, fleet: Fleet) -> None:
+        """Have the decorated actuator follow it."""
+        self._inner.follow(fleet)
 
     async def close(self) -> None:
         """Close the decorated actuator."""

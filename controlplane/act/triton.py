@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from controlplane.act.triton_control import Counters, TritonControl
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.instance_groups import total_instances, with_total
 from controlplane.domain.observation import ControlMode
 
@@ -31,6 +32,16 @@ _log = structlog.get_logger(__name__)
 _NO_SUCH_MODEL = "controlplane-asks-for-the-control-mode"
 _RELOAD_PARAMETER = "controlplane_reload"
 _HELD_STATES = frozenset({"READY", "LOADING", "UNLOADING"})
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A server's control, how many use it, and whether the server has left: then the last user closes it."""
+
+    spec: ServerSpec
+    control: TritonControl
+    users: int = 0
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,8 @@ class _Done:
 class TritonActuator:
     """The actuator for Triton servers in explicit mode; adapts port Actuator.
 
-    `served_names` maps a model's name to its name on the servers where the two differ. A load that is not answered
-    within `load_timeout_s` and an unload that has not happened within `unload_timeout_s` fail with class TIMEOUT, and
-    the server goes on by itself. `clock` gives unix seconds, for outcomes.
+    A load that is not answered within `load_timeout_s` and an unload that has not happened within `unload_timeout_s`
+    fail with class TIMEOUT, and the server goes on by itself. `clock` gives unix seconds, for outcomes.
 
     The python backend writes `__pycache__` into the version folder at a model's first load. Triton takes it for a new
     version of the files, so that the first override afterwards is a full reload in place of an in-place update. After a
@@ -56,25 +66,43 @@ class TritonActuator:
 
     def __init__(
         self,
-        servers: Sequence[ServerSpec],
+        fleet: Fleet,
         *,
         clock: Callable[[], float],
-        served_names: Mapping[str, str] | None = None,
         load_timeout_s: float = 300.0,
         unload_timeout_s: float = 60.0,
         call_timeout_s: float = 5.0,
         poll_interval_s: float = 0.1,
     ) -> None:
         """Connects to nothing yet."""
-        self._specs = {spec.name: spec for spec in servers if spec.kind is ServerKind.TRITON}
         self._clock = clock
-        self._served_names = dict(served_names or {})
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
         self._call_timeout_s = call_timeout_s
         self._poll_interval_s = poll_interval_s
-        self._controls: dict[str, TritonControl] = {}
+        self._specs: dict[str, ServerSpec] = {}
+        self._served_names: dict[str, str] = {}
+        self._connections: dict[str, _Connection] = {}
         self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self.follow(fleet)
+
+    def follow(self, fleet: Fleet) -> None:
+        """Act on this fleet's servers from now on; steps under way on others come to their end."""
+        self._specs = {spec.name: spec for spec in fleet.servers if spec.kind is ServerKind.TRITON}
+        self._served_names = {model.name: model.served_name for model in fleet.models}
+        for server, connection in list(self._connections.items()):
+            if self._specs.get(server) == connection.spec:
+                continue
+            del self._connections[server]
+            connection.left = True
+            settling = [task for (name, _), task in self._settling.items() if name == server]
+            for task in settling:
+                task.cancel()
+            if not connection.users:
+                closing = asyncio.create_task(_close(connection, settling), name=f"let go of {server}")
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     async def control_mode(self, server: str) -> ControlMode:
         """Whether models may be loaded and unloaded, found out by unloading a model that does not exist.
@@ -83,7 +111,8 @@ class TritonActuator:
         of the Tritons, TargetUnreachableError when it gives no answer that tells.
         """
         try:
-            await self._control(server).unload(_NO_SUCH_MODEL)
+            async with self._control(server) as control:
+                await control.unload(_NO_SUCH_MODEL)
         except ActionError as error:
             if error.failure is FailureClass.CONTROL_NOT_ALLOWED:
                 return ControlMode.NOT_ALLOWED
@@ -109,14 +138,17 @@ class TritonActuator:
         """Let go of connections and of background work."""
         for task in self._settling.values():
             task.cancel()
-        await asyncio.gather(*self._settling.values(), return_exceptions=True)
-        for control in self._controls.values():
-            await control.close()
+        await asyncio.gather(*self._settling.values(), *self._closing, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.control.close()
         self._settling.clear()
-        self._controls.clear()
+        self._connections.clear()
 
     async def _carry_out(self, action: Action) -> _Done:
-        control = self._control(action.server)
+        async with self._control(action.server) as control:
+            return await self._step(control, action)
+
+    async def _step(self, control: TritonControl, action: Action) -> _Done:
         model = self._served_names.get(action.model, action.model)
         if settling := self._settling.get((action.server, model)):
             await asyncio.wait([settling])
@@ -197,7 +229,8 @@ class TritonActuator:
     def _settle(self, control: TritonControl, server: str, model: str, config: Mapping[str, Any]) -> None:
         """Pay for the first override in the background."""
         key = (server, model)
-        if key in self._settling:
+        connection = self._connections.get(server)
+        if key in self._settling or connection is None or connection.control is not control:
             return
 
         async def pay() -> None:
@@ -212,15 +245,31 @@ class TritonActuator:
         self._settling[key] = task
         task.add_done_callback(lambda _: self._settling.pop(key, None))
 
-    def _control(self, server: str) -> TritonControl:
-        if server not in self._controls:
+    @asynccontextmanager
+    async def _control(self, server: str) -> AsyncIterator[TritonControl]:
+        """The server's control, open while it is used. Raises NotFoundError."""
+        connection = self._connections.get(server)
+        if connection is None:
             if server not in self._specs:
                 raise NotFoundError("Triton server", server, tuple(sorted(self._specs)))
-            self._controls[server] = TritonControl(self._specs[server], call_timeout_s=self._call_timeout_s)
-        return self._controls[server]
+            spec = self._specs[server]
+            connection = _Connection(spec, TritonControl(spec, call_timeout_s=self._call_timeout_s))
+            self._connections[server] = connection
+        connection.users += 1
+        try:
+            yield connection.control
+        finally:
+            connection.users -= 1
+            if connection.left and not connection.users:
+                await connection.control.close()
 
     def _failed(self, action: Action, detail: str, failure: FailureClass, remedy: str) -> Outcome:
         return Outcome(action, ActionStatus.FAILED, self._clock(), detail, failure, remedy)
+
+
+async def _close(connection: _Connection, first: Iterable[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*first, return_exceptions=True)
+    await connection.control.close()
 
 
 def _was_in_place(before: Counters, after: Counters) -> bool | None:

@@ -10,6 +10,7 @@ import structlog
 from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.failures import FailureClass
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import Actuator
 from controlplane.domain.state import unit_key
@@ -47,6 +48,14 @@ class Executor:
         self._flying: dict[str, tuple[Action, asyncio.Task[None]]] = {}
         self._results: list[Outcome] = []
         self._last: dict[str, Outcome] = {}
+
+    def follow(self, fleet: Fleet) -> None:
+        """Act on this fleet's servers from now on; what is under way on others comes to its end."""
+        here = {server.name for server in fleet.servers}
+        busy = {action.server for action in self.in_flight}
+        self._slots = {name: slots for name, slots in self._slots.items() if name in here or name in busy}
+        self._last = {key: outcome for key, outcome in self._last.items() if outcome.action.server in here}
+        self._actuator.follow(fleet)
 
     @property
     def in_flight(self) -> tuple[Action, ...]:

@@ -12,6 +12,8 @@ def objection(decision: Decision, reading: FleetReading) -> str:
 
     A step whose goal is reached already and one that rests on a state that has changed are dropped quietly.
     """
+    if decision.server not in reading.servers:
+        return "the server has left"
     now = present(reading, decision.model, decision.server)
     target = decision.target
     if target is None:

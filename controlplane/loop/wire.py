@@ -12,7 +12,7 @@ from controlplane.act.metered import MeteredActuator
 from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
 from controlplane.config import Settings
-from controlplane.domain.fleet import Fleet, ServerKind
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator
@@ -63,10 +63,7 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
         max_age_s=max(3 * settings.scrape_interval_s, settings.scrape_interval_s + settings.scrape_timeout_s),
         clock=clock,
     )
-    tritons = tuple(s for s in fleet.servers if s.kind is ServerKind.TRITON)
-    actuator: Actuator = TritonActuator(
-        tritons, clock=clock, served_names={m.name: m.served_name for m in fleet.models}
-    )
+    actuator: Actuator = TritonActuator(fleet, clock=clock)
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = MeteredActuator(actuator, registry)

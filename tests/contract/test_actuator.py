@@ -14,7 +14,7 @@ from controlplane.act.triton import TritonActuator
 from controlplane.demo.rig import TritonRig, free_ports
 from controlplane.domain.decision import Action, ActionStatus, Step, Target
 from controlplane.domain.errors import NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import Actuator
 from tests.rig_fixtures import RigFactory
@@ -38,12 +38,12 @@ def rig(module_triton_rig: RigFactory) -> TritonRig:
 @pytest.fixture(params=list(WRAPPERS))
 async def actuator(request: pytest.FixtureRequest, rig: TritonRig) -> AsyncIterator[Actuator]:
     away = free_ports()
-    servers = [
+    servers = (
         ServerSpec("triton-0", ServerKind.TRITON, rig.http_url, rig.metrics_url, grpc=rig.grpc_url),
         ServerSpec("away", ServerKind.TRITON, f"http://127.0.0.1:{away.http}", "", grpc=f"127.0.0.1:{away.grpc}"),
         ServerSpec("vllm-0", ServerKind.VLLM, f"http://127.0.0.1:{away.http}", ""),
-    ]
-    made = WRAPPERS[str(request.param)](TritonActuator(servers, clock=lambda: NOW))
+    )
+    made = WRAPPERS[str(request.param)](TritonActuator(Fleet(servers, ()), clock=lambda: NOW))
     yield made
     await made.close()
     await made.close()  # closing twice is no error

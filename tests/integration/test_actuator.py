@@ -21,7 +21,7 @@ from controlplane.demo.rig import Ports, TritonRig, free_ports
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode
 from tests.rig_fixtures import RigFactory
 
@@ -59,7 +59,7 @@ def spec(ports: Ports) -> ServerSpec:
 
 @asynccontextmanager
 async def actuator_of(rig: TritonRig, **options: float) -> AsyncIterator[TritonActuator]:
-    actuator = TritonActuator([spec(rig.ports)], clock=lambda: 1000.0, **options)  # type: ignore[arg-type]
+    actuator = TritonActuator(Fleet((spec(rig.ports),), ()), clock=lambda: 1000.0, **options)
     try:
         yield actuator
     finally:
@@ -363,7 +363,7 @@ async def test_closing_in_the_middle_of_background_work_leaves_nothing_behind(tr
 
 
 async def test_a_step_for_a_server_that_is_not_there_is_an_outcome(unused_ports: Ports) -> None:
-    actuator = TritonActuator([spec(unused_ports)], clock=lambda: 1000.0)
+    actuator = TritonActuator(Fleet((spec(unused_ports),), ()), clock=lambda: 1000.0)
     try:
         for step in (Step.LOAD, Step.SET_INSTANCES, Step.UNLOAD, Step.RELOAD):
             outcome = await do(actuator, step, BERT)

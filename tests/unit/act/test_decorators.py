@@ -8,6 +8,7 @@ from controlplane.act.metered import MeteredActuator
 from controlplane.domain import names
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import Actuator
 
@@ -18,6 +19,7 @@ class Recorder:
     def __init__(self) -> None:
         self.applied: list[Action] = []
         self.closed = False
+        self.fleet = Fleet((), ())
 
     async def control_mode(self, server: str) -> ControlMode:
         if server == "away":
@@ -28,6 +30,9 @@ class Recorder:
         self.applied.append(action)
         failed = action.model == "broken"
         return Outcome(action, ActionStatus.FAILED if failed else ActionStatus.SUCCEEDED, 2.0)
+
+    def follow(self, fleet: Fleet) -> None:
+        self.fleet = fleet
 
     async def close(self) -> None:
         self.closed = True
