@@ -43,37 +43,47 @@ Failures: TypeAlias = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All counters of one model at `at`. No groups: it is not loaded. `executions` None: not read."""
+    """All counters of one model at `at`. No groups: nothing is counted, so far or any more.
+
+    `pending` requests wait and `running` execute; None: not observed. `running_max`: at most so many can execute, None:
+    nothing bounds them. `executions` None: not read.
+    """
 
     at: float
     groups: Mapping[str, Totals]
     failures: Failures
-    pending: int = 0
+    pending: int | None = 0
     instances: int = 0
-    running_max: int = 0
+    running_max: int | None = 0
     executions: Executions | None = None
+    running: int | None = None
 
 
 class Ledger:
     """Turns consecutive readings of one model on one server into intervals that do not overlap.
 
     After missed readings one interval covers the gap, if no counter began anew in it. If one did, the interval begins
-    at the last missed reading, so that what was counted since is not spread thin over an outage.
+    where the new process cannot have begun yet: at the last moment at which nobody listened. Where that was not seen it
+    begins at the last missed reading, so that what was counted since is not spread thin over an outage; some of it may
+    have come before. What came between the last reading and a crash is counted nowhere: `began_anew` says so, unless
+    that time is not covered. What was in the system then came before, in the interval that the last reading ended.
     """
 
     def __init__(self) -> None:
         self._base: Reading | None = None
         self._missed_at: float | None = None
+        self._refused_at: float | None = None
 
     @property
     def base(self) -> Reading | None:
         """The newest reading."""
         return self._base
 
-    def missed(self, at: float) -> None:
-        """A reading was tried at `at` and failed."""
+    def missed(self, at: float, *, refused: bool = False) -> None:
+        """A reading was tried at `at` and failed; `refused`: nobody listened, so the process had likely ended."""
         if self._base is not None:
             self._missed_at = at
+            self._refused_at = at if refused else self._refused_at
 
     def stands_still(self, reading: Reading) -> bool:
         """Whether no counter moved since the newest reading though executions were counted: an old page, no idleness.
@@ -91,13 +101,19 @@ class Ledger:
 
     def seen(self, reading: Reading) -> Interval | None:
         """What happened since the reading before; None where that cannot be told."""
-        base, missed_at = self._base, self._missed_at
+        base, missed_at, refused_at = self._base, self._missed_at, self._refused_at
         if base is not None and reading.at <= base.at:
             return None
-        self._base, self._missed_at = reading, None
-        if base is None or not reading.groups or (base.groups and base.groups.keys() - reading.groups.keys()):
+        self._base, self._missed_at, self._refused_at = reading, None, None
+        if base is None or not reading.groups:
             return None
-        return _between(base, reading, base.at if missed_at is None else missed_at)
+        gone = base.groups.keys() - reading.groups.keys()
+        if refused_at is not None and (not base.groups or gone or fell(base, reading) or failures_fell(base, reading)):
+            nothing = Reading(refused_at, {}, {}, pending=0, running=0)
+            return _between(nothing, reading, refused_at, unseen=False)
+        if gone:
+            return None
+        return _between(base, reading, missed_at, unseen=refused_at is not None)
 
 
 def fell(before: Reading, after: Reading) -> bool:
@@ -114,7 +130,7 @@ def _began_anew(before: Totals, after: Totals | None) -> bool:
     return after is not None and any(now < then for then, now in zip(before, after, strict=True))
 
 
-def _between(base: Reading, reading: Reading, missed_at: float) -> Interval:
+def _between(base: Reading, reading: Reading, missed_at: float | None, *, unseen: bool) -> Interval:
     success = request_s = queue_s = 0.0
     anew = not base.groups
     for group, totals in reading.groups.items():
@@ -131,8 +147,8 @@ def _between(base: Reading, reading: Reading, missed_at: float) -> Interval:
     canceled = round(failures.get(REASON_CANCELED, 0))
     sizes = _sizes(base, reading, anew=anew)
     failing = sizes.get(FAILED, Executed(0, 0))
-    return Interval(
-        start=missed_at if anew else base.at,
+    interval = Interval(
+        start=base.at,
         end=reading.at,
         completed=round(success) + failed,
         failed=failed - rejected - canceled,
@@ -141,9 +157,9 @@ def _between(base: Reading, reading: Reading, missed_at: float) -> Interval:
         canceled=canceled,
         request_s=request_s,
         queue_s=queue_s,
-        pending_start=0 if anew else base.pending,
+        pending_start=base.pending,
         pending_end=reading.pending,
-        running_max=max(base.running_max, reading.running_max),
+        running_max=_most(base.running_max, reading.running_max),
         instances=reading.instances,
         batches=tuple(
             BatchCount(size, executed.times, executed.compute_ns / 1e9)
@@ -151,7 +167,24 @@ def _between(base: Reading, reading: Reading, missed_at: float) -> Interval:
             if executed.times and size != FAILED
         ),
         failure_s=failing.compute_ns / failing.times / 1e9 if failing.times else None,
+        running_start=base.running,
+        running_end=reading.running,
+        began_anew=unseen or failures_fell(base, reading) or _executions_fell(base, reading),
     )
+    return _since(interval, base, missed_at) if anew else interval
+
+
+def _since(interval: Interval, base: Reading, missed_at: float | None) -> Interval:
+    """The interval of counters that began at 0 within it: with nothing in the system, at a moment not known."""
+    if missed_at is not None and missed_at > base.at:
+        return replace(interval, start=missed_at, pending_start=None, running_start=None, began_anew=True)
+    if base.groups:
+        return replace(interval, pending_start=0, running_start=0, began_anew=True)
+    return interval
+
+
+def _most(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else max(before, after)
 
 
 def _failures(before: Failures, after: Failures) -> dict[str, float]:
@@ -168,7 +201,7 @@ def _sizes(base: Reading, reading: Reading, *, anew: bool) -> dict[int, Executed
     then = {} if anew else base.executions
     if then is None or reading.executions is None:
         return {}
-    if any(reading.executions.get(key, Executed(0, 0)).times < executed.times for key, executed in then.items()):
+    if not anew and _executions_fell(base, reading):
         return {}
     sizes: dict[int, Executed] = {}
     for key, executed in reading.executions.items():
@@ -179,26 +212,42 @@ def _sizes(base: Reading, reading: Reading, *, anew: bool) -> dict[int, Executed
     return sizes
 
 
+def _executions_fell(base: Reading, reading: Reading) -> bool:
+    """Whether statistics began anew, which a hot reload does, and all that makes the counters begin anew."""
+    if base.executions is None or reading.executions is None:
+        return False
+    now, none = reading.executions, Executed(0, 0)
+    return any(now.get(key, none).times < executed.times for key, executed in base.executions.items())
+
+
 @dataclass(slots=True)
 class _OwnRequest:
     finished_at: float | None = None
+
+
+# A server may count a request a moment after its answer.
+_COUNTED_S = 1.0
 
 
 class OwnRequests:
     """Tells which of the completed requests of a model were our own probes.
 
     A probe under way while counters are read may be counted in this interval or in the next. It is taken to be in the
-    first one with completions to spare, so that an idle model with probes shows as many probes as completions.
+    first one with completions to spare, so that an idle model with probes shows as many probes as completions; by as
+    many as were under way at its ends an interval may be wrong.
     """
 
     def __init__(self) -> None:
         self._open: deque[_OwnRequest] = deque()
+        self._sent: deque[_OwnRequest] = deque()
         self._settled_at = float("-inf")
+        self._under_way = 0
 
     def begin(self) -> _OwnRequest:
         """A probe is about to be sent."""
         request = _OwnRequest()
         self._open.append(request)
+        self._sent.append(request)
         return request
 
     def end(self, request: _OwnRequest, at: float, *, counted: bool) -> None:
@@ -212,10 +261,15 @@ class OwnRequests:
         probes = min(len(self._open), interval.completed)
         for _ in range(probes):
             self._open.popleft()
+        before = self._under_way
         self.expire(interval.end)
-        return replace(interval, probes=probes) if probes else interval
+        if not (probes or before or self._under_way):
+            return interval
+        return replace(interval, probes=probes, probes_start=before, probes_end=self._under_way)
 
     def expire(self, at: float) -> None:
         """Forget those that had ended by the settling before this one: no later interval counts them."""
         self._open = deque(r for r in self._open if r.finished_at is None or r.finished_at > self._settled_at)
+        self._sent = deque(r for r in self._sent if r.finished_at is None or r.finished_at > at - _COUNTED_S)
+        self._under_way = len(self._sent)
         self._settled_at = at

@@ -64,6 +64,9 @@ def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy
         if demand.backlog > 0:
             # Who waits is served first: fewer instances would make them wait longer.
             down = max(down, count)
+        if not math.isfinite(demand.high_per_s):
+            # What may have come unseen may need what there is.
+            down = max(down, count)
     return Need(up, down, own_per_s, (*seen, *more), binding, urgent=demand.backlog > 0)
 
 
@@ -72,16 +75,11 @@ def _seen(
 ) -> tuple[Reason, Reason]:
     line = capacity.curve.line(count)
     return (
-        Reason(
-            ReasonCode.DEMAND,
-            {
-                "demand_per_s": wanted_per_s,
-                "low_per_s": demand.low_per_s,
-                "high_per_s": demand.high_per_s,
-                "quantile": quantile,
-                "growth_per_s2": demand.growth_per_s2,
-                "backlog_requests": float(demand.backlog),
-            },
+        demand.reason(
+            wanted_per_s,
+            quantile=quantile,
+            growth_per_s2=demand.growth_per_s2,
+            backlog_requests=float(demand.backlog),
         ),
         Reason(
             ReasonCode.CAPACITY,
@@ -134,7 +132,8 @@ def _slow(intervals: Sequence[Interval], threshold_s: float | None) -> Reason | 
     if not intervals or threshold_s is None:
         return None
     last = intervals[-1]
-    if last.completed == 0 or last.pending_end < last.pending_start:
+    before, waiting = last.pending_start, last.pending_end
+    if last.completed == 0 or (before is not None and waiting is not None and waiting < before):
         return None
     mean_s, queue_s = last.request_s / last.completed, last.queue_s / last.completed
     if mean_s <= threshold_s or queue_s < 0.5 * mean_s:

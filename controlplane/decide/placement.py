@@ -29,9 +29,9 @@ def first_sight(unit: Unit, state: UnitState) -> UnitState:
 def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: float) -> UnitState:
     """The state with the time at which the model was last not provably idle.
 
-    Idle is only what was observed: requests of others, waiting requests, every second without a reading and being
-    loaded by somebody else count as use. A want counts when it is newer; of a unit never seen before, when it is not
-    older than the idle time.
+    Idle is only what was observed: requests of others, waiting and executing requests, a queue that is not observed,
+    every second without a reading and being loaded by somebody else count as use. A want counts when it is newer; of a
+    unit never seen before, when it is not older than the idle time.
     """
     used_at, until = state.used_at, state.learned_until
     loaded = unit.present is not None and unit.present.loaded
@@ -41,7 +41,7 @@ def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: flo
     for interval in fresh:
         if interval.start > until + _GAP_S:
             used_at = max(used_at, interval.start)
-        if interval.completed > interval.probes or interval.pending_end > 0 or interval.pending_start > 0:
+        if _in_use(interval):
             used_at = max(used_at, interval.end)
         until = max(until, interval.end)
     if unit.present is not None and not loaded:
@@ -50,6 +50,17 @@ def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: flo
     if asked_at > (used_at if state.used_at is not None else now - (unit.spec.idle_unload_s or math.inf)):
         return replace(state, used_at=asked_at, learned_until=until, wanted=True)
     return replace(state, used_at=used_at, learned_until=until)
+
+
+def _in_use(interval: Interval) -> bool:
+    """Whether it is not seen that nobody asked for the model. Of what executes our own probes may be a part."""
+    if interval.pending_start is None or interval.pending_end is None or interval.began_anew:
+        return True
+    executing = max(
+        (interval.running_start or 0) - interval.probes_start, (interval.running_end or 0) - interval.probes_end
+    )
+    waiting = interval.pending_start + interval.pending_end
+    return interval.completed > interval.probes or waiting > 0 or executing > 0
 
 
 def idle_reason(unit: Unit, state: UnitState) -> Reason | None:

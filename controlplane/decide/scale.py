@@ -51,9 +51,8 @@ def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: in
         capacity = Capacity(service, threshold_s, share, items_per_request(intervals))
         return need(unit, demand, capacity, quantile, policy, base)
     wanted_per_s = demand.likely_high_per_s
-    numbers = {"demand_per_s": wanted_per_s, "low_per_s": demand.low_per_s, "high_per_s": demand.high_per_s}
-    seen = Reason(ReasonCode.DEMAND, numbers)
-    if demand.high_per_s == 0:
+    seen = demand.reason(wanted_per_s)
+    if wanted_per_s == 0 and math.isfinite(demand.high_per_s):
         return Need(1, 1, 0.0, (seen,), ReasonCode.DEMAND)
     if demand.backlog > 0:
         # Nothing is learned yet, but instances before which requests wait show what they can do.

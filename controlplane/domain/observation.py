@@ -114,10 +114,12 @@ class Interval:
     `completed` counts requests that got an answer of any kind and were counted by the server; `failed` those of them
     the server counts as failed by itself or its backend (`failed_backend`: by the backend), `rejected` those it turned
     away after queueing, `canceled` those the client gave up.
-    `pending_*` are requests waiting (not executing). `running_max`: at most so many could be executing at one moment.
+    `pending_*` are requests waiting and `running_*` requests executing at its ends, own ones among them; None: not
+    observed. `running_max`: at most so many could be executing at either end; None: nothing bounds them.
+    `began_anew`: counters may have begun anew inside it, so that some of its requests may be counted nowhere.
     `failure_s`: seconds that a failed request took on average from arrival to answer, None where that was not read.
-    `batches` is empty when the statistics were not read. `probes` of the completed were our own. `tokens`: None for
-    servers that count none.
+    `batches` is empty when the statistics were not read. `probes` of the completed were our own, and `probes_*` of our
+    own were under way at its ends. `tokens`: None for servers that count none.
     """
 
     start: float
@@ -129,14 +131,19 @@ class Interval:
     canceled: int
     request_s: float
     queue_s: float
-    pending_start: int
-    pending_end: int
-    running_max: int
+    pending_start: int | None
+    pending_end: int | None
+    running_max: int | None
     instances: int
     batches: tuple[BatchCount, ...] = ()
     probes: int = 0
     failure_s: float | None = None
     tokens: TokenCounts | None = None
+    running_start: int | None = None
+    running_end: int | None = None
+    began_anew: bool = False
+    probes_start: int = 0
+    probes_end: int = 0
 
     @property
     def length_s(self) -> float:

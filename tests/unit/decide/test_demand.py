@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from controlplane.decide.demand import estimate
+from controlplane.decide.explain import reason_text
 from tests.unit.decide.values import an_interval
 
 NOW = 100.0
@@ -21,10 +24,38 @@ def test_own_probes_are_no_demand() -> None:
     assert demand.low_per_s == 0.0
 
 
-def test_nothing_seen_at_all_is_known_to_be_nothing() -> None:
+def test_where_nothing_is_seen_only_what_may_execute_unseen_is_left() -> None:
     demand = estimate([an_interval(85, 90), an_interval(90, 95), an_interval(95, 100)], NOW, 30.0, 8)
     assert demand is not None
-    assert (demand.low_per_s, demand.high_per_s) == (0.0, 0.0)
+    assert (demand.low_per_s, demand.likely_high_per_s, demand.high_per_s) == (0.0, 0.0, 0.8)
+
+
+def test_where_waiting_and_executing_requests_are_read_it_is_a_point() -> None:
+    demand = estimate([an_interval(90, 100, 50, running_start=4, running_end=9, pending_end=3)], NOW, 30.0, 8)
+    assert demand is not None
+    assert demand.low_per_s == demand.likely_high_per_s == demand.high_per_s == 5.8
+
+
+def test_a_queue_that_is_not_observed_bounds_nothing_and_is_not_taken_for_empty() -> None:
+    unseen = an_interval(90, 100, 50, pending_start=None, pending_end=None, running_max=None)
+    demand = estimate([unseen], NOW, 30.0, 8)
+    assert demand is not None
+    assert (demand.low_per_s, demand.likely_high_per_s, demand.high_per_s) == (0.0, 5.0, math.inf)
+    reason = demand.reason(5.0)
+    assert "high_per_s" not in reason.numbers
+    assert reason_text(reason).endswith("(seen: at least 0/s; some requests may not be seen)")
+
+
+def test_after_counters_began_anew_what_they_lost_is_not_bounded() -> None:
+    demand = estimate([an_interval(90, 95, 20), an_interval(95, 100, 30, began_anew=True)], NOW, 30.0, 8)
+    assert demand is not None
+    assert (demand.low_per_s, demand.high_per_s) == ((20 - 8 + 30 - 8) / 10, math.inf)
+
+
+def test_own_requests_under_way_at_an_end_leave_it_unsure_by_as_many() -> None:
+    demand = estimate([an_interval(90, 100, 50, running_start=0, running_end=1, probes_end=1)], NOW, 30.0, 8)
+    assert demand is not None
+    assert (demand.low_per_s, demand.high_per_s) == (5.0, 5.2)
 
 
 def test_an_old_reading_is_no_demand() -> None:
