@@ -59,6 +59,9 @@ def _add(seconds: list[float], grid: Grid, start: float, end: float) -> None:
         start = stop
 
 
-def mean(rows: list[list[float]], length: int) -> list[float]:
-    """Slice by slice the mean of `rows`; zeros when there are none."""
-    return [sum(row[i] for row in rows) / len(rows) if rows else 0.0 for i in range(length)]
+def share(seconds: list[float], expected: list[float]) -> list[float]:
+    """Slice by slice the share of the expected seconds that were measured, in seconds of a slice; zero without any."""
+    return [
+        min(SLICE_S, SLICE_S * measured / wanted) if wanted > 0 else 0.0
+        for measured, wanted in zip(seconds, expected, strict=True)
+    ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult
-from controlplane.slo.cover import Grid, covered, mean, overlaps
+from controlplane.slo.cover import Grid, covered, overlaps, share
 
 ServerIntervals = Sequence[tuple[str, tuple[Interval, ...]]]
 """What each of a model's servers did for it: (server, intervals). A server that was not read has no intervals."""
@@ -30,6 +30,7 @@ class _Seen:
     servers: ServerIntervals
     latencies: Sequence[LatencyInterval]
     probes: Sequence[ProbeResult]
+    there: Mapping[str, tuple[float, float]]
 
 
 _Count = Callable[[_Seen, Objective, Grid], tuple[list[_Tally], list[float]]]
@@ -43,14 +44,16 @@ def close_slices(
     *,
     since: float,
     until: float,
+    there: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[Slice, ...]:
     """Every slice in [since, until) of every objective of `model`, oldest first; both are multiples of SLICE_S.
 
     Events count in the slice that holds the end of their interval. `measured_s` is the exact overlap of what was read
-    with the slice, averaged over `servers`, all those of the model. An interval across the slice's end is known only
-    when it ends, so `until` has to lie at least a scrape interval and timeout behind now: closed slices stay closed.
+    with the slice, averaged over `servers`, all those of the model, each as long as it was there: (from, to) by its
+    name in `there`, else always. An interval across the slice's end is known only when it ends, so `until` has to lie
+    at least a scrape interval and timeout behind now: closed slices stay closed.
     """
-    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes)
+    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes, there or {})
     slices: list[Slice] = []
     for objective in model.objectives:
         tallies, measured = _counter(objective)(seen, objective, grid)
@@ -122,8 +125,7 @@ def _by_histogram(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_
     if objective.source is IndicatorSource.GATEWAY:
         return tallies, covered(grid, spans)
     # each server gives intervals of its own, so that their overlaps add up to the number of servers read
-    count = max(1, len(seen.servers))
-    return tallies, [min(SLICE_S, seconds / count) for seconds in overlaps(grid, spans)]
+    return tallies, share(overlaps(grid, spans), _expected(seen, grid))
 
 
 def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
@@ -142,11 +144,11 @@ def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tall
             tallies[index].bad += 1
         else:
             tallies[index].good += 1
-    rows = [
+    rows = (
         covered(grid, ((probe.at, probe.at + every_s) for probe in seen.probes if probe.server == server))
         for server, _ in seen.servers
-    ]
-    return tallies, mean(rows, len(grid))
+    )
+    return tallies, share(_sum(rows, len(grid)), _expected(seen, grid))
 
 
 def _by_mean(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
@@ -212,8 +214,21 @@ def _ending_in(
 
 
 def _measured_by_servers(seen: _Seen, grid: Grid) -> list[float]:
-    rows = [covered(grid, ((i.start, i.end) for i in intervals)) for _, intervals in seen.servers]
-    return mean(rows, len(grid))
+    rows = (covered(grid, ((i.start, i.end) for i in intervals)) for _, intervals in seen.servers)
+    return share(_sum(rows, len(grid)), _expected(seen, grid))
+
+
+def _expected(seen: _Seen, grid: Grid) -> list[float]:
+    """Seconds of each slice that the model's servers were there, added up."""
+    always = (grid.since, grid.until)
+    return overlaps(grid, (seen.there.get(server, always) for server, _ in seen.servers))
+
+
+def _sum(rows: Iterable[list[float]], length: int) -> list[float]:
+    total = [0.0] * length
+    for row in rows:
+        total = [a + b for a, b in zip(total, row, strict=True)]
+    return total
 
 
 def _failed_probes(probes: Sequence[ProbeResult], server: str, interval: Interval) -> int:
