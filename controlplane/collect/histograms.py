@@ -90,7 +90,8 @@ class HistogramLedger(Generic[K]):
             return {}
         start, before = base
         if _began_anew(before, page):
-            start, before = start if missed_at is None else missed_at, {}
+            # a reading that was told late may be of before the miss
+            start, before = start if missed_at is None or missed_at >= at else missed_at, {}
         return {key: _counted(start, at, before.get(key, {}), page.get(key, {}), errors) for key in self._keys}
 
 

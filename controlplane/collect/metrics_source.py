@@ -26,7 +26,7 @@ class MetricsSource(Protocol):
     """Gives one target's metrics."""
 
     async def metrics(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> Metrics:
-        """The newest metrics. Raises TargetUnreachableError, MalformedPageError.
+        """The newest metrics. Raises TargetUnreachableError, NotToldError, MalformedPageError.
 
         May give the same ones (the same `at`) again: nothing is new then.
         """

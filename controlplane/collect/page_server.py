@@ -14,7 +14,7 @@ from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.triton import NOT_ASKED
-from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
+from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import (
@@ -132,7 +132,7 @@ class PageServer(ABC):
         """One round; gives what went wrong. Never raises for a failing server."""
         try:
             self.absorb(await self._source.metrics(pages, timeout_s, clock))
-        except (TargetUnreachableError, MalformedPageError) as error:
+        except (TargetUnreachableError, NotToldError, MalformedPageError) as error:
             self.missed(clock(), error)
             return error
         return None
@@ -151,8 +151,12 @@ class PageServer(ABC):
                 unit.latencies.append(LatencyInterval(indicator, *counted))
 
     def missed(self, at: float, error: ControlPlaneError) -> None:
-        """The page could not be read, or was not one."""
-        self._live, self._why = Known(isinstance(error, MalformedPageError), at), str(error)
+        """The page could not be read, or was not one; of a server that is not told of nothing is known anew."""
+        self._why = str(error)
+        if isinstance(error, NotToldError):
+            self._live = Missing(self._why) if isinstance(self._live, Missing) else self._live
+        else:
+            self._live = Known(isinstance(error, MalformedPageError), at)
         if isinstance(error, TargetUnreachableError):
             self._control = NOT_ASKED
         self._histograms.missed(at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -24,7 +25,7 @@ from controlplane.collect.triton_wire import (
     read_series,
     read_stats,
 )
-from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
+from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.observation import ControlMode, Interval, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing, Signal, aged
@@ -37,13 +38,22 @@ _GONE = frozenset({ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABL
 
 @dataclass(frozen=True, slots=True)
 class TritonRound:
-    """What one Triton answered at `at`; an error stands in place of what it did not answer."""
+    """What one Triton answered at `at`; an error stands in place of what it did not answer.
+
+    `series_at` is the moment of `series` where others were asked for them, None: they were scraped, at `at`.
+    """
 
     at: float
     index: Mapping[str, IndexEntry] | ControlPlaneError
     series: Mapping[str, ModelSeries] | ControlPlaneError
     stats: Mapping[str, Executions] | ControlPlaneError
     configs: Mapping[str, ModelConfig | ControlPlaneError]
+    series_at: float | None = None
+
+    @property
+    def counted_at(self) -> float:
+        """The moment of `series`."""
+        return self.at if self.series_at is None else self.series_at
 
 
 async def fetch_round(
@@ -56,12 +66,14 @@ async def fetch_round(
 ) -> TritonRound:
     """Ask a Triton everything about `models`, within `timeout_s` seconds all together."""
     begun = time.monotonic()
-    at = clock()
+    at, series_at = clock(), None
 
     async def series() -> Mapping[str, ModelSeries]:
-        nonlocal at
+        nonlocal at, series_at
         metrics = await source.metrics(pages, timeout_s, clock)
-        at = metrics.at
+        if metrics.at < at:
+            series_at = metrics.at
+        at = max(at, metrics.at)
         return read_series(metrics.samples, models)
 
     index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
@@ -78,7 +90,7 @@ async def fetch_round(
     )
     left_s = max(0.0, timeout_s - (time.monotonic() - begun))
     configs = await asyncio.gather(*(_or_error(_config(pages, spec, name, left_s)) for name in ready))
-    return TritonRound(at, index, counters, stats, dict(zip(ready, configs, strict=True)))
+    return TritonRound(at, index, counters, stats, dict(zip(ready, configs, strict=True)), series_at)
 
 
 async def _config(pages: Pages, spec: ServerSpec, model: str, timeout_s: float) -> ModelConfig:
@@ -93,7 +105,7 @@ async def _read(body: Awaitable[bytes], read: Callable[[bytes], T]) -> T:
 async def _or_error(answer: Awaitable[T]) -> T | ControlPlaneError:
     try:
         return await answer
-    except (TargetUnreachableError, MalformedPageError) as error:
+    except (TargetUnreachableError, NotToldError, MalformedPageError) as error:
         return error
 
 
@@ -112,6 +124,7 @@ class TritonUnit:
         self._config: ModelConfig | None = None
         self._config_at: float | None = None
         self._pending: Signal[int] = Missing("never read")
+        self._uncounted = ""
         self._largest_batch = 0
 
     def forget_instances(self) -> None:
@@ -126,15 +139,21 @@ class TritonUnit:
         elif isinstance(config, ModelConfig):
             self._config, self._config_at = config, at
 
-    def absorb_series(self, at: float, series: ModelSeries | None, executions: Executions | None, why: str) -> None:
-        """The counters of a metrics page that was read: `series` None, the model is not on it. `why` else missing."""
+    def absorb_series(
+        self, at: float, series: ModelSeries | None, executions: Executions | None, why: str, *, together: bool
+    ) -> None:
+        """The counters of a metrics page that was read: `series` None, the model is not on it. `why` else missing.
+
+        `together`: the statistics were read at the same moment, so that the two can be compared.
+        """
         reading = self._reading(at, series, executions)
         if reading is None:
             self.missed(at, why)
             return
-        if self.ledger.stands_still(reading):
+        if together and self.ledger.stands_still(reading):
             self.missed(at, "the metrics page stands still while the statistics go on")
             return
+        self._uncounted = ""
         self._pending = Known(reading.pending, at) if reading.groups else Missing("not loaded: nothing is counted")
         interval = self.ledger.seen(reading)
         if interval is None or not interval.instances:
@@ -145,6 +164,7 @@ class TritonUnit:
     def missed(self, at: float, why: str) -> None:
         """Counters could not be read."""
         self.ledger.missed(at)
+        self._uncounted = why
         if isinstance(self._pending, Missing):
             self._pending = Missing(why)
 
@@ -157,7 +177,7 @@ class TritonUnit:
             state=self.entry.state,
             reason=self.entry.reason,
             instances=aged(self._instances(self.entry.state), now, max_age_s),
-            pending=aged(self._pending, now, max_age_s),
+            pending=aged(self._pending, now, max_age_s, self._uncounted),
             intervals=tuple(self.intervals),
             recent_failures=tuple(self.failures),
             instances_per_step=config.instances_per_step if config else 1,
@@ -220,6 +240,7 @@ class TritonServer:
         self._gone = False
         self._index_of = self._series_of = -1
         """Incarnations from which the newest index and the newest counters are; -1: none read yet."""
+        self._counted_at = -math.inf
 
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives the first thing that went wrong. Never raises for a failing server."""
@@ -245,8 +266,8 @@ class TritonServer:
                 unit.absorb_index(answers.at, index.get(name, IndexEntry(ModelState.ABSENT)), answers.configs.get(name))
         for unit in self.units.values():
             self._count(unit, answers)
-        if not isinstance(series, ControlPlaneError):
-            self._series_of = self._incarnation
+        if not isinstance(series, ControlPlaneError) and answers.counted_at > self._counted_at:
+            self._series_of, self._counted_at = self._incarnation, answers.counted_at
 
     def set_control(self, mode: Signal[ControlMode]) -> None:
         """Keep the model-control mode until the server restarts or stops answering."""
@@ -275,7 +296,8 @@ class TritonServer:
         index, series = answers.index, answers.series
         self._why = str(index) if isinstance(index, ControlPlaneError) else ""
         live = not (isinstance(index, ControlPlaneError) and isinstance(series, ControlPlaneError))
-        self._live = Known(live, answers.at)
+        only_counted = live and isinstance(index, ControlPlaneError)
+        self._live = Known(live, answers.counted_at if only_counted else answers.at)
         if not live:
             self._control = NOT_ASKED
         if isinstance(index, TargetUnreachableError) and index.why == REFUSED and self._index_of >= 0:
@@ -285,10 +307,13 @@ class TritonServer:
         if isinstance(answers.series, ControlPlaneError):
             unit.missed(answers.at, str(answers.series))
             return
+        if answers.counted_at <= self._counted_at:
+            return  # told before
         name = unit.model.served_name
         executions = None if isinstance(answers.stats, ControlPlaneError) else answers.stats.get(name)
         why = f"{self.spec.name} metrics page: not every counter of {name} is there"
-        unit.absorb_series(answers.at, answers.series.get(name), executions, why)
+        together = answers.series_at is None
+        unit.absorb_series(answers.counted_at, answers.series.get(name), executions, why, together=together)
 
     def _restarted(self, answers: TritonRound) -> bool:
         """Whether the process is another than in the newest round that counted.
@@ -314,7 +339,7 @@ class TritonServer:
             base, now = unit.ledger.base, series.get(unit.model.served_name)
             if base is None or (now is not None and not now.complete):
                 continue
-            after = Reading(answers.at, now.groups if now else {}, now.failures if now else {})
+            after = Reading(answers.counted_at, now.groups if now else {}, now.failures if now else {})
             if failures_fell(base, after):
                 return True
             if after.groups and any(totals.success for totals in base.groups.values()):
