@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from controlplane.domain.objectives import Counts
 
@@ -59,6 +61,15 @@ class AlertState:
     firing_since: float | None = None
     clear_since: float | None = None
     frozen_since: float | None = None
+
+
+AlertStates: TypeAlias = Mapping[str, AlertState]
+"""By `alert_key`."""
+
+
+def alert_key(model: str, objective: str, severity: Severity) -> str:
+    """The name of an alert."""
+    return f"{model}/{objective}/{severity.value}"
 
 
 @dataclass(frozen=True, slots=True)

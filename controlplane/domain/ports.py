@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
 from controlplane.domain.fleet import Fleet, Member
-from controlplane.domain.objectives import Counts, Slice
+from controlplane.domain.history import Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
+from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.observation import ControlMode, FleetReading, Interval, LatencyInterval, ProbeResult
 from controlplane.domain.signal import Signal
 from controlplane.domain.state import PolicyState
@@ -114,6 +116,10 @@ class TickRecord:
     effects: tuple[Effect, ...]
     state: PolicyState
     unclosed: Unclosed = field(default_factory=Unclosed)
+    histograms: tuple[BucketRow | SketchRow, ...] = ()
+    versions: tuple[ObjectiveVersion, ...] = ()
+    alerts: AlertStates = field(default_factory=dict)
+    alert_events: tuple[AlertEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,39 @@ class Store(Protocol):
 
         Steps start at multiples of `step_s`; empty ones are left out.
         """
+        ...
+
+    def all_counts(self, since: float, until: float) -> Mapping[tuple[str, str], Counts]:
+        """The sums over [since, until) of everything that has any, by model and objective."""
+        ...
+
+    def histograms(
+        self, model: str, indicator: Indicator, gateway: str, since: float, until: float, step_s: float
+    ) -> Sequence[BucketRow | SketchRow]:
+        """The sums of whole steps of `step_s` seconds that hold any of [since, until), one for each set of edges.
+
+        Oldest first; empty steps are left out. Raises ValueError for steps that are not whole minutes.
+        """
+        ...
+
+    def versions(self, model: str, objective: str) -> Sequence[ObjectiveVersion]:
+        """What an objective was, oldest first."""
+        ...
+
+    def add_adjustment(self, adjustment: Adjustment) -> None:
+        """Append a correction. Raises NotFoundError, ConflictError for a withdrawal of what is not there (any more)."""
+        ...
+
+    def adjustments(self) -> Sequence[Adjustment]:
+        """Every correction that was ever made, oldest first."""
+        ...
+
+    def load_alerts(self) -> AlertStates:
+        """How alerts stood at the last tick written; empty at first."""
+        ...
+
+    def alert_events(self, model: str = "", limit: int = 100) -> Sequence[AlertEvent]:
+        """When alerts fired and ended, newest first; of one model or of all."""
         ...
 
     def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:

@@ -7,8 +7,10 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from controlplane.domain.alerts import AlertState, AlertStates
 from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outcome, Override
 from controlplane.domain.errors import StoreError
+from controlplane.domain.history import Adjustment, AlertEvent, ObjectiveVersion
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.state import PolicyState
 
@@ -41,9 +43,13 @@ class Codec(Generic[T]):
 
 
 ACTION = Codec(Action)
+ADJUSTMENT = Codec(Adjustment)
+ALERT_EVENT = Codec(AlertEvent)
+ALERT_STATES: Codec[AlertStates] = Codec(dict[str, AlertState])
 DECISION = Codec(Decision)
 EFFECT = Codec(Effect)
 FREEZE = Codec(Freeze)
+OBJECTIVE_VERSION = Codec(ObjectiveVersion)
 OUTCOME = Codec(Outcome)
 OVERRIDE = Codec(Override)
 POLICY_STATE = Codec(PolicyState)

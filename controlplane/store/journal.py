@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Row, bindparam, delete, literal_column, select, update
 
+from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import (
     Action,
     ActionStatus,
@@ -19,7 +20,7 @@ from controlplane.domain.decision import (
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import Startup, TickRecord, Unclosed
 from controlplane.domain.state import PolicyState
-from controlplane.store.codec import ACTION, DECISION, EFFECT, OUTCOME, POLICY_STATE, UNCLOSED
+from controlplane.store.codec import ACTION, ALERT_STATES, DECISION, EFFECT, OUTCOME, POLICY_STATE, UNCLOSED
 from controlplane.store.engine import insert
 from controlplane.store.tables import (
     actions,
@@ -122,9 +123,20 @@ def add_effects(connection: Connection, new: Sequence[Effect]) -> None:
 
 def put_state(connection: Connection, record: TickRecord) -> None:
     """Keep the state of a tick, and what it had read that is in no closed slice yet."""
-    row = {"at": record.at, "body": POLICY_STATE.dump(record.state), "unclosed": UNCLOSED.dump(record.unclosed)}
+    row = {
+        "at": record.at,
+        "body": POLICY_STATE.dump(record.state),
+        "unclosed": UNCLOSED.dump(record.unclosed),
+        "alerts": ALERT_STATES.dump(record.alerts),
+    }
     statement = insert(connection, policy_state).values(id=1, **row)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+
+
+def get_alerts(connection: Connection) -> AlertStates:
+    """How alerts stood at the last tick; empty before the first one."""
+    body = connection.execute(select(policy_state.c.alerts)).scalar()
+    return {} if body is None else ALERT_STATES.load(body)
 
 
 def get_unclosed(connection: Connection) -> Unclosed:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, update
 
+from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
-from controlplane.domain.objectives import Counts
+from controlplane.domain.history import BUCKETS_S, Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
+from controlplane.domain.objectives import Counts, Indicator
 from controlplane.domain.ports import AuditEntry, Startup, TickRecord, Unclosed
 from controlplane.domain.state import PolicyState
-from controlplane.store import journal, people, slices
+from controlplane.store import histograms, journal, judging, people, slices
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
 from controlplane.store.levels import FINEST_S, KEEP_HOLDS_S, KEEP_S, cutoff
@@ -54,6 +57,19 @@ def _require_writable(engine: Engine) -> None:
         connection.execute(update(policy_state).values(at=policy_state.c.at))
 
 
+def _prunings(connection: Connection, level: int, before: int) -> list[Callable[[Connection], int]]:
+    """What is to be deleted of a level, a few series at a time."""
+    jobs: list[Callable[[Connection], int]] = []
+    for ids, delete_rows in (
+        (slices.all_series(connection), slices.delete_rows),
+        (histograms.all_histogram_series(connection), histograms.delete_histograms),
+    ):
+        for first in range(0, len(ids), _SERIES_A_TRANSACTION):
+            some = ids[first : first + _SERIES_A_TRANSACTION]
+            jobs.append(partial(delete_rows, series_ids=some, level=level, before=before))
+    return jobs
+
+
 class SqlStore:
     """The port `Store` on a database with a current schema; `open_store` makes one. Safe for use by many threads."""
 
@@ -67,6 +83,9 @@ class SqlStore:
             kept_as = journal.add_decisions(connection, record.decisions)
             journal.add_effects(connection, record.effects)
             journal.put_state(connection, record)
+            histograms.add_histograms(connection, record.histograms)
+            judging.add_versions(connection, record.versions)
+            judging.add_alert_events(connection, record.alert_events)
         return kept_as
 
     def load_state(self) -> PolicyState:
@@ -113,6 +132,48 @@ class SqlStore:
             raise ValueError(f"step_s is {step_s:g}; at least {FINEST_S} is allowed")
         with reading(self._engine) as connection:
             return slices.sum_steps(connection, model, objective, since, until, step_s=int(step_s))
+
+    def all_counts(self, since: float, until: float) -> Mapping[tuple[str, str], Counts]:
+        """The sums over [since, until) of everything that has any, by model and objective; edges as in `counts`."""
+        with reading(self._engine) as connection:
+            return slices.sum_all_counts(connection, since, until)
+
+    def histograms(
+        self, model: str, indicator: Indicator, gateway: str, since: float, until: float, step_s: float
+    ) -> Sequence[BucketRow | SketchRow]:
+        """The sums of whole steps of `step_s` seconds that hold any of [since, until), one for each set of edges.
+
+        Oldest first; empty steps are left out. Raises ValueError for steps that are not whole minutes.
+        """
+        if step_s < BUCKETS_S or step_s % BUCKETS_S:
+            raise ValueError(f"step_s is {step_s:g}; multiples of {BUCKETS_S:g} are allowed")
+        with reading(self._engine) as connection:
+            return histograms.read_histograms(connection, model, indicator, gateway, since, until, step_s=int(step_s))
+
+    def versions(self, model: str, objective: str) -> Sequence[ObjectiveVersion]:
+        """What an objective was, oldest first."""
+        with reading(self._engine) as connection:
+            return judging.versions_of(connection, model, objective)
+
+    def add_adjustment(self, adjustment: Adjustment) -> None:
+        """Append a correction. Raises NotFoundError, ConflictError for a withdrawal of what is not there (any more)."""
+        with writing(self._engine) as connection:
+            judging.add_adjustment(connection, adjustment)
+
+    def adjustments(self) -> Sequence[Adjustment]:
+        """Every correction that was ever made, oldest first."""
+        with reading(self._engine) as connection:
+            return judging.all_adjustments(connection)
+
+    def load_alerts(self) -> AlertStates:
+        """How alerts stood at the last tick written; empty at first."""
+        with reading(self._engine) as connection:
+            return journal.get_alerts(connection)
+
+    def alert_events(self, model: str = "", limit: int = 100) -> Sequence[AlertEvent]:
+        """When alerts fired and ended, newest first; of one model or of all."""
+        with reading(self._engine) as connection:
+            return judging.newest_alert_events(connection, model, limit)
 
     def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:
         """Newest first; of one model or of all. `changes_only` leaves out HOLD."""
@@ -204,10 +265,11 @@ class SqlStore:
         for level in KEEP_S:
             before = cutoff(level, now)
             with writing(self._engine) as connection:
-                ids = slices.all_series(connection) if slices.cut_level(connection, level, before) else []
-            for first in range(0, len(ids), _SERIES_A_TRANSACTION):
+                cut = slices.cut_level(connection, level, before)
+                jobs = _prunings(connection, level, before) if cut else []
+            for job in jobs:
                 with writing(self._engine) as connection:
-                    deleted += slices.delete_rows(connection, ids[first : first + _SERIES_A_TRANSACTION], level, before)
+                    deleted += job(connection)
         for _ in range(_HOLD_TRANSACTIONS):
             with writing(self._engine) as connection:
                 gone = journal.delete_holds(connection, now - KEEP_HOLDS_S, _HOLDS_A_TRANSACTION)

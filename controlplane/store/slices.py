@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, ScalarSelect, Select, Table, bindparam, delete, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+    union_all,
+)
 
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.store.engine import insert
@@ -22,7 +33,7 @@ from controlplane.store.tables import retention, rollups, series, slices
 Key = tuple[str, str]
 """Model and objective."""
 
-_FIGURES = ("good", "bad", "unsure", "measured_s", "expected_s")
+_FIGURES = ("good", "bad", "unsure", "measured_s", "expected_s", "bad_capacity")
 
 
 def add_slices(connection: Connection, new: Sequence[Slice]) -> None:
@@ -100,6 +111,16 @@ def sum_counts(connection: Connection, model: str, objective: str, since: float,
     return _counts(connection.execute(_SUM, bounds).one())
 
 
+def sum_all_counts(connection: Connection, since: float, until: float) -> dict[Key, Counts]:
+    """`sum_counts` of every series that has rows in the window, in one statement."""
+    bounds: dict[str, object] = {**_NO_BOUNDS}
+    parts = {level: list(names) for level, names in _PARTS.items()}
+    for level, low, high in cover(since, until, kept_from(connection)):
+        name = parts[level].pop()
+        bounds |= {f"low{name}": low, f"high{name}": high}
+    return {(row.model, row.objective): _counts(row) for row in connection.execute(_SUM_ALL, bounds)}
+
+
 def sum_steps(
     connection: Connection, model: str, objective: str, since: float, until: float, *, step_s: int
 ) -> list[tuple[float, Counts]]:
@@ -142,7 +163,7 @@ def all_series(connection: Connection) -> list[int]:
 
 
 def _counts_of(s: Slice) -> Counts:
-    return Counts(s.good, s.bad, s.unsure, s.measured_s, s.expected_s)
+    return Counts(s.good, s.bad, s.unsure, s.measured_s, s.expected_s, s.bad_capacity)
 
 
 def _figures(counts: Counts) -> dict[str, float]:
@@ -150,8 +171,8 @@ def _figures(counts: Counts) -> dict[str, float]:
 
 
 def _counts(row: object) -> Counts:
-    good, bad, unsure, measured_s, expected_s = (getattr(row, name) for name in _FIGURES)
-    return Counts(int(good), int(bad), int(unsure), float(measured_s), float(expected_s))
+    good, bad, unsure, measured_s, expected_s, bad_capacity = (getattr(row, name) for name in _FIGURES)
+    return Counts(int(good), int(bad), int(unsure), float(measured_s), float(expected_s), int(bad_capacity))
 
 
 def _table(level: int) -> Table:
@@ -168,12 +189,12 @@ def _series_id() -> ScalarSelect[int]:
 
 def _rows(table: Table, name: str) -> Select[tuple[object, ...]]:
     """Rows of one series in [low, high), with parameters named after `name`."""
-    query = select(table).where(
-        table.c.series_id == _series_id(),
-        table.c.start >= bindparam(f"low{name}"),
-        table.c.start < bindparam(f"high{name}"),
-    )
-    return query if table is slices else query.where(rollups.c.level_s == bindparam(f"level{name}"))
+    return select(table).where(table.c.series_id == _series_id(), *_span(table, name))
+
+
+def _span(table: Table, name: str) -> list[ColumnElement[bool]]:
+    bounds = [table.c.start >= bindparam(f"low{name}"), table.c.start < bindparam(f"high{name}")]
+    return bounds if table is slices else [*bounds, rollups.c.level_s == bindparam(f"level{name}")]
 
 
 # One statement for every window, so that it is compiled once: a part for each span that `cover` can give. Parts that a
@@ -201,4 +222,23 @@ def _sum_statement() -> Select[tuple[object, ...]]:
     return select(*(func.coalesce(func.sum(parts.c[figure]), 0).label(figure) for figure in _FIGURES))
 
 
+def _sum_all_statement() -> Select[tuple[object, ...]]:
+    parts = union_all(
+        *(
+            select(series.c.id, *(func.sum(_table(level).c[figure]).label(figure) for figure in _FIGURES))
+            .join_from(series, _table(level), _table(level).c.series_id == series.c.id)
+            .where(*_span(_table(level), name))
+            .group_by(series.c.id)
+            for level, names in _PARTS.items()
+            for name in names
+        )
+    ).subquery()
+    return (
+        select(series.c.model, series.c.objective, *(func.sum(parts.c[figure]).label(figure) for figure in _FIGURES))
+        .join_from(parts, series, series.c.id == parts.c.id)
+        .group_by(series.c.id, series.c.model, series.c.objective)
+    )
+
+
 _SUM = _sum_statement()
+_SUM_ALL = _sum_all_statement()

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
 
 metadata = MetaData(
@@ -51,6 +51,7 @@ def _count_columns() -> tuple[Column[int] | Column[float], ...]:
         Column("unsure", BigInteger, nullable=False),
         Column("measured_s", Double, nullable=False),
         Column("expected_s", Double, nullable=False),
+        Column("bad_capacity", BigInteger, nullable=False, server_default="0"),
     )
 
 
@@ -84,6 +85,69 @@ retention = Table(
     Column("kept_from", BigInteger, nullable=False),
 )
 """From when on the rows of a level are still there; a level without a row was never cut."""
+
+histogram_series = Table(
+    "histogram_series",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("model", Text, nullable=False),
+    Column("indicator", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    UniqueConstraint("model", "indicator", "gateway"),
+)
+
+histogram_shapes = Table(
+    "histogram_shapes",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("body", Text, nullable=False, unique=True),
+)
+"""The edges of buckets, as JSON."""
+
+histograms = Table(
+    "histograms",
+    metadata,
+    Column("series_id", Sequence, ForeignKey("histogram_series.id"), primary_key=True, autoincrement=False),
+    Column("level_s", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("shape_id", Sequence, ForeignKey("histogram_shapes.id"), primary_key=True, autoincrement=False),
+    Column("counts", Text, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+objective_versions = Table(
+    "objective_versions",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("objective", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+adjustments = Table(
+    "adjustments",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("end", Double, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""Append-only."""
+
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("objective", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("at", "model", "objective", "severity"),
+    Index(None, "model", "seq"),
+)
 
 decisions = Table(
     "decisions",
@@ -169,6 +233,7 @@ policy_state = Table(
     Column("at", Double, nullable=False),
     Column("body", Text, nullable=False),
     Column("unclosed", Text, nullable=False),
+    Column("alerts", Text, nullable=False, server_default="{}"),
 )
 """One row, id 1."""
 

@@ -178,3 +178,11 @@ def _create_people() -> None:
         sa.Column("detail", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_audit"),
     )
+
+
+def downgrade() -> None:
+    people = ("audit", "wants", "freezes", "overrides")
+    actions = ("startups", "outcomes", "actions")
+    decisions = ("policy_state", "effects", "newest_decisions", "decisions")
+    for table in (*people, *actions, *decisions, "retention", "rollups", "slices", "series"):
+        op.drop_table(table)

@@ -1,0 +1,171 @@
+"""Histograms by the minute, hour and day: bucket vectors as they were read, and sketches of what we timed ourselves.
+
+A row's counts stand as JSON text by bucket number, its edges (the same for thousands of rows) in a table of shapes.
+Rows of the same time and shape add up bucket by bucket, which SQL cannot do, so that the coarser rows are read, added
+to and written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from sqlalchemy import Connection, Table, and_, bindparam, delete, select
+
+from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
+from controlplane.domain.objectives import Indicator
+from controlplane.store.engine import insert
+from controlplane.store.levels import LEVELS_S, floor_to, spans_of_steps
+from controlplane.store.slices import kept_from
+from controlplane.store.tables import histogram_series, histogram_shapes, histograms
+
+Row: TypeAlias = BucketRow | SketchRow
+Key: TypeAlias = tuple[int, int, int, int]
+"""Series, level, start, shape."""
+
+HISTOGRAM_LEVELS_S = tuple(level for level in LEVELS_S if level >= BUCKETS_S)
+_FINEST_S = HISTOGRAM_LEVELS_S[0]
+_SKETCH = "sketch"
+"""The shape of sketches, whose buckets need no edges."""
+Total: TypeAlias = tuple[Counter[int], int]
+"""Counts by bucket, and errors."""
+
+
+def add_histograms(connection: Connection, new: Sequence[Row]) -> None:
+    """Write those that are not there yet, at every level. Raises ValueError for a start that is no whole minute."""
+    odd = next((row for row in new if row.start % _FINEST_S), None)
+    if odd is not None:
+        raise ValueError(f"histogram of {odd.model} {odd.indicator}: start {odd.start} is no multiple of {_FINEST_S} s")
+    oldest = kept_from(connection).get(_FINEST_S)
+    wanted = [row for row in new if oldest is None or row.start >= oldest]
+    if not wanted:
+        return
+    series = _ids(connection, histogram_series, {_series_key(row) for row in wanted})
+    shapes = _ids(connection, histogram_shapes, {(_shape(row),) for row in wanted})
+    finest: dict[Key, Row] = {}
+    for row in wanted:
+        finest.setdefault((series[_series_key(row)], _FINEST_S, int(row.start), shapes[_shape(row),]), row)
+    statement = insert(connection, histograms).on_conflict_do_nothing()
+    inserted = connection.execute(
+        statement.returning(*_KEY), [_columns(key, _counts(row), row.errors) for key, row in finest.items()]
+    ).all()
+    _roll_up(connection, {key: finest[key] for key in (tuple(found) for found in inserted)})
+
+
+def _roll_up(connection: Connection, new: Mapping[Key, Row]) -> None:
+    """Add rows that were just inserted to the coarser levels."""
+    sums: dict[Key, Total] = {}
+    for (series, _, start, shape), row in new.items():
+        for level in HISTOGRAM_LEVELS_S[1:]:
+            key = (series, level, floor_to(start, level), shape)
+            counts, errors = sums.get(key) or _kept(connection, key)
+            sums[key] = (counts + _counts(row), errors + row.errors)
+    if not sums:
+        return
+    statement = insert(connection, histograms)
+    excluded = {"counts": statement.excluded.counts, "errors": statement.excluded.errors}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=_NAMES, set_=excluded),
+        [_columns(key, counts, errors) for key, (counts, errors) in sums.items()],
+    )
+
+
+def read_histograms(
+    connection: Connection, model: str, indicator: Indicator, gateway: str, since: float, until: float, *, step_s: int
+) -> list[Row]:
+    """The sums of whole steps of `step_s` seconds (a multiple of a minute) that hold any of [since, until), by shape.
+
+    Oldest first; empty steps are left out.
+    """
+    sums: dict[tuple[int, str], Total] = {}
+    for level, low, high in spans_of_steps(since, until, step_s, kept_from(connection)):
+        bounds = {"model": model, "indicator": indicator.value, "gateway": gateway, "level": level}
+        for start, shape, counts, errors in connection.execute(_READ, {**bounds, "low": low, "high": high}):
+            key = (floor_to(start, step_s), shape)
+            before, errors_before = sums.get(key, (Counter(), 0))
+            sums[key] = (before + _loaded(counts), errors_before + errors)
+    return [
+        SketchRow(model, indicator, start, dict(counts), errors)
+        if shape == _SKETCH
+        else _bucket_row(BucketRow(model, indicator, gateway, start, tuple(json.loads(shape)), (), errors), counts)
+        for (start, shape), (counts, errors) in sorted(sums.items())
+    ]
+
+
+def delete_histograms(connection: Connection, series_ids: Sequence[int], level: int, before: int) -> int:
+    """Delete a level's rows of some series that start before `before`; gives how many."""
+    doomed = delete(histograms).where(
+        histograms.c.series_id == bindparam("id_"), histograms.c.level_s == level, histograms.c.start < before
+    )
+    return sum(connection.execute(doomed, {"id_": id_}).rowcount for id_ in series_ids)
+
+
+def all_histogram_series(connection: Connection) -> list[int]:
+    """The ids of all series of histograms."""
+    return list(connection.execute(select(histogram_series.c.id).order_by(histogram_series.c.id)).scalars())
+
+
+_KEY = (histograms.c.series_id, histograms.c.level_s, histograms.c.start, histograms.c.shape_id)
+_NAMES = tuple(column.name for column in _KEY)
+_READ = (
+    select(histograms.c.start, histogram_shapes.c.body, histograms.c.counts, histograms.c.errors)
+    .join(histogram_series, histogram_series.c.id == histograms.c.series_id)
+    .join(histogram_shapes, histogram_shapes.c.id == histograms.c.shape_id)
+    .where(
+        histogram_series.c.model == bindparam("model"),
+        histogram_series.c.indicator == bindparam("indicator"),
+        histogram_series.c.gateway == bindparam("gateway"),
+        histograms.c.level_s == bindparam("level"),
+        histograms.c.start >= bindparam("low"),
+        histograms.c.start < bindparam("high"),
+    )
+)
+
+
+def _ids(connection: Connection, table: Table, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    """The ids of the rows that have these keys, made where they are new."""
+    names = [column.name for column in table.columns if column.name != "id"]
+    query = select(*(table.c[name] for name in names), table.c.id)
+    known = {tuple(row[:-1]): row[-1] for row in connection.execute(query)}
+    new = sorted(keys - known.keys())
+    if new:
+        rows = [dict(zip(names, key, strict=True)) for key in new]
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+        known = {tuple(row[:-1]): row[-1] for row in connection.execute(query)}
+    return known
+
+
+def _kept(connection: Connection, key: Key) -> Total:
+    query = select(histograms.c.counts, histograms.c.errors).where(
+        and_(*(column == value for column, value in zip(_KEY, key, strict=True)))
+    )
+    row = connection.execute(query).one_or_none()
+    return (Counter(), 0) if row is None else (_loaded(row.counts), row.errors)
+
+
+def _loaded(text: str) -> Counter[int]:
+    return Counter({int(bucket): count for bucket, count in json.loads(text).items()})
+
+
+def _bucket_row(empty: BucketRow, counts: Counter[int]) -> BucketRow:
+    return replace(empty, counts=tuple(counts[bucket] for bucket in range(len(empty.edges) + 1)))
+
+
+def _series_key(row: Row) -> tuple[str, str, str]:
+    return (row.model, row.indicator.value, row.gateway if isinstance(row, BucketRow) else "")
+
+
+def _shape(row: Row) -> str:
+    return json.dumps(row.edges) if isinstance(row, BucketRow) else _SKETCH
+
+
+def _counts(row: Row) -> Counter[int]:
+    return Counter(dict(enumerate(row.counts)) if isinstance(row, BucketRow) else row.buckets)
+
+
+def _columns(key: Key, counts: Counter[int], errors: int) -> dict[str, object]:
+    text = json.dumps({bucket: count for bucket, count in sorted(counts.items()) if count}, separators=(",", ":"))
+    return {**dict(zip(_NAMES, key, strict=True)), "counts": text, "errors": errors}

@@ -1,0 +1,81 @@
+"""What judging keeps: versions of objectives, what people corrected, and when alerts fired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
+from controlplane.store.codec import ADJUSTMENT, ALERT_EVENT, OBJECTIVE_VERSION
+from controlplane.store.engine import insert
+from controlplane.store.tables import adjustments, alert_events, objective_versions
+
+
+def add_versions(connection: Connection, new: Sequence[ObjectiveVersion]) -> None:
+    """Keep what each version of an objective is; one that is known stays as it was first seen."""
+    if new:
+        rows = [
+            {
+                "model": version.model,
+                "version": version.version,
+                "objective": version.objective.key,
+                "since": version.since,
+                "body": OBJECTIVE_VERSION.dump(version),
+            }
+            for version in new
+        ]
+        connection.execute(insert(connection, objective_versions).on_conflict_do_nothing(), rows)
+
+
+def versions_of(connection: Connection, model: str, objective: str) -> tuple[ObjectiveVersion, ...]:
+    """The versions of an objective, oldest first."""
+    query = select(objective_versions.c.body).where(
+        objective_versions.c.model == model, objective_versions.c.objective == objective
+    )
+    bodies = connection.execute(query.order_by(objective_versions.c.since)).scalars()
+    return tuple(OBJECTIVE_VERSION.load(body) for body in bodies)
+
+
+def add_adjustment(connection: Connection, adjustment: Adjustment) -> None:
+    """Append it. Raises NotFoundError, ConflictError for one that withdraws what is not there or was withdrawn."""
+    if adjustment.kind is AdjustmentKind.WITHDRAW:
+        made = {a.id: a for a in all_adjustments(connection)}
+        withdrawn = made.get(adjustment.withdraws)
+        if withdrawn is None or withdrawn.kind is AdjustmentKind.WITHDRAW:
+            raise NotFoundError("adjustment", adjustment.withdraws)
+        if any(a.withdraws == adjustment.withdraws for a in made.values()):
+            raise ConflictError(f"adjustment {adjustment.withdraws} was withdrawn already")
+    row = {"id": adjustment.id, "end": adjustment.end, "body": ADJUSTMENT.dump(adjustment)}
+    connection.execute(adjustments.insert().values(**row))
+
+
+def all_adjustments(connection: Connection) -> tuple[Adjustment, ...]:
+    """Every adjustment that was ever made, oldest first. There are few: people make them."""
+    bodies = connection.execute(select(adjustments.c.body).order_by(adjustments.c.seq)).scalars()
+    return tuple(ADJUSTMENT.load(body) for body in bodies)
+
+
+def add_alert_events(connection: Connection, new: Sequence[AlertEvent]) -> None:
+    """Keep them; writing the same ones again changes nothing."""
+    if new:
+        rows = [
+            {
+                "at": event.at,
+                "model": event.model,
+                "objective": event.objective,
+                "severity": event.severity.value,
+                "body": ALERT_EVENT.dump(event),
+            }
+            for event in new
+        ]
+        connection.execute(insert(connection, alert_events).on_conflict_do_nothing(), rows)
+
+
+def newest_alert_events(connection: Connection, model: str, limit: int) -> tuple[AlertEvent, ...]:
+    """Newest first; of one model, or of all where it is empty."""
+    query = select(alert_events.c.body).order_by(alert_events.c.seq.desc()).limit(limit)
+    if model:
+        query = query.where(alert_events.c.model == model)
+    return tuple(ALERT_EVENT.load(body) for body in connection.execute(query).scalars())
