@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.figure import Figure
 from bench.timing import best_s
 from controlplane.collect.exposition import PageReader, parse
-from controlplane.collect.families import VLLM
+from controlplane.collect.vllm_signals import VLLM
 
 _PAGE = Path(__file__).parents[1] / "tests" / "pages" / "vllm-0.32.0-under-load.txt"
 _GOAL = 25.0
@@ -21,17 +21,17 @@ def run() -> Figure:
     # a real server's counters move between scrapes, so that no two pages are the same text
     pages = [page.replace(" 1.0\n", f" 1.{n}\n") for n in range(50)]
     theirs_s = best_s(lambda: list(text_string_to_metric_families(page)))
-    reader = PageReader(VLLM)  # one for each target, as the collector has them
+    reader = PageReader(VLLM.wanted)  # one for each target, as the collector has them
     ours_s = best_s(lambda: [reader.parse(text) for text in pages]) / len(pages)
     theirs = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
-        if sample.name in VLLM
+        if sample.name in VLLM.wanted
     }
     ours = {
         (name, tuple(sorted(labels.items()))): value
-        for name, samples in parse(page, VLLM).items()
+        for name, samples in parse(page, VLLM.wanted).items()
         for labels, value in samples
     }
     ratio = theirs_s / ours_s

@@ -6,24 +6,30 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 from controlplane.collect.counters import Ledger, Reading, Totals
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics, MetricsSource
+from controlplane.collect.tokens import Engines, tokens_between
 from controlplane.collect.triton import NOT_ASKED
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import (
+    NOT_EXPORTED,
+    Adapters,
     ControlMode,
+    Counter,
+    Counters,
     Interval,
     LatencyInterval,
     ModelReading,
     ModelState,
     ServerReading,
+    SleepState,
 )
 from controlplane.domain.signal import Known, Missing, Signal, aged
 
@@ -37,6 +43,7 @@ _THERE = frozenset({ModelState.READY, ModelState.UNAVAILABLE})
 class Served:
     """One model on a page. None: not exported, or no number; a `state` of None: the page does not tell, see `reason`.
 
+    `tokens` has every engine that is there, `counters` what stands on the page for all of them.
     `whole`: every counter that the page should have is there, so that it can be compared with the next page.
     """
 
@@ -48,6 +55,13 @@ class Served:
     running: int | None = None
     kv_cache_usage: float | None = None
     whole: bool = True
+    tokens: dict[str, dict[Counter, float]] = field(default_factory=dict)
+    counters: dict[tuple[Counter, str], float] = field(default_factory=dict)
+    pending_by_reason: Mapping[str, int] | Missing = NOT_EXPORTED
+    refused: int | Missing = NOT_EXPORTED
+    sleep: SleepState | Missing = NOT_EXPORTED
+    kv_cache_tokens: int | Missing = NOT_EXPORTED
+    adapters: Adapters | Missing = NOT_EXPORTED
 
 
 class PageUnit:
@@ -58,6 +72,7 @@ class PageUnit:
         self.intervals: deque[Interval] = deque()
         self.latencies: deque[LatencyInterval] = deque()
         self._ledger = Ledger()
+        self._tokens: Engines = {}
         self._served: Signal[Served] = Missing("never read")
 
     def absorb(self, at: float, served: Served) -> bool:
@@ -70,7 +85,11 @@ class PageUnit:
         # What could run is not exported: the most that could is what was seen to.
         reading = Reading(at, served.groups, served.failures, served.waiting or 0, 1, served.running or 0)
         if interval := self._ledger.seen(reading):
-            self.intervals.append(interval)
+            anew = base is not None and interval.start != base.at
+            tokens = tokens_between(self._tokens, served.tokens, anew=anew)
+            self.intervals.append(replace(interval, tokens=tokens) if tokens else interval)
+        if self._ledger.base is reading:
+            self._tokens = served.tokens
         return base is not None and any(
             now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
         )
@@ -93,6 +112,12 @@ class PageUnit:
             pending=_signal(served.waiting, at, now, max_age_s),
             running=_signal(served.running, at, now, max_age_s),
             kv_cache_usage=_signal(served.kv_cache_usage, at, now, max_age_s),
+            kv_cache_tokens=_signal(served.kv_cache_tokens, at, now, max_age_s),
+            pending_by_reason=_signal(served.pending_by_reason, at, now, max_age_s),
+            refused=_signal(served.refused, at, now, max_age_s),
+            sleep=_signal(served.sleep, at, now, max_age_s),
+            adapters=_signal(served.adapters, at, now, max_age_s),
+            counters=_signal(finite(served.counters) or None, at, now, max_age_s),
             intervals=tuple(self.intervals),
         )
         return aged(Known(reading, at), now, max_age_s, why)
@@ -191,5 +216,12 @@ def whole_number(values: Sequence[float]) -> int | None:
     return round(sum(values)) if values and all(math.isfinite(value) and value >= 0 for value in values) else None
 
 
-def _signal(value: T | None, at: float, now: float, max_age_s: float) -> Signal[T]:
-    return Missing("not exported") if value is None else aged(Known(value, at), now, max_age_s)
+def finite(counters: Counters) -> Counters:
+    """Without those that are no number."""
+    return {key: value for key, value in counters.items() if math.isfinite(value)}
+
+
+def _signal(value: T | Missing | None, at: float, now: float, max_age_s: float) -> Signal[T]:
+    if value is None:
+        return NOT_EXPORTED
+    return value if isinstance(value, Missing) else aged(Known(value, at), now, max_age_s)

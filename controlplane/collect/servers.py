@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controlplane.collect import families
 from controlplane.collect.mapped import MappedServer, wanted
 from controlplane.collect.metrics_source import MetricsSource, ScrapedPage
 from controlplane.collect.ollama import OllamaServer
 from controlplane.collect.page_server import PageServer
 from controlplane.collect.triton import TritonServer
+from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.vllm import VllmServer
+from controlplane.collect.vllm_signals import VLLM
 from controlplane.domain.fleet import ModelSpec, ServerKind, ServerSpec
 
 _READERS: dict[ServerKind, type[TritonServer | VllmServer | OllamaServer]] = {
@@ -19,7 +20,7 @@ _READERS: dict[ServerKind, type[TritonServer | VllmServer | OllamaServer]] = {
     ServerKind.OLLAMA: OllamaServer,
 }
 """All other kinds are read by a mapping."""
-_SERIES = {ServerKind.TRITON: families.TRITON, ServerKind.VLLM: families.VLLM}
+_SERIES = {ServerKind.TRITON: TRITON.wanted, ServerKind.VLLM: VLLM.wanted}
 
 
 def server_reader(

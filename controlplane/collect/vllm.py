@@ -12,9 +12,13 @@ from controlplane.collect.histograms import histograms
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
 from controlplane.domain.errors import MalformedPageError
-from controlplane.domain.observation import ModelState
+from controlplane.domain.observation import NOT_EXPORTED, Adapters, Counter, ModelState, SleepState
+from controlplane.domain.signal import Missing
 
 ASLEEP = "asleep"
+REFUSED = "refused"
+"""Our outcome of requests that were turned away at the door, beside vLLM's own reasons."""
+_NO_ADAPTERS = Missing("not exported: without --enable-lora, and before the first request")
 _FAILED = {
     families.VLLM_FINISHED_ERROR: families.REASON_OTHER,
     families.VLLM_FINISHED_ABORT: families.REASON_CANCELED,
@@ -51,14 +55,15 @@ def read_served(page: Page) -> dict[str, Served]:
         entry.waiting = whole_number(_values(page, families.VLLM_WAITING, model))
         usage = next((found for name in families.VLLM_KV_CACHE_USAGE if (found := _values(page, name, model))), [])
         entry.kv_cache_usage = max(usage) if usage and all(map(math.isfinite, usage)) else None
-        awake = [
-            value
-            for labels, value in page.get(families.VLLM_SLEEP, ())
-            if labels.get(families.VLLM_MODEL) == model and labels.get(families.VLLM_SLEEP_STATE) == families.VLLM_AWAKE
-        ]
-        if awake and not any(awake):
+        entry.pending_by_reason = _by_reason(page, model)
+        entry.kv_cache_tokens = _cache_tokens(page, len(served))
+        entry.adapters = _adapters(page)
+        entry.sleep = _sleep(page, model)
+        awake = _sleeping(page, model).get(SleepState.AWAKE)
+        if awake is not None and not awake:
             entry.state, entry.reason = ModelState.UNAVAILABLE, ASLEEP
         _count(page, model, entry)
+        _count_tokens(page, model, entry)
         entry.whole = bool(entry.groups) and entry.waiting is not None and entry.running is not None
     return served
 
@@ -72,12 +77,99 @@ def _count(page: Page, model: str, entry: Served) -> None:
             entry.failures[engine, reason] = value
         else:
             success[engine] = success.get(engine, 0.0) + value
-    for labels, value in _of_model(page, families.VLLM_REJECTED, model):
-        entry.failures[labels.get("reason", ""), families.REASON_REJECTED] = value
-    e2e_s = _by_engine(page, f"{families.VLLM_E2E_S}_sum", model)
-    queue_s = _by_engine(page, f"{families.VLLM_QUEUE_S}_sum", model)
+        _add(entry, Counter.REQUESTS, finished, value)
+    refused = list(_of_model(page, families.VLLM_REJECTED, model))
+    for labels, value in refused:
+        entry.failures[labels.get(families.VLLM_REASON, ""), families.REASON_REJECTED] = value
+        _add(entry, Counter.REQUESTS, REFUSED, value)
+    total = whole_number([value for _, value in refused])
+    entry.refused = NOT_EXPORTED if total is None else total
+    e2e_s = _by_engine(page, f"{families.VLLM_E2E_S}{families.SUM}", model)
+    queue_s = _by_engine(page, f"{families.VLLM_QUEUE_S}{families.SUM}", model)
     for engine, count in success.items():
         entry.groups[engine] = Totals(count, e2e_s.get(engine, math.nan), queue_s.get(engine, math.nan))
+    for counter, by_engine in ((Counter.REQUEST_S, e2e_s), (Counter.QUEUE_S, queue_s)):
+        for value in by_engine.values():
+            _add(entry, counter, "", value)
+
+
+def _count_tokens(page: Page, model: str, entry: Served) -> None:
+    entry.tokens = {engine: {} for engine in entry.groups}
+    for counter, names in families.VLLM_TOKENS.items():
+        by_engine = next((found for name in names if (found := _by_engine(page, name, model))), {})
+        for engine, value in by_engine.items():
+            if math.isfinite(value):
+                entry.tokens.setdefault(engine, {})[counter] = value
+            _add(entry, counter, "", value)
+
+
+def _add(entry: Served, counter: Counter, part: str, value: float) -> None:
+    """Engines add up; one that is no number makes the sum none."""
+    entry.counters[counter, part] = entry.counters.get((counter, part), 0.0) + value
+
+
+def _by_reason(page: Page, model: str) -> Mapping[str, int] | Missing:
+    """Waiting requests by what they wait for, engines together."""
+    waiting: dict[str, list[float]] = {}
+    for labels, value in _of_model(page, families.VLLM_WAITING_BY_REASON, model):
+        waiting.setdefault(labels.get(families.VLLM_REASON, ""), []).append(value)
+    sums = {reason: total for reason, values in waiting.items() if (total := whole_number(values)) is not None}
+    return sums if sums and len(sums) == len(waiting) else NOT_EXPORTED
+
+
+def _sleeping(page: Page, model: str) -> dict[SleepState, bool]:
+    """Whether any engine is in a state of sleep, by the states that the page tells of."""
+    found: dict[SleepState, bool] = {}
+    for labels, value in _of_model(page, families.VLLM_SLEEP, model):
+        if state := families.VLLM_SLEEP_STATES.get(labels.get(families.VLLM_SLEEP_STATE, "")):
+            found[state] = found.get(state, False) or bool(value)
+    return found
+
+
+def _sleep(page: Page, model: str) -> SleepState | Missing:
+    """The deepest sleep of any engine."""
+    found = _sleeping(page, model)
+    deepest = [state for state in families.VLLM_SLEEP_STATES.values() if found.get(state)]
+    return deepest[-1] if deepest else (Missing("in no state of sleep that is known") if found else NOT_EXPORTED)
+
+
+def _cache_tokens(page: Page, models: int) -> int | Missing:
+    """Tokens that the KV caches of all engines hold. The labels do not name a model."""
+    configs = [labels for labels, _ in page.get(families.VLLM_CACHE_CONFIG, ())]
+    if not configs:
+        return NOT_EXPORTED
+    if models > 1:
+        return Missing(f"the page tells of {models} models, and not whose the KV cache is")
+    total = 0
+    for labels in configs:
+        size = _whole(labels, families.VLLM_CACHE_TOKENS)
+        blocks, each = _whole(labels, families.VLLM_CACHE_BLOCKS), _whole(labels, families.VLLM_CACHE_BLOCK_SIZE)
+        if size is None and (blocks is None or each is None):
+            told = f"{families.VLLM_CACHE_BLOCKS}={labels.get(families.VLLM_CACHE_BLOCKS)!r}"
+            return Missing(f"{families.VLLM_CACHE_CONFIG} tells no size: {told}")
+        total += size if size is not None else (blocks or 0) * (each or 0)
+    return total
+
+
+def _whole(labels: Labels, name: str) -> int | None:
+    text = labels.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _adapters(page: Page) -> Adapters | Missing:
+    """By the series that changed last: the value is the time of its change."""
+    newest = max(page.get(families.VLLM_LORA, ()), key=lambda sample: sample[1], default=None)
+    if newest is None or not math.isfinite(newest[1]):
+        return _NO_ADAPTERS
+    labels = newest[0]
+    slots = _whole(labels, families.VLLM_LORA_SLOTS)
+    if slots is None:
+        return Missing(f"{families.VLLM_LORA} tells no {families.VLLM_LORA_SLOTS}")
+    return Adapters(slots, _names(labels, families.VLLM_LORA_RUNNING), _names(labels, families.VLLM_LORA_WAITING))
+
+
+def _names(labels: Labels, label: str) -> tuple[str, ...]:
+    return tuple(name for part in labels.get(label, "").split(",") if (name := part.strip()))
 
 
 def read_histograms(page: Page) -> Histograms:

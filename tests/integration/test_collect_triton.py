@@ -15,6 +15,7 @@ import pytest
 from controlplane.collect import families
 from controlplane.collect.exposition import parse
 from controlplane.collect.fleet import FleetCollector
+from controlplane.collect.triton_signals import TRITON
 from controlplane.demo.rig import TritonRig
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode, Interval, ModelReading, ModelState, ServerReading
@@ -54,7 +55,7 @@ class Client:
 
     async def _counted(self, model: str) -> float:
         async with self._session.get(self.rig.metrics_url) as response:
-            page = parse(await response.text(), families.TRITON)
+            page = parse(await response.text(), TRITON.wanted)
         counted = page.get(families.TRITON_SUCCESS, []) + page.get(families.TRITON_FAILURE, [])
         return sum(value for labels, value in counted if labels["model"] == model)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from controlplane.collect import families
 from controlplane.collect.exposition import parse
 from controlplane.collect.servers import scraped
 from controlplane.collect.triton import TritonRound, TritonServer
+from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
@@ -67,7 +67,7 @@ class TrueTriton:
         text = triton_page(
             "m", success=self.success, backend=self.failed, request_us=self.request_us, loaded=self.loaded
         )
-        series = read_series(parse(text, families.TRITON)) if self.touched else {}
+        series = read_series(parse(text, TRITON.wanted)) if self.touched else {}
         configs = {"m": CONFIG} if self.loaded else {}
         return TritonRound(at, {"m": IndexEntry(state, touched=self.touched)}, series if page else down, {}, configs)
 

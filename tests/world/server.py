@@ -11,6 +11,7 @@ from controlplane.collect.counters import Executed, Executions
 from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
 from controlplane.collect.triton import TritonRound
+from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries, read_config, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
@@ -76,7 +77,7 @@ class SimTriton:
         if "truncated" in self.outages:
             text = text[: len(text) // 2]
         try:
-            return read_series(parse(text, families.TRITON))
+            return read_series(parse(text, TRITON.wanted))
         except MalformedPageError as error:
             return error
 

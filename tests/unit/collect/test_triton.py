@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.collect import families
 from controlplane.collect.counters import Executed, Executions
 from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
 from controlplane.collect.servers import scraped
 from controlplane.collect.triton import TritonRound, TritonServer
+from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
@@ -42,7 +42,7 @@ def answers(
     configs: dict[str, ModelConfig | ControlPlaneError] | None = None,
 ) -> TritonRound:
     index = entry if isinstance(entry, ControlPlaneError) else {"m": entry, "n": entry}
-    series = page if isinstance(page, ControlPlaneError) else read_series(parse(page, families.TRITON))
+    series = page if isinstance(page, ControlPlaneError) else read_series(parse(page, TRITON.wanted))
     return TritonRound(at, index, series, stats or {}, configs or {"m": config(), "n": config()})
 
 
@@ -131,7 +131,7 @@ def test_a_bad_page_between_good_ones_costs_no_count() -> None:
 def test_counters_without_an_index_still_count() -> None:
     triton = server()
     triton.absorb(answers(5, triton_page(success=10)))
-    triton.absorb(TritonRound(10, TIMED_OUT, read_series(parse(triton_page(success=13), families.TRITON)), {}, {}))
+    triton.absorb(TritonRound(10, TIMED_OUT, read_series(parse(triton_page(success=13), TRITON.wanted)), {}, {}))
     assert triton.reading(10).live == Known(value=True, observed_at=10)
     assert [interval.completed for interval in model(triton, 10).intervals] == [3]
 

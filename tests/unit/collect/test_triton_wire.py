@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from controlplane.collect import families
 from controlplane.collect.counters import FAILED, Executed, Totals
 from controlplane.collect.exposition import parse
+from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import (
     IndexEntry,
     ModelConfig,
@@ -108,20 +108,20 @@ def test_other_answers_that_are_not_what_they_should_be_are_malformed(read: obje
 
 
 def test_the_recorded_metrics_page_is_read() -> None:
-    series = read_series(parse(recorded("triton-2.51.0-cpu-summaries.txt"), families.TRITON))["echo"]
+    series = read_series(parse(recorded("triton-2.51.0-cpu-summaries.txt"), TRITON.wanted))["echo"]
     assert series.groups == {"version=1": Totals(800, 18.351984, 9.208628)}
     assert (series.pending, series.complete, sum(series.failures.values())) == (0, True, 0)
 
 
 def test_an_unloaded_model_has_only_failures_left() -> None:
-    series = read_series(parse(triton_page("m", backend=2, loaded=False), families.TRITON))["m"]
+    series = read_series(parse(triton_page("m", backend=2, loaded=False), TRITON.wanted))["m"]
     assert (series.groups, series.pending, series.complete) == ({}, None, True)
     assert sum(series.failures.values()) == 2
 
 
 def test_pending_requests_of_all_versions_add_up() -> None:
     text = triton_page("m", pending=2) + triton_page("m", pending=3).replace('version="1"', 'version="2"')
-    series = read_series(parse(text, families.TRITON))["m"]
+    series = read_series(parse(text, TRITON.wanted))["m"]
     assert (series.pending, len(series.groups)) == (5, 2)
 
 
@@ -144,7 +144,7 @@ def test_pending_requests_of_all_versions_add_up() -> None:
 def test_a_model_that_lacks_a_counter_or_has_one_that_is_no_count_is_incomplete(old: str, new: str) -> None:
     text = triton_page("m", success=5)
     assert old in text
-    series = read_series(parse(text.replace(old, new) + triton_page("n"), families.TRITON))
+    series = read_series(parse(text.replace(old, new) + triton_page("n"), TRITON.wanted))
     assert not series["m"].complete
     assert series["n"].complete
 
