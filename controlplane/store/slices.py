@@ -223,19 +223,20 @@ def _sum_statement() -> Select[tuple[object, ...]]:
 
 
 def _sum_all_statement() -> Select[tuple[object, ...]]:
+    # all of them are asked for by id: no index finds rows by their start alone
+    ids = select(series.c.id)
     parts = union_all(
         *(
-            select(series.c.id, *(func.sum(_table(level).c[figure]).label(figure) for figure in _FIGURES))
-            .join_from(series, _table(level), _table(level).c.series_id == series.c.id)
-            .where(*_span(_table(level), name))
-            .group_by(series.c.id)
+            select(_table(level).c.series_id, *(func.sum(_table(level).c[figure]).label(figure) for figure in _FIGURES))
+            .where(_table(level).c.series_id.in_(ids), *_span(_table(level), name))
+            .group_by(_table(level).c.series_id)
             for level, names in _PARTS.items()
             for name in names
         )
     ).subquery()
     return (
         select(series.c.model, series.c.objective, *(func.sum(parts.c[figure]).label(figure) for figure in _FIGURES))
-        .join_from(parts, series, series.c.id == parts.c.id)
+        .join_from(parts, series, series.c.id == parts.c.series_id)
         .group_by(series.c.id, series.c.model, series.c.objective)
     )
 
