@@ -54,6 +54,7 @@ histograms:
 
 The tables are generated from the mappings (`python -m controlplane.config.backends`). Each mapping is tested on a page
 under `tests/pages/`: recorded from the real server for TorchServe, written after documentation and source for others.
+TorchServe is tested for real too, where one is set up (CONTRIBUTING.md).
 """
 
 

@@ -1,0 +1,1 @@
+"""A real TorchServe on this machine, for tests; optional."""
