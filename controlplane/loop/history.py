@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.objectives import SLICE_S, Judgement, Slice
+from controlplane.domain.objectives import SLICE_S, Counts, Judgement, Objective, Slice
 from controlplane.domain.observation import FleetReading, Interval
 from controlplane.domain.ports import Store, Trace, Unclosed
 from controlplane.domain.signal import Missing
@@ -112,17 +112,14 @@ def _intervals(
 
 def judge_fleet(fleet: Fleet, store: Store, now: float) -> dict[str, tuple[Judgement, ...]]:
     """Every objective of every model, judged over its window by the slices kept."""
-    return {
-        model.name: tuple(
-            judge(
-                model.name,
-                objective,
-                store.counts(model.name, objective.key, now - objective.window_s, now),
-                burn_5m=store.counts(model.name, objective.key, now - _BURN_WINDOWS_S[0], now),
-                burn_1h=store.counts(model.name, objective.key, now - _BURN_WINDOWS_S[1], now),
-                burn_6h=store.counts(model.name, objective.key, now - _BURN_WINDOWS_S[2], now),
-            )
-            for objective in model.objectives
+    windows_s = {objective.window_s for model in fleet.models for objective in model.objectives}
+    counts = {window_s: store.all_counts(now - window_s, now) for window_s in windows_s.union(_BURN_WINDOWS_S)}
+
+    def judged(model: str, objective: Objective) -> Judgement:
+        window, *burns = (
+            counts[window_s].get((model, objective.key), Counts())
+            for window_s in (objective.window_s, *_BURN_WINDOWS_S)
         )
-        for model in fleet.models
-    }
+        return judge(model, objective, window, burn_5m=burns[0], burn_1h=burns[1], burn_6h=burns[2])
+
+    return {model.name: tuple(judged(model.name, o) for o in model.objectives) for model in fleet.models}
