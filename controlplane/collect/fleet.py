@@ -199,9 +199,8 @@ def _readings(servers: Iterable[TritonServer | PageServer], now: float) -> dict[
 def _latencies(sources: Iterable[TritonServer | PageServer | Gateway]) -> dict[str, tuple[LatencyInterval, ...]]:
     found: dict[str, list[LatencyInterval]] = {}
     for source in sources:
-        if not isinstance(source, TritonServer):
-            for model, latencies in source.latencies().items():
-                found.setdefault(model, []).extend(latencies)
+        for model, latencies in source.latencies().items():
+            found.setdefault(model, []).extend(latencies)
     return {model: tuple(sorted(latencies, key=lambda i: i.end)) for model, latencies in found.items()}
 
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -15,6 +15,8 @@ from urllib.parse import quote
 from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, failures_fell, fell
 from controlplane.collect.http import REFUSED, Pages
 from controlplane.collect.metrics_source import MetricsSource
+from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
+from controlplane.collect.triton_detail import UnitDetails, read_host
 from controlplane.collect.triton_wire import (
     IndexEntry,
     ModelConfig,
@@ -27,7 +29,16 @@ from controlplane.collect.triton_wire import (
 )
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
-from controlplane.domain.observation import ControlMode, Interval, ModelReading, ModelState, ServerReading
+from controlplane.domain.observation import (
+    NOT_EXPORTED,
+    ControlMode,
+    HostReading,
+    Interval,
+    LatencyInterval,
+    ModelReading,
+    ModelState,
+    ServerReading,
+)
 from controlplane.domain.signal import Known, Missing, Signal, aged
 
 T = TypeVar("T")
@@ -49,6 +60,7 @@ class TritonRound:
     stats: Mapping[str, Executions] | ControlPlaneError
     configs: Mapping[str, ModelConfig | ControlPlaneError]
     series_at: float | None = None
+    host: HostReading = field(default_factory=dict)
 
     @property
     def counted_at(self) -> float:
@@ -67,13 +79,14 @@ async def fetch_round(
     """Ask a Triton everything about `models`, within `timeout_s` seconds all together."""
     begun = time.monotonic()
     at, series_at = clock(), None
+    host: HostReading = {}
 
     async def series() -> Mapping[str, ModelSeries]:
-        nonlocal at, series_at
+        nonlocal at, series_at, host
         metrics = await source.metrics(pages, timeout_s, clock)
         if metrics.at < at:
             series_at = metrics.at
-        at = max(at, metrics.at)
+        at, host = max(at, metrics.at), read_host(metrics.samples)
         return read_series(metrics.samples, models)
 
     index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
@@ -90,7 +103,7 @@ async def fetch_round(
     )
     left_s = max(0.0, timeout_s - (time.monotonic() - begun))
     configs = await asyncio.gather(*(_or_error(_config(pages, spec, name, left_s)) for name in ready))
-    return TritonRound(at, index, counters, stats, dict(zip(ready, configs, strict=True)), series_at)
+    return TritonRound(at, index, counters, stats, dict(zip(ready, configs, strict=True)), series_at, host)
 
 
 async def _config(pages: Pages, spec: ServerSpec, model: str, timeout_s: float) -> ModelConfig:
@@ -119,6 +132,7 @@ class TritonUnit:
         self.own_requests = OwnRequests()
         self.failures: deque[str] = deque(maxlen=_FAILURES_KEPT)
         self.intervals: deque[Interval] = deque()
+        self.details = UnitDetails()
         self.entry: IndexEntry | None = None
         self._entry_at = 0.0
         self._config: ModelConfig | None = None
@@ -154,6 +168,7 @@ class TritonUnit:
             self.missed(at, "the metrics page stands still while the statistics go on")
             return
         self._uncounted = ""
+        self.details.seen(at, series.details if series and series.groups else None)
         self._pending = Known(reading.pending, at) if reading.groups else Missing("not loaded: nothing is counted")
         interval = self.ledger.seen(reading)
         if interval is None or not interval.instances:
@@ -164,6 +179,7 @@ class TritonUnit:
     def missed(self, at: float, why: str) -> None:
         """Counters could not be read."""
         self.ledger.missed(at)
+        self.details.missed(at, why)
         self._uncounted = why
         if isinstance(self._pending, Missing):
             self._pending = Missing(why)
@@ -185,6 +201,10 @@ class TritonUnit:
             dynamic_batching=config.dynamic_batching if config else False,
             max_queue_delay_s=config.max_queue_delay_s if config else 0.0,
             gpus=tuple(f"{self._server}/{index}" for index in config.gpus) if config else (),
+            gpu_uuids=self.details.gpu_uuids,
+            refused=REFUSED_UNCOUNTED,
+            load_s=self.details.load_s(now, max_age_s),
+            counters=self.details.counters(now, max_age_s),
         )
         return aged(Known(reading, self._entry_at), now, max_age_s, why)
 
@@ -237,6 +257,7 @@ class TritonServer:
         self._why = ""
         self._control: Signal[ControlMode] = NOT_ASKED
         self._incarnation = 0
+        self._host: Signal[HostReading] = Missing("never read")
         self._gone = False
         self._index_of = self._series_of = -1
         """Incarnations from which the newest index and the newest counters are; -1: none read yet."""
@@ -268,6 +289,7 @@ class TritonServer:
             self._count(unit, answers)
         if not isinstance(series, ControlPlaneError) and answers.counted_at > self._counted_at:
             self._series_of, self._counted_at = self._incarnation, answers.counted_at
+            self._host = Known(answers.host, answers.counted_at) if answers.host else NOT_EXPORTED
 
     def set_control(self, mode: Signal[ControlMode]) -> None:
         """Keep the model-control mode until the server restarts or stops answering."""
@@ -282,15 +304,21 @@ class TritonServer:
     def reading(self, now: float) -> ServerReading:
         """All that is known of the server at `now`."""
         for unit in self.units.values():
-            while unit.intervals and unit.intervals[0].end < now - self._keep_s:
-                unit.intervals.popleft()
+            for kept in (unit.intervals, unit.details.latencies):
+                while kept and kept[0].end < now - self._keep_s:
+                    kept.popleft()
         return ServerReading(
             name=self.spec.name,
             live=aged(self._live, now, self._max_age_s, self._why),
             control=self._control,
             incarnation=self._incarnation,
             models={name: unit.reading(now, self._max_age_s, self._why) for name, unit in self.units.items()},
+            host=aged(self._host, now, self._max_age_s, self._why),
         )
+
+    def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:
+        """Histogram intervals by model, of those that have a histogram."""
+        return {name: unit.details.latencies for name, unit in self.units.items() if unit.details.latencies}
 
     def _note_liveness(self, answers: TritonRound) -> None:
         index, series = answers.index, answers.series

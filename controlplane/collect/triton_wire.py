@@ -16,9 +16,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from controlplane.collect import families
 from controlplane.collect.counters import FAILED, Executed, Executions, Totals
 from controlplane.collect.exposition import Labels, Page
+from controlplane.collect.triton_detail import Details, read_details
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.instance_groups import gpu_indices, instance_step, total_instances
-from controlplane.domain.observation import ModelState
+from controlplane.domain.observation import Counter, ModelState
 
 UNLOADED_REASON = "unloaded"
 
@@ -52,6 +53,7 @@ class ModelSeries:
     failures: dict[tuple[str, str], float] = field(default_factory=dict)
     pending: int | None = None
     complete: bool = True
+    details: Details = field(default_factory=Details)
 
 
 class _IndexRow(BaseModel):
@@ -214,7 +216,22 @@ def read_series(page: Page, wanted: Collection[str] | None = None) -> dict[str, 
             series.pending = (series.pending or 0) + round(value)
         else:
             series.complete = False
+    for name, details in read_details(page, wanted).items():
+        if name in models:
+            models[name].details = _with_counts(details, models[name])
     return models
+
+
+def _with_counts(details: Details, series: ModelSeries) -> Details:
+    """The same with the counters that are read for their own sake."""
+    counters, groups = details.counters, series.groups.values()
+    counters[Counter.REQUESTS, "success"] = sum(totals.success for totals in groups)
+    counters[Counter.REQUEST_S, ""] = sum(totals.request_s for totals in groups)
+    counters[Counter.QUEUE_S, ""] = sum(totals.queue_s for totals in groups)
+    for (_, reason), count in series.failures.items():
+        key = (Counter.REQUESTS, reason.lower())
+        counters[key] = counters.get(key, 0.0) + count
+    return details
 
 
 def _by_model(page: Page, family: str, wanted: Collection[str] | None) -> Iterable[tuple[str, str, float]]:
