@@ -30,6 +30,7 @@ from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.signal import Known
 from controlplane.loop.executor import Executor
 from controlplane.loop.garbage import collect_rarely
+from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.store import open_store
@@ -126,7 +127,7 @@ async def measure(count: int, ports: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         store = StoreThread(open_store(f"sqlite:///{Path(folder) / 'history.db'}"))
         executor = Executor(actuator, store, clock, refresh=_nothing, announce=_nothing)
-        tick = Tick(world, Policy(), collector, store, executor, clock, grace_s=_SCRAPE_S + _TIMEOUT_S)
+        tick = Tick(Roster(world), Policy(), collector, store, executor, clock, grace_s=_SCRAPE_S + _TIMEOUT_S)
         await tick.resume()
         for _ in range(_ROUNDS):
             now += _SCRAPE_S

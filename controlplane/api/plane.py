@@ -7,7 +7,6 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from controlplane.config import Settings
-from controlplane.domain.fleet import Fleet
 from controlplane.domain.picture import Picture
 from controlplane.loop.desk import Desk
 
@@ -18,11 +17,6 @@ class Plane(Protocol):
     @property
     def settings(self) -> Settings:
         """The configuration."""
-        ...
-
-    @property
-    def fleet(self) -> Fleet:
-        """What is configured."""
         ...
 
     @property

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.domain.decision import Action, Decision, Freeze, Override
+from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.signal import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,13 @@ class LoopHealth:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The newest reading, with the judgements and decisions (one per model and server) of the last tick."""
+    """The present fleet and its newest reading, with judgements and decisions (one per unit) of the last tick.
+
+    `workloads` says which members of each workload were found last, and how old that is.
+    """
 
     at: float
+    fleet: Fleet
     reading: FleetReading
     judgements: Mapping[str, tuple[Judgement, ...]] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
@@ -37,3 +43,4 @@ class Picture:
     overrides: tuple[Override, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     health: LoopHealth = field(default_factory=LoopHealth)
+    workloads: Mapping[str, Signal[tuple[Member, ...]]] = field(default_factory=dict)

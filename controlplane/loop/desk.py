@@ -15,7 +15,7 @@ from controlplane.domain.decision import (
     Want,
 )
 from controlplane.domain.errors import ConflictError, NotFoundError
-from controlplane.domain.fleet import Mode, ModelSpec, ServerKind
+from controlplane.domain.fleet import Mode, ModelSpec, Phase, ServerKind
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
@@ -163,7 +163,10 @@ class Desk:
         return await self._waker.ready(spec, started, timeout_s)
 
     def _operation(self, override: Override) -> Operation:
-        servers = (override.server,) if override.server else self._spec(override.model).runs_on
+        servers = (override.server,) if override.server else self._staying(self._spec(override.model))
+        if not servers:
+            detail = f"model {override.model} has no server now; it holds for those that come"
+            return Operation(override.id, OperationStatus.PENDING, detail, override)
         reading = self._loop.reading()
         waiting = tuple(name for name in servers if not fulfilled(reading, override, name))
         for name in waiting:
@@ -188,6 +191,12 @@ class Desk:
             raise ConflictError(f"model {spec.name} has {told} instances; pin each server by its name")
         return next(iter(counts.values()))
 
+    def _staying(self, spec: ModelSpec) -> tuple[str, ...]:
+        """The model's servers but those that terminate, on which nothing is done any more."""
+        members = self._loop.fleet.members
+        gone = {name for name in spec.runs_on if name in members and members[name].phase is Phase.TERMINATING}
+        return tuple(name for name in spec.runs_on if name not in gone)
+
     def _spec(self, model: str) -> ModelSpec:
         spec = self._loop.fleet.model(model)
         if spec is None:
@@ -202,7 +211,7 @@ class Desk:
             raise ConflictError(f"model {model} is in mode observe; allowed in modes recommend and act")
         reading = self._loop.reading()
         whys = [self._why_not(name, reading) for name in ((server,) if server else spec.runs_on)]
-        if all(whys):
+        if whys and all(whys):
             raise ConflictError(whys[0])
         return spec
 

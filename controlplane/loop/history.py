@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from controlplane.domain.fleet import Fleet
+from controlplane.domain.fleet import Fleet, ModelSpec, Phase
 from controlplane.domain.objectives import SLICE_S, Counts, Judgement, Objective, Slice
 from controlplane.domain.observation import FleetReading, Interval
 from controlplane.domain.ports import Store, Trace, Unclosed
@@ -24,8 +24,7 @@ class SliceWriter:
     timeout.
     """
 
-    def __init__(self, fleet: Fleet, grace_s: float) -> None:
-        self._fleet = fleet
+    def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
         self._closed_until = 0.0
         self._before = Unclosed()
@@ -39,16 +38,24 @@ class SliceWriter:
         self._before = before
         self._closed_until = before.closed_until if 0.0 < before.closed_until <= here else here
 
-    def close(self, reading: FleetReading, now: float) -> tuple[Slice, ...]:
+    def part(self, fleet: Fleet, left: FleetReading) -> None:
+        """Keep what was read of servers that leave until the slices it was read in are closed."""
+        traces = dict(self._before.traces)
+        for model in fleet.models:
+            trace = _trace(model, tuple(left.servers), left)
+            traces[model.name] = _since(_joined(traces.get(model.name, Trace()), trace), self._closed_until)
+        self._before = Unclosed(self._closed_until, traces)
+
+    def close(self, fleet: Fleet, reading: FleetReading, now: float) -> tuple[Slice, ...]:
         """The slices of every objective that ended at least the grace ago and were not given before."""
         until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
         if until <= self._closed_until:
             return ()
-        since, traces = max(self._closed_until, until - _REACH_S), self._traces(reading)
+        since, traces = max(self._closed_until, until - _REACH_S), self._traces(fleet, reading)
         self._closed_until = until
         return tuple(
             piece
-            for model in self._fleet.models
+            for model in fleet.models
             for piece in close_slices(
                 model,
                 traces[model.name].servers,
@@ -56,34 +63,59 @@ class SliceWriter:
                 traces[model.name].probes,
                 since=since,
                 until=until,
+                there=_there(fleet, model, traces[model.name]),
             )
         )
 
-    def unclosed(self, reading: FleetReading) -> Unclosed:
+    def unclosed(self, fleet: Fleet, reading: FleetReading) -> Unclosed:
         """What was read and is in no closed slice yet, for whoever goes on after a crash."""
         after = self._closed_until
         self._before = Unclosed(after, {name: _since(trace, after) for name, trace in self._before.traces.items()})
-        return Unclosed(after, {name: _since(trace, after) for name, trace in self._traces(reading).items()})
+        return Unclosed(after, {name: _since(trace, after) for name, trace in self._traces(fleet, reading).items()})
 
-    def _traces(self, reading: FleetReading) -> dict[str, Trace]:
+    def _traces(self, fleet: Fleet, reading: FleetReading) -> dict[str, Trace]:
         return {
-            model.name: _joined(
-                self._before.traces.get(model.name, Trace()),
-                Trace(
-                    _intervals(reading, model.name, model.runs_on),
-                    reading.latencies.get(model.name, ()),
-                    reading.probes.get(model.name, ()),
-                ),
-            )
-            for model in self._fleet.models
+            model.name: _joined(self._before.traces.get(model.name, Trace()), _trace(model, model.runs_on, reading))
+            for model in fleet.models
         }
 
 
-def _joined(before: Trace, now: Trace) -> Trace:
-    """An earlier run's trace and this one's, for the servers that there are now."""
-    earlier = dict(before.servers)
+def _trace(model: ModelSpec, servers: tuple[str, ...], reading: FleetReading) -> Trace:
+    """What the reading holds of a model on these servers."""
     return Trace(
-        tuple((server, (*earlier.get(server, ()), *intervals)) for server, intervals in now.servers),
+        _intervals(reading, model.name, servers),
+        reading.latencies.get(model.name, ()),
+        reading.probes.get(model.name, ()),
+    )
+
+
+def _there(fleet: Fleet, model: ModelSpec, trace: Trace) -> dict[str, tuple[float, float]]:
+    """From when to when each server was there for users, by name; those that always were are left out.
+
+    A discovered one serves from when it was ready, or was read first. Of one that is not ready, that terminates or has
+    left, only what was read counts.
+    """
+    there: dict[str, tuple[float, float]] = {}
+    for server, intervals in trace.servers:
+        member = fleet.members.get(server)
+        if server in model.runs_on and member is None:
+            continue
+        first, last = (intervals[0].start, intervals[-1].end) if intervals else (math.inf, -math.inf)
+        if server in model.runs_on and member is not None and member.phase is Phase.READY:
+            begun = member.ready_at or member.created_at or -math.inf
+            there[server] = (min(begun, first), math.inf)
+        else:
+            there[server] = (first, last)
+    return there
+
+
+def _joined(before: Trace, now: Trace) -> Trace:
+    """What was read before, by an earlier run or of servers that have left, and what is read now."""
+    servers = dict(now.servers)
+    for server, intervals in before.servers:
+        servers[server] = (*intervals, *servers.get(server, ()))
+    return Trace(
+        tuple(servers.items()),
         (*before.latencies, *now.latencies),
         (*before.probes, *now.probes),
     )
@@ -91,8 +123,9 @@ def _joined(before: Trace, now: Trace) -> Trace:
 
 def _since(trace: Trace, at: float) -> Trace:
     """The part of a trace that ends after `at`."""
+    servers = ((server, tuple(i for i in intervals if i.end > at)) for server, intervals in trace.servers)
     return Trace(
-        tuple((server, tuple(i for i in intervals if i.end > at)) for server, intervals in trace.servers),
+        tuple((server, intervals) for server, intervals in servers if intervals),
         tuple(i for i in trace.latencies if i.end > at),
         tuple(p for p in trace.probes if p.at > at),
     )

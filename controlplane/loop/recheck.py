@@ -12,12 +12,10 @@ def objection(decision: Decision, reading: FleetReading) -> str:
 
     A step whose goal is reached already and one that rests on a state that has changed are dropped quietly.
     """
-    if decision.server not in reading.servers:
-        return "the server has left"
     now = present(reading, decision.model, decision.server)
-    target = decision.target
-    if target is None:
-        return "the decision names no target"
+    target, gone = decision.target, decision.server not in reading.servers
+    if gone or target is None:
+        return "the server has left" if gone else "the decision names no target"
     if decision.step is Step.RELOAD:
         return "" if now is None or now.loaded else "the model is no longer loaded"
     if now is None:

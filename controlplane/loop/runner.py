@@ -13,7 +13,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.domain.decision import Outcome
-from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
+from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, Mode, ServerKind
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
@@ -21,6 +21,7 @@ from controlplane.domain.ports import Actuator, Collector
 from controlplane.domain.signal import Known, Missing, known
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
+from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 
@@ -37,7 +38,7 @@ class Runner:
 
     def __init__(
         self,
-        fleet: Fleet,
+        roster: Roster,
         collector: Collector,
         actuator: Actuator,
         executor: Executor,
@@ -48,7 +49,7 @@ class Runner:
         scrape_s: float,
         decide_s: float,
     ) -> None:
-        self.fleet = fleet
+        self._roster = roster
         self._collector = collector
         self._actuator = actuator
         self._executor = executor
@@ -60,12 +61,20 @@ class Runner:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._ticking = asyncio.Lock()
         self._nudged = asyncio.Event()
+        self._moved = asyncio.Event()
         self._change = asyncio.Condition()
         self._helpers: tuple[asyncio.Task[None], ...] = ()
 
+    @property
+    def fleet(self) -> Fleet:
+        """The servers and models there are now."""
+        return self._roster.fleet
+
     async def start(self) -> None:
-        """Resume from the store, read the fleet once, then run. Raises StoreError when the store cannot be used."""
+        """Resume from the store, find and read the fleet once, then run. Raises StoreError."""
         await self._tick.resume()
+        await self._roster.start(self._moved.set)
+        await self.follow()
         await self.collect()
         now = datetime.fromtimestamp(self._clock(), UTC)
         every = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -91,6 +100,7 @@ class Runner:
         self._scheduler.start()
         self._helpers = (
             asyncio.create_task(self._serve_nudges(), name="nudges"),
+            asyncio.create_task(self._serve_moves(), name="moves"),
             asyncio.create_task(self._keep_pace(), name="pace"),
         )
 
@@ -106,6 +116,7 @@ class Runner:
                 await self._ticking.acquire()
         await self._executor.close(timeout_s=timeout_s / 2)
         await self._collector.close()
+        await self._roster.close()
 
     async def collect(self, servers: Collection[str] | None = None) -> None:
         """One round over all targets, or over some servers."""
@@ -119,16 +130,18 @@ class Runner:
 
     async def _ask_control(self) -> None:
         """Find out once per server and start whether its models may be loaded and unloaded."""
-        reading = self.reading()
-        for spec in self.fleet.servers:
+        reading, fleet = self.reading(), self.fleet
+        controlled = {name for model in fleet.models if model.mode is not Mode.OBSERVE for name in model.runs_on}
+        for spec in fleet.servers:
             entry = reading.servers.get(spec.name)
-            controlled = any(spec.name in m.runs_on and m.mode is not Mode.OBSERVE for m in self.fleet.models)
-            if spec.kind is not ServerKind.TRITON or not controlled or entry is None:
+            if spec.kind is not ServerKind.TRITON or spec.name not in controlled or entry is None:
                 continue
             if known(entry.live) is not True or not isinstance(entry.control, Missing):
                 continue
             try:
                 mode = await self._actuator.control_mode(spec.name)
+            except NotFoundError:
+                continue  # it has left
             except TargetUnreachableError as error:
                 self._collector.set_control(spec.name, Missing(error.why))
             else:
@@ -138,6 +151,31 @@ class Runner:
                     log.error(
                         "model control is not allowed; the server is observed only", server=spec.name, remedy=remedy
                     )
+
+    async def follow(self) -> frozenset[str]:
+        """Take in which servers there are now, between two ticks; gives the names of those that came."""
+        async with self._ticking:
+            now, before = self._clock(), {server.name for server in self.fleet.servers}
+            if not self._roster.update(now):
+                return frozenset()
+            self._tick.part(self._collector.follow(self.fleet, now))
+            self._executor.follow(self.fleet)
+        here = {server.name for server in self.fleet.servers}
+        if here != before:
+            log.info("servers came or left", came=sorted(here - before), left=sorted(before - here))
+        await self.announce()
+        return frozenset(here - before)
+
+    async def _serve_moves(self) -> None:
+        """Follow the discoveries, many moves at once as one, and read at once what came."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            try:
+                if came := await self.follow():
+                    await self.collect(came)
+            except Exception:
+                log.exception("servers that came or left were not taken in; the next move does it")
 
     async def prune(self) -> None:
         """Let go of history that is past its retention, a little at a time."""

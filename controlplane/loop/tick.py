@@ -23,6 +23,7 @@ from controlplane.domain.state import PolicyState
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
 from controlplane.loop.history import SliceWriter, judge_fleet
+from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 
 log = structlog.get_logger(__name__)
@@ -35,12 +36,18 @@ def _write_one(record: TickRecord, store: Store) -> Mapping[str, str]:
     return store.write_tick(record)
 
 
+def _ask(store: Store, fleet: Fleet, reading: FleetReading, now: float) -> Snapshot:
+    return Snapshot(
+        fleet, reading, judge_fleet(fleet, store, now), store.overrides(now), store.freezes(now), store.wants()
+    )
+
+
 class Tick:
     """Reads, judges, decides, writes, acts. Not re-entrant: the runner calls it one at a time."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        roster: Roster,
         policy: Policy,
         collector: Collector,
         store: StoreThread,
@@ -49,16 +56,16 @@ class Tick:
         *,
         grace_s: float,
     ) -> None:
-        self._fleet = fleet
+        self._roster = roster
         self._policy = policy
         self._collector = collector
         self._store = store
         self._executor = executor
         self._clock = clock
         self._state = PolicyState()
-        self._slices = SliceWriter(fleet, grace_s)
+        self._slices = SliceWriter(grace_s)
         self._unwritten: deque[TickRecord] = deque(maxlen=_UNWRITTEN_MAX)
-        self._told = Snapshot(fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
+        self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
         self._health = LoopHealth()
 
@@ -71,19 +78,24 @@ class Tick:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
 
+    def part(self, left: FleetReading) -> None:
+        """What was read of servers that leave counts in the slices it was read in. Never while a tick runs."""
+        self._slices.part(self._roster.fleet, left)
+
     async def run(self) -> Plan:
         """One tick. Store faults are borne: decisions go on from memory and are written when the store is back."""
-        now = self._clock()
+        now, fleet = self._clock(), self._roster.fleet
         reading = self._collector.reading(now)
-        slices = self._slices.close(reading, now)
+        slices = self._slices.close(fleet, reading, now)
         problem = ""
         try:
-            self._told = await self._store.call(lambda s: self._ask(s, reading, now))
+            self._told = await self._store.call(lambda s: _ask(s, fleet, reading, now))
         except ControlPlaneError as error:
             problem = str(error)
             log.error("the store cannot be read", error=problem)
         snapshot = replace(
             self._told,
+            fleet=fleet,
             reading=reading,
             overrides=tuple(o for o in self._told.overrides if o.expires_at > now),
             freezes=tuple(f for f in self._told.freezes if f.expires_at > now),
@@ -91,7 +103,8 @@ class Tick:
             results=self._executor.take_results(),
         )
         plan, self._state = decide(snapshot, self._state, self._policy, now)
-        record = TickRecord(now, slices, plan.decisions, plan.effects, self._state, self._slices.unclosed(reading))
+        unclosed = self._slices.unclosed(fleet, reading)
+        record = TickRecord(now, slices, plan.decisions, plan.effects, self._state, unclosed)
         unwritten, kept_as = await self._write(record)
         problem = unwritten or problem
         # Shown under the ids under which they can be asked for.
@@ -106,16 +119,6 @@ class Tick:
             unwritten=len(self._unwritten),
         )
         return plan
-
-    def _ask(self, store: Store, reading: FleetReading, now: float) -> Snapshot:
-        return Snapshot(
-            self._fleet,
-            reading,
-            judge_fleet(self._fleet, store, now),
-            store.overrides(now),
-            store.freezes(now),
-            store.wants(),
-        )
 
     async def _write(self, record: TickRecord) -> tuple[str, Mapping[str, str]]:
         """Write this tick and those still waiting, oldest first.
@@ -147,6 +150,7 @@ class Tick:
         snapshot = self._told
         return Picture(
             now,
+            self._roster.fleet,
             self._collector.reading(now),
             snapshot.judgements,
             self._decisions,
@@ -154,4 +158,5 @@ class Tick:
             tuple(o for o in snapshot.overrides if o.expires_at > now),
             tuple(f for f in snapshot.freezes if f.expires_at > now),
             self._health,
+            self._roster.workloads(now),
         )

@@ -28,7 +28,10 @@ class Readiness:
 class LoopView(Protocol):
     """What the desk needs of the running loop."""
 
-    fleet: Fleet
+    @property
+    def fleet(self) -> Fleet:
+        """The servers and models there are now."""
+        ...
 
     def nudge(self) -> None:
         """Tick as soon as possible."""
@@ -68,54 +71,60 @@ class Waker:
         model = spec.name
         task = self._ensuring.get(model)
         if task is None:
-            task = asyncio.create_task(self._until_ready(spec, started), name=f"ensure-{model}")
+            task = asyncio.create_task(self._until_ready(model, started), name=f"ensure-{model}")
             self._ensuring[model] = task
             task.add_done_callback(lambda done: self._ensured(model, done))
         try:
             return await asyncio.wait_for(asyncio.shield(task), timeout_s)
         except TimeoutError:
-            away = silent(self._loop.reading(), spec.runs_on)
-            why = "the load goes on" if len(away) < len(spec.runs_on) else f"no answer from {', '.join(away)}"
+            servers = self._servers(model)
+            away = silent(self._loop.reading(), servers)
+            why = "the load goes on" if len(away) < len(servers) else f"no answer from {', '.join(away)}"
+            if not servers:
+                why = "it has no server now"
             raise TargetUnreachableError(
                 f"model {model}", f"not ready after {timeout_s:g} s; {why}, ask again"
             ) from None
 
-    async def _until_ready(self, spec: ModelSpec, started: float) -> Readiness:
+    def _servers(self, model: str) -> tuple[str, ...]:
+        """Where it may run now."""
+        spec = self._loop.fleet.model(model)
+        return () if spec is None else spec.runs_on
+
+    async def _until_ready(self, model: str, started: float) -> Readiness:
         # Who asks may know better than the last reading: a gateway asks when it was told that the model is not there.
-        await self._loop.refresh(spec.runs_on)
-        if ready := self._ready_on(spec):
-            return Readiness(spec.name, ready, self._clock() - started)
-        await self._refuse_if_unloaded_by_hand(spec, started)
+        await self._loop.refresh(self._servers(model))
+        if ready := self._ready_on(model):
+            return Readiness(model, ready, self._clock() - started)
+        await self._refuse_if_unloaded_by_hand(model, started)
         self._loop.nudge()
         while True:
-            if ready := self._ready_on(spec):
-                return Readiness(spec.name, ready, self._clock() - started)
-            failures = self._failures_since(spec, started)
-            if len(failures) == len(spec.runs_on):
-                raise ConflictError(f"model {spec.name}: {failures[0].detail}; {failures[0].remedy}")
+            if ready := self._ready_on(model):
+                return Readiness(model, ready, self._clock() - started)
+            failures = self._failures_since(model, started)
+            if failures and len(failures) == len(self._servers(model)):
+                raise ConflictError(f"model {model}: {failures[0].detail}; {failures[0].remedy}")
             await self._loop.changed(1.0)
 
-    async def _refuse_if_unloaded_by_hand(self, spec: ModelSpec, now: float) -> None:
+    async def _refuse_if_unloaded_by_hand(self, model: str, now: float) -> None:
         """Raises ConflictError when people keep the model unloaded everywhere. A freeze does not forbid waking."""
         told = [
             o
             for o in await self._store.call(lambda s: s.overrides(now))
-            if o.model == spec.name and o.kind is OverrideKind.UNLOADED
+            if o.model == model and o.kind is OverrideKind.UNLOADED
         ]
-        if all(any(o.server in ("", server) for o in told) for server in spec.runs_on):
-            raise ConflictError(
-                f"model {spec.name} was unloaded by {told[-1].actor}: {told[-1].reason}; `unpin` ends that"
-            )
+        if told and all(any(o.server in ("", server) for o in told) for server in self._servers(model)):
+            raise ConflictError(f"model {model} was unloaded by {told[-1].actor}: {told[-1].reason}; `unpin` ends that")
 
     def _ensured(self, model: str, done: asyncio.Task[Readiness]) -> None:
         self._ensuring.pop(model, None)
         if not done.cancelled():
             done.exception()  # every caller may have given up: looked at here, it is no unheard fault
 
-    def _ready_on(self, spec: ModelSpec) -> tuple[str, ...]:
+    def _ready_on(self, model: str) -> tuple[str, ...]:
         reading = self._loop.reading()
-        return tuple(name for name in spec.runs_on if is_ready(reading, spec.name, name))
+        return tuple(name for name in self._servers(model) if is_ready(reading, model, name))
 
-    def _failures_since(self, spec: ModelSpec, since: float) -> list[Outcome]:
-        outcomes = (self._loop.last_outcome(spec.name, server) for server in spec.runs_on)
+    def _failures_since(self, model: str, since: float) -> list[Outcome]:
+        outcomes = (self._loop.last_outcome(model, server) for server in self._servers(model))
         return [o for o in outcomes if o is not None and o.failure is not None and o.finished_at >= since]

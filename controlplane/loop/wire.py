@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -12,13 +12,13 @@ from controlplane.act.metered import MeteredActuator
 from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
 from controlplane.config import Settings
-from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.picture import Picture
-from controlplane.domain.ports import Actuator
+from controlplane.domain.ports import Actuator, Discovery
 from controlplane.loop.clock import Clock, wall_clock
 from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
+from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
@@ -31,7 +31,6 @@ class ControlPlane:
     """The whole, wired. `start` resumes from the store and begins; `stop` ends it within 5 seconds."""
 
     settings: Settings
-    fleet: Fleet
     desk: Desk
     registry: CollectorRegistry
     runner: Runner
@@ -53,8 +52,17 @@ class ControlPlane:
         self.release()
 
 
-def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_clock) -> ControlPlane:
-    """Wire everything that `settings` names. Opens (and migrates) the store. Raises StoreError, StoreBusyError."""
+def build(
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    clock: Clock = wall_clock,
+    discoveries: Sequence[Discovery] = (),
+) -> ControlPlane:
+    """Wire everything that `settings` names. Opens (and migrates) the store. Raises StoreError, StoreBusyError.
+
+    `discoveries` find servers besides those for the workloads of the settings.
+    """
     fleet = settings.fleet
     registry = CollectorRegistry()
     collector = FleetCollector(
@@ -81,11 +89,12 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
     async def announce() -> None:
         await runner.announce()
 
+    roster = Roster(fleet, discoveries)
     executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
     # A reading that reaches into a slice may come a scrape and its timeout after the slice's end.
     grace_s = max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s)
     tick = Tick(
-        fleet=fleet,
+        roster=roster,
         policy=settings.policy,
         collector=collector,
         store=store,
@@ -94,7 +103,7 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
         grace_s=grace_s,
     )
     runner = Runner(
-        fleet=fleet,
+        roster=roster,
         collector=collector,
         actuator=actuator,
         executor=executor,
@@ -104,5 +113,5 @@ def build(settings: Settings, *, dry_run: bool = False, clock: Clock = wall_cloc
         scrape_s=settings.scrape_interval_s,
         decide_s=settings.decide_interval_s,
     )
-    registry.register(PictureMetrics(runner.picture, fleet, max_age_s=3 * settings.decide_interval_s))
-    return ControlPlane(settings, fleet, Desk(runner, store, clock), registry, runner, store, release)
+    registry.register(PictureMetrics(runner.picture, max_age_s=3 * settings.decide_interval_s))
+    return ControlPlane(settings, Desk(runner, store, clock), registry, runner, store, release)

@@ -9,7 +9,6 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from controlplane.domain import names
-from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import Picture
@@ -26,9 +25,8 @@ class PictureMetrics(Collector):
     number of series is bounded by them. A decision older than `max_age_s` seconds exports nothing of its own.
     """
 
-    def __init__(self, picture: Callable[[], Picture], fleet: Fleet, max_age_s: float = 60.0) -> None:
+    def __init__(self, picture: Callable[[], Picture], max_age_s: float = 60.0) -> None:
         self._picture = picture
-        self._fleet = fleet
         self._max_age_s = max_age_s
 
     def describe(self) -> Iterable[Metric]:
@@ -46,7 +44,7 @@ class PictureMetrics(Collector):
 
     def _samples(self, picture: Picture) -> Iterator[Sample]:
         yield from self._units(picture)
-        for model in self._fleet.models:
+        for model in picture.fleet.models:
             for judgement in picture.judgements.get(model.name, ()):
                 yield from _objective(judgement)
         yield from self._servers(picture)
@@ -57,7 +55,7 @@ class PictureMetrics(Collector):
 
     def _units(self, picture: Picture) -> Iterator[Sample]:
         decisions = {(d.model, d.server): d for d in picture.decisions}
-        for model in self._fleet.models:
+        for model in picture.fleet.models:
             for server in model.runs_on:
                 unit = (model.name, server)
                 seen = _model_reading(picture, *unit)
@@ -76,7 +74,7 @@ class PictureMetrics(Collector):
             yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
 
     def _servers(self, picture: Picture) -> Iterator[Sample]:
-        for spec in self._fleet.servers:
+        for spec in picture.fleet.servers:
             reading = picture.reading.servers.get(spec.name)
             if reading is None:
                 continue
@@ -86,13 +84,13 @@ class PictureMetrics(Collector):
                 yield names.SERVER_READING_AGE, (spec.name,), max(0.0, picture.at - reading.live.observed_at)
 
     def _people(self, picture: Picture) -> Iterator[Sample]:
-        for model in self._fleet.models:
+        for model in picture.fleet.models:
             overrides = [o for o in picture.overrides if o.model == model.name]
             yield names.OVERRIDES_ACTIVE, (model.name,), float(len(overrides))
             for kind in sorted({o.kind for o in overrides}):
                 expires = max(o.expires_at for o in overrides if o.kind is kind)
                 yield names.OVERRIDE_EXPIRES, (model.name, kind.value), expires
-        for name in ("", *(m.name for m in self._fleet.models)):
+        for name in ("", *(m.name for m in picture.fleet.models)):
             yield names.FREEZES_ACTIVE, (name or "*",), float(sum(f.model == name for f in picture.freezes))
 
 

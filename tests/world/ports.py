@@ -13,6 +13,7 @@ from controlplane.collect.triton import TritonServer
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.failures import FailureClass
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval
 from controlplane.domain.signal import Missing, Signal
@@ -34,18 +35,21 @@ class WorldCollector:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.servers = {
-            spec.name: TritonServer(
-                spec,
-                [m for m in world.fleet.models if spec.name in m.runs_on],
-                scraped(spec),
-                max_age_s=_MAX_AGE_S,
-                keep_s=_KEEP_S,
-            )
-            for spec in world.fleet.servers
-        }
+        self.servers: dict[str, TritonServer] = {}
+        self.follow(world.fleet, world.now)
         self._latencies: dict[str, deque[LatencyInterval]] = {m.name: deque() for m in world.fleet.models}
         self._read_at = world.now
+
+    def follow(self, fleet: Fleet, now: float) -> FleetReading:
+        left = {name: server for name, server in self.servers.items() if fleet.server(name) != server.spec}
+        self.servers = {name: server for name, server in self.servers.items() if name not in left}
+        for spec in fleet.servers:
+            if spec.name not in self.servers:
+                models = [m for m in fleet.models if spec.name in m.runs_on]
+                reader = TritonServer(spec, models, scraped(spec), max_age_s=_MAX_AGE_S, keep_s=_KEEP_S)
+                self.servers[spec.name] = reader
+        readings = {name: server.reading(now) for name, server in left.items()}
+        return FleetReading(now, readings, {}, {}, Missing("not asked"))
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
         for name, server in self.servers.items():
@@ -79,7 +83,8 @@ class WorldCollector:
         )
 
     def set_control(self, server: str, mode: Signal[ControlMode]) -> None:
-        self.servers[server].set_control(mode)
+        if server in self.servers:
+            self.servers[server].set_control(mode)
 
     async def close(self) -> None:
         pass
@@ -130,6 +135,9 @@ class WorldActuator:
                 return self._failed(action, f"{action.model} is not loaded after 300 s", FailureClass.TIMEOUT)
         in_place = action.step is Step.SET_INSTANCES
         return Outcome(action, ActionStatus.SUCCEEDED, self._world.now, "done", in_place=in_place)
+
+    def follow(self, fleet: Fleet) -> None:
+        pass
 
     def _failed(self, action: Action, detail: str, failure: FailureClass) -> Outcome:
         return Outcome(action, ActionStatus.FAILED, self._world.now, detail, failure, "the remedy")

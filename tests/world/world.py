@@ -19,6 +19,7 @@ from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import Store
 from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
+from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
@@ -125,11 +126,12 @@ class World:
         self.executor = Executor(
             actuator, self.thread, lambda: self.now, refresh=self._refresh, announce=self._announce
         )
+        roster = Roster(self.fleet)
         self.tick = Tick(
-            self.fleet, self.policy, self.collector, self.thread, self.executor, lambda: self.now, grace_s=10.0
+            roster, self.policy, self.collector, self.thread, self.executor, lambda: self.now, grace_s=10.0
         )
         self.runner = Runner(
-            self.fleet,
+            roster,
             self.collector,
             actuator,
             self.executor,

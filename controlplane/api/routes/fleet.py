@@ -14,11 +14,11 @@ router = APIRouter(prefix="/api/v1", tags=["fleet"])
 @router.get("/fleet", summary="Everything at a glance")
 async def fleet(plane: ThePlane, _: Viewer) -> FleetView:
     """Servers, models with their last decisions, GPUs, overrides, freezes and the loop."""
-    return fleet_view(plane.picture(), plane.fleet, late_after_s(plane))
+    return fleet_view(plane.picture(), late_after_s(plane))
 
 
 @router.get("/servers", summary="All servers")
 async def servers(plane: ThePlane, _: Viewer) -> list[ServerView]:
     """Each as it was read last."""
     picture = plane.picture()
-    return [server_view(picture, spec) for spec in plane.fleet.servers]
+    return [server_view(picture, spec) for spec in picture.fleet.servers]

@@ -22,16 +22,17 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"])
 async def models(plane: ThePlane, _: Viewer) -> list[ModelView]:
     """Each as it was read, judged and decided on last."""
     picture = plane.picture()
-    return [model_view(picture, spec, late_after_s(plane)) for spec in plane.fleet.models]
+    return [model_view(picture, spec, late_after_s(plane)) for spec in picture.fleet.models]
 
 
 @router.get("/{model}", summary="One model", responses=responses(404))
 async def one(model: str, plane: ThePlane, _: Viewer) -> ModelView:
     """As it was read, judged and decided on last."""
-    spec = plane.fleet.model(model)
+    picture = plane.picture()
+    spec = picture.fleet.model(model)
     if spec is None:
-        raise NotFoundError("model", model, tuple(m.name for m in plane.fleet.models))
-    return model_view(plane.picture(), spec, late_after_s(plane))
+        raise NotFoundError("model", model, tuple(m.name for m in picture.fleet.models))
+    return model_view(picture, spec, late_after_s(plane))
 
 
 @router.post("/{model}/load", summary="Load, and keep loaded", status_code=202, responses=INSTRUCTED)

@@ -12,7 +12,7 @@ from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.signals import SignalView, part, within
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
@@ -131,21 +131,21 @@ class FleetView(BaseModel):
     servers: list[ServerView]
     models: list[ModelView]
     gpus: SignalView[list[GpuView]]
-    gpu_nodes: dict[str, SignalView[bool]] = Field(description="Whether NVML answers where an agent runs, by its name")
+    gpu_nodes: dict[str, SignalView[bool]] = Field(description="Whether GPUs are told where an agent runs, by its name")
     gateways: dict[str, SignalView[bool]]
     overrides: list[OverrideView]
     freezes: list[FreezeView]
     loop: HealthView
 
 
-def fleet_view(picture: Picture, fleet: Fleet, max_age_s: float) -> FleetView:
+def fleet_view(picture: Picture, max_age_s: float) -> FleetView:
     """The whole picture; a decision older than `max_age_s` seconds shows its figures as stale."""
     now = picture.at
     return FleetView(
         at=now,
-        servers=[server_view(picture, spec) for spec in fleet.servers],
-        models=[model_view(picture, spec, max_age_s) for spec in fleet.models],
-        gpus=gpus_view(picture.reading.gpus, now),
+        servers=[server_view(picture, spec) for spec in picture.fleet.servers],
+        models=[model_view(picture, spec, max_age_s) for spec in picture.fleet.models],
+        gpus=gpus_view(picture.reading.gpus, picture.fleet, now),
         gpu_nodes={name: SignalView[bool].of(up, now) for name, up in picture.reading.gpu_nodes.items()},
         gateways={name: SignalView[bool].of(up, now) for name, up in picture.reading.gateways.items()},
         overrides=[OverrideView.model_validate(o) for o in picture.overrides],

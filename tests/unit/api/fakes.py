@@ -147,7 +147,7 @@ class FakePlane:
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
         self.registry = CollectorRegistry()
-        self.registry.register(PictureMetrics(self.picture, self.fleet, 45.0))
+        self.registry.register(PictureMetrics(self.picture, 45.0))
 
     def picture(self) -> Picture:
         bert = self.fleet.model("bert")
@@ -155,6 +155,7 @@ class FakePlane:
         judgement = Judgement("bert", bert.objectives[0], Counts(990, 10, 0, 60, 120), 0.99, 0.99, -9.0, 2.0, 1.5, None)
         return Picture(
             self.loop.now,
+            self.fleet,
             self.loop.reading(),
             {"bert": (judgement,)},
             self.decisions,

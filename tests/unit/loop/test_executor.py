@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,14 @@ def test_recheck_objects_to_what_has_changed(step: Step, target: Target, instanc
 
 
 def test_recheck_does_not_act_blind() -> None:
-    blind = FleetReading(NOW, {}, {}, {}, a_reading().gpus)
+    seen = a_reading()
+    blind = replace(seen, servers={"t0": replace(seen.servers["t0"], models={})})
     assert objection(a_decision(), blind) == "what is on t0 is no longer known"
-    assert objection(a_decision(target=None), a_reading()) == "the decision names no target"
+    assert objection(a_decision(step=Step.RELOAD), blind) == ""
+    assert objection(a_decision(target=None), seen) == "the decision names no target"
+
+
+def test_nothing_is_done_on_a_server_that_has_left() -> None:
+    without = replace(a_reading(), servers={})
+    assert objection(a_decision(), without) == "the server has left"
+    assert objection(a_decision(step=Step.RELOAD), without) == "the server has left"

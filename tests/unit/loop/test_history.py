@@ -16,11 +16,11 @@ YEAR_S = 365 * 86400.0
 
 
 def starts(writer: SliceWriter, now: float) -> list[float]:
-    return [piece.start for piece in writer.close(a_reading(), now)]
+    return [piece.start for piece in writer.close(JUDGED, a_reading(), now)]
 
 
 def test_each_slice_is_closed_once_after_the_grace() -> None:
-    writer = SliceWriter(JUDGED, grace_s=10.0)
+    writer = SliceWriter(grace_s=10.0)
     writer.begin(NOW + 3, Unclosed())
     assert starts(writer, NOW + 19.9) == []
     assert starts(writer, NOW + 31) == [NOW, NOW + SLICE_S]
@@ -28,7 +28,7 @@ def test_each_slice_is_closed_once_after_the_grace() -> None:
 
 
 def test_a_clock_set_far_forward_gives_only_the_slices_that_readings_reach() -> None:
-    writer = SliceWriter(JUDGED, grace_s=10.0)
+    writer = SliceWriter(grace_s=10.0)
     writer.begin(NOW, Unclosed())
     closed = starts(writer, NOW + 50 * YEAR_S)
     assert len(closed) == 360

@@ -16,6 +16,7 @@ from controlplane.domain.signal import Known
 from controlplane.domain.state import PolicyState, UnitState
 from controlplane.loop.clock import wall_clock
 from controlplane.loop.executor import Executor
+from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
@@ -56,9 +57,10 @@ class Bench:
             await self.runner.announce()
 
         executor = Executor(self.actuator, self.thread, wall_clock, refresh=refresh, announce=announce)
-        self.tick = SlowTick(FLEET, Policy(), self.collector, self.thread, executor, wall_clock, grace_s=10.0)
+        roster = Roster(FLEET)
+        self.tick = SlowTick(roster, Policy(), self.collector, self.thread, executor, wall_clock, grace_s=10.0)
         self.runner = Runner(
-            FLEET,
+            roster,
             self.collector,
             self.actuator,
             executor,

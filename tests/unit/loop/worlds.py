@@ -58,6 +58,9 @@ class GatedActuator:
             raise self.error
         return Outcome(action, ActionStatus.SUCCEEDED, NOW + 1, "done")
 
+    def follow(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+
     async def close(self) -> None:
         self.closed = True
 
@@ -79,6 +82,10 @@ class FixedCollector:
 
     def set_control(self, server: str, mode: Signal[ControlMode]) -> None:
         self.controls[server] = mode
+
+    def follow(self, fleet: Fleet, now: float) -> FleetReading:
+        self.fleet = fleet
+        return FleetReading(now, {}, {}, {}, Missing("not asked"))
 
     async def close(self) -> None:
         self.closed = True

@@ -38,6 +38,7 @@ def picture_with(
     decision = replace(scale_up(NOW - 5), server="t0")
     return Picture(
         NOW,
+        FLEET,
         FleetReading(NOW, {"t0": server}, {}, {}, Missing("no driver")),
         decisions=(decision,),
         health=LoopHealth(ticks=7, skipped=2, last_tick_at=NOW - 5, last_tick_s=0.25, unwritten=1),
@@ -46,7 +47,7 @@ def picture_with(
 
 def registry_of(picture: Picture) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(PictureMetrics(lambda: picture, FLEET))
+    registry.register(PictureMetrics(lambda: picture))
     return registry
 
 
