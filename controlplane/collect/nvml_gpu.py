@@ -1,7 +1,7 @@
 """One GPU through pynvml: every figure on its own, so that what one call refuses is missing alone.
 
-What NVML tells under MIG: nvml.h, and NVIDIA's MIG user guide. Utilisation is refused there; power, clocks, temperature
-and errors are those of the whole GPU; memory and processes are told by slice.
+What NVML tells under MIG: nvml.h, and NVIDIA's MIG user guide. Utilisation is refused there, but by GPM; power, clocks,
+temperature and errors are those of the whole GPU; memory and processes are told by slice.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from controlplane.collect.gpm import Gpm
+from controlplane.collect.nvml_errors import NOT_SUPPORTED, why
 from controlplane.domain.observation import THROTTLE_REASONS, GpuProcess, GpuReading, Placement, SliceReading
-from controlplane.domain.signal import Known, Missing, Signal
+from controlplane.domain.signal import Known, Missing, Signal, known
 
 T = TypeVar("T")
 
-_WHY = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver on this machine (libnvidia-ml.so.1 not found)",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
-    pynvml.NVML_ERROR_NO_PERMISSION: "no permission to ask the NVIDIA driver",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "NVML and the NVIDIA kernel module are of different versions",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU is lost",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "not supported by this GPU",
-}
 UNDER_MIG = "not told while MIG is on"
 NO_PROCESS_MEMORY = "the driver does not tell it"
 _THROTTLE = (
@@ -42,7 +36,7 @@ _EVENTS_AT_ONCE = 64
 
 
 class GpuReader:
-    """One GPU. Keeps the event set that tells of XID errors, and the last of them; calls block."""
+    """One GPU. Keeps its GPM samples, the event set that tells of XID errors, and the last of them; calls block."""
 
     def __init__(self, index: int, uuid: str, name: str) -> None:
         self.uuid = uuid
@@ -50,6 +44,7 @@ class GpuReader:
         self._index = index
         self._last_xid = 0
         self._events: Any = None
+        self._gpm = Gpm()
 
     def read(self, handle: Any, at: float) -> GpuReading:
         """All there is behind `handle`, dated `at`; never raises for what NVML refuses."""
@@ -57,15 +52,18 @@ class GpuReader:
         cut = isinstance(mig, Known) and mig.value
         slices: Signal[tuple[SliceReading, ...]] = mig if isinstance(mig, Missing) else Known((), at)
         if cut:
-            slices = _field(at, lambda: tuple(_slices(handle, at)))
+            slices = _field(at, lambda: tuple(self._slice(handle, mig, at) for mig in _mig_handles(handle)))
+        activity = self._gpm.gpu(self.uuid, handle, at)
+        self._gpm.keep({self.uuid, *(piece.uuid for piece in known(slices) or ())})
         utilisation = _field(at, lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
-        if cut and isinstance(utilisation, Missing):
-            utilisation = Missing(UNDER_MIG)
         return GpuReading(
             uuid=self.uuid,
             index=self._index,
             name=self.name,
-            utilisation=utilisation,
+            utilisation=_of_whole(utilisation, cut=cut),
+            sm_utilisation=_of_whole(activity.sm_utilisation, cut=cut),
+            tensor_utilisation=_of_whole(activity.tensor_utilisation, cut=cut),
+            bandwidth_utilisation=_of_whole(activity.bandwidth_utilisation, cut=cut),
             memory_used_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)),
             memory_total_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)),
             power_w=_field(at, lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
@@ -79,9 +77,27 @@ class GpuReader:
             slices=slices,
         )
 
-    def session_ended(self) -> None:
-        """Ask for events anew in the next session."""
+    def end_session(self) -> None:
+        """Let go of what belongs to the session; the next reading begins a new one."""
+        self._gpm.keep(())
         self._events = None
+
+    def _slice(self, handle: Any, mig: Any, at: float) -> SliceReading:
+        uuid, instance = text(pynvml.nvmlDeviceGetUUID(mig)), int(pynvml.nvmlDeviceGetGpuInstanceId(mig))
+        activity = self._gpm.slice(uuid, handle, instance, at)
+        return SliceReading(
+            uuid=uuid,
+            gpu_instance=instance,
+            compute_instance=int(pynvml.nvmlDeviceGetComputeInstanceId(mig)),
+            profile=_profile(mig, at),
+            memory_used_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(mig).used)),
+            memory_total_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(mig).total)),
+            placement=_field(at, lambda: _placement(handle, instance)),
+            utilisation=activity.utilisation,
+            sm_utilisation=activity.sm_utilisation,
+            tensor_utilisation=activity.tensor_utilisation,
+            bandwidth_utilisation=activity.bandwidth_utilisation,
+        )
 
     def _xid(self, handle: Any) -> int:
         if self._events is None:
@@ -98,11 +114,6 @@ class GpuReader:
         return self._last_xid
 
 
-def why(error: pynvml.NVMLError) -> str:
-    """An error of NVML in words."""
-    return _WHY.get(error.value, f"NVML: {error}")
-
-
 def _field(at: float, read: Callable[[], T]) -> Signal[T]:
     try:
         return Known(read(), at)
@@ -117,9 +128,17 @@ def _mig(handle: Any) -> bool:
         return False  # a GPU that cannot be cut is not cut
 
 
+def _of_whole(signal: Signal[float], *, cut: bool) -> Signal[float]:
+    return Missing(UNDER_MIG) if cut and signal == Missing(NOT_SUPPORTED) else signal
+
+
 def _throttle_reasons(handle: Any) -> tuple[str, ...]:
     # the old name of the call: every driver has it, the new one only those since 2023
-    bits = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+    return throttle_reasons_of(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+
+def throttle_reasons_of(bits: int) -> tuple[str, ...]:
+    """The names of NVML's bits."""
     return tuple(name for name, bit in zip(THROTTLE_REASONS, _THROTTLE, strict=True) if bits & bit)
 
 
@@ -133,24 +152,6 @@ def _mig_handles(handle: Any) -> Iterator[Any]:
         # the numbers of slices have holes; one that is taken away meanwhile is a hole too
         with suppress(pynvml.NVMLError_NotFound):
             yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
-
-
-def _slices(handle: Any, at: float) -> Iterator[SliceReading]:
-    for mig in _mig_handles(handle):
-        yield _slice(handle, mig, at)
-
-
-def _slice(handle: Any, mig: Any, at: float) -> SliceReading:
-    instance = int(pynvml.nvmlDeviceGetGpuInstanceId(mig))
-    return SliceReading(
-        uuid=text(pynvml.nvmlDeviceGetUUID(mig)),
-        gpu_instance=instance,
-        compute_instance=int(pynvml.nvmlDeviceGetComputeInstanceId(mig)),
-        profile=_profile(mig, at),
-        memory_used_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(mig).used)),
-        memory_total_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(mig).total)),
-        placement=_field(at, lambda: _placement(handle, instance)),
-    )
 
 
 def _profile(mig: Any, at: float) -> Signal[str]:

@@ -95,7 +95,7 @@ def _settings(document: Document, password: str | None) -> Settings:
             servers=tuple(to_server(part, document.mappings) for part in document.servers),
             models=tuple(_model(part, document) for part in document.models),
             gateways=tuple(_gateway(part) for part in document.gateways),
-            agents=tuple(AgentSpec(part.item.name, part.item.url) for part in document.agents),
+            agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
         ),
         store_url=store,
         mode=root.mode,

@@ -24,7 +24,7 @@ from controlplane.config.units import (
     format_share,
 )
 from controlplane.decide.policy import Policy
-from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.fleet import AgentKind, Mode, ServerKind
 from controlplane.domain.objectives import IndicatorSource
 
 _POLICY = Policy()
@@ -149,10 +149,14 @@ class GatewayItem(_Block):
 
 
 class AgentItem(_Block):
-    """A GPU node on which `controlplane agent` runs. The machine of `controlplane run` itself needs none."""
+    """A GPU node with `controlplane agent` or NVIDIA's dcgm-exporter. The machine of `controlplane run` needs none."""
 
     name: Name = Field(description="Name of the node; unique among agents.")
-    url: Url = Field(description="URL of the agent's page, such as http://gpu-node-1:8901/metrics.")
+    url: Url = Field(description="URL of the page, such as http://gpu-node-1:8901/metrics.")
+    kind: AgentKind = Field(
+        default=AgentKind.AGENT,
+        description="Whose page it is: `agent` of `controlplane agent`, `dcgm` of dcgm-exporter.",
+    )
 
 
 class InstancesBlock(_Block):

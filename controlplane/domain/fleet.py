@@ -197,12 +197,22 @@ class GatewaySpec:
     error_codes: str
 
 
+class AgentKind(StrEnum):
+    """Whose page tells the GPUs of a node."""
+
+    AGENT = "agent"
+    """`controlplane agent`."""
+    DCGM = "dcgm"
+    """NVIDIA's dcgm-exporter."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
     """The agent on a GPU node; `url` is that of its page. The name names the node."""
 
     name: str
     url: str
+    kind: AgentKind = AgentKind.AGENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ PROFILE = "profile"
 START = "start"
 SIZE = "size"
 PID = "pid"
+PORTS = "ports"
+POD_UID = "pod_uid"
 
 # models
 MODEL_INSTANCES = f"{PREFIX}_model_instances"
@@ -47,6 +49,9 @@ OBJECTIVE_COVERAGE = f"{PREFIX}_objective_coverage_ratio"
 SERVER_LIVE = f"{PREFIX}_server_live"
 SERVER_READING_AGE = f"{PREFIX}_server_reading_age_seconds"
 GPU_UTILISATION = f"{PREFIX}_gpu_utilisation_ratio"
+GPU_SM_UTILISATION = f"{PREFIX}_gpu_sm_utilisation_ratio"
+GPU_TENSOR_UTILISATION = f"{PREFIX}_gpu_tensor_utilisation_ratio"
+GPU_BANDWIDTH_UTILISATION = f"{PREFIX}_gpu_memory_bandwidth_utilisation_ratio"
 GPU_MEMORY_USED = f"{PREFIX}_gpu_memory_used_bytes"
 GPU_MEMORY_TOTAL = f"{PREFIX}_gpu_memory_total_bytes"
 GPU_INFO = f"{PREFIX}_gpu_info"
@@ -60,6 +65,10 @@ GPU_PROCESSES = f"{PREFIX}_gpu_processes"
 GPU_MIG_ENABLED = f"{PREFIX}_gpu_mig_enabled"
 GPU_SLICES = f"{PREFIX}_gpu_slices"
 GPU_SLICE_INFO = f"{PREFIX}_gpu_slice_info"
+GPU_SLICE_UTILISATION = f"{PREFIX}_gpu_slice_utilisation_ratio"
+GPU_SLICE_SM_UTILISATION = f"{PREFIX}_gpu_slice_sm_utilisation_ratio"
+GPU_SLICE_TENSOR_UTILISATION = f"{PREFIX}_gpu_slice_tensor_utilisation_ratio"
+GPU_SLICE_BANDWIDTH_UTILISATION = f"{PREFIX}_gpu_slice_memory_bandwidth_utilisation_ratio"
 GPU_SLICE_MEMORY_USED = f"{PREFIX}_gpu_slice_memory_used_bytes"
 GPU_SLICE_MEMORY_TOTAL = f"{PREFIX}_gpu_slice_memory_total_bytes"
 
@@ -68,6 +77,12 @@ AGENT_NVML_UP = f"{PREFIX}_agent_nvml_up"
 GPU_PROCESS_INFO = f"{PREFIX}_gpu_process_info"
 GPU_PROCESS_MEMORY = f"{PREFIX}_gpu_process_memory_used_bytes"
 GPU_MISSING = f"{PREFIX}_gpu_missing"
+
+
+def of_process(label: str, pid: int) -> str:
+    """How GPU_MISSING names what is not known of a process."""
+    return f"{label} of {pid}"
+
 
 # decisions and people
 ACTIONS = f"{PREFIX}_actions"

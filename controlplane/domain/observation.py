@@ -116,6 +116,7 @@ class Interval:
     away after queueing, `canceled` those the client gave up.
     `pending_*` are requests waiting and `running_*` requests executing at its ends, own ones among them; None: not
     observed. `running_max`: at most so many could be executing at either end; None: nothing bounds them.
+    `running_seen_max`: the same while no batch is larger than any seen so far, None: batches are not read.
     `began_anew`: counters may have begun anew inside it, so that some of its requests may be counted nowhere.
     `failure_s`: seconds that a failed request took on average from arrival to answer, None where that was not read.
     `batches` is empty when the statistics were not read. `probes` of the completed were our own, and `probes_*` of our
@@ -141,6 +142,7 @@ class Interval:
     tokens: TokenCounts | None = None
     running_start: int | None = None
     running_end: int | None = None
+    running_seen_max: int | None = None
     began_anew: bool = False
     probes_start: int = 0
     probes_end: int = 0
@@ -259,33 +261,46 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class SliceReading:
-    """One MIG slice. `profile` is its name as NVML gives it (1g.18gb)."""
+    """One MIG slice. `profile` is its name as NVML gives it (1g.18gb).
+
+    Utilisation as in GpuReading, of the slice's own SMs and memory; slices of one GPU instance share it.
+    Where the source tells neither, `compute_instance` is None and `uuid` the GPU's with the number of the GPU instance.
+    """
 
     uuid: str
     gpu_instance: int
-    compute_instance: int
+    compute_instance: int | None
     profile: Signal[str]
     memory_used_bytes: Signal[int]
     memory_total_bytes: Signal[int]
     placement: Signal[Placement]
+    utilisation: Signal[float] = field(default_factory=_never)
+    sm_utilisation: Signal[float] = field(default_factory=_never)
+    tensor_utilisation: Signal[float] = field(default_factory=_never)
+    bandwidth_utilisation: Signal[float] = field(default_factory=_never)
 
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
     """A process that computes on a GPU; `slice_uuid` names the MIG slice it runs in, empty: the whole GPU.
 
-    `pid` is that of its own machine as the NVML there sees it.
+    `pid` is that of its own machine as the NVML there sees it. `ports` are the TCP ports on which it or a process above
+    it listens, its own first; `pod_uid` is that of its Kubernetes pod, empty where it is in none.
     """
 
     pid: int
     memory_used_bytes: Signal[int]
     slice_uuid: str = ""
+    ports: Signal[tuple[int, ...]] = field(default_factory=_never)
+    pod_uid: Signal[str] = field(default_factory=_never)
 
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One GPU by NVML. Utilisation as a fraction 0 to 1, memory in bytes, power in watts, temperature in Celsius.
+    """One GPU. Utilisation as a fraction 0 to 1, memory in bytes, power in watts, temperature in Celsius.
 
+    `utilisation`: of the time, something was executed; `sm_utilisation`: of the SMs, busy; `tensor_utilisation`: of the
+    time, the tensor cores worked; `bandwidth_utilisation`: of the memory's bandwidth, used.
     `node`: name of the agent that told it; empty: this machine. `throttle_reasons`: what holds the clocks down.
     `ecc_uncorrected` counts since the driver was loaded. `last_xid` is the number of the last XID error since NVML was
     first asked, 0: none. `slices` is empty where MIG is off.
@@ -307,6 +322,9 @@ class GpuReading:
     processes: Signal[tuple[GpuProcess, ...]] = field(default_factory=_never)
     slices: Signal[tuple[SliceReading, ...]] = field(default_factory=_never)
     node: str = ""
+    sm_utilisation: Signal[float] = field(default_factory=_never)
+    tensor_utilisation: Signal[float] = field(default_factory=_never)
+    bandwidth_utilisation: Signal[float] = field(default_factory=_never)
 
 
 GPU_SIGNALS = tuple(f.name for f in fields(GpuReading) if f.name not in {"uuid", "index", "name", "node"})

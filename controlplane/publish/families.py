@@ -27,6 +27,9 @@ _SLICE = (*_GPU, names.SLICE)
 GPU_FAMILIES: tuple[Family, ...] = (
     Family(names.GPU_INFO, "gauge", "1 for each GPU", (*_GPU, names.INDEX, names.NAME)),
     Family(names.GPU_UTILISATION, "gauge", "Share of time in which the GPU executed something", _GPU),
+    Family(names.GPU_SM_UTILISATION, "gauge", "Share of the SMs that was busy", _GPU),
+    Family(names.GPU_TENSOR_UTILISATION, "gauge", "Share of time in which the tensor cores worked", _GPU),
+    Family(names.GPU_BANDWIDTH_UTILISATION, "gauge", "Share of the memory bandwidth that was used", _GPU),
     Family(names.GPU_MEMORY_USED, "gauge", "GPU memory in use", _GPU),
     Family(names.GPU_MEMORY_TOTAL, "gauge", "GPU memory there is", _GPU),
     Family(names.GPU_POWER, "gauge", "Power drawn", _GPU),
@@ -44,6 +47,14 @@ GPU_FAMILIES: tuple[Family, ...] = (
         "1 for each MIG slice; start and size in memory units, empty when not known",
         (*_SLICE, names.GPU_INSTANCE, names.COMPUTE_INSTANCE, names.PROFILE, names.START, names.SIZE),
     ),
+    Family(names.GPU_SLICE_UTILISATION, "gauge", "Share of time in which the MIG slice executed something", _SLICE),
+    Family(names.GPU_SLICE_SM_UTILISATION, "gauge", "Share of the MIG slice's SMs that was busy", _SLICE),
+    Family(
+        names.GPU_SLICE_TENSOR_UTILISATION, "gauge", "Share of time in which the slice's tensor cores worked", _SLICE
+    ),
+    Family(
+        names.GPU_SLICE_BANDWIDTH_UTILISATION, "gauge", "Share of the slice's memory bandwidth that was used", _SLICE
+    ),
     Family(names.GPU_SLICE_MEMORY_USED, "gauge", "Memory of the MIG slice in use", _SLICE),
     Family(names.GPU_SLICE_MEMORY_TOTAL, "gauge", "Memory of the MIG slice", _SLICE),
 )
@@ -51,7 +62,12 @@ GPU_FAMILIES: tuple[Family, ...] = (
 AGENT_FAMILIES: tuple[Family, ...] = (
     Family(names.AGENT_NVML_UP, "gauge", "1 when NVML answers, else 0 and the reason", (names.REASON,)),
     *GPU_FAMILIES,
-    Family(names.GPU_PROCESS_INFO, "gauge", "1 for each process that computes on the GPU", (*_SLICE, names.PID)),
+    Family(
+        names.GPU_PROCESS_INFO,
+        "gauge",
+        "1 for each process that computes on the GPU; ports: where it or a process above it listens; pod_uid: its pod",
+        (*_SLICE, names.PID, names.PORTS, names.POD_UID),
+    ),
     Family(names.GPU_PROCESS_MEMORY, "gauge", "GPU memory that the process uses", (*_SLICE, names.PID)),
     Family(
         names.GPU_MISSING,

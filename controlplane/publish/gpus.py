@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -37,6 +37,9 @@ def gpu_samples(gpus: Iterable[GpuReading]) -> Iterator[Sample]:
         clock, reasons = known(gpu.sm_clock_mhz), known(gpu.throttle_reasons)
         figures: dict[str, float | None] = {
             names.GPU_UTILISATION: known(gpu.utilisation),
+            names.GPU_SM_UTILISATION: known(gpu.sm_utilisation),
+            names.GPU_TENSOR_UTILISATION: known(gpu.tensor_utilisation),
+            names.GPU_BANDWIDTH_UTILISATION: known(gpu.bandwidth_utilisation),
             names.GPU_MEMORY_USED: known(gpu.memory_used_bytes),
             names.GPU_MEMORY_TOTAL: known(gpu.memory_total_bytes),
             names.GPU_POWER: known(gpu.power_w),
@@ -60,10 +63,18 @@ def gpu_samples(gpus: Iterable[GpuReading]) -> Iterator[Sample]:
 def _slice_samples(key: tuple[str, str], piece: SliceReading) -> Iterator[Sample]:
     placed = known(piece.placement)
     place = ("", "") if placed is None else (str(placed.start), str(placed.size))
-    instances = (str(piece.gpu_instance), str(piece.compute_instance))
+    instances = (str(piece.gpu_instance), "" if piece.compute_instance is None else str(piece.compute_instance))
     yield names.GPU_SLICE_INFO, (*key, piece.uuid, *instances, known(piece.profile) or "", *place), 1.0
-    yield names.GPU_SLICE_MEMORY_USED, (*key, piece.uuid), known(piece.memory_used_bytes)
-    yield names.GPU_SLICE_MEMORY_TOTAL, (*key, piece.uuid), known(piece.memory_total_bytes)
+    figures: dict[str, float | None] = {
+        names.GPU_SLICE_UTILISATION: known(piece.utilisation),
+        names.GPU_SLICE_SM_UTILISATION: known(piece.sm_utilisation),
+        names.GPU_SLICE_TENSOR_UTILISATION: known(piece.tensor_utilisation),
+        names.GPU_SLICE_BANDWIDTH_UTILISATION: known(piece.bandwidth_utilisation),
+        names.GPU_SLICE_MEMORY_USED: known(piece.memory_used_bytes),
+        names.GPU_SLICE_MEMORY_TOTAL: known(piece.memory_total_bytes),
+    }
+    for name, value in figures.items():
+        yield name, (*key, piece.uuid), value
 
 
 class GpuMetrics(Collector):
@@ -94,17 +105,21 @@ class GpuMetrics(Collector):
 def _process_samples(gpu: GpuReading) -> Iterator[Sample]:
     for process in known(gpu.processes) or ():
         labels = (gpu.node, gpu_label(gpu), process.slice_uuid, str(process.pid))
-        yield names.GPU_PROCESS_INFO, labels, 1.0
+        ports: tuple[int, ...] = known(process.ports) or ()
+        yield names.GPU_PROCESS_INFO, (*labels, ",".join(map(str, ports)), known(process.pod_uid) or ""), 1.0
         yield names.GPU_PROCESS_MEMORY, labels, known(process.memory_used_bytes)
 
 
 def _missing(gpu: GpuReading) -> Iterator[Sample]:
-    whole: Mapping[str, object] = {name: getattr(gpu, name) for name in GPU_SIGNALS}
-    pieces = {piece.uuid: {name: getattr(piece, name) for name in SLICE_SIGNALS} for piece in known(gpu.slices) or ()}
-    for slice_uuid, signals in {"": whole, **pieces}.items():
-        for name, signal in signals.items():
-            if isinstance(signal, Missing):
-                yield names.GPU_MISSING, (gpu.node, gpu_label(gpu), slice_uuid, name, signal.why), 1.0
+    signals: list[tuple[str, str, object]] = [("", name, getattr(gpu, name)) for name in GPU_SIGNALS]
+    for piece in known(gpu.slices) or ():
+        signals += [(piece.uuid, name, getattr(piece, name)) for name in SLICE_SIGNALS]
+    for process in known(gpu.processes) or ():
+        origins = ((names.PORTS, process.ports), (names.POD_UID, process.pod_uid))
+        signals += [(process.slice_uuid, names.of_process(name, process.pid), signal) for name, signal in origins]
+    for slice_uuid, name, signal in signals:
+        if isinstance(signal, Missing):
+            yield names.GPU_MISSING, (gpu.node, gpu_label(gpu), slice_uuid, name, signal.why), 1.0
 
 
 def _count(signal: Signal[tuple[T, ...]]) -> float | None:

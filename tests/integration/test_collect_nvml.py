@@ -10,7 +10,7 @@ import pytest
 
 from controlplane.collect.nvml import Nvml
 from controlplane.domain.signal import Known, Missing
-from tests.nvml_shim.drive import CUT, GPU, Reader, build
+from tests.nvml_shim.drive import CUT, GPU, HOPPER, HOPPER_CUT, Reader, build
 
 HAS_DRIVER = Path("/dev/nvidiactl").exists()
 
@@ -46,6 +46,16 @@ def shared(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rea
     made.end()
 
 
+BEFORE_HOPPER = {"why": "only Hopper and later GPUs tell it"}
+FIRST = {"why": "told from the second reading on"}
+BY_GPM = ("sm_utilisation", "tensor_utilisation", "bandwidth_utilisation")
+GONE = {"why": "no such process on this machine"}
+
+
+def process(pid: int, memory: object, piece: str = "") -> dict[str, object]:
+    return {"pid": pid, "memory_used_bytes": memory, "slice_uuid": piece, "ports": GONE, "pod_uid": GONE}
+
+
 def known(value: object) -> dict[str, object]:
     return {"value": value, "observed_at": 100.0}
 
@@ -54,6 +64,7 @@ def test_a_gpu_is_read_whole(reader: Reader) -> None:
     assert reader.read(GPU) == {
         "kind": "Known",
         "threads": 1,
+        "samples": 0,
         "gpus": [
             {
                 "uuid": "GPU-aaaa",
@@ -70,13 +81,11 @@ def test_a_gpu_is_read_whole(reader: Reader) -> None:
                 "ecc_uncorrected": known(2),
                 "last_xid": known(0),
                 "processes": known(
-                    [
-                        {"pid": 4242, "memory_used_bytes": known(1048576), "slice_uuid": ""},
-                        {"pid": 4243, "memory_used_bytes": {"why": "the driver does not tell it"}, "slice_uuid": ""},
-                    ]
+                    [process(4194401, known(1048576)), process(4194402, {"why": "the driver does not tell it"})]
                 ),
                 "slices": known([]),
                 "node": "",
+                **dict.fromkeys(BY_GPM, BEFORE_HOPPER),
             }
         ],
     }
@@ -125,9 +134,10 @@ def test_a_cut_gpu_tells_its_slices_by_name_memory_and_place_over_holes_in_their
         "memory_used_bytes": known(1000),
         "memory_total_bytes": known(76000000000),
         "placement": known({"start": 0, "size": 4}),
+        **dict.fromkeys(("utilisation", *BY_GPM), BEFORE_HOPPER),
     }
     assert (second["uuid"], second["placement"]) == ("MIG-3333", known({"start": 6, "size": 1}))
-    assert gpu["processes"] == known([{"pid": 77, "memory_used_bytes": known(1000), "slice_uuid": "MIG-0000"}])
+    assert gpu["processes"] == known([process(4194403, known(1000), "MIG-0000")])
 
 
 def test_without_the_privilege_a_slice_lacks_its_place_alone(reader: Reader) -> None:
@@ -179,7 +189,10 @@ def test_each_figure_is_missing_alone_with_the_reason_of_its_call(
 ) -> None:
     (gpu,) = shared.read(GPU | {f"{key}.0": error[0]})["gpus"]
     assert gpu[figure]["why"].startswith(error[1])
-    assert [name for name, value in gpu.items() if isinstance(value, dict) and "why" in value] == [figure]
+    assert [name for name, value in gpu.items() if isinstance(value, dict) and "why" in value] == [
+        figure,
+        *BY_GPM,
+    ]
 
 
 def test_a_lost_gpu_keeps_its_name_and_the_others_their_values(reader: Reader) -> None:
@@ -198,8 +211,8 @@ def test_a_call_that_hangs_is_missing_and_gets_no_second_thread_and_does_not_kee
     begun = time.monotonic()
     later = [reader.read(GPU) for _ in range(3)]
     assert time.monotonic() - begun < 0.5
-    assert first["why"] == "NVML did not answer within 0.5 s"
-    assert {answer["why"] for answer in later} == {"NVML has not answered a call for more than 0.5 s"}
+    assert first["why"] == "NVML: no answer within 0.5 s"
+    assert {answer["why"] for answer in later} == {"NVML: an earlier call still hangs"}
     assert {answer["threads"] for answer in [first, *later]} == {1}
     assert reader.end(timeout_s=5) == 0
 

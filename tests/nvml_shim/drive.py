@@ -30,9 +30,9 @@ GPU = {
     "throttle.0": "5",
     "ecc.0": "2",
     "events.0": "ok",
-    "procs.0": "4242:1048576 4243:-",
+    "procs.0": "4194401:1048576 4194402:-",
 }
-"""A GPU with MIG off; throttle: idle and the power cap."""
+"""A GPU of before Hopper with MIG off; throttle: idle and the power cap; processes that no Linux has."""
 CUT = GPU | {
     "util.0": "!3",
     "mig.0": "1",
@@ -45,7 +45,7 @@ CUT = GPU | {
     "gi.0.0": "2",
     "ci.0.0": "0",
     "placement.0.2": "0 4",
-    "procs.0.0": "77:1000",
+    "procs.0.0": "4194403:1000",
     "slice.0.3": "ok",
     "uuid.0.3": "MIG-3333",
     "name.0.3": "NVIDIA H200 MIG 1g.18gb",
@@ -57,6 +57,9 @@ CUT = GPU | {
     "procs.0.3": "-",
 }
 """The same cut in two, with holes between the slices' numbers."""
+HOPPER = GPU | {"gpmsupport.0": "1", "gpm.0": "1000 500 400 300 200"}
+HOPPER_CUT = CUT | {"gpmsupport.0": "1", "gpm.0.2": "1000 0 0 0 0", "gpm.0.9": "1000 900 800 700 600"}
+"""Those with GPM, the cut one by slice only."""
 
 
 def build(folder: Path) -> Path:
@@ -99,12 +102,12 @@ class Reader:
             text=True,
         )
 
-    def read(self, answers: dict[str, str]) -> dict[str, Any]:
-        """One round with the library answering so."""
+    def read(self, answers: dict[str, str], at: float = 100.0) -> dict[str, Any]:
+        """One round at that time with the library answering so."""
         answer(self._answers, answers)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{at}\n")
         self._process.stdin.flush()
         told: dict[str, Any] = json.loads(self._process.stdout.readline())
         return told

@@ -3,6 +3,8 @@
  * Lines "key value"; keys: init count handle.N uuid.N name.N util.N used.N total.N power.N mig.N temp.N clock.N throttle.N
  * ecc.N events.N xid.N procs.N; of slice M: maxmig.N slice.N.M uuid.N.M name.N.M used.N.M total.N.M gi.N.M ci.N.M procs.N.M;
  * of GPU instance M: placement.N.M "START SIZE". procs: "PID:BYTES PID:-"; xid: an event whenever it changes.
+ * GPM: gpmsupport.N 1; cumulative counters gpm.N "MS GRAPHICS SM TENSOR DRAM" (busy ms; "-": that metric is error 3), of
+ * GPU instance M gpm.N.M; gpmmetrics.N an error of nvmlGpmMetricsGet. nvml_shim_samples() counts samples not freed.
  * A value "!5" is the NVML error 5, "hang" never returns. A key that is not there is the error 3 (not supported).
  * Signatures and structures: nvml.h of CUDA 12, as far as pynvml uses them here.
  */
@@ -212,4 +214,63 @@ int nvmlGpuInstanceGetInfo(void *instance, instance_t *info) {
     if (status) return status;
     memset(info, 0, sizeof *info);
     return sscanf(value, "%u %u", &info->start, &info->size) == 2 ? 0 : 999;
+}
+
+/* GPM: a sample is what the counters said; a metric is the share of the time between two samples, in per cent. */
+#define COUNTERS 5
+static const unsigned int metric_ids[COUNTERS] = {0, 1, 2, 5, 10}; /* time; graphics, SM, any tensor, DRAM bandwidth */
+typedef struct { long of; double counters[COUNTERS]; } gpm_sample_t;
+typedef struct { unsigned int id; int status; double value; const char *names[3]; } gpm_metric_t;
+typedef struct { unsigned int version, count; gpm_sample_t *before, *after; gpm_metric_t metrics[]; } gpm_get_t;
+typedef struct { unsigned int version, supported; } gpm_support_t;
+static int samples;
+
+int nvml_shim_samples(void) { return samples; }
+
+int nvmlGpmQueryDeviceSupport(void *device, gpm_support_t *support) {
+    int status = whole("gpmsupport", device, &support->supported);
+    if (support->version != 1) return 25; /* argument version mismatch */
+    if (status == 3) support->supported = 0;
+    return status == 3 ? 0 : status;
+}
+int nvmlGpmSampleAlloc(gpm_sample_t **sample) {
+    *sample = calloc(1, sizeof **sample);
+    samples++;
+    return *sample ? 0 : 20;
+}
+int nvmlGpmSampleFree(gpm_sample_t *sample) {
+    if (!sample) return 2;
+    free(sample);
+    samples--;
+    return 0;
+}
+int nvmlGpmSampleGet(void *device, gpm_sample_t *sample) {
+    char value[256], *entry, *rest = value;
+    int status = text("gpm", device, value, sizeof value);
+    if (status) return status;
+    for (int at = 0; at < COUNTERS; at++) {
+        entry = strtok_r(rest, " ", &rest);
+        if (!entry) return 999;
+        sample->counters[at] = strcmp(entry, "-") ? atof(entry) : -1;
+    }
+    sample->of = (long)device;
+    return 0;
+}
+int nvmlGpmMigSampleGet(void *device, unsigned int instance, gpm_sample_t *sample) {
+    return nvmlGpmSampleGet((void *)((instance + 1) * SLICE + (long)device), sample);
+}
+int nvmlGpmMetricsGet(gpm_get_t *get) {
+    char value[256];
+    double *before = get->before->counters, *after = get->after->counters;
+    int status = text("gpmmetrics", (void *)get->after->of, value, sizeof value);
+    if (status != 3) return status;
+    if (get->version != 1 || get->before->of != get->after->of || after[0] <= before[0]) return 2;
+    for (unsigned int each = 0; each < get->count; each++) {
+        gpm_metric_t *metric = &get->metrics[each];
+        int at = COUNTERS - 1;
+        while (at > 0 && metric_ids[at] != metric->id) at--;
+        metric->status = at == 0 ? 2 : after[at] < 0 ? 3 : 0;
+        metric->value = 100 * (after[at] - before[at]) / (after[0] - before[0]);
+    }
+    return 0;
 }

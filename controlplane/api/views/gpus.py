@@ -5,7 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from controlplane.api.views.signals import SignalView, part, within
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import GpuProcess, GpuReading, Placement, SliceReading
+from controlplane.domain.processes import ProcessServers
 from controlplane.domain.signal import Missing, Signal, last_value
 
 
@@ -19,10 +21,14 @@ class PlacementView(BaseModel):
 class SliceView(BaseModel):
     """A MIG slice now."""
 
-    uuid: str
+    uuid: str = Field(description="Where the node's agent is a DCGM exporter: that of the GPU and the GPU instance")
     gpu_instance: int
-    compute_instance: int
+    compute_instance: int | None = Field(description="null where the node's agent is a DCGM exporter")
     profile: SignalView[str] = Field(description="Name as NVML gives it, such as 1g.18gb")
+    utilisation: SignalView[float]
+    sm_utilisation: SignalView[float]
+    tensor_utilisation: SignalView[float]
+    bandwidth_utilisation: SignalView[float]
     memory_used_bytes: SignalView[int]
     memory_total_bytes: SignalView[int]
     placement: SignalView[PlacementView]
@@ -34,16 +40,24 @@ class ProcessView(BaseModel):
     pid: int = Field(description="On its own machine")
     slice: str = Field(description="UUID of the MIG slice it runs in; empty: the whole GPU")
     memory_used_bytes: SignalView[int]
+    server: SignalView[str] = Field(description="Name of the server it belongs to")
+    ports: SignalView[list[int]] = Field(
+        description="TCP ports on which it or a process above it listens, its own first"
+    )
+    pod_uid: SignalView[str] = Field(description="UID of its Kubernetes pod; empty: in none")
 
 
 class GpuView(BaseModel):
-    """A GPU now. Utilisation 0 to 1."""
+    """A GPU now. Shares are 0 to 1."""
 
     node: str = Field(description="Name of the agent that told it; empty: the machine of the control plane")
     uuid: str
     index: int
     name: str
-    utilisation: SignalView[float]
+    utilisation: SignalView[float] = Field(description="Of the time, something was executed")
+    sm_utilisation: SignalView[float] = Field(description="Of the SMs, busy")
+    tensor_utilisation: SignalView[float] = Field(description="Of the time, the tensor cores worked")
+    bandwidth_utilisation: SignalView[float] = Field(description="Of the memory's bandwidth, used")
     memory_used_bytes: SignalView[int]
     memory_total_bytes: SignalView[int]
     power_w: SignalView[float]
@@ -57,14 +71,15 @@ class GpuView(BaseModel):
     slices: SignalView[list[SliceView]] = Field(description="Empty where MIG is off")
 
 
-def gpus_view(gpus: Signal[tuple[GpuReading, ...]], now: float) -> SignalView[list[GpuView]]:
-    """All GPUs."""
-    return SignalView[list[GpuView]].of(part(gpus, [_gpu(gpu, now) for gpu in last_value(gpus) or ()]), now)
+def gpus_view(gpus: Signal[tuple[GpuReading, ...]], fleet: Fleet, now: float) -> SignalView[list[GpuView]]:
+    """All GPUs, with the servers of the fleet that use them."""
+    servers = ProcessServers(fleet)
+    return SignalView[list[GpuView]].of(part(gpus, [_gpu(gpu, servers, now) for gpu in last_value(gpus) or ()]), now)
 
 
-def _gpu(gpu: GpuReading, now: float) -> GpuView:
+def _gpu(gpu: GpuReading, servers: ProcessServers, now: float) -> GpuView:
     reasons = last_value(gpu.throttle_reasons)
-    processes = [_process(gpu.processes, process, now) for process in last_value(gpu.processes) or ()]
+    processes = [_process(gpu, process, servers, now) for process in last_value(gpu.processes) or ()]
     slices = [_slice(gpu.slices, piece, now) for piece in last_value(gpu.slices) or ()]
     return GpuView(
         node=gpu.node,
@@ -72,6 +87,9 @@ def _gpu(gpu: GpuReading, now: float) -> GpuView:
         index=gpu.index,
         name=gpu.name,
         utilisation=SignalView[float].of(gpu.utilisation, now),
+        sm_utilisation=SignalView[float].of(gpu.sm_utilisation, now),
+        tensor_utilisation=SignalView[float].of(gpu.tensor_utilisation, now),
+        bandwidth_utilisation=SignalView[float].of(gpu.bandwidth_utilisation, now),
         memory_used_bytes=SignalView[int].of(gpu.memory_used_bytes, now),
         memory_total_bytes=SignalView[int].of(gpu.memory_total_bytes, now),
         power_w=SignalView[float].of(gpu.power_w, now),
@@ -86,9 +104,17 @@ def _gpu(gpu: GpuReading, now: float) -> GpuView:
     )
 
 
-def _process(of: Signal[tuple[GpuProcess, ...]], process: GpuProcess, now: float) -> ProcessView:
-    memory = SignalView[int].of(within(of, process.memory_used_bytes), now)
-    return ProcessView(pid=process.pid, slice=process.slice_uuid, memory_used_bytes=memory)
+def _process(gpu: GpuReading, process: GpuProcess, servers: ProcessServers, now: float) -> ProcessView:
+    of, ports = gpu.processes, process.ports
+    listening = ports if isinstance(ports, Missing) else part(ports, list(ports.value))
+    return ProcessView(
+        pid=process.pid,
+        slice=process.slice_uuid,
+        memory_used_bytes=SignalView[int].of(within(of, process.memory_used_bytes), now),
+        server=SignalView[str].of(within(of, servers.server_of(process, gpu.node)), now),
+        ports=SignalView[list[int]].of(within(of, listening), now),
+        pod_uid=SignalView[str].of(within(of, process.pod_uid), now),
+    )
 
 
 def _slice(of: Signal[tuple[SliceReading, ...]], piece: SliceReading, now: float) -> SliceView:
@@ -97,6 +123,10 @@ def _slice(of: Signal[tuple[SliceReading, ...]], piece: SliceReading, now: float
         gpu_instance=piece.gpu_instance,
         compute_instance=piece.compute_instance,
         profile=SignalView[str].of(within(of, piece.profile), now),
+        utilisation=SignalView[float].of(within(of, piece.utilisation), now),
+        sm_utilisation=SignalView[float].of(within(of, piece.sm_utilisation), now),
+        tensor_utilisation=SignalView[float].of(within(of, piece.tensor_utilisation), now),
+        bandwidth_utilisation=SignalView[float].of(within(of, piece.bandwidth_utilisation), now),
         memory_used_bytes=SignalView[int].of(within(of, piece.memory_used_bytes), now),
         memory_total_bytes=SignalView[int].of(within(of, piece.memory_total_bytes), now),
         placement=SignalView[PlacementView].of(within(of, _place(piece.placement)), now),

@@ -7,6 +7,7 @@ from controlplane.domain.observation import GpuProcess, GpuReading, Placement, S
 from controlplane.domain.signal import Known, Missing
 
 AT = 50.0
+POD = "0e3f6c1a-7d52-4f0e-9a51-3c8b1de2aa01"
 DENIED = Missing('no permission to "ask"\nthe driver')
 
 WHOLE = GpuReading(
@@ -24,9 +25,16 @@ WHOLE = GpuReading(
     ecc_uncorrected=Known(2, AT),
     last_xid=Known(79, AT),
     processes=Known(
-        (GpuProcess(4242, Known(1048576, AT)), GpuProcess(4243, Missing("the driver does not tell it"))), AT
+        (
+            GpuProcess(4242, Known(1048576, AT), "", Known((8001, 8000), AT), Known("", AT)),
+            GpuProcess(4243, Missing("the driver does not tell it"), "", Missing("denied"), Known(POD, AT)),
+        ),
+        AT,
     ),
     slices=Known((), AT),
+    sm_utilisation=Known(0.25, AT),
+    tensor_utilisation=Known(0.125, AT),
+    bandwidth_utilisation=Known(0.5, AT),
 )
 CUT = GpuReading(
     uuid="GPU-bbbb",
@@ -42,7 +50,10 @@ CUT = GpuReading(
     throttle_reasons=Known((), AT),
     ecc_uncorrected=Known(0, AT),
     last_xid=Known(0, AT),
-    processes=Known((GpuProcess(77, Known(1000, AT), "MIG-0000"),), AT),
+    processes=Known((GpuProcess(77, Known(1000, AT), "MIG-0000", Known((), AT), Missing("gone")),), AT),
+    sm_utilisation=Missing("not told while MIG is on"),
+    tensor_utilisation=Missing("not told while MIG is on"),
+    bandwidth_utilisation=Missing("not told while MIG is on"),
     slices=Known(
         (
             SliceReading(
@@ -53,8 +64,21 @@ CUT = GpuReading(
                 Known(1000, AT),
                 Known(76 * 10**9, AT),
                 Known(Placement(0, 4), AT),
+                Known(0.9, AT),
+                Known(0.8, AT),
+                Known(0.0, AT),
+                Known(0.1, AT),
             ),
-            SliceReading("MIG-3333", 9, 1, Missing("untold"), Known(0, AT), Missing("the GPU is lost"), DENIED),
+            SliceReading(
+                "MIG-3333",
+                9,
+                None,
+                Missing("untold"),
+                Known(0, AT),
+                Missing("the GPU is lost"),
+                DENIED,
+                *[Missing("told from the second reading on")] * 4,
+            ),
         ),
         AT,
     ),

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from controlplane.collect.agent import AgentTarget, gpus_of_page
+from controlplane.collect.agent import AgentTarget
+from controlplane.collect.agent_page import gpus_of_page
 from controlplane.collect.gpus import Gpus, merged
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import AgentSpec
@@ -61,6 +62,15 @@ def test_a_figure_that_an_older_agent_does_not_have_is_missing() -> None:
     assert {getattr(gpu, name) for name in GPU_SIGNALS} == {Missing("not on the agent's page")}
 
 
+def test_processes_of_an_older_agent_are_of_no_known_server() -> None:
+    text = INFO + 'controlplane_gpu_processes{gpu="G"} 1\ncontrolplane_gpu_process_info{gpu="G",pid="7"} 1\n'
+    gpus = gpus_of_page(text, "n", AT)
+    assert isinstance(gpus, Known)
+    assert isinstance(gpus.value[0].processes, Known)
+    (process,) = gpus.value[0].processes.value
+    assert (process.pid, process.ports, process.pod_uid) == (7, *[Missing("not on the agent's page")] * 2)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -68,6 +78,10 @@ def test_a_figure_that_an_older_agent_does_not_have_is_missing() -> None:
         'controlplane_agent_nvml_up{reason=""} 1\ncontrolplane_gpu_info{gpu="GPU-1"} 1\n',
         'controlplane_agent_nvml_up{reason=""} 1\ncontrolplane_gpu_info{gpu="G",index="x",name="X"} 1\n',
         INFO + 'controlplane_gpu_memory_used_bytes{gpu="G"} NaN\n',
+        INFO + 'controlplane_gpu_utilisation_ratio{gpu="G"} NaN\n',
+        INFO + 'controlplane_gpu_processes{gpu="G"} 1\ncontrolplane_gpu_process_info{gpu="G",pid="x"} 1\n',
+        INFO + 'controlplane_gpu_processes{gpu="G"} 1\ncontrolplane_gpu_process_info{gpu="G",pid="1",ports="x"} 1\n',
+        INFO + 'controlplane_gpu_slices{gpu="G"} 1\ncontrolplane_gpu_slice_info{gpu="G",slice="S"} 1\n',
     ],
 )
 def test_a_page_of_something_else_is_malformed(text: str) -> None:
