@@ -159,6 +159,7 @@ class LatencyInterval:
 
     `edges` are the finite upper bounds in seconds, ascending; `counts` has one entry more (the last: above all edges)
     and is not cumulative. `errors` of all events were errors, whatever their latency; they are not in `counts`.
+    `gateway` names where it was counted, empty: on a server.
     """
 
     indicator: Indicator
@@ -167,6 +168,7 @@ class LatencyInterval:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     errors: int = 0
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
