@@ -30,7 +30,7 @@ def console() -> Console:
     return made if made.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
 
-def _narrow() -> bool:
+def is_narrow() -> bool:
     """Whether standard output is too narrow for one line each."""
     return console().width < _WIDE
 
@@ -73,7 +73,7 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
 
     Where the terminal is narrow the decisions stand below the table too.
     """
-    narrow = _narrow()
+    narrow = is_narrow()
     columns = ("model", "server", "mode", "state", "instances", "want", "demand/s", "capacity/s", "waiting", "decided")
     table = new_table("Models", *(c for c in columns if not (narrow and c in {"mode", "decided"})))
     below: list[str] = []
@@ -120,7 +120,7 @@ def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
     """Objectives with attainment, budget and coverage."""
-    narrow = _narrow()
+    narrow = is_narrow()
     names = ("model\n objective",) if narrow else ("model", "objective")
     figures = ("budget\nleft", "burn\n5m/1h/6h") if narrow else ("budget left", "burn 5m/1h/6h")
     table = new_table("Objectives", *names, "target", "attained", *figures, "measured")
@@ -160,7 +160,7 @@ def decisions_table(decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Decisions, newest first, with what came of them."""
     if not decisions:
         return "[bold]Decisions[/]: none"
-    narrow = _narrow()
+    narrow = is_narrow()
     names = ("id\nat (UTC)", "model\n server") if narrow else ("id", "at (UTC)", "model", "server")
     table = new_table("Decisions", *names, "what and why", "came of it")
     for d in decisions:
@@ -234,7 +234,7 @@ def new_table(title: str, *columns: str) -> Table:
         title_style="bold",
         box=None,
         pad_edge=False,
-        padding=(0, 1 if _narrow() else 2, 0, 0),
+        padding=(0, 1 if is_narrow() else 2, 0, 0),
     )
     for column in columns:
         table.add_column(column, overflow="fold")
