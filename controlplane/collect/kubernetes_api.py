@@ -20,7 +20,7 @@ from controlplane.collect.kubernetes_members import ApiObject
 from controlplane.domain.errors import TargetUnreachableError
 
 PAGE = 250
-"""Objects per answer of a list; half a second's parsing of a thousand pods at once would hold up the event loop."""
+"""Objects per answer of a list: the event loop waits while one is parsed, 22 ms with pods of 5 KB."""
 
 _IMPORTING = threading.Lock()
 

@@ -87,8 +87,8 @@ class Watched(Generic[T]):
     def stop(self) -> None:
         """Ask the thread to end, whatever it waits for."""
         self._stopped.set()
-        if self._api is not None:
-            self._api.stop()
+        if (api := self._api) is not None:
+            api.stop()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread's end, so long."""
@@ -109,16 +109,23 @@ class Watched(Generic[T]):
             try:
                 if self._api is None:
                     self._api = self._connect()
+                    continue  # it may have been stopped meanwhile
                 if not self._version:
                     self._list(self._api)
                 self._follow(self._api)
                 self._failures = 0
             except ApiServerError as error:
+                if error.refused:
+                    self._disconnect()  # so that a new token or kubeconfig is read
                 self._stopped.wait(self._failed(error))
             except Exception as error:  # noqa: BLE001 - an object of a form that no API server has given so far
                 self._stopped.wait(self._failed(ApiServerError(f"an object not understood ({type(error).__name__})")))
-        if self._api is not None:
-            self._api.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        api, self._api = self._api, None
+        if api is not None:
+            api.close()
 
     def _list(self, api: ApiServer) -> None:
         """Replace what is known by what there is now."""

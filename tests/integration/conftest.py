@@ -1,4 +1,14 @@
+from tests.kube.fixtures import api_server, cluster, kubeconfig
 from tests.prometheus_fixtures import prometheus, prometheus_binary
 from tests.rig_fixtures import module_triton_rig, rig_environment, triton_rig
 
-__all__ = ["module_triton_rig", "prometheus", "prometheus_binary", "rig_environment", "triton_rig"]
+__all__ = [
+    "api_server",
+    "cluster",
+    "kubeconfig",
+    "module_triton_rig",
+    "prometheus",
+    "prometheus_binary",
+    "rig_environment",
+    "triton_rig",
+]

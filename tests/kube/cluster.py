@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client, config
+from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
 _MERGE = "application/merge-patch+json"
@@ -17,12 +17,15 @@ _MERGE = "application/merge-patch+json"
 class Cluster:
     """A fresh namespace of an API server, and what happens in it."""
 
+    core: Any
+    discovery: Any
+
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
         # objects are given as they are written, where the client's annotations ask for its models
         self._client: Any = config.new_client_from_config(str(kubeconfig), persist_config=False)  # type: ignore[no-untyped-call,unused-ignore]
-        self.core: Any = client.CoreV1Api(self._client)
-        self.discovery: Any = client.DiscoveryV1Api(self._client)
+        self.core = client.CoreV1Api(self._client)
+        self.discovery = client.DiscoveryV1Api(self._client)
         self.namespace = f"test-{uuid.uuid4().hex[:10]}"
         self.core.create_namespace({"metadata": {"name": self.namespace}})
         # a real API server takes no pod before its service account is there, which no controller makes here
@@ -50,7 +53,7 @@ class Cluster:
         status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": [condition]}
         self._status(name, status)
 
-    def ready(self, name: str, ready: bool = True, since: str = "2026-11-22T09:01:30Z") -> None:
+    def ready(self, name: str, *, ready: bool = True, since: str = "2026-11-22T09:01:30Z") -> None:
         """Its readiness probe changed its mind."""
         condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": since}
         self._status(name, {"conditions": [condition]})
@@ -59,7 +62,7 @@ class Cluster:
         """All its containers ended."""
         self._status(name, {"phase": phase})
 
-    def label(self, name: str, labels: Mapping[str, str | None]) -> None:
+    def label(self, name: str, labels: Mapping[str, str]) -> None:
         self.core.patch_namespaced_pod(name, self.namespace, {"metadata": {"labels": labels}}, _content_type=_MERGE)
 
     def delete(self, name: str) -> None:
@@ -89,6 +92,14 @@ class Cluster:
             if error.status != 409:
                 raise
             self.discovery.replace_namespaced_endpoint_slice(name, self.namespace, body)
+
+    def events(self, version: str | None, selector: str = "") -> list[tuple[str, str]]:
+        """(type, pod) of the events since a version, watched for a second."""
+        watching: Any = watch.Watch(return_type="object")  # type: ignore[no-untyped-call,unused-ignore]
+        since = {"resource_version": version} if version else {}
+        lister, chosen = self.core.list_namespaced_pod, {"label_selector": selector, "timeout_seconds": 1}
+        told = watching.stream(lister, self.namespace, **chosen, **since)
+        return [(event["type"], event["object"]["metadata"]["name"]) for event in told]
 
     def _status(self, name: str, status: Mapping[str, Any]) -> None:
         self.core.patch_namespaced_pod_status(name, self.namespace, {"status": status}, _content_type=_MERGE)

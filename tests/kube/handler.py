@@ -30,6 +30,8 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
     failing: ApiError | None = None
     """What the watch under way is to be told."""
 
@@ -188,6 +190,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.wfile.flush()
 
     def _event(self, kind: str, what: Object) -> None:
         self._chunk(json.dumps({"type": kind, "object": what}).encode() + b"\n")

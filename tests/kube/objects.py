@@ -151,7 +151,7 @@ class Objects:
                 new |= {"apiVersion": old["apiVersion"], "kind": old["kind"]}
                 if "status" in old:
                     new["status"] = copy.deepcopy(old["status"])
-                if new.get("spec") != old.get("spec"):
+                if any(new.get(key) != old.get(key) for key in {*new, *old} - {"metadata", "status"}):
                     new["metadata"]["generation"] += 1
             if new == old:
                 return copy.deepcopy(old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from http.server import ThreadingHTTPServer
@@ -28,11 +29,12 @@ class Request(NamedTuple):
 class ApiServer:
     """Serves on a loopback port until closed. `token`: what a client must show, "": nothing."""
 
-    def __init__(self, *, token: str = "", bookmark_s: float = 0.5) -> None:
+    def __init__(self, *, token: str = "", bookmark_s: float = 0.5, tls: ssl.SSLContext | None = None) -> None:
         self.objects = Objects()
         self.faults = Faults()
         self.token = token
         self.bookmark_s = bookmark_s
+        self._tls = tls
         self.requests: list[Request] = []
         self.watches: set[Handler] = set()
         self.closing = threading.Event()
@@ -41,7 +43,7 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Serve; after `stop` on the same port again, with the objects of before."""
@@ -49,6 +51,8 @@ class ApiServer:
         self._connections: set[socket.socket] = set()
         self._server = _Http(("127.0.0.1", self._port), self)
         self._port = self._server.server_address[1]
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="kube-api", daemon=True)
         self._thread.start()
 
