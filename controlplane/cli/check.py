@@ -35,6 +35,7 @@ def check(
     fleet = settings.fleet
     counts = {
         "servers": len(fleet.servers),
+        "workloads": len(fleet.workloads),
         "gateways": len(fleet.gateways),
         "agents": len(fleet.agents),
         "models": len(fleet.models),

@@ -13,6 +13,7 @@ from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import Root
 from controlplane.config.units import format_duration, is_loopback
+from controlplane.config.workloads import check_workloads
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import Mode, ServerKind
 
@@ -22,12 +23,15 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     yield from _check_root(document.root, "store" in from_environment)
     for part in document.servers:
         yield from check_server(part, document.mappings)
+    if not document.kinds and not document.servers and not document.workloads:
+        yield Fault("servers", "nothing", "at least one server, or a workload")
+    yield from check_workloads(document)
     yield from _check_names(document)
     yield from _check_single(document)
     served: Counter[tuple[str, str]] = Counter()
     for model in document.models:
         yield from _check_model(model, document)
-        for server in expand(model.item.runs_on, document.server_kinds):
+        for server in expand(model.item.runs_on, document.kinds):
             key = (server, model.item.served_name or model.item.name)
             served[key] += 1
             if served[key] > 1:
@@ -82,9 +86,17 @@ def _check_access(root: Root, store_from_environment: bool) -> Iterator[Fault]:
 
 def _check_names(document: Document) -> Iterator[Fault]:
     gateways = ((part.path, part.item.name) for part in document.gateways)
-    others = [(p.path, p.item.name) for p in document.servers] + [(p.path, p.item.name) for p in document.models]
+    others = [(part.path, part.item.name) for part in document.servers]
+    others += [(part.path, part.item.name) for part in document.workloads]
+    others += [(part.path, part.item.name) for part in document.models]
     agents = ((part.path, part.item.name) for part in document.agents)
-    for kind, named in (("gateways", gateways), ("agents", agents), ("servers and models", others)):
+    sources = ((part.path, part.item.name) for part in document.prometheus)
+    for kind, named in (
+        ("gateways", gateways),
+        ("agents", agents),
+        ("entries of prometheus", sources),
+        ("servers, workloads and models", others),
+    ):
         first: dict[str, str] = {}
         for path, name in named:
             if name in first:
@@ -95,7 +107,7 @@ def _check_names(document: Document) -> Iterator[Fault]:
 
 def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     model = part.item
-    yield from _check_runs_on(part, document.server_kinds)
+    yield from _check_runs_on(part, document.kinds)
     bounds = model.instances
     if bounds.min > bounds.max:
         yield Fault(join(part.path, "instances", "min"), str(bounds.min), f"at most instances.max ({bounds.max})")
@@ -110,7 +122,7 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     if len(kinds) > 1:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
     elif kinds and ServerKind.TRITON not in kinds:
-        yield from _check_observed_only(part)
+        yield from _check_triton_only(part, *kinds)
     where = _where(part, document, kinds)
     first: dict[str, str] = {}
     for objective in part.objectives:
@@ -128,16 +140,18 @@ def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:
         if not expand([pattern], names):
             path = join(part.path, "runs_on", i)
             if "*" in pattern:
-                yield Fault(path, repr(pattern), f"a pattern that matches a server; servers: {', '.join(names)}")
+                yield Fault(path, repr(pattern), f"a pattern that matches a server or workload: {', '.join(names)}")
             else:
-                yield Fault(path, repr(pattern), f"the name of a server: {one_of(pattern, tuple(names))}")
+                yield Fault(path, repr(pattern), f"the name of a server or workload: {one_of(pattern, tuple(names))}")
 
 
-def _check_observed_only(part: ModelPart) -> Iterator[Fault]:
-    """Servers but Triton are observed: nothing that would act on them, or infer by Triton's protocol, is taken."""
+def _check_triton_only(part: ModelPart, kind: ServerKind) -> Iterator[Fault]:
+    """What only models on Triton can have: on other servers nothing would carry it out."""
     model, allowed = part.item, "only for models on Triton; other servers are observed"
+    if kind is ServerKind.OLLAMA:
+        allowed = "only for models on Triton; Ollama loads on request, unloads when idle by itself and tells no requests"
     given = {
-        "mode": model.mode not in {None, Mode.OBSERVE},
+        "mode": model.mode not in {None, Mode.OBSERVE} and kind not in CONTROLLED,
         "instances": "instances" in model.model_fields_set,
         "idle_unload": model.idle_unload is not None,
         "wake": "wake" in model.model_fields_set,
@@ -168,5 +182,5 @@ def _check_single(document: Document) -> Iterator[Fault]:
 
 def kinds_of(part: ModelPart, document: Document) -> frozenset[ServerKind]:
     """The kinds, where they are known, of the servers on which a model runs."""
-    kinds = (document.server_kinds[name] for name in expand(part.item.runs_on, document.server_kinds))
+    kinds = (document.kinds[name] for name in expand(part.item.runs_on, document.kinds))
     return frozenset(kind for kind in kinds if kind is not None)

@@ -1,8 +1,8 @@
 """Environment variables that override the file.
 
-CONTROLPLANE_STORE stands for `store`, CONTROLPLANE_API__PORT for `port` in the block `api`. Lists (servers, gateways,
-agents, models) are set in the file only. A variable with a block's name and an unknown key is a fault; other variables
-that start with CONTROLPLANE_ are left alone, since Kubernetes sets some for every service
+CONTROLPLANE_STORE stands for `store`, CONTROLPLANE_API__PORT for `port` in the block `api`. Lists (servers, models and
+the like) are set in the file only. A variable with a block's name and an unknown key is a fault; other variables that
+start with CONTROLPLANE_ are left alone, since Kubernetes sets some for every service
 (CONTROLPLANE_PORT=tcp://10.0.0.1:8900 for one named controlplane).
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from controlplane.config.tree import Root
 
 PREFIX = "CONTROLPLANE_"
-LISTS = frozenset({"servers", "gateways", "agents", "models"})
+LISTS = frozenset({"servers", "prometheus", "workloads", "gateways", "agents", "models"})
 
 
 def overlay(tree: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -15,6 +15,7 @@ from controlplane.config.reading import Document, ModelPart, Part, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
 from controlplane.config.tree import GatewayItem, PolicyBlock, Root
+from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -95,6 +96,8 @@ def _settings(document: Document, password: str | None) -> Settings:
             servers=tuple(to_server(part, document.mappings) for part in document.servers),
             models=tuple(_model(part, document) for part in document.models),
             gateways=tuple(_gateway(part) for part in document.gateways),
+            prometheus=to_prometheus(document),
+            workloads=tuple(to_workload(part, document) for part in document.workloads),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
         ),
         store_url=store,
@@ -114,12 +117,13 @@ def _gateway(part: Part[GatewayItem]) -> GatewaySpec:
 
 def _model(part: ModelPart, document: Document) -> ModelSpec:
     item = part.item
-    observed = bool(kinds_of(part, document) - {ServerKind.TRITON})
+    observed = bool(kinds_of(part, document) - CONTROLLED)
     mode = Mode.OBSERVE if observed else item.mode or document.root.mode
     return ModelSpec(
         name=item.name,
         served_name=item.served_name or item.name,
-        runs_on=expand(item.runs_on, document.server_kinds),
+        runs_on=expand(item.runs_on, (part.item.name for part in document.servers)),
+        workloads=expand(item.runs_on, (part.item.name for part in document.workloads)),
         mode=mode,
         objectives=tuple(o for o in (to_objective(p.item) for p in part.objectives) if o is not None),
         instances_min=item.instances.min,

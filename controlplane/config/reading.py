@@ -12,7 +12,16 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.config.environment import LISTS
 from controlplane.config.faults import from_pydantic, join
-from controlplane.config.tree import AgentItem, GatewayItem, ModelItem, ObjectiveItem, Root, ServerItem
+from controlplane.config.tree import (
+    AgentItem,
+    GatewayItem,
+    ModelItem,
+    ObjectiveItem,
+    PrometheusItem,
+    Root,
+    ServerItem,
+    WorkloadItem,
+)
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
 from controlplane.domain.mapping import PageMapping
@@ -42,17 +51,20 @@ class ModelPart:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All that could be read. `server_kinds` has the names of unreadable entries too: they are not unknown names.
+    """All that could be read.
 
-    `mappings` are those of servers whose page is read by one, where there is no fault in it.
+    `kinds`, those of servers and workloads by name, has unreadable entries too: they are not unknown names. `mappings`
+    are those of servers and workloads whose page is read by one, where there is no fault in it.
     """
 
     root: Root
     servers: tuple[Part[ServerItem], ...]
+    prometheus: tuple[Part[PrometheusItem], ...]
+    workloads: tuple[Part[WorkloadItem], ...]
     gateways: tuple[Part[GatewayItem], ...]
     agents: tuple[Part[AgentItem], ...]
     models: tuple[ModelPart, ...]
-    server_kinds: Mapping[str, ServerKind | None]
+    kinds: Mapping[str, ServerKind | None]
     mappings: Mapping[str, PageMapping] = field(default_factory=dict)
 
 
@@ -60,18 +72,19 @@ def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:
     """Everything in `tree` that has the right form, and a fault for everything that has not."""
     faults: list[Fault] = []
     lists = {key: tree[key] for key in LISTS if isinstance(tree.get(key), list)}
-    # an entry stands in for the servers read below, as an empty list is refused
-    stand_in = [{"name": "a", "kind": "triton", "http": "http://a"}] if lists.get("servers") else []
-    hollow = {**tree, **{key: stand_in if key == "servers" else [] for key in lists}}
+    hollow = {**tree, **{key: [] for key in lists}}
     root = _read(Root, hollow, "", faults) or Root.model_construct()
     servers = _parts(ServerItem, lists.get("servers", []), "servers", faults)
+    prometheus = _parts(PrometheusItem, lists.get("prometheus", []), "prometheus", faults)
+    workloads = _parts(WorkloadItem, lists.get("workloads", []), "workloads", faults)
     gateways = _parts(GatewayItem, lists.get("gateways", []), "gateways", faults)
     agents = _parts(AgentItem, lists.get("agents", []), "agents", faults)
     models = [part for i, raw in enumerate(lists.get("models", [])) if (part := _model(raw, join("models", i), faults))]
-    return Document(root, servers, gateways, agents, tuple(models), _server_kinds(lists.get("servers", []))), faults
+    kinds = _kinds([*lists.get("servers", []), *lists.get("workloads", [])])
+    return Document(root, servers, prometheus, workloads, gateways, agents, tuple(models), kinds), faults
 
 
-def _server_kinds(raws: list[Any]) -> dict[str, ServerKind | None]:
+def _kinds(raws: list[Any]) -> dict[str, ServerKind | None]:
     kinds: dict[object, ServerKind] = {kind.value: kind for kind in ServerKind}
     named = (raw for raw in raws if isinstance(raw, dict) and isinstance(raw.get("name"), str))
     return {raw["name"]: kinds.get(str(raw.get("kind"))) for raw in named}

@@ -20,6 +20,11 @@ _BLOCKS = {
     "ApiBlock": "api",
     "PolicyBlock": "policy",
     "ServerItem": "servers[]",
+    "PrometheusItem": "prometheus[]",
+    "WorkloadItem": "workloads[]",
+    "KubernetesBlock": "workloads[].kubernetes",
+    "TargetsBlock": "workloads[].prometheus",
+    "PortsBlock": "workloads[].ports",
     "GatewayItem": "gateways[]",
     "AgentItem": "agents[]",
     "ModelItem": "models[]",
@@ -50,8 +55,8 @@ Forms
 - database url: {STORE_FORM}.
 
 Environment variables override the file: `CONTROLPLANE_STORE` stands for `store`, `CONTROLPLANE_API__PORT` for `port` in
-`api` (two underscores between block and key); an empty value unsets the key. Servers, gateways, agents and models
-are set in the file only. Relative files are relative to the working directory. Secrets never stand in the file: they
+`api` (two underscores between block and key); an empty value unsets the key. Lists (servers, models and the like) are
+set in the file only. Relative files are relative to the working directory. Secrets never stand in the file: they
 come from `*_file` keys or from the environment (a password in `CONTROLPLANE_STORE` is fine).
 """
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from controlplane.config.faults import join
 from controlplane.config.mapping_file import load_mapping, shipped
 from controlplane.config.reading import Document, Part
-from controlplane.config.tree import ServerItem
+from controlplane.config.tree import ServerItem, WorkloadItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind, ServerSpec
 from controlplane.domain.mapping import PageMapping
@@ -19,14 +19,15 @@ BY_MAPPING = frozenset(ServerKind) - {ServerKind.TRITON, ServerKind.VLLM, Server
 
 
 def with_mappings(document: Document) -> tuple[Document, list[Fault]]:
-    """The document with the mapping of each server that has one, and the faults of the users' mapping files."""
+    """The document with the mapping of each server and workload that has one, and the faults of mapping files."""
     faults: list[Fault] = []
     given: dict[str, PageMapping | None] = {}
     for name, path in document.root.mappings.items():
         given[name], found = load_mapping(path, join("mappings", name))
         faults += found
     mappings: dict[str, PageMapping] = {}
-    for part in document.servers:
+    parts: tuple[Part[ServerItem] | Part[WorkloadItem], ...] = (*document.servers, *document.workloads)
+    for part in parts:
         server = part.item
         mapping = shipped(server.kind)
         if server.kind is ServerKind.MAPPED and server.mapping is not None:
@@ -50,16 +51,25 @@ def check_server(part: Part[ServerItem], mappings: Mapping[str, PageMapping]) ->
         yield Fault(join(part.path, key), "nothing", f"it is required for kind {kind}")
     if server.grpc is not None and server.kind is not ServerKind.TRITON:
         yield Fault(join(part.path, "grpc"), repr(server.grpc), "only for Triton; leave it out")
-    if server.mapping is not None and server.kind is not ServerKind.MAPPED:
-        yield Fault(join(part.path, "mapping"), repr(server.mapping), "only for kind mapped; leave it out")
+    yield from check_mapping(part)
     if server.metrics is not None and server.kind is ServerKind.OLLAMA:
         yield Fault(join(part.path, "metrics"), repr(server.metrics), "Ollama has no metrics page; leave it out")
+
+
+def check_mapping(part: Part[ServerItem] | Part[WorkloadItem]) -> Iterator[Fault]:
+    """A mapping of one's own is for one kind."""
+    item = part.item
+    if item.mapping is not None and item.kind is not ServerKind.MAPPED:
+        yield Fault(join(part.path, "mapping"), repr(item.mapping), "only for kind mapped; leave it out")
+
+
+def page_of(kind: ServerKind, mapping: PageMapping | None) -> str:
+    """The path of the page that is read, behind the HTTP API's URL."""
+    return mapping.page if mapping else _LOADED_MODELS if kind is ServerKind.OLLAMA else "/metrics"
 
 
 def to_server(part: Part[ServerItem], mappings: Mapping[str, PageMapping]) -> ServerSpec:
     """The domain's server."""
     server, mapping = part.item, mappings.get(part.item.name)
-    page = mapping.page if mapping else _LOADED_MODELS if server.kind is ServerKind.OLLAMA else "/metrics"
-    return ServerSpec(
-        server.name, server.kind, server.http, server.metrics or f"{server.http}{page}", server.grpc or "", mapping
-    )
+    metrics = server.metrics or f"{server.http}{page_of(server.kind, mapping)}"
+    return ServerSpec(server.name, server.kind, server.http, metrics, server.grpc or "", mapping)

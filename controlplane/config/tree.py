@@ -117,7 +117,7 @@ class PolicyBlock(_Block):
 class ServerItem(_Block):
     """One serving process. All but Triton are observed only."""
 
-    name: Name = Field(description="Unique among servers and models.")
+    name: Name = Field(description="Unique among servers, workloads and models.")
     kind: ServerKind = Field(description="Which serving software it runs.")
     http: Url = Field(description="Base URL of its HTTP API.")
     grpc: Grpc | None = Field(default=None, description="Its gRPC endpoint; required for Triton, absent for others.")
@@ -126,6 +126,69 @@ class ServerItem(_Block):
         description="URL of its metrics page; required for Triton and TorchServe, whose pages have a port of their own."
         " Default: `http` with /metrics, or what the mapping says.",
     )
+    mapping: str | None = Field(
+        default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
+    )
+
+
+class PrometheusItem(_Block):
+    """A Prometheus (or Thanos, Mimir), which knows of servers or scrapes them for us."""
+
+    name: Name = Field(description="Unique among entries of `prometheus`.")
+    url: Url = Field(description="Base URL of its HTTP API, such as http://prometheus:9090.")
+    timeout: Duration = Field(default=5.0, description="A question to it is given up after this long.")
+    token_file: str | None = Field(
+        default=None, min_length=1, description="File that holds a bearer token; read anew for each question."
+    )
+
+
+class KubernetesBlock(_Block):
+    """Pods of one namespace by label selector, or the pods behind services. Exactly one of both is given."""
+
+    namespace: str = Field(min_length=1, description="The namespace.")
+    pods: str | None = Field(default=None, min_length=1, description="Label selector of pods, such as app=triton.")
+    services: str | None = Field(
+        default=None, min_length=1, description="Label selector of services, whose endpoints are the servers."
+    )
+    kubeconfig: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Kubeconfig file; default: the pod's own service account, else the usual file.",
+    )
+    context: str | None = Field(default=None, min_length=1, description="Context in the kubeconfig.")
+
+
+class TargetsBlock(_Block):
+    """Targets that a Prometheus scrapes."""
+
+    source: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
+    where: dict[str, Pattern] = Field(
+        min_length=1, description="Label and regular expression that it matches as a whole, such as {job: triton}."
+    )
+    through: bool = Field(
+        default=True,
+        description="Take the servers' metrics from that Prometheus too, as large fleets do; false: from each server.",
+    )
+
+
+class PortsBlock(_Block):
+    """Where a discovered server listens, where that is not the usual port of its kind."""
+
+    http: Whole | None = Field(default=None, ge=1, le=65535, description="Its HTTP API.")
+    grpc: Whole | None = Field(default=None, ge=1, le=65535, description="Its gRPC endpoint; Triton only.")
+    metrics: Whole | None = Field(
+        default=None, ge=1, le=65535, description="Its metrics page; default: `http` where that has the page."
+    )
+
+
+class WorkloadItem(_Block):
+    """Servers alike that are discovered. Exactly one of `kubernetes` and `prometheus` is given."""
+
+    name: Name = Field(description="Unique among servers, workloads and models. Its servers are called NAME/INSTANCE.")
+    kind: ServerKind = Field(description="Which serving software they run.")
+    kubernetes: KubernetesBlock | None = Field(default=None, description="Found as pods.")
+    prometheus: TargetsBlock | None = Field(default=None, description="Found as targets of a Prometheus.")
+    ports: PortsBlock = Field(default=PortsBlock(), description="Ports; default: the usual ones of the kind.")
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
     )
@@ -210,11 +273,13 @@ class ObjectiveItem(_Block):
 class ModelItem(_Block):
     """What clients call by name, where it runs and what may be done with it."""
 
-    name: Name = Field(description="Unique among servers and models.")
+    name: Name = Field(description="Unique among servers, workloads and models.")
     served_name: str | None = Field(
         default=None, min_length=1, description="Its name on the servers; default: the name."
     )
-    runs_on: Names = Field(min_length=1, description="Names of servers; `*` in a name stands for anything.")
+    runs_on: Names = Field(
+        min_length=1, description="Names of servers and workloads; `*` in a name stands for anything."
+    )
     mode: Mode | None = Field(
         default=None, description="How far to go with this model; default: the mode of the whole."
     )
@@ -257,7 +322,9 @@ class Root(_Block):
     mappings: dict[Name, str] = Field(
         default={}, description="Mapping files by name, for servers of kind mapped. Relative to the working directory."
     )
-    servers: list[ServerItem] = Field(min_length=1, description="The serving processes.")
+    servers: list[ServerItem] = Field(default=[], description="The serving processes.")
+    prometheus: list[PrometheusItem] = Field(default=[], description="Prometheus servers that are asked.")
+    workloads: list[WorkloadItem] = Field(default=[], description="Servers that are discovered and come and go.")
     gateways: list[GatewayItem] = Field(default=[], description="What stands before the servers and times requests.")
     agents: list[AgentItem] = Field(default=[], description="GPU nodes whose GPUs are to be seen.")
     models: list[ModelItem] = Field(default=[], description="The models.")

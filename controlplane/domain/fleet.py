@@ -25,6 +25,10 @@ class ServerKind(StrEnum):
     """Any other, read as a mapping of the user's says."""
 
 
+CONTROLLED = frozenset({ServerKind.TRITON, ServerKind.OLLAMA})
+"""Kinds of servers that load and unload a model when they are told to; all others are observed."""
+
+
 class Mode(StrEnum):
     """How far the control plane may go with a model."""
 
@@ -38,12 +42,16 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PrometheusSpec:
-    """A Prometheus (or Thanos, Mimir) that scrapes servers for us; `token_file` holds a bearer token, empty: none."""
+    """A Prometheus (or Thanos, Mimir) that scrapes servers for us, about every `interval_s` seconds.
+
+    `token_file` holds a bearer token, empty: none.
+    """
 
     name: str
     url: str
     timeout_s: float
     token_file: str = ""
+    interval_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +103,14 @@ class KubernetesQuery:
 
 @dataclass(frozen=True, slots=True)
 class TargetsQuery:
-    """Active targets of a Prometheus whose labels match, each regular expression as a whole."""
+    """Active targets of a Prometheus whose labels match, each regular expression as a whole.
+
+    `through`: their metrics are asked of that Prometheus too.
+    """
 
     prometheus: str
     where: tuple[tuple[str, str], ...]
+    through: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,99 @@
+"""Workloads as written: their checks, their usual ports, and the domain's values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controlplane.config.faults import join, one_of
+from controlplane.config.reading import Document, Part
+from controlplane.config.servers import check_mapping, page_of
+from controlplane.config.tree import WorkloadItem
+from controlplane.domain.errors import Fault
+from controlplane.domain.fleet import KubernetesQuery, Ports, PrometheusSpec, ServerKind, TargetsQuery, WorkloadSpec
+from controlplane.domain.mapping import PageMapping
+
+_PORTS: Mapping[ServerKind, tuple[int, int, int]] = {
+    ServerKind.TRITON: (8000, 8001, 8002),
+    ServerKind.VLLM: (8000, 0, 8000),
+    ServerKind.TGI: (80, 0, 80),
+    ServerKind.TORCHSERVE: (8080, 0, 8082),
+    ServerKind.TFSERVING: (8501, 0, 8501),
+    ServerKind.SGLANG: (30000, 0, 30000),
+    ServerKind.NIM: (8000, 0, 8000),
+    ServerKind.OLLAMA: (11434, 0, 11434),
+}
+"""HTTP, gRPC and metrics, 0: none, as in the software's own images (TGI: 80 there, else 3000)."""
+
+
+def check_workloads(document: Document) -> Iterator[Fault]:
+    """Faults of meaning of all workloads."""
+    sources = tuple(part.item.name for part in document.prometheus)
+    for part in document.workloads:
+        yield from _check_query(part, sources)
+        yield from check_mapping(part)
+        yield from _check_ports(part, document.mappings.get(part.item.name))
+
+
+def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator[Fault]:
+    pods, targets = part.item.kubernetes, part.item.prometheus
+    if (pods is None) == (targets is None):
+        given = "nothing" if pods is None else "kubernetes and prometheus"
+        yield Fault(part.path, given, "exactly one of: kubernetes, prometheus")
+    if pods is not None:
+        path = join(part.path, "kubernetes")
+        if (pods.pods is None) == (pods.services is None):
+            given = "nothing" if pods.pods is None else "pods and services"
+            yield Fault(path, given, "exactly one of: pods, services")
+    if targets is not None:
+        path = join(part.path, "prometheus")
+        if targets.source not in sources:
+            allowed = f"the name of an entry in prometheus: {one_of(targets.source, sources)}"
+            yield Fault(join(path, "source"), repr(targets.source), allowed)
+        if targets.through and part.item.kind is ServerKind.OLLAMA:
+            yield Fault(join(path, "through"), "true", "false: Ollama has no metrics page that Prometheus could scrape")
+
+
+def _check_ports(part: Part[WorkloadItem], mapping: PageMapping | None) -> Iterator[Fault]:
+    item, path = part.item, join(part.path, "ports")
+    if item.ports.grpc is not None and item.kind is not ServerKind.TRITON:
+        yield Fault(join(path, "grpc"), str(item.ports.grpc), "only for Triton; leave it out")
+    if item.ports.metrics is not None and item.kind is ServerKind.OLLAMA:
+        yield Fault(join(path, "metrics"), str(item.ports.metrics), "Ollama has no metrics page; leave it out")
+    if item.kind is ServerKind.MAPPED:
+        if item.mapping is None:
+            yield Fault(join(part.path, "mapping"), "nothing", "it is required for kind mapped")
+        if item.ports.http is None:
+            yield Fault(join(path, "http"), "nothing", "it is required for kind mapped")
+        if mapping is not None and not mapping.page and item.ports.metrics is None:
+            yield Fault(join(path, "metrics"), "nothing", "it is required: the mapping has no page")
+
+
+def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
+    """The domain's workload."""
+    item, mapping = part.item, document.mappings.get(part.item.name)
+    return WorkloadSpec(item.name, item.kind, _query(item), _ports(item, mapping), mapping)
+
+
+def _query(item: WorkloadItem) -> KubernetesQuery | TargetsQuery:
+    if item.kubernetes is not None:
+        asked = item.kubernetes
+        return KubernetesQuery(
+            asked.namespace, asked.pods or "", asked.services or "", asked.kubeconfig or "", asked.context or ""
+        )
+    if item.prometheus is None:
+        raise ValueError(f"workload {item.name} is found nowhere")
+    return TargetsQuery(item.prometheus.source, tuple(item.prometheus.where.items()), item.prometheus.through)
+
+
+def _ports(item: WorkloadItem, mapping: PageMapping | None) -> Ports:
+    http, grpc, metrics = _PORTS.get(item.kind, (0, 0, 0))
+    given, page = item.ports, page_of(item.kind, mapping)
+    own_page = metrics not in (0, http)
+    moved = metrics if own_page else given.http or http
+    return Ports(given.http or http, given.grpc or grpc, given.metrics or moved, page or "/metrics")
+
+
+def to_prometheus(document: Document) -> tuple[PrometheusSpec, ...]:
+    """The domain's Prometheus servers."""
+    items = (part.item for part in document.prometheus)
+    return tuple(PrometheusSpec(item.name, item.url, item.timeout, item.token_file or "") for item in items)
