@@ -21,7 +21,7 @@ class Kind(StrEnum):
     STATISTICS = "statistics"
     INDEX = "repository index"
     CONFIG = "model configuration"
-    ANSWER = "whether and what it answers"
+    ANSWER = "answer"
     PROBE = "own requests"
     NONE = "-"
     """The backend does not export it."""

@@ -10,7 +10,7 @@ _UNCOVERED = "No interval: the time is uncovered, neither good nor bad. No decis
 _STATISTICS = "/v2/models/stats"
 _CONFIG = "/v2/models/MODEL/config"
 _INDEX = "/v2/repository/index"
-_LATENCIES = "`--metrics-config counter_latencies` (the default)"
+_LATENCIES = "unless `--metrics-config counter_latencies=false`"
 _DASHBOARDS = "Shown as absent; no decision rests on it."
 _NOT_TRITON = "Triton does not export it: missing, with no effect."
 
@@ -99,7 +99,7 @@ _MODEL = (
         series(f.TRITON_PENDING),
     ),
     Row(
-        ("Interval.completed",),
+        ("Interval.completed", "ModelReading.counters[requests]"),
         "requests answered, with those that failed; answers from the response cache count",
         "requests",
         Kind.COUNTER,
@@ -108,7 +108,13 @@ _MODEL = (
         series(f.TRITON_SUCCESS),
     ),
     Row(
-        ("Interval.failed", "Interval.failed_backend", "Interval.rejected", "Interval.canceled"),
+        (
+            "Interval.failed",
+            "Interval.failed_backend",
+            "Interval.rejected",
+            "Interval.canceled",
+            "ModelReading.counters[requests]",
+        ),
         "failures by the label `reason`: OTHER and BACKEND failed, REJECTED timed out in the queue, CANCELED was given"
         " up; an error in a single response counts as success",
         "requests",
@@ -127,7 +133,7 @@ _MODEL = (
         " bound while requests are rejected.",
     ),
     Row(
-        ("Interval.request_s",),
+        ("Interval.request_s", "ModelReading.counters[request_seconds]"),
         "time from arrival to answer, summed over requests",
         "us",
         Kind.COUNTER,
@@ -136,7 +142,7 @@ _MODEL = (
         series(f.TRITON_REQUEST_US, there=_LATENCIES),
     ),
     Row(
-        ("Interval.queue_s",),
+        ("Interval.queue_s", "ModelReading.counters[queue_seconds]"),
         "time waited in the queue, summed over requests",
         "us",
         Kind.COUNTER,
@@ -174,24 +180,6 @@ _MODEL = (
     ),
 )
 _DETAIL = (
-    Row(
-        ("ModelReading.counters[requests]", "ModelReading.counters[request_seconds]"),
-        "the counters above as they stand",
-        "requests, s",
-        Kind.COUNTER,
-        Resets.MODEL,
-        _DASHBOARDS,
-        series(f.TRITON_SUCCESS, f.TRITON_FAILURE, f.TRITON_REQUEST_US),
-    ),
-    Row(
-        ("ModelReading.counters[queue_seconds]",),
-        "time waited in the queue, as it stands",
-        "s",
-        Kind.COUNTER,
-        Resets.MODEL,
-        _DASHBOARDS,
-        series(f.TRITON_QUEUE_US),
-    ),
     Row(
         ("ModelReading.counters[inferences]", "ModelReading.counters[executions]"),
         "items inferred and batches executed, cached answers not among them: their ratio is the average batch",
@@ -235,7 +223,7 @@ _DETAIL = (
         Kind.LABELS,
         Resets.MODEL,
         "Empty: on CPU, or not loaded. The configuration's GPUs hold.",
-        series(f.TRITON_SUCCESS),
+        series(f.TRITON_INFERENCES),
     ),
     Row(
         ("LatencyInterval[ttft]",),
@@ -243,8 +231,8 @@ _DETAIL = (
         "ms",
         Kind.HISTOGRAM,
         Resets.MODEL,
-        "Not decoupled, older than 24.11, or `--metrics-config histogram_latencies` is off: nothing is measured.",
-        suffixed([f.TRITON_FIRST_RESPONSE_MS], f.BUCKET, there="of decoupled models since 24.11"),
+        "Not decoupled, older than 24.11, or without `--metrics-config histogram_latencies=true`: nothing is measured.",
+        suffixed([f.TRITON_FIRST_RESPONSE_MS], f.BUCKET, there="decoupled models, since 24.11"),
     ),
     Row(
         ("ModelReading.running",),

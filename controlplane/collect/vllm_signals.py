@@ -156,7 +156,7 @@ _MODEL = (
         series(f.VLLM_LORA, there="with `--enable-lora`, from the first request on"),
     ),
     Row(
-        ("Interval.completed", "Interval.failed", "Interval.canceled"),
+        ("Interval.completed", "Interval.failed", "Interval.canceled", "ModelReading.counters[requests]"),
         "requests ended, by `finished_reason`: error failed, abort was canceled, all others were answered",
         "requests",
         Kind.COUNTER,
@@ -165,7 +165,7 @@ _MODEL = (
         series(f.VLLM_SUCCESS),
     ),
     Row(
-        ("Interval.rejected", "ModelReading.refused"),
+        ("Interval.rejected", "ModelReading.refused", "ModelReading.counters[requests]"),
         "requests turned away before they were queued",
         "requests",
         Kind.COUNTER,
@@ -174,7 +174,7 @@ _MODEL = (
         series(f.VLLM_REJECTED),
     ),
     Row(
-        ("Interval.request_s",),
+        ("Interval.request_s", "ModelReading.counters[request_seconds]"),
         "time from arrival to the last token, summed over requests",
         "s",
         Kind.COUNTER,
@@ -183,7 +183,7 @@ _MODEL = (
         suffixed([f.VLLM_E2E_S], f.SUM),
     ),
     Row(
-        ("Interval.queue_s",),
+        ("Interval.queue_s", "ModelReading.counters[queue_seconds]"),
         "time waited, summed over requests",
         "s",
         Kind.COUNTER,
@@ -202,19 +202,6 @@ _DETAIL = (
     _tokens(Counter.ENDED, "ended", "requests whose lengths are counted", "requests"),
     _tokens(Counter.ENDED_PROMPT, "ended_prompt", "prompt lengths of requests that ended"),
     _tokens(Counter.ENDED_GENERATION, "ended_generation", "generated lengths of requests that ended"),
-    Row(
-        (
-            "ModelReading.counters[requests]",
-            "ModelReading.counters[request_seconds]",
-            "ModelReading.counters[queue_seconds]",
-        ),
-        "the counters of requests as they stand; requests by `finished_reason`, refused ones too",
-        "requests, s",
-        Kind.COUNTER,
-        Resets.PROCESS,
-        _DASHBOARDS,
-        (*series(f.VLLM_SUCCESS, f.VLLM_REJECTED), *suffixed([f.VLLM_E2E_S, f.VLLM_QUEUE_S], f.SUM)),
-    ),
     Row(
         (
             "ModelReading.instances_per_step",

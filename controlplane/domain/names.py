@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from controlplane.domain.observation import Counter, HostGauge
+
 PREFIX = "controlplane"
 
 # labels
@@ -27,6 +29,11 @@ PROFILE = "profile"
 START = "start"
 SIZE = "size"
 PID = "pid"
+OUTCOME = "outcome"
+PHASE = "phase"
+RESULT = "result"
+STATE = "state"
+USE = "use"
 PORTS = "ports"
 POD_UID = "pod_uid"
 
@@ -37,6 +44,16 @@ MODEL_LOADED = f"{PREFIX}_model_loaded"
 MODEL_DEMAND = f"{PREFIX}_model_demand_per_second"
 MODEL_CAPACITY = f"{PREFIX}_model_capacity_per_second"
 MODEL_PENDING = f"{PREFIX}_model_pending_requests"
+MODEL_PENDING_BY_REASON = f"{PREFIX}_model_pending_requests_by_reason"
+MODEL_RUNNING = f"{PREFIX}_model_running_requests"
+MODEL_KV_CACHE_USAGE = f"{PREFIX}_model_kv_cache_usage_ratio"
+MODEL_KV_CACHE_TOKENS = f"{PREFIX}_model_kv_cache_capacity_tokens"
+MODEL_SLEEP = f"{PREFIX}_model_sleep"
+MODEL_ADAPTERS = f"{PREFIX}_model_adapters"
+MODEL_ADAPTER_SLOTS = f"{PREFIX}_model_adapter_slots"
+MODEL_LOAD_S = f"{PREFIX}_model_load_duration_seconds"
+MODEL_GPU_INFO = f"{PREFIX}_model_gpu_info"
+MODEL_COUNTERS = {counter: f"{PREFIX}_model_{counter.value}" for counter in Counter}
 MODEL_DECISION = f"{PREFIX}_model_decision"
 MODEL_IN_FLIGHT = f"{PREFIX}_model_actions_in_flight"
 OBJECTIVE_TARGET = f"{PREFIX}_objective_target_ratio"
@@ -48,6 +65,7 @@ OBJECTIVE_COVERAGE = f"{PREFIX}_objective_coverage_ratio"
 # servers and GPUs
 SERVER_LIVE = f"{PREFIX}_server_live"
 SERVER_READING_AGE = f"{PREFIX}_server_reading_age_seconds"
+SERVER_HOST = {gauge: f"{PREFIX}_server_{gauge.value}" for gauge in HostGauge}
 GPU_UTILISATION = f"{PREFIX}_gpu_utilisation_ratio"
 GPU_SM_UTILISATION = f"{PREFIX}_gpu_sm_utilisation_ratio"
 GPU_TENSOR_UTILISATION = f"{PREFIX}_gpu_tensor_utilisation_ratio"

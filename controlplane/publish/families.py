@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controlplane.domain import names
+from controlplane.domain.observation import Counter, HostGauge
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,70 @@ class Family:
 
 _UNIT = (names.MODEL, names.SERVER)
 _OBJECTIVE = (names.MODEL, names.OBJECTIVE)
+
+COUNTER_PARTS = {
+    Counter.REQUESTS: names.OUTCOME,
+    Counter.COMPUTE_S: names.PHASE,
+    Counter.RESPONSE_CACHE: names.RESULT,
+}
+"""Labels of the parts of counters that have some."""
+_COUNTED = {
+    Counter.REQUESTS: "Requests that the server ended, by outcome",
+    Counter.REQUEST_S: "Time from arrival to the last answer, summed over requests",
+    Counter.QUEUE_S: "Time that requests waited, summed",
+    Counter.COMPUTE_S: "Time in the backend by phase, summed over requests, each with its whole batch's",
+    Counter.INFERENCES: "Items inferred, without those from the response cache",
+    Counter.EXECUTIONS: "Batches executed",
+    Counter.RESPONSE_CACHE: "Look-ups in the response cache",
+    Counter.PROMPT_TOKENS: "Prompt tokens processed",
+    Counter.GENERATION_TOKENS: "Tokens generated",
+    Counter.PREEMPTIONS: "Requests thrown out of a full KV cache",
+    Counter.PREFIX_QUERIES: "Prompt tokens looked up in the prefix cache",
+    Counter.PREFIX_HITS: "Prompt tokens found in the prefix cache",
+    Counter.ENDED: "Requests whose lengths are summed",
+    Counter.ENDED_PROMPT: "Prompt tokens of requests that ended",
+    Counter.ENDED_GENERATION: "Generated tokens of requests that ended",
+}
+_HOST = {
+    HostGauge.PINNED_MEMORY_USED: "Pinned memory pool in use",
+    HostGauge.PINNED_MEMORY_TOTAL: "Pinned memory pool",
+    HostGauge.CPU_UTILISATION: "Share of the machine's CPU in use",
+    HostGauge.CPU_MEMORY_USED: "Memory of the machine in use",
+    HostGauge.CPU_MEMORY_TOTAL: "Memory of the machine",
+    HostGauge.GPU_UTILISATION: "Share of time in which the GPU executed something, by the server's own page",
+    HostGauge.GPU_MEMORY_USED: "GPU memory in use, by the server's own page",
+    HostGauge.GPU_MEMORY_TOTAL: "GPU memory there is, by the server's own page",
+}
+
+MODEL_FAMILIES: tuple[Family, ...] = (
+    Family(names.MODEL_PENDING_BY_REASON, "gauge", "Requests that wait, by what for", (*_UNIT, names.REASON)),
+    Family(names.MODEL_RUNNING, "gauge", "Requests that execute", _UNIT),
+    Family(names.MODEL_KV_CACHE_USAGE, "gauge", "Share of the KV cache in use, of the fullest engine", _UNIT),
+    Family(names.MODEL_KV_CACHE_TOKENS, "gauge", "Tokens that the KV cache holds", _UNIT),
+    Family(names.MODEL_SLEEP, "gauge", "1 for the state of sleep of the engine", (*_UNIT, names.STATE)),
+    Family(names.MODEL_ADAPTERS, "gauge", "LoRA adapters by use, by the server's own account", (*_UNIT, names.USE)),
+    Family(names.MODEL_ADAPTER_SLOTS, "gauge", "LoRA adapters that fit a batch", _UNIT),
+    Family(names.MODEL_LOAD_S, "gauge", "How long the newest load took, by the server's own account", _UNIT),
+    Family(names.MODEL_GPU_INFO, "gauge", "1 for each GPU that the model's counters name", (*_UNIT, names.GPU)),
+    *(
+        Family(
+            names.MODEL_COUNTERS[counter],
+            "counter",
+            what,
+            (*_UNIT, COUNTER_PARTS[counter]) if counter in COUNTER_PARTS else _UNIT,
+        )
+        for counter, what in _COUNTED.items()
+    ),
+)
+HOST_FAMILIES: tuple[Family, ...] = tuple(
+    Family(
+        names.SERVER_HOST[gauge],
+        "gauge",
+        what,
+        (names.SERVER, names.GPU) if gauge.name.startswith("GPU") else (names.SERVER,),
+    )
+    for gauge, what in _HOST.items()
+)
 
 _GPU = (names.NODE, names.GPU)
 _SLICE = (*_GPU, names.SLICE)
@@ -92,6 +157,7 @@ FAMILIES: tuple[Family, ...] = (
         (*_UNIT, names.STEP, names.BINDING),
     ),
     Family(names.MODEL_IN_FLIGHT, "gauge", "Actions under way", (*_UNIT, names.STEP)),
+    *MODEL_FAMILIES,
     Family(names.OBJECTIVE_TARGET, "gauge", "Share of good events aimed at", _OBJECTIVE),
     Family(
         names.OBJECTIVE_ATTAINMENT,
@@ -114,6 +180,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.OBJECTIVE_COVERAGE, "gauge", "Share of the window that was measured", _OBJECTIVE),
     Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
     Family(names.SERVER_READING_AGE, "gauge", "Age of the newest reading of the server", (names.SERVER,)),
+    *HOST_FAMILIES,
     *GPU_FAMILIES,
     Family(names.OVERRIDES_ACTIVE, "gauge", "Overrides in force", (names.MODEL,)),
     Family(names.OVERRIDE_EXPIRES, "gauge", "When the last override of a kind runs out", (names.MODEL, names.KIND)),

@@ -16,6 +16,7 @@ from controlplane.domain.signal import Missing, known
 from controlplane.publish.families import FAMILIES
 from controlplane.publish.figures import capacity, demand, desired_instances
 from controlplane.publish.gpus import Sample, family, gpu_samples
+from controlplane.publish.served import host_samples, served_samples
 
 
 class PictureMetrics(Collector):
@@ -63,6 +64,7 @@ class PictureMetrics(Collector):
                     yield names.MODEL_LOADED, unit, float(seen.state is ModelState.READY)
                     yield names.MODEL_INSTANCES, unit, known(seen.instances)
                     yield names.MODEL_PENDING, unit, known(seen.pending)
+                    yield from served_samples(*unit, seen)
                 decision = decisions.get(unit)
                 wanted = desired_instances(decision, picture.at, self._max_age_s)
                 yield names.MODEL_DESIRED_INSTANCES, unit, known(wanted)
@@ -80,6 +82,7 @@ class PictureMetrics(Collector):
                 continue
             live = known(reading.live)
             yield names.SERVER_LIVE, (spec.name,), None if live is None else float(live)
+            yield from host_samples(spec.name, reading.host)
             if not isinstance(reading.live, Missing):
                 yield names.SERVER_READING_AGE, (spec.name,), max(0.0, picture.at - reading.live.observed_at)
 
