@@ -15,7 +15,7 @@ from controlplane.config.tree import Root
 from controlplane.config.units import format_duration, is_loopback
 from controlplane.config.workloads import check_workloads
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.fleet import CONTROLLED, Mode, ServerKind
 
 
 def check(document: Document, from_environment: frozenset[str]) -> Iterator[Fault]:
@@ -149,7 +149,9 @@ def _check_triton_only(part: ModelPart, kind: ServerKind) -> Iterator[Fault]:
     """What only models on Triton can have: on other servers nothing would carry it out."""
     model, allowed = part.item, "only for models on Triton; other servers are observed"
     if kind is ServerKind.OLLAMA:
-        allowed = "only for models on Triton; Ollama loads on request, unloads when idle by itself and tells no requests"
+        allowed = (
+            "only for models on Triton; Ollama loads on request, unloads when idle by itself and tells no requests"
+        )
     given = {
         "mode": model.mode not in {None, Mode.OBSERVE} and kind not in CONTROLLED,
         "instances": "instances" in model.model_fields_set,

@@ -19,7 +19,7 @@ from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.fleet import AgentSpec, Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, ServerKind, Wake
+from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, Wake
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
