@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Reason, ReasonCode
-from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.fleet import CONTROLLED, Mode, Phase, ServerKind
 from controlplane.domain.observation import ControlMode, ModelState
 from controlplane.domain.signal import Known, Missing, Stale, known
+
+_OLLAMA = "Ollama loads a model on request and unloads it by itself; only what people ask for is carried out"
 
 
 def blocked(unit: Unit) -> Reason | None:
     """Why nothing can be decided about the unit, or None."""
     if unit.spec.mode is Mode.OBSERVE:
         return Reason(ReasonCode.MODE, {}, {"mode": unit.spec.mode.value})
-    if unit.server.kind is not ServerKind.TRITON:
+    if unit.server.kind not in CONTROLLED:
         return Reason(ReasonCode.NOT_CONTROLLABLE, {}, {"why": f"a {unit.server.kind.value} server has no instances"})
+    if unit.server.kind is ServerKind.OLLAMA and unit.override is None:
+        return Reason(ReasonCode.NOT_CONTROLLABLE, {}, {"why": _OLLAMA})
     if unit.in_flight is not None:
         return Reason(ReasonCode.IN_FLIGHT, {}, {"step": unit.in_flight.step.value, "id": unit.in_flight.id})
     return _server(unit) or _model(unit)
 
 
 def _server(unit: Unit) -> Reason | None:
+    if unit.phase in (Phase.STARTING, Phase.TERMINATING):
+        return Reason(ReasonCode.SERVER_PHASE, {}, {"phase": unit.phase.value})
     if unit.seen is None:
         return Reason(ReasonCode.DATA_MISSING, {}, {"why": "the server was never read"})
     if not isinstance(unit.seen.live, Known) or not unit.seen.live.value:

@@ -47,6 +47,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.CONTROL_NOT_ALLOWED: "the server does not allow model control: {remedy}",
     ReasonCode.NOT_CONTROLLABLE: "not controllable: {why}",
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
+    ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
     ReasonCode.IN_PLACE: "all is as it should be",
 }
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
-from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.fleet import ModelSpec, ServerSpec, is_member_name
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.signal import Signal, known
 from controlplane.domain.snapshot import Snapshot
-from controlplane.domain.state import PolicyState, UnitState, unit_key
+from controlplane.domain.state import PolicyState, UnitState, server_of, unit_key
 
 # About one scrape: the reading that settles it is there by then.
 _LOOK_AGAIN_S = 5.0
+# A pod of a StatefulSet comes back under its name within minutes; those of a Deployment never do.
+_KEEP_LEFT_S = 3600.0
 
 
 def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -> tuple[Plan, PolicyState]:
     """One decision for every model on every server it runs on, and the state for the next tick.
 
     Units that the configuration no longer names keep their memory, so that a model taken out by mistake comes back
-    with what was learned.
+    with what was learned. Those of a discovered server keep it for an hour after it has left.
     """
     decisions, effects = [], []
-    units: dict[str, UnitState] = dict(state.units)
+    units: dict[str, UnitState] = {}
     saturated = _devices_of(snapshot, state, lambda u: u.ceiling is not None and u.ceiling.until > now)
     raising = _devices_of(
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
@@ -38,13 +41,28 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
                 continue
             key = unit_key(model.name, name)
             unit = _unit(snapshot, model, server, saturated, raising)
-            decision, units[key], effect = decide_unit(unit, state.units.get(key, UnitState()), policy, now)
+            before = replace(state.units.get(key, UnitState()), gone_since=None)
+            decision, units[key], effect = decide_unit(unit, before, policy, now)
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
+    units |= _unnamed(state, units, now)
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
     return plan, PolicyState(units)
+
+
+def _unnamed(state: PolicyState, decided: Collection[str], now: float) -> dict[str, UnitState]:
+    """What is kept of units about which nothing was decided."""
+    kept: dict[str, UnitState] = {}
+    for key, unit in state.units.items():
+        if key in decided:
+            continue
+        if not is_member_name(server_of(key)):
+            kept[key] = unit
+        elif unit.gone_since is None or now - unit.gone_since <= _KEEP_LEFT_S:
+            kept[key] = replace(unit, gone_since=now if unit.gone_since is None else unit.gone_since)
+    return kept
 
 
 def _unit(
@@ -67,6 +85,7 @@ def _unit(
         results=tuple(o for o in snapshot.results if (o.action.model, o.action.server) == (model.name, server.name)),
         saturated_by=_another(devices, saturated, model.name),
         raising_beside=_another(devices, raising, model.name),
+        phase=member.phase if (member := snapshot.fleet.members.get(server.name)) else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reason, ReasonCode, Target, Want
-from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.fleet import ModelSpec, Phase, ServerSpec
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import known
@@ -16,7 +16,7 @@ class Unit:
     """`reading` is None unless it is known now; `present` is what is loaded, None while that is not known or changing.
 
     `saturated_by` names the model that shows the shared device to be saturated, `raising_beside` another there whose
-    raise is young and not judged yet; "" if there is none.
+    raise is young and not judged yet; "" if there is none. `phase` is None for servers that are not discovered.
     """
 
     spec: ModelSpec
@@ -31,6 +31,7 @@ class Unit:
     results: tuple[Outcome, ...] = ()
     saturated_by: str = ""
     raising_beside: str = ""
+    phase: Phase | None = None
 
     @property
     def present(self) -> Target | None:

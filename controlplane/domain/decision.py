@@ -51,6 +51,8 @@ class ReasonCode(StrEnum):
     CONTROL_NOT_ALLOWED = "control_not_allowed"
     NOT_CONTROLLABLE = "not_controllable"
     SERVER_DOWN = "server_down"
+    SERVER_PHASE = "server_phase"
+    """It is starting or terminating, by what discovered it."""
     IN_PLACE = "in_place"
     """Nothing to change: what is, is what should be."""
 

@@ -134,6 +134,19 @@ class WorkloadSpec:
     mapping: PageMapping | None = None
 
 
+_OF = "/"
+
+
+def member_name(workload: str, instance: str) -> str:
+    """The name of a discovered server."""
+    return f"{workload}{_OF}{instance}"
+
+
+def is_member_name(server: str) -> bool:
+    """Whether a server of that name is a discovered one: configured names have no slash."""
+    return _OF in server
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One discovered server. `created_at`: when it was asked for; `ready_at`: when it was last seen to become ready.

@@ -47,6 +47,7 @@ class UnitState:
     dwell window. `failures`/`retry_at`: back-off after failed actions. `learned_until`: end of the last interval used.
     `jump_seen_at`: end of the reading that first showed the present jump of demand, 0 when there is none.
     `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
+    `gone_since`: since when its discovered server has left (None: it is there).
     """
 
     wanted: bool | None = None
@@ -64,6 +65,7 @@ class UnitState:
     changed_at: float = 0.0
     healed_at: float = 0.0
     jump_seen_at: float = 0.0
+    gone_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,8 @@ class PolicyState:
 def unit_key(model: str, server: str) -> str:
     """The name of a unit."""
     return f"{model}@{server}"
+
+
+def server_of(key: str) -> str:
+    """The server in the name of a unit."""
+    return key.partition("@")[2]
