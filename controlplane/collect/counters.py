@@ -46,17 +46,18 @@ class Reading:
     """All counters of one model at `at`. No groups: nothing is counted, so far or any more.
 
     `pending` requests wait and `running` execute; None: not observed. `running_max`: at most so many can execute, None:
-    nothing bounds them. `executions` None: not read.
+    nothing bounds them; `running_seen_max`: by the largest batch seen so far. `executions` None: not read.
     """
 
     at: float
     groups: Mapping[str, Totals]
     failures: Failures
-    pending: int | None = 0
+    pending: int | None = None
     instances: int = 0
-    running_max: int | None = 0
+    running_max: int | None = None
     executions: Executions | None = None
     running: int | None = None
+    running_seen_max: int | None = None
 
 
 class Ledger:
@@ -159,7 +160,9 @@ def _between(base: Reading, reading: Reading, missed_at: float | None, *, unseen
         queue_s=queue_s,
         pending_start=base.pending,
         pending_end=reading.pending,
-        running_max=_most(base.running_max, reading.running_max),
+        running_max=None
+        if None in (base.running_max, reading.running_max)
+        else _most(base.running_max, reading.running_max),
         instances=reading.instances,
         batches=tuple(
             BatchCount(size, executed.times, executed.compute_ns / 1e9)
@@ -169,6 +172,7 @@ def _between(base: Reading, reading: Reading, missed_at: float | None, *, unseen
         failure_s=failing.compute_ns / failing.times / 1e9 if failing.times else None,
         running_start=base.running,
         running_end=reading.running,
+        running_seen_max=_most(base.running_seen_max, reading.running_seen_max),
         began_anew=unseen or failures_fell(base, reading) or _executions_fell(base, reading),
     )
     return _since(interval, base, missed_at) if anew else interval
@@ -184,7 +188,8 @@ def _since(interval: Interval, base: Reading, missed_at: float | None) -> Interv
 
 
 def _most(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else max(before, after)
+    """The larger one, or the one that is known."""
+    return max((count for count in (before, after) if count is not None), default=None)
 
 
 def _failures(before: Failures, after: Failures) -> dict[str, float]:

@@ -16,10 +16,16 @@ from controlplane.domain.errors import MalformedPageError, TargetUnreachableErro
 
 LIMIT_BYTES = 8 * 2**20
 REFUSED = "connection refused"
+
 """`why` of a TargetUnreachableError when nobody listens: the process is not there."""
 
 _OPENMETRICS = "application/openmetrics-text"
 _GZIP = 31  # zlib's window bits for a gzip header and trailer
+
+
+def was_refused(answer: object) -> bool:
+    """Whether it is the error that nobody listened: the process has ended, or not begun."""
+    return isinstance(answer, TargetUnreachableError) and answer.why == REFUSED
 
 
 class Answer(NamedTuple):

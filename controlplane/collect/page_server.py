@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 
 from controlplane.collect.counters import Ledger, Reading, Totals
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
-from controlplane.collect.http import Pages
+from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.tokens import Engines, tokens_between
 from controlplane.collect.triton import NOT_ASKED
@@ -71,32 +71,33 @@ class PageUnit:
         self.model = model
         self.intervals: deque[Interval] = deque()
         self.latencies: deque[LatencyInterval] = deque()
-        self._ledger = Ledger()
+        self.ledger = Ledger()
         self._tokens: Engines = {}
         self._served: Signal[Served] = Missing("never read")
 
     def absorb(self, at: float, served: Served) -> bool:
         """What the page says of the model; gives whether its counters began anew."""
         self._served = Known(served, at)
-        base = self._ledger.base
+        base = self.ledger.base
         if not served.whole or not _countable(served):
-            self._ledger.missed(at)
+            self.ledger.missed(at)
             return False
-        # What could run is not exported: the most that could is what was seen to.
-        reading = Reading(at, served.groups, served.failures, served.waiting or 0, 1, served.running or 0)
-        if interval := self._ledger.seen(reading):
+        reading = Reading(
+            at, served.groups, served.failures, served.waiting, 1, running_max=None, running=served.running
+        )
+        if interval := self.ledger.seen(reading):
             anew = base is not None and interval.start != base.at
             tokens = tokens_between(self._tokens, served.tokens, anew=anew)
             self.intervals.append(replace(interval, tokens=tokens) if tokens else interval)
-        if self._ledger.base is reading:
+        if self.ledger.base is reading:
             self._tokens = served.tokens
         return base is not None and any(
             now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
         )
 
-    def missed(self, at: float) -> None:
-        """The page could not be read."""
-        self._ledger.missed(at)
+    def missed(self, at: float, *, refused: bool = False) -> None:
+        """The page could not be read; `refused`: nobody listened."""
+        self.ledger.missed(at, refused=refused)
 
     def reading(self, now: float, max_age_s: float, why: str) -> Signal[ModelReading]:
         """All that is known of the model at `now`."""
@@ -186,7 +187,7 @@ class PageServer(ABC):
             self._control = NOT_ASKED
         self._histograms.missed(at)
         for unit in self.units.values():
-            unit.missed(at)
+            unit.missed(at, refused=was_refused(error))
 
     def set_control(self, mode: Signal[ControlMode]) -> None:
         """Keep the model-control mode until the server restarts or stops answering."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, failures_fell, fell
-from controlplane.collect.http import REFUSED, Pages
+from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import MetricsSource
 from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
 from controlplane.collect.triton_detail import UnitDetails, read_host
@@ -169,16 +169,17 @@ class TritonUnit:
             return
         self._uncounted = ""
         self.details.seen(at, series.details if series and series.groups else None)
-        self._pending = Known(reading.pending, at) if reading.groups else Missing("not loaded: nothing is counted")
+        unloaded = Missing("not loaded: nothing is counted")
+        self._pending = unloaded if not reading.groups or reading.pending is None else Known(reading.pending, at)
         interval = self.ledger.seen(reading)
         if interval is None or not interval.instances:
             self.own_requests.expire(at)
         else:
             self.intervals.append(self.own_requests.settle(interval))
 
-    def missed(self, at: float, why: str) -> None:
-        """Counters could not be read."""
-        self.ledger.missed(at)
+    def missed(self, at: float, why: str, *, refused: bool = False) -> None:
+        """Counters could not be read; `refused`: nobody listened."""
+        self.ledger.missed(at, refused=refused)
         self.details.missed(at, why)
         self._uncounted = why
         if isinstance(self._pending, Missing):
@@ -225,14 +226,25 @@ class TritonUnit:
         if series is None or not series.groups:
             # A loaded model is on the page: where it is not, the page is not whole, or is older than the index.
             loaded = self.entry is None or self.entry.state is ModelState.READY
-            return None if loaded or (series and not series.complete) else Reading(at, {}, failures)
+            return (
+                None if loaded or (series and not series.complete) else Reading(at, {}, failures, pending=0, running=0)
+            )
         instances = self._counting()
         if not series.complete or series.pending is None or instances is None or self._config is None:
             return None
         if executions is not None:
             self._largest_batch = largest_batch(executions)
-        batch = self._largest_batch or self._config.max_batch_size or 1
-        return Reading(at, series.groups, failures, series.pending, instances, instances * batch, executions)
+        most = max(1, self._config.max_batch_size)
+        return Reading(
+            at,
+            series.groups,
+            failures,
+            series.pending,
+            instances,
+            running_max=instances * most,
+            executions=executions,
+            running_seen_max=instances * (self._largest_batch or most),
+        )
 
     def _instances(self, state: ModelState) -> Signal[int]:
         if state in _GONE:
@@ -328,12 +340,12 @@ class TritonServer:
         self._live = Known(live, answers.counted_at if only_counted else answers.at)
         if not live:
             self._control = NOT_ASKED
-        if isinstance(index, TargetUnreachableError) and index.why == REFUSED and self._index_of >= 0:
+        if was_refused(index) and self._index_of >= 0:
             self._gone = True
 
     def _count(self, unit: TritonUnit, answers: TritonRound) -> None:
         if isinstance(answers.series, ControlPlaneError):
-            unit.missed(answers.at, str(answers.series))
+            unit.missed(answers.at, str(answers.series), refused=was_refused(answers.series))
             return
         if answers.counted_at <= self._counted_at:
             return  # told before

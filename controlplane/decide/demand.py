@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,21 +56,25 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
+    """The bounds that hold whatever happens, and those that hold while no batch is larger than any seen so far."""
+
     low_per_s: float
     high_per_s: float
+    seen_low_per_s: float
+    seen_high_per_s: float
     likely_high_per_s: float
     window_s: float
 
     @property
     def clearly_per_s(self) -> float:
         """A rate that the counts of the window clearly show, noise taken off."""
-        noise = _CLEAR * math.sqrt(self.low_per_s / self.window_s) if self.window_s > 0 else 0.0
-        return max(0.0, self.low_per_s - noise)
+        noise = _CLEAR * math.sqrt(self.seen_low_per_s / self.window_s) if self.window_s > 0 else 0.0
+        return max(0.0, self.seen_low_per_s - noise)
 
     @property
     def bar_per_s(self) -> float:
         """What another run must clearly exceed to show more than this one; 0 where this one shows nothing at all."""
-        return self.high_per_s if self.likely_high_per_s > 0 else 0.0
+        return self.seen_high_per_s if self.likely_high_per_s > 0 else 0.0
 
 
 def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch: int) -> Demand | None:
@@ -154,22 +158,41 @@ def _growth(rates: Sequence[_Rate]) -> float:
 def _arrivals(intervals: Sequence[Interval]) -> _Rate:
     window_s = sum(i.length_s for i in intervals)
     if window_s <= 0:
-        return _Rate(0.0, 0.0, 0.0, 0.0)
-    low = high = likely = 0.0
-    for stretch in _stretches(intervals):
+        return _Rate(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    stretches = _stretches(intervals)
+    low, high = _bounds(stretches, lambda i: i.running_max)
+    seen_low, seen_high = _bounds(stretches, _seen_max)
+    if any(i.began_anew for i in intervals):
+        high = math.inf
+    likely = _likely_more(intervals)
+    for stretch in stretches:
+        first, last = stretch[0], stretch[-1]
+        likely += sum(i.completed - i.probes for i in stretch)
+        likely += _change(first.pending_start, last.pending_end) + _change(first.running_start, last.running_end)
+    likely = min(high, max(low, likely))
+    return _Rate(
+        low / window_s, high / window_s, seen_low / window_s, seen_high / window_s, likely / window_s, window_s
+    )
+
+
+def _bounds(
+    stretches: Sequence[Sequence[Interval]], running_max: Callable[[Interval], int | None]
+) -> tuple[float, float]:
+    """The least and the most arrivals, where at most `running_max` execute unseen."""
+    low = high = 0.0
+    for stretch in stretches:
         first, last = stretch[0], stretch[-1]
         answered = sum(i.completed - i.probes for i in stretch)
-        start = _in_system(first.pending_start, first.running_start, first.running_max)
-        end = _in_system(last.pending_end, last.running_end, last.running_max)
+        start = _in_system(first.pending_start, first.running_start, running_max(first))
+        end = _in_system(last.pending_end, last.running_end, running_max(last))
         own = first.probes_start + last.probes_end
         low += max(0.0, answered + end[0] - start[1] - own)
         high += max(0.0, answered + end[1] - start[0] + own)
-        likely += answered + _change(first.pending_start, last.pending_end)
-        likely += _change(first.running_start, last.running_end)
-    if any(i.began_anew for i in intervals):
-        high = math.inf
-    likely = min(high, max(0.0, likely + _likely_more(intervals)))
-    return _Rate(low / window_s, high / window_s, likely / window_s, window_s)
+    return low, high
+
+
+def _seen_max(interval: Interval) -> int | None:
+    return interval.running_max if interval.running_seen_max is None else interval.running_seen_max
 
 
 def _stretches(intervals: Sequence[Interval]) -> list[list[Interval]]:
@@ -198,14 +221,15 @@ def _change(start: int | None, end: int | None) -> int:
 def _likely_more(intervals: Sequence[Interval]) -> float:
     """By how many executing requests have likely grown at most, where they are not read; none where nothing is seen."""
     last = intervals[-1]
+    most = _seen_max(last)
     nothing = all(i.completed == 0 and not i.pending_start and not i.pending_end for i in intervals)
-    if nothing or last.running_end is not None or last.running_max is None:
+    if nothing or last.running_end is not None or most is None:
         return 0.0
-    return min(float(last.running_max), 3 * _executing(last) + 1)
+    return min(float(most), 3 * _executing(last, most) + 1)
 
 
-def _executing(interval: Interval) -> float:
+def _executing(interval: Interval, most: int) -> float:
     """Requests executing on average (Little's law over the batches); as many as can where no batches were read."""
     if not interval.batches:
-        return float(interval.running_max or 0)
+        return float(most)
     return sum(batch.size * batch.compute_s for batch in interval.batches) / interval.length_s

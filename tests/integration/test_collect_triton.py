@@ -129,7 +129,8 @@ async def test_requests_are_counted_exactly_through_load_unload_and_reload(clien
     assert (interval.completed, interval.failed, interval.instances) == (7, 0, 1)
     assert sum(batch.size * batch.executions for batch in interval.batches) == 7
     assert 0 < interval.queue_s < interval.request_s
-    assert interval.running_max == max(batch.size for batch in interval.batches)
+    assert interval.running_seen_max == max(batch.size for batch in interval.batches)
+    assert interval.running_max == 8
 
     await client.infer(5)
     assert await client.infer(3, body={"inputs": [{**BODY["inputs"][0], "shape": [2, 2]}]}) == [400] * 3

@@ -84,11 +84,12 @@ def test_a_ready_model_is_read_whole() -> None:
     assert interval.running_max == 16  # before any execution is known, every instance could hold a full batch
 
 
-def test_running_max_follows_the_largest_batch_seen() -> None:
+def test_what_can_execute_is_bounded_by_the_configuration_and_likely_by_the_largest_batch_seen() -> None:
     triton = server()
     for at in (5, 10, 15):
         triton.absorb(answers(at, triton_page(), stats={"m": {("1", 3): Executed(1, 1), ("1", 8): Executed(0, 0)}}))
-    assert [interval.running_max for interval in model(triton, 15).intervals] == [6, 6]
+    found = model(triton, 15).intervals
+    assert [(interval.running_max, interval.running_seen_max) for interval in found] == [(16, 6), (16, 6)]
 
 
 def test_models_go_stale_with_their_last_values_when_the_server_stops_answering() -> None:

@@ -1,0 +1,182 @@
+"""Serving processes that count as Triton and vLLM do, and remember what really came and was answered.
+
+The reset rules are those verified on real servers: an unload ends a model's series once it is drained, all but the
+failures; a hot reload sets the statistics back and nothing else; a crash loses everything, what is under way included.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane.collect.counters import FAILED, Executed
+
+# What a dead backend makes a request wait.
+FAILS_AFTER_S = 0.001
+
+
+@dataclass
+class Request:
+    """One request of others or, with its handle, of our own."""
+
+    at: float
+    takes_s: float
+    fails: bool = False
+    own: Any = None
+
+
+@dataclass
+class Batch:
+    """Requests that execute together."""
+
+    begun: float
+    ends: float
+    requests: list[Request]
+
+
+@dataclass
+class Engine:
+    """One model: a queue before instances that take up to `max_batch` requests at a time.
+
+    `full_at` requests in the queue turn away the next one, uncounted. Who waits longer than `timeout_s` is rejected.
+    """
+
+    instances: int
+    max_batch: int
+    full_at: int = 1000
+    timeout_s: float = 1e9
+    now: float = 0.0
+    up: bool = True
+    loaded: bool = True
+    leaving: bool = False
+    touched: bool = True
+    waiting: deque[Request] = field(default_factory=deque)
+    batches: list[Batch] = field(default_factory=list)
+    success: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    request_s: float = 0.0
+    queue_s: float = 0.0
+    sizes: dict[int, Executed] = field(default_factory=dict)
+    # The truth.
+    arrived_at: list[float] = field(default_factory=list)
+    answered_at: list[float] = field(default_factory=list)
+    rejected_at: list[float] = field(default_factory=list)
+    reset_at: list[float] = field(default_factory=list)
+    turned_away: int = 0
+    own_ended: list[tuple[Any, float, bool]] = field(default_factory=list)
+
+    @property
+    def running(self) -> int:
+        return sum(len(batch.requests) for batch in self.batches)
+
+    @property
+    def configured(self) -> int:
+        """What the configuration says: an instance that is taken away ends its batch first."""
+        return max(self.instances, len(self.batches))
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Everything on the metrics page that can be seen to go down."""
+        counters: dict[str, float] = {f"failed {reason}": count for reason, count in self.failures.items()}
+        if self.loaded:
+            counters |= {"success": self.success, "request_s": self.request_s, "queue_s": self.queue_s}
+        return counters
+
+    def arrive(self, request: Request) -> None:
+        if not (self.up and self.loaded) or self.leaving or len(self.waiting) >= self.full_at:
+            self.turned_away += request.own is None and self.up and self.loaded
+            self._ended(request, counted=False)
+            return
+        self.waiting.append(request)
+        if request.own is None:
+            self.arrived_at.append(self.now)
+        self.advance(0.0)
+
+    def cancel(self) -> None:
+        if self.waiting:
+            request = self.waiting.pop()
+            self._answer(request, "CANCELED")
+
+    def advance(self, seconds: float) -> None:
+        """Let everything happen in the order of time."""
+        until = self.now + seconds
+        while True:
+            self._start()
+            ends = min((batch.ends for batch in self.batches), default=until + 1)
+            late = min((request.at + self.timeout_s for request in self.waiting), default=until + 1)
+            if min(ends, late) > until:
+                break
+            self.now = max(self.now, min(ends, late))
+            if ends <= late:
+                self._finish(min(self.batches, key=lambda batch: batch.ends))
+            else:
+                request = min(self.waiting, key=lambda waiter: waiter.at)
+                self.waiting.remove(request)
+                self.rejected_at.append(self.now)
+                self._answer(request, "REJECTED")
+        self.now = until
+        if self.leaving and not self.waiting and not self.batches:
+            self._forget()
+            self.loaded = self.leaving = False
+
+    def unload(self) -> None:
+        if self.up and self.loaded:
+            self.leaving = True
+            self.advance(0.0)
+
+    def load(self) -> None:
+        if self.up and not self.loaded:
+            self.loaded = self.touched = True
+
+    def hot_reload(self) -> None:
+        if self.up and self.loaded:
+            self.sizes = {}
+
+    def crash(self) -> None:
+        if self.up:
+            for request in [*self.waiting, *(r for batch in self.batches for r in batch.requests)]:
+                self._ended(request, counted=False)
+            self.waiting.clear()
+            self.batches.clear()
+            self._forget()
+            self.failures.clear()
+            self.up = self.loaded = self.leaving = self.touched = False
+
+    def start(self) -> None:
+        self.up = True
+
+    def _forget(self) -> None:
+        self.reset_at.append(self.now)
+        self.success, self.request_s, self.queue_s, self.sizes = 0, 0.0, 0.0, {}
+
+    def _start(self) -> None:
+        while self.waiting and len(self.batches) < self.instances:
+            requests = [self.waiting.popleft() for _ in range(min(self.max_batch, len(self.waiting)))]
+            takes_s = max(request.takes_s for request in requests)
+            self.batches.append(Batch(self.now, self.now + takes_s, requests))
+
+    def _finish(self, batch: Batch) -> None:
+        self.batches.remove(batch)
+        good = [request for request in batch.requests if not request.fails]
+        for request in batch.requests:
+            self._answer(request, "BACKEND" if request.fails else "")
+            if not request.fails:
+                self.request_s += self.now - request.at
+                self.queue_s += batch.begun - request.at
+        key = len(good) or FAILED
+        before = self.sizes.get(key, Executed(0, 0))
+        compute_ns = round((batch.ends - batch.begun) * 1e9)
+        self.sizes[key] = Executed(before.times + 1, before.compute_ns + compute_ns)
+
+    def _answer(self, request: Request, failure: str) -> None:
+        if failure:
+            self.failures[failure] += 1
+        else:
+            self.success += 1
+        self.answered_at.append(self.now)
+        self._ended(request, counted=True)
+
+    def _ended(self, request: Request, *, counted: bool) -> None:
+        if request.own is not None:
+            self.own_ended.append((request.own, self.now, counted))

@@ -1,0 +1,336 @@
+"""Whatever happens to a server and whenever it is read: the arrivals there really were lie inside the demand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.collect.counters import Totals
+from controlplane.collect.page_server import PageUnit, Served
+from controlplane.collect.triton import TritonUnit
+from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries
+from controlplane.decide.demand import estimate
+from controlplane.domain.fleet import Mode, ModelSpec
+from controlplane.domain.observation import Interval, ModelState
+from tests.property.demand_servers import Engine, Request
+
+Event: TypeAlias = tuple[Any, ...]
+Step: TypeAlias = tuple[Event, float, str]
+MODEL = ModelSpec("m", "m", ("s",), Mode.ACT)
+# Every event takes a moment, so that none falls on the edge of an interval.
+MOMENT_S = 0.001
+
+arrivals = st.tuples(st.just("arrive"), st.sampled_from([1, 9, 40]), st.sampled_from([0.01, 4.0]), st.booleans())
+small = st.sampled_from(
+    [("nothing",), ("probe", 0.02), ("probe", 3.0), ("cancel",), ("instances", 1), ("instances", 4)]
+)
+breaks = st.sampled_from([("unload",), ("load",), ("hot reload",), ("crash",), ("start",), ("restart",)])
+waits = st.sampled_from([0.05, 0.6, 5.0, 30.0])
+reads = st.sampled_from(["scrape", "scrape", "scrape", "miss", ""])
+
+
+def histories(*events: st.SearchStrategy[Event]) -> st.SearchStrategy[list[Step]]:
+    """Lists of what happens, how long until the next attempt to read, and what becomes of that."""
+    return st.lists(st.tuples(st.one_of(*events), waits, reads), max_size=20)
+
+
+CALM = histories(arrivals, arrivals, small)
+WILD = histories(arrivals, arrivals, small, breaks)
+ENGINES = st.builds(
+    Engine,
+    instances=st.integers(1, 3),
+    max_batch=st.sampled_from([1, 4, 8]),
+    full_at=st.sampled_from([3, 1000]),
+    timeout_s=st.sampled_from([2.5, 1e9]),
+)
+
+
+class AsTriton:
+    """An engine read as a Triton: a page, then statistics and an index; executing requests are not exported."""
+
+    LATER_S = 0.02
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.unit = TritonUnit(MODEL, "s")
+
+    @property
+    def intervals(self) -> Sequence[Interval]:
+        return self.unit.intervals
+
+    @property
+    def last_read_at(self) -> float:
+        """When it was last read for good."""
+        return self.unit.ledger.base.at if self.unit.ledger.base is not None else 0.0
+
+    @property
+    def listens(self) -> bool:
+        return self.engine.up
+
+    def probe(self, takes_s: float) -> None:
+        if self.engine.loaded:
+            self.engine.arrive(Request(self.engine.now, takes_s, own=self.unit.own_requests.begin()))
+
+    def hear(self) -> None:
+        """Our own requests' answers arrive."""
+        for own, at, counted in self.engine.own_ended:
+            self.unit.own_requests.end(own, at, counted=counted)
+        self.engine.own_ended.clear()
+
+    def happens(self, what: str) -> None:
+        breaks_of(self.engine)[what]()
+
+    def miss(self, at: float, *, refused: bool) -> None:
+        self.unit.missed(at, "no answer", refused=refused)
+
+    def scrape(self) -> dict[str, float]:
+        """Read; gives every counter that can be seen to go down."""
+        engine, at, page = self.engine, self.engine.now, self.engine.counters
+        failures = {("1", reason): float(count) for reason, count in engine.failures.items()}
+        groups = {"1": Totals(engine.success, engine.request_s, engine.queue_s)} if engine.loaded else {}
+        series = ModelSeries(groups, failures, len(engine.waiting)) if engine.touched else None
+        engine.advance(self.LATER_S)
+        self.hear()
+        batching = engine.max_batch > 1
+        config = ModelConfig(engine.configured, 1, engine.max_batch if batching else 0, batching, 0.0, ())
+        state = ModelState.READY if engine.loaded else ModelState.UNLOADED
+        state = ModelState.UNLOADING if engine.leaving else state
+        ready = state is ModelState.READY
+        self.unit.absorb_index(at, IndexEntry(state, touched=engine.touched), config if ready else None)
+        executions = {("1", size): executed for size, executed in engine.sizes.items()}
+        self.unit.absorb_series(at, series, executions if engine.loaded else None, "", together=True)
+        return page | {f"batches of {size}": executed.times for size, executed in engine.sizes.items()}
+
+
+class AsVllm:
+    """An engine read as a vLLM: one page with waiting and executing requests. It begins and ends as a whole."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.unit = PageUnit(MODEL)
+
+    @property
+    def intervals(self) -> Sequence[Interval]:
+        return self.unit.intervals
+
+    @property
+    def last_read_at(self) -> float:
+        """When it was last read for good."""
+        return self.unit.ledger.base.at if self.unit.ledger.base is not None else 0.0
+
+    @property
+    def listens(self) -> bool:
+        return self.engine.up and self.engine.loaded
+
+    def probe(self, takes_s: float) -> None:
+        """Nobody probes it."""
+
+    def hear(self) -> None:
+        """There is nothing to hear."""
+
+    def happens(self, what: str) -> None:
+        if what not in {"unload", "hot reload"}:
+            breaks_of(self.engine)[what]()
+
+    def miss(self, at: float, *, refused: bool) -> None:
+        self.unit.missed(at, refused=refused)
+
+    def scrape(self) -> dict[str, float]:
+        """Read; gives every counter that can be seen to go down."""
+        engine = self.engine
+        self.unit.absorb(engine.now, self.served())
+        return engine.counters
+
+    def served(self) -> Served:
+        engine = self.engine
+        groups = {"0": Totals(engine.success, engine.request_s, engine.queue_s)}
+        failures = {("0", reason): float(count) for reason, count in engine.failures.items()}
+        return Served(groups=groups, failures=failures, waiting=len(engine.waiting), running=engine.running)
+
+
+class WithoutGauges(AsVllm):
+    """An engine whose page tells neither queue nor executing requests, as TorchServe's does."""
+
+    def served(self) -> Served:
+        return replace(super().served(), waiting=None, running=None)
+
+
+def breaks_of(engine: Engine) -> dict[str, Callable[[], None]]:
+    def restart() -> None:
+        engine.crash()
+        engine.start()
+        engine.load()
+
+    return {
+        "unload": engine.unload,
+        "load": engine.load,
+        "hot reload": engine.hot_reload,
+        "crash": engine.crash,
+        "start": engine.start,
+        "restart": restart,
+    }
+
+
+Reader: TypeAlias = AsTriton | AsVllm
+
+
+@dataclass
+class Run:
+    """A history played against a reader, and what it would take to see its resets."""
+
+    reader: Reader
+    at: list[float] = field(default_factory=list)
+    counters: dict[str, float] = field(default_factory=dict)
+    read_at: float = math.inf
+    refused_at: float = -math.inf
+
+    def play(self, steps: Sequence[Step]) -> bool:
+        """Play all steps; False from the first reset on of which no reader can see anything."""
+        engine = self.reader.engine
+        for event, wait_s, read in [(("nothing",), 0.0, "scrape"), *steps]:
+            engine.advance(MOMENT_S)
+            self._happen(event)
+            engine.advance(wait_s)
+            self.reader.hear()
+            if read and (read == "miss" or not self.reader.listens):
+                self._miss(refused=not self.reader.listens)
+            elif read and not self._scrape():
+                return False
+        return True
+
+    def seen(self, steps: Sequence[Step]) -> list[Interval]:
+        """The intervals of a history up to the first reset that leaves no trace."""
+        visible = self.play(steps)
+        found = list(self.reader.intervals)
+        return found if visible else found[:-1]
+
+    def _happen(self, event: Event) -> None:
+        engine = self.reader.engine
+        match event:
+            case ("arrive", count, takes_s, fails):
+                for _ in range(count):
+                    engine.arrive(Request(engine.now, takes_s, fails))
+            case ("probe", takes_s):
+                self.reader.probe(takes_s)
+            case ("instances", count):
+                engine.instances = count
+            case ("cancel",):
+                engine.cancel()
+            case ("nothing",):
+                pass
+            case _:
+                self.reader.happens(event[0])
+
+    def _miss(self, *, refused: bool) -> None:
+        self.reader.miss(self.reader.engine.now, refused=refused)
+        self.refused_at = self.reader.engine.now if refused else self.refused_at
+
+    def _scrape(self) -> bool:
+        """Read; False where a reset since the reading before leaves no trace."""
+        engine, reader, at = self.reader.engine, self.reader, self.reader.engine.now
+        before, since = self.counters, max(self.read_at, self.refused_at)
+        now = self.counters = reader.scrape()
+        self.read_at = at
+        self.at.append(at)
+        if not any(since < reset_at <= at for reset_at in engine.reset_at):
+            return True
+        if reader.intervals and reader.intervals[-1].end == at and reader.intervals[-1].began_anew:
+            return True
+        return not engine.loaded or any(now.get(key, 0) < count for key, count in before.items())
+
+
+def truth(engine: Engine, intervals: Sequence[Interval]) -> int:
+    return sum(1 for at in engine.arrived_at if any(i.start < at <= i.end for i in intervals))
+
+
+def window(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
+    """The newest intervals that together are so long."""
+    for first in reversed(range(len(intervals))):
+        if math.isclose(sum(i.length_s for i in intervals[first:]), length_s, rel_tol=1e-9, abs_tol=1e-9):
+            return intervals[first:]
+    raise AssertionError(f"no intervals make up {length_s} s")
+
+
+def held(engine: Engine, intervals: Sequence[Interval]) -> None:
+    """The truth lies inside the demand by each interval alone, and by all up to each."""
+    for last in range(len(intervals)):
+        for past in (intervals[last : last + 1], intervals[: last + 1]):
+            demand = estimate(past, past[-1].end, 30.0, engine.max_batch)
+            assert demand is not None
+            seen = window(past, demand.window_s)
+            came = truth(engine, seen) / demand.window_s
+            assert demand.low_per_s - 1e-9 <= came <= demand.high_per_s + 1e-9
+            assert demand.low_per_s - 1e-9 <= demand.likely_high_per_s <= demand.high_per_s + 1e-9
+            assert math.isfinite(demand.likely_high_per_s)
+
+
+readers = pytest.mark.parametrize("reader", [AsTriton, AsVllm, WithoutGauges])
+
+
+@readers
+@given(engine=ENGINES, steps=WILD)
+def test_the_truth_lies_inside_whatever_happens(reader: type[Reader], engine: Engine, steps: list[Step]) -> None:
+    held(engine, Run(reader(engine)).seen(steps))
+
+
+@given(engine=ENGINES, steps=WILD)
+def test_it_is_a_point_wherever_waiting_and_executing_requests_are_read(engine: Engine, steps: list[Step]) -> None:
+    for interval in Run(AsVllm(engine)).seen(steps):
+        demand = estimate([interval], interval.end, 30.0, engine.max_batch)
+        assert demand is not None
+        assert interval.began_anew or demand.low_per_s == demand.likely_high_per_s == demand.high_per_s
+
+
+@given(engine=ENGINES, steps=WILD)
+def test_what_is_not_observed_is_never_taken_for_nothing(engine: Engine, steps: list[Step]) -> None:
+    found = Run(WithoutGauges(engine)).seen(steps)
+    for last in range(len(found)):
+        demand = estimate(found[: last + 1], found[last].end, 30.0, engine.max_batch)
+        assert demand is not None
+        assert demand.high_per_s == math.inf
+        assert estimate(found[: last + 1], found[last].end + 31.0, 30.0, engine.max_batch) is None
+
+
+@readers
+@given(engine=ENGINES, steps=WILD)
+def test_intervals_do_not_overlap_and_nothing_is_counted_twice(
+    reader: type[Reader], engine: Engine, steps: list[Step]
+) -> None:
+    run = Run(reader(engine))
+    run.play(steps)
+    edge = 0.0
+    for interval in run.reader.intervals:
+        assert edge <= interval.start < interval.end
+        assert 0 <= interval.probes <= interval.completed
+        edge = interval.end
+    assert sum(interval.completed for interval in run.reader.intervals) <= len(engine.answered_at)
+
+
+@readers
+@given(engine=ENGINES, steps=CALM)
+def test_without_resets_everything_between_the_first_and_the_last_reading_is_counted_once(
+    reader: type[Reader], engine: Engine, steps: list[Step]
+) -> None:
+    run = Run(reader(engine))
+    assert run.play(steps)
+    counted = [at for at in engine.answered_at if run.at[0] < at <= run.reader.last_read_at]
+    assert sum(interval.completed for interval in run.reader.intervals) == len(counted)
+
+
+@readers
+@given(engine=ENGINES, steps=WILD)
+def test_whoever_was_turned_away_and_counted_makes_it_a_lower_bound(
+    reader: type[Reader], engine: Engine, steps: list[Step]
+) -> None:
+    for interval in Run(reader(engine)).seen(steps):
+        demand = estimate([interval], interval.end, 30.0, engine.max_batch)
+        assert demand is not None
+        assert demand.censored == (interval.rejected > 0)
+        rejected = [at for at in engine.rejected_at if interval.start < at <= interval.end]
+        assert interval.began_anew or interval.rejected == len(rejected)
