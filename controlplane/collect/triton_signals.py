@@ -25,8 +25,9 @@ _SERVER = (
         source=f"{_INDEX} and the metrics page",
     ),
     Row(
-        ("ServerReading.incarnation",),
-        "restarts noticed: nobody listened in between, a loaded model is no longer known, or counters fell",
+        ("ServerReading.incarnation", "Interval.began_anew"),
+        "restarts noticed: nobody listened in between, a loaded model is no longer known, or counters fell; of an"
+        " interval, that counters of it did",
         "restarts",
         Kind.ANSWER,
         Resets.PROCESS,
@@ -81,8 +82,14 @@ _MODEL = (
         source=_CONFIG,
     ),
     Row(
-        ("ModelReading.max_batch_size", "ModelReading.dynamic_batching", "ModelReading.max_queue_delay_s"),
-        "how requests are batched; a queue delay is batching, not congestion",
+        (
+            "ModelReading.max_batch_size",
+            "ModelReading.dynamic_batching",
+            "ModelReading.max_queue_delay_s",
+            "Interval.running_max",
+        ),
+        "how requests are batched; a queue delay is batching, not congestion. Instances times the largest batch bound"
+        " what can be executing",
         "requests, s",
         Kind.CONFIG,
         Resets.NOTHING,
@@ -151,13 +158,12 @@ _MODEL = (
         series(f.TRITON_QUEUE_US, there=_LATENCIES),
     ),
     Row(
-        ("Interval.batches", "Interval.running_max"),
-        "executions by batch size with their compute time; the largest size bounds what can be executing",
+        ("Interval.batches", "Interval.running_seen_max"),
+        "executions by batch size with their compute time; the largest seen tells what is likely executing at most",
         "executions, ns",
         Kind.STATISTICS,
         Resets.STATISTICS,
-        "Empty: the batching line is not learned from this interval; what can be executing is bounded by the last known"
-        " size, else by `max_batch_size`.",
+        "Empty: the batching line is not learned from this interval; the last known size holds, else `max_batch_size`.",
         source=f"{_STATISTICS}, `batch_stats`",
     ),
     Row(
@@ -170,7 +176,7 @@ _MODEL = (
         source=f"{_STATISTICS}, `inference_stats.fail`",
     ),
     Row(
-        ("Interval.probes", "ModelReading.recent_failures"),
+        ("Interval.probes", "Interval.probes_start", "Interval.probes_end", "ModelReading.recent_failures"),
         "requests of our own among the completed, and what was said to those that failed",
         "requests",
         Kind.PROBE,
@@ -235,7 +241,7 @@ _DETAIL = (
         suffixed([f.TRITON_FIRST_RESPONSE_MS], f.BUCKET, there="decoupled models, since 24.11"),
     ),
     Row(
-        ("ModelReading.running",),
+        ("ModelReading.running", "Interval.running_start", "Interval.running_end"),
         "requests that execute",
         "requests",
         Kind.NONE,
@@ -269,7 +275,18 @@ TRITON = Backend(
             " once nobody asked for a while",
         ),
         Ignored(
-            ("nv_cache_hit_duration_per_model", "nv_cache_miss_duration_per_model", "nv_cache_util", "nv_cache_num_*"),
+            (
+                "nv_cache_hit_duration_per_model",
+                "nv_cache_miss_duration_per_model",
+                "nv_cache_util",
+                "nv_cache_num_entries",
+                "nv_cache_num_evictions",
+                "nv_cache_num_hits",
+                "nv_cache_num_lookups",
+                "nv_cache_num_misses",
+                "nv_cache_lookup_duration",
+                "nv_cache_insertion_duration",
+            ),
             "the response cache as a whole and the time of its look-ups: nothing rests on them",
         ),
         Ignored(
