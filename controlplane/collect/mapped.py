@@ -20,7 +20,7 @@ from controlplane.domain.mapping import PageMapping, Series
 class MappedServer(PageServer):
     """One server, read as `spec.mapping` says: whether it answers, its models, and its latency histograms.
 
-    Where the software exports no queue, intervals show none: that the model's pending requests are missing tells.
+    Where the software exports no queue, it is not observed: demand then has no upper end.
     """
 
     def __init__(
