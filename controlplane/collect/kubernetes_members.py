@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from controlplane.domain.fleet import Member, Phase, ServerSpec, WorkloadSpec
+from controlplane.domain.fleet import Member, Phase, WorkloadSpec
 
 ApiObject: TypeAlias = Mapping[str, Any]
 
@@ -134,19 +134,8 @@ def endpoint_members(
 def _member(
     workload: WorkloadSpec, name: str, address: str, phase: Phase, pod: Pod | None, pod_uid: str = ""
 ) -> Member:
-    host = f"[{address}]" if ":" in address else address
-    ports = workload.ports
-    server = ServerSpec(
-        # no name of the configuration holds a '/', so that this one is nobody else's
-        name=f"{workload.name}/{name}",
-        kind=workload.kind,
-        http=f"http://{host}:{ports.http}" if ports.http else "",
-        metrics=f"http://{host}:{ports.metrics}{ports.page}" if ports.metrics else "",
-        grpc=f"{host}:{ports.grpc}" if ports.grpc else "",
-        mapping=workload.mapping,
-    )
     return Member(
-        server=server,
+        server=workload.server(name, address),
         workload=workload.name,
         phase=phase,
         created_at=pod.created_at if pod else None,

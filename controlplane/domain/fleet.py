@@ -123,6 +123,9 @@ class Ports:
     page: str = "/metrics"
 
 
+_OF = "/"
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """A group of servers alike that is discovered."""
@@ -133,17 +136,21 @@ class WorkloadSpec:
     ports: Ports
     mapping: PageMapping | None = None
 
-
-_OF = "/"
-
-
-def member_name(workload: str, instance: str) -> str:
-    """The name of a discovered server."""
-    return f"{workload}{_OF}{instance}"
+    def server(self, instance: str, address: str) -> ServerSpec:
+        """Its server called `instance` at an address (IP or host). Names of the configuration hold no slash."""
+        host, ports = f"[{address}]" if ":" in address else address, self.ports
+        return ServerSpec(
+            name=f"{self.name}{_OF}{instance}",
+            kind=self.kind,
+            http=f"http://{host}:{ports.http}" if ports.http else "",
+            metrics=f"http://{host}:{ports.metrics}{ports.page}" if ports.metrics else "",
+            grpc=f"{host}:{ports.grpc}" if ports.grpc else "",
+            mapping=self.mapping,
+        )
 
 
 def is_member_name(server: str) -> bool:
-    """Whether a server of that name is a discovered one: configured names have no slash."""
+    """Whether a server of that name is a discovered one."""
     return _OF in server
 
 

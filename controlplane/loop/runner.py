@@ -14,7 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import Fleet, Mode, ServerKind
+from controlplane.domain.fleet import CONTROLLED, Fleet, Mode
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Collector
@@ -115,8 +115,8 @@ class Runner:
             async with asyncio.timeout(timeout_s):
                 await self._ticking.acquire()
         await self._executor.close(timeout_s=timeout_s / 2)
-        await self._collector.close()
         await self._roster.close()
+        await self._collector.close()
 
     async def collect(self, servers: Collection[str] | None = None) -> None:
         """One round over all targets, or over some servers."""
@@ -134,7 +134,7 @@ class Runner:
         controlled = {name for model in fleet.models if model.mode is not Mode.OBSERVE for name in model.runs_on}
         for spec in fleet.servers:
             entry = reading.servers.get(spec.name)
-            if spec.kind is not ServerKind.TRITON or spec.name not in controlled or entry is None:
+            if spec.kind not in CONTROLLED or spec.name not in controlled or entry is None:
                 continue
             if known(entry.live) is not True or not isinstance(entry.control, Missing):
                 continue
