@@ -10,6 +10,7 @@ from controlplane.act.failures import classify
 from controlplane.api.views.decisions import ActionView, DecisionView
 from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
+from controlplane.api.views.serving import GaugeView, ServingView, host_view
 from controlplane.api.views.signals import SignalView, part, within
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
@@ -79,6 +80,7 @@ class UnitView(BaseModel):
     demand_per_s: SignalView[float]
     capacity_per_s: SignalView[float]
     gpus: list[str]
+    serving: ServingView
     probe_failure: FailureView | None = Field(description="Of the newest probe; null where that was answered")
     decision: DecisionView | None = Field(description="The last one; null before the first tick")
     in_flight: ActionView | None
@@ -111,6 +113,7 @@ class ServerView(BaseModel):
     control: SignalView[ControlMode] = Field(description="Whether its models may be loaded and unloaded")
     incarnation: int = Field(description="Grows with each restart that was noticed")
     models: dict[str, SignalView[ModelState]]
+    host: SignalView[list[GaugeView]] = Field(description="Its machine and GPUs, as its own page tells them")
 
 
 class HealthView(BaseModel):
@@ -167,6 +170,7 @@ def server_view(picture: Picture, spec: ServerSpec) -> ServerView:
         control=SignalView[ControlMode].of(entry.control, now),
         incarnation=entry.incarnation,
         models={name: SignalView[ModelState].of(_state(seen), now) for name, seen in sorted(entry.models.items())},
+        host=host_view(entry.host, now),
     )
 
 
@@ -209,6 +213,7 @@ def _unit(picture: Picture, spec: ModelSpec, server: str, max_age_s: float) -> U
         demand_per_s=SignalView[float].of(demand(decision, now, max_age_s), now),
         capacity_per_s=SignalView[float].of(capacity(decision, now, max_age_s), now),
         gpus=list(reading.gpus),
+        serving=ServingView.of(seen, reading, now, max_age_s),
         probe_failure=FailureView.of(reading.recent_failures[-1]) if reading.recent_failures else None,
         decision=None if decision is None else DecisionView.of(decision),
         in_flight=None if flying is None else ActionView.model_validate(flying),
