@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,16 +13,19 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.collect.fleet import FleetCollector
-from controlplane.domain.fleet import AgentSpec, Fleet
+from controlplane.domain.fleet import AgentSpec, Fleet, ServerKind, ServerSpec
+from controlplane.domain.processes import ProcessServers
 from controlplane.domain.signal import Known, Missing
-from tests.nvml_shim.drive import CUT, GPU, ROOT, Reader, answer, build, environment
+from tests.integration.test_collect_gpm import LATER
+from tests.integration.test_collect_processes import IDLE, parent
+from tests.nvml_shim.drive import CUT, GPU, HOPPER, HOPPER_CUT, ROOT, Reader, answer, build, environment
 
 HAS_DRIVER = Path("/dev/nvidiactl").exists()
 COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()", "agent"]
@@ -98,8 +102,10 @@ def test_the_page_follows_what_nvml_says(running: Running, answers: Path) -> Non
     profiles = [labels["profile"] for labels, _ in cut["controlplane_gpu_slice_info"]]
     assert profiles == ["3g.71gb", "1g.18gb"]
     assert "controlplane_gpu_utilisation_ratio" not in cut
-    missing = [(labels["signal"], labels["reason"]) for labels, _ in cut["controlplane_gpu_missing"]]
-    assert missing == [("utilisation", "not told while MIG is on")]
+    missing = {(label["slice"], label["signal"]): label["reason"] for label, _ in cut["controlplane_gpu_missing"]}
+    assert missing["", "utilisation"] == "not told while MIG is on"
+    assert missing["MIG-0000", "sm_utilisation"] == "only Hopper and later GPUs tell it"
+    assert missing["MIG-0000", "ports of 4194403"] == "no such process on this machine"
 
 
 def test_a_driver_that_goes_away_and_comes_back_is_told(running: Running, answers: Path) -> None:
@@ -142,6 +148,57 @@ def test_an_address_that_is_taken_is_told_in_one_line(running: Running) -> None:
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].endswith("Address already in use; choose another --host or --port")
     assert "Traceback" not in ended.stderr
+
+
+def test_the_shares_on_the_page_are_those_since_the_request_before(running: Running, answers: Path) -> None:
+    """Each share is told once the library's counters have moved on, and no sooner than NVML can tell."""
+    answer(answers, HOPPER)
+    assert "controlplane_gpu_sm_utilisation_ratio" not in running.page()
+    answer(answers, LATER)
+    page = until(running, "controlplane_gpu_sm_utilisation_ratio")
+    assert page["controlplane_gpu_sm_utilisation_ratio"][0][1] == pytest.approx(0.25)
+    assert page["controlplane_gpu_memory_bandwidth_utilisation_ratio"][0][1] == pytest.approx(0.5)
+    answer(answers, HOPPER_CUT)
+    assert "controlplane_gpu_slice_sm_utilisation_ratio" not in running.page()
+    answer(answers, HOPPER_CUT | {"gpm.0.2": "2000 900 800 0 100", "gpm.0.9": "2000 900 800 700 600"})
+    page = until(running, "controlplane_gpu_slice_sm_utilisation_ratio")
+    shares = {labels["slice"]: value for labels, value in page["controlplane_gpu_slice_sm_utilisation_ratio"]}
+    assert shares == pytest.approx({"MIG-0000": 0.8, "MIG-3333": 0.0})
+
+
+def until(running: Running, series: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """The first page that has the series."""
+    deadline = time.monotonic() + 10
+    while series not in (page := running.page()):
+        assert time.monotonic() < deadline, page
+    return page
+
+
+async def test_a_child_of_a_server_on_the_gpu_is_known_by_the_server_through_the_agents_page(
+    running: Running, answers: Path
+) -> None:
+    above = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", parent(IDLE), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert above.stdin is not None
+    assert above.stdout is not None
+    try:
+        port, (pid, _) = int(await above.stdout.readline()), json.loads(await above.stdout.readline())
+        answer(answers, GPU | {"procs.0": f"{pid}:1"})
+        server = ServerSpec("t0", ServerKind.TRITON, f"http://127.0.0.1:{port}", "http://127.0.0.1:9/metrics")
+        agents = Fleet((), (), (), (AgentSpec("node-1", running.url),))
+        collector = FleetCollector(agents, timeout_s=5, max_age_s=15, clock=lambda: 100.0, nvml=False)
+        await collector.collect(100.0)
+        gpus = collector.reading(101.0).gpus
+        await collector.close()
+        assert isinstance(gpus, Known)
+        assert isinstance(gpus.value[0].processes, Known)
+        (process,) = gpus.value[0].processes.value
+        assert process.pid == pid
+        assert ProcessServers(replace(agents, servers=(server,))).server_of(process, "node-1") == Known("t0", 100.0)
+    finally:
+        above.stdin.close()
+        await above.wait()
 
 
 async def test_the_control_plane_reads_of_the_page_what_it_reads_of_nvml_itself(

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controlplane.collect import dcgm_fields
 from controlplane.domain.observation import GPU_SIGNALS, GpuReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.publish.families import AGENT_FAMILIES, GPU_FAMILIES
@@ -57,3 +58,7 @@ def test_the_reference_lists_what_the_agent_has_besides() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) \| (.+) \|$", PAGE, re.MULTILINE)
     own = [(f.name, f.kind, ", ".join(f.labels), f.help) for f in AGENT_FAMILIES if f not in GPU_FAMILIES]
     assert rows == own
+
+
+def test_the_reference_lists_the_fields_of_dcgm_that_are_read() -> None:
+    assert set(re.findall(r"`(DCGM_FI_\w+)`", PAGE)) == dcgm_fields.WANTED

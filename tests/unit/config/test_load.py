@@ -8,7 +8,7 @@ from controlplane.config import Settings, load_settings, parse_settings
 from controlplane.config.tree import PolicyBlock
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import AgentSpec, GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
+from controlplane.domain.fleet import AgentKind, AgentSpec, GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
@@ -273,6 +273,12 @@ def test_availability_from_a_gateway_needs_its_code_label() -> None:
 def test_agents_are_read_by_name_and_address() -> None:
     settings = parse(SMALL + "agents: [{name: n1, url: 'http://n1:8901/metrics'}]\n")
     assert settings.fleet.agents == (AgentSpec("n1", "http://n1:8901/metrics"),)
+
+
+def test_the_page_of_a_node_is_that_of_the_agent_unless_it_is_said_to_be_of_dcgm() -> None:
+    agents = "agents: [{name: n1, url: 'http://n1:9400/metrics', kind: dcgm}]\n"
+    assert parse(SMALL + agents).fleet.agents == (AgentSpec("n1", "http://n1:9400/metrics", AgentKind.DCGM),)
+    assert "agent, dcgm" in faults(SMALL + agents.replace("dcgm", "smi"))["agents[0].kind"]
 
 
 def test_all_faults_of_agents_are_told_at_once() -> None:
