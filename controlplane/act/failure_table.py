@@ -18,7 +18,8 @@ class Row:
     example: str
 
 
-def _row(pattern: str, failure: FailureClass, remedy: str, example: str) -> Row:
+def row(pattern: str, failure: FailureClass, remedy: str, example: str) -> Row:
+    """A row from its pattern as text."""
     return Row(re.compile(pattern), failure, remedy, example)
 
 
@@ -47,19 +48,19 @@ _REQUEST = "the client sends what the model does not take: compare with GET /v2/
 C = FailureClass
 
 TABLE: tuple[Row, ...] = (
-    _row(
+    row(
         r"explicit model load / unload is not allowed",
         C.CONTROL_NOT_ALLOWED,
         "start Triton with --model-control-mode=explicit; until then this server is only observed",
         "explicit model load / unload is not allowed if polling is enabled",
     ),
-    _row(
+    row(
         r"Newer operation has been applied to the model lifecycle",
         C.SUPERSEDED,
         "nothing: somebody gave a newer instruction; let one controller own the model",
         "Newer operation has been applied to the model lifecycle, current load operation is out-dated.",
     ),
-    _row(
+    row(
         r"CUDA out of memory|Cuda Runtime \(out of memory\)|CUDA failure 2: out of memory"
         r"|Failed to allocate CUDA memory|bfc_arena.*Failed to allocate memory"
         r"|CUDA error: out of memory|cudaErrorMemoryAllocation",
@@ -67,7 +68,7 @@ TABLE: tuple[Row, ...] = (
         _MEMORY,
         "CUDA out of memory. Tried to allocate 2.00 GiB",
     ),
-    _row(
+    row(
         r"--shm-size|run out of shared memory",
         C.SHARED_MEMORY,
         "give the container more /dev/shm (docker --shm-size, Kubernetes emptyDir with medium Memory): each python"
@@ -75,98 +76,98 @@ TABLE: tuple[Row, ...] = (
         "Failed to increase the shared memory pool size for key 'r' to 67108864 bytes. If you are running Triton inside"
         " docker, use '--shm-size' flag to control the shared memory region size. Error: No space left on device",
     ),
-    _row(
+    row(
         r"shared memory region",
         C.SHARED_MEMORY,
         _SHM,
         "Unable to open shared memory region: '/k'",
     ),
-    _row(
+    row(
         r"unknown Execution Accelerator|is provided for TensorRT Execution Accelerator",
         C.ACCELERATION_FAILED,
         "this server's backend lacks the accelerator or its parameter: correct config.pbtxt, or use another image",
         "unknown Execution Accelerator 'tensorrt' is requested",
     ),
-    _row(
+    row(
         r"TensorRT EP|TensorrtExecutionProvider",
         C.ACCELERATION_FAILED,
         "read the server's log for the operator that TensorRT refused; without the accelerator the model runs on CUDA",
         "onnx runtime error 11: TensorRT EP could not build Engine for fused node",
     ),
-    _row(
+    row(
         r"Version tag does not match|unable to create TensorRT (engine|context)|unable to load plan file",
         C.BACKEND,
         _TRT_ENGINE,
         "Version tag does not match. Note: Current Version: 43, Serialized Engine Version: 0",
     ),
-    _row(
+    row(
         r"unable to find backend library",
         C.BACKEND,
         "use a server image that has this backend, or correct `backend` in config.pbtxt",
         "unable to find backend library for backend 'x', try specifying runtime on the model configuration.",
     ),
-    _row(
+    row(
         r"Stub process .* is not healthy",
         C.BACKEND,
         "the python stub died: reload the model (a plain load does not heal it); its reason is in the server's log",
         "Stub process 'm_0_0' is not healthy.",
     ),
-    _row(
+    row(
         r"ModuleNotFoundError|ImportError",
         C.BACKEND,
         "install the Python package in the server's environment, or name one with EXECUTION_ENV_PATH",
         "ModuleNotFoundError: No module named 'numpy'",
     ),
-    _row(
+    row(
         r"version \d+ is not found|version \d+ is not at ready state",
         C.VERSION_NOT_AVAILABLE,
         "ask for a version that is loaded, or let the version policy load this one",
         "Request for unknown model: 'm' version 7 is not found",
     ),
-    _row(
+    row(
         r"at least one version must be available under the version policy",
         C.VERSION_NOT_AVAILABLE,
         "put a numbered version folder into the repository, or correct version_policy",
         "at least one version must be available under the version policy of model 'm'",
     ),
-    _row(
+    row(
         r"has no available versions|requested model .* is not available",
         C.MODEL_NOT_FOUND,
         _LOAD_IT,
         "Request for unknown model: 'm' has no available versions",
     ),
-    _row(
+    row(
         r"Request for unknown model|failed to poll model repository",
         C.MODEL_NOT_FOUND,
         f"load the model, or {NOT_FOUND_REMEDY}",
         "Request for unknown model: 'm' is not found",
     ),
-    _row(
+    row(
         r"hints that batching is unavailable",
         C.DYNAMIC_BATCHING_OFF,
         "export the model with a dynamic batch dimension, then set max_batch_size and dynamic_batching",
         "The specified dimensions in model m config hints that batching is unavailable",
     ),
-    _row(
+    row(
         r"failed to poll from model repository",
         C.INVALID_CONFIGURATION,
         "the true reason stands only in the server's log: look for `Poll failed for model directory`",
         "failed to load 'm', failed to poll from model repository",
     ),
-    _row(
+    row(
         r"has kind KIND_GPU but no GPUs are available|specifies invalid or unsupported gpu id",
         C.INVALID_CONFIGURATION,
         "let instance_group name GPUs that this server sees, or KIND_CPU",
         "instance group m_0 of model m has kind KIND_GPU but no GPUs are available",
     ),
-    _row(
+    row(
         r"Poll failed for model directory|Invalid config override|Cannot find field|unexpected directory name"
         r"|preferred size must be|dimension must be integer|unexpected error on creating Triton parameter",
         C.INVALID_CONFIGURATION,
         _BAD_CONFIG,
         "Invalid config override: foo: Cannot find field.",
     ),
-    _row(
+    row(
         r"unexpected shape for input|data-type is .* but model .* expects|unexpected inference input"
         r"|expected \d+ inputs but got|batch-size must be <=|Shape does not match true shape"
         r"|does not match size of output",
@@ -174,32 +175,32 @@ TABLE: tuple[Row, ...] = (
         _REQUEST,
         "unexpected shape for input 'X' for model 'm'. Expected [-1,4], got [1,5]",
     ),
-    _row(
+    row(
         r"Request timeout expired|Exceeds maximum queue size",
         C.TIMEOUT,
         _QUEUE,
         "Request timeout expired",
     ),
-    _row(
+    row(
         r"Deadline Exceeded",
         C.TIMEOUT,
         "raise instances or the client's timeout",
         "Deadline Exceeded",
     ),
-    _row(
+    row(
         r"failed to connect|Connection re(fused|set)|Socket closed|Cannot connect to host|DNS resolution failed"
         r"|Server disconnected|GOAWAY|No route to host",
         C.UNREACHABLE,
         UNREACHABLE_REMEDY,
         "failed to connect to all addresses; last error: Connection refused",
     ),
-    _row(
+    row(
         r"onnx runtime error \d+",
         C.BACKEND,
         "read ONNX Runtime's message: the model file, its opset or an operator does not suit this server",
         "onnx runtime error 2: not enough space: expected 270080, got 0",
     ),
-    _row(
+    row(
         r"\bAt:\s+/.*\.py\(\d+\)",
         C.BACKEND,
         "the model's own Python code raised: correct it at the line named",

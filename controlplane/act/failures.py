@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.act.failure_table import STATUS_CODES, TABLE, UNKNOWN_REMEDY
+from controlplane.act.failure_table import STATUS_CODES, TABLE, UNKNOWN_REMEDY, Row
 from controlplane.domain.failures import FailureClass
 
 # backends that read optimization.execution_accelerators (triton onnxruntime_backend and tensorflow_backend)
@@ -23,13 +23,13 @@ class SilentFault:
     remedy: str
 
 
-def classify(message: str, code: str = "") -> tuple[FailureClass, str]:
+def classify(message: str, code: str = "", *, table: Sequence[Row] = TABLE) -> tuple[FailureClass, str]:
     """The class of a load, update or inference error and what to do about it.
 
-    `code` is the gRPC status ("UNAVAILABLE" or "StatusCode.UNAVAILABLE") if there was one; it only decides when the
-    message is not in the table.
+    `table` is that of the serving software, Triton's by default. `code` is the gRPC status ("UNAVAILABLE" or
+    "StatusCode.UNAVAILABLE") if there was one; it only decides when the message is not in the table.
     """
-    for row in TABLE:
+    for row in table:
         if row.pattern.search(message):
             return row.failure, row.remedy
     return STATUS_CODES.get(code.rpartition(".")[2], (FailureClass.UNKNOWN, UNKNOWN_REMEDY))

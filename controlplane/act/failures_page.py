@@ -5,26 +5,34 @@ python -c "from controlplane.act.failures_page import failures_page; print(failu
 
 from __future__ import annotations
 
-from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY
+from collections.abc import Iterable
+
+from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
+from controlplane.act.ollama_failures import OLLAMA_TABLE
 
 _HEAD = """# Failures and their remedies
 
-Made from `controlplane/act/failure_table.py`; a test holds the two together. The first row whose pattern is found in a
-server's message decides. Messages in no row are `unknown`: {unknown}.
+Made from `controlplane/act/failure_table.py` and `ollama_failures.py`; a test holds them together. The first row whose
+pattern is found in a server's message decides. Messages in no row are `unknown`: {unknown}.
 
 Some faults come without any message: dynamic batching configured while `max_batch_size` is 0 or 1 (or not configured
 while requests queue), and a TensorRT accelerator on a backend that ignores it. They are found in the model's
 configuration and statistics (`silent_faults` in `controlplane/act/failures.py`).
 
-| class | message (example) | remedy |
-|---|---|---|
+## Triton
+
 """
+_TABLE_HEAD = "| class | message (example) | remedy |\n|---|---|---|\n"
 
 
 def failures_page() -> str:
     """The page as Markdown."""
-    rows = (f"| `{row.failure}` | `{_cell(row.example)}` | {_cell(row.remedy)} |" for row in TABLE)
-    return _HEAD.format(unknown=UNKNOWN_REMEDY) + "\n".join(rows) + "\n"
+    return f"{_HEAD.format(unknown=UNKNOWN_REMEDY)}{_table(TABLE)}\n## Ollama\n\n{_table(OLLAMA_TABLE)}"
+
+
+def _table(table: Iterable[Row]) -> str:
+    rows = (f"| `{row.failure}` | `{_cell(row.example)}` | {_cell(row.remedy)} |\n" for row in table)
+    return _TABLE_HEAD + "".join(rows)
 
 
 def _cell(text: str) -> str:

@@ -24,7 +24,13 @@ _HEAD = """# Backends
 
 Triton and vLLM have readers of their own. Ollama exports no metrics: its list of loaded models (`/api/ps`) tells which
 models are in memory, with how much GPU memory and until when; requests are missing. All other backends are read by a
-mapping: which series of their metrics page is which signal. Models on all of them but Triton are observed only.
+mapping: which series of their metrics page is which signal.
+
+Models are loaded, unloaded and scaled on Triton. On Ollama people can load and unload them (`controlplane model load`,
+`unload`); nothing is decided, since Ollama loads on request, unloads when idle by itself and tells no requests, so that
+idleness is not seen. What was loaded so stays in memory (`keep_alive` -1) until it is unloaded, or until its memory is
+needed for another model: two that people keep loaded and that do not fit together would take turns. A model kept
+unloaded is unloaded again when a client's request has loaded it. On all other backends models are observed only.
 
 A signal that a backend does not export is missing, never zero, and no objective on it is taken. Counters that went down
 or away begin anew. Where several names stand, they are tried in order (other versions of the software).

@@ -15,7 +15,7 @@ from controlplane.domain.decision import (
     Want,
 )
 from controlplane.domain.errors import ConflictError, NotFoundError
-from controlplane.domain.fleet import Mode, ModelSpec, Phase, ServerKind
+from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
@@ -218,7 +218,7 @@ class Desk:
     def _why_not(self, server: str, reading: FleetReading) -> str:
         """Why models on a server cannot be controlled, "" when they can."""
         entry, seen = self._loop.fleet.server(server), reading.servers.get(server)
-        if entry is not None and entry.kind is not ServerKind.TRITON:
+        if entry is not None and entry.kind not in CONTROLLED:
             return f"server {server} is a {entry.kind.value} server, whose models cannot be controlled"
         if seen is not None and known(seen.control) is ControlMode.NOT_ALLOWED:
             return f"server {server} does not allow model control; start it with --model-control-mode=explicit"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from controlplane.act.by_kind import ActuatorByKind
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
+from controlplane.act.ollama import OllamaActuator
 from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
+from controlplane.collect.prometheus_api import Prometheus
+from controlplane.collect.targets import PrometheusTargets
 from controlplane.config import Settings
+from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
 from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
@@ -24,6 +29,10 @@ from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.metrics import PictureMetrics
 from controlplane.store import claim, open_store
+
+
+# A watch of Kubernetes that broke is made anew within seconds.
+_UNWATCHED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +74,19 @@ def build(
     """
     fleet = settings.fleet
     registry = CollectorRegistry()
+    prometheus = {spec.name: Prometheus(spec) for spec in fleet.prometheus}
     collector = FleetCollector(
         fleet,
         timeout_s=settings.scrape_timeout_s,
         max_age_s=max(3 * settings.scrape_interval_s, settings.scrape_interval_s + settings.scrape_timeout_s),
         clock=clock,
+        prometheus=prometheus,
     )
-    actuator: Actuator = TritonActuator(fleet, clock=clock)
+    by_kind: dict[ServerKind, Actuator] = {
+        ServerKind.TRITON: TritonActuator(fleet, clock=clock),
+        ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
+    }
+    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock)
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = MeteredActuator(actuator, registry)
@@ -89,7 +104,7 @@ def build(
     async def announce() -> None:
         await runner.announce()
 
-    roster = Roster(fleet, discoveries)
+    roster = Roster(fleet, (*discoveries, *_discoveries(fleet, prometheus, clock)))
     executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
     # A reading that reaches into a slice may come a scrape and its timeout after the slice's end.
     grace_s = max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s)
@@ -115,3 +130,14 @@ def build(
     )
     registry.register(PictureMetrics(runner.picture, max_age_s=3 * settings.decide_interval_s))
     return ControlPlane(settings, Desk(runner, store, clock), registry, runner, store, release)
+
+
+def _discoveries(fleet: Fleet, prometheus: Mapping[str, Prometheus], clock: Clock) -> Iterator[Discovery]:
+    """What finds the servers of the fleet's workloads, one of each kind that is needed."""
+    if any(isinstance(workload.query, TargetsQuery) for workload in fleet.workloads):
+        yield PrometheusTargets(fleet.workloads, prometheus, clock=clock)
+    if any(isinstance(workload.query, KubernetesQuery) for workload in fleet.workloads):
+        # its client takes long to import
+        from controlplane.collect.kubernetes import KubernetesDiscovery
+
+        yield KubernetesDiscovery(fleet.workloads, clock=clock, max_age_s=_UNWATCHED_S)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY
+from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
 from controlplane.act.failures import classify, silent_faults
 from controlplane.act.failures_page import failures_page
+from controlplane.act.ollama_failures import OLLAMA_TABLE
 from controlplane.domain.failures import FailureClass as C
 
 REAL = [
@@ -29,9 +30,27 @@ def test_every_row_of_the_table_decides_at_least_one_real_message() -> None:
     assert deciding == {row.pattern for row in TABLE}
 
 
-@pytest.mark.parametrize("row", TABLE, ids=[row.example[:40] for row in TABLE])
-def test_the_example_of_a_row_is_decided_by_that_row(row: Any) -> None:
-    assert next(other for other in TABLE if other.pattern.search(row.example)) is row
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [(table, row) for table in (TABLE, OLLAMA_TABLE) for row in table],
+    ids=[row.example[:40] for row in (*TABLE, *OLLAMA_TABLE)],
+)
+def test_the_example_of_a_row_is_decided_by_that_row(table: tuple[Row, ...], row: Row) -> None:
+    assert next(other for other in table if other.pattern.search(row.example)) is row
+
+
+@pytest.mark.parametrize(
+    ("message", "failure"),
+    [
+        ("model 'llama9' not found", C.MODEL_NOT_FOUND),
+        ("llama-server reported out-of-memory during startup: ggml_cuda_host_malloc", C.OUT_OF_MEMORY),
+        ("llama runner process has terminated: cudaMalloc failed: out of memory", C.OUT_OF_MEMORY),
+        ("llama-server process no longer running: 1 ", C.BACKEND),
+        ("something else", C.UNKNOWN),
+    ],
+)
+def test_messages_of_ollamas_source_have_their_class(message: str, failure: C) -> None:
+    assert classify(message, table=OLLAMA_TABLE)[0] is failure
 
 
 def test_every_class_but_unknown_has_a_row() -> None:

@@ -62,6 +62,14 @@ def test_ollama_is_read_by_its_list_of_loaded_models() -> None:
     assert list(faults(one("ollama", metrics="'http://h/metrics'"))) == ["servers[0].metrics"]
 
 
+def test_models_on_ollama_are_loaded_by_hand_only() -> None:
+    (model,) = parse(one("ollama"), "{name: m, runs_on: s, mode: act}").fleet.models
+    assert model.mode is Mode.ACT
+    told = faults(one("ollama"), "{name: m, runs_on: s, idle_unload: 5m, wake: {ensure: true}}")
+    assert list(told) == ["models[0].idle_unload", "models[0].wake"]
+    assert "tells no requests" in told["models[0].idle_unload"]
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_users_bring_a_mapping_of_their_own(tmp_path: Path, by_name: bool) -> None:
     file = tmp_path / "mine.yaml"

@@ -1,0 +1,175 @@
+"""Loads and unloads models on Ollama servers.
+
+Source: ollama/ollama docs/api.md ("Load a model", "Unload a model", "List Running Models"), server/routes.go and
+server/sched.go: a request without a prompt loads; keep_alive -1 keeps the model in memory until memory is needed for
+another one, 0 unloads it once the requests under way are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import structlog
+
+from controlplane.act.failure_table import (
+    LOAD_TIMEOUT_REMEDY,
+    UNKNOWN_REMEDY,
+    UNREACHABLE_REMEDY,
+)
+from controlplane.act.failures import classify
+from controlplane.act.ollama_failures import OLLAMA_TABLE, UNLOAD_REMEDY
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
+from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
+from controlplane.domain.observation import ControlMode
+
+_LATEST = ":latest"
+_FOR_EVER = -1
+_AT_ONCE = 0
+_log = structlog.get_logger(__name__)
+
+
+class OllamaActuator:
+    """The actuator for Ollama servers; adapts port Actuator. A model has one instance there, or none.
+
+    What it loads stays in memory (`keep_alive` -1). A load that is not answered within `load_timeout_s` and an unload
+    that has not happened within `unload_timeout_s` fail with class TIMEOUT, and the server goes on by itself. `clock`
+    gives unix seconds, for outcomes.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        clock: Callable[[], float],
+        load_timeout_s: float = 300.0,
+        unload_timeout_s: float = 60.0,
+        call_timeout_s: float = 5.0,
+        poll_interval_s: float = 0.1,
+    ) -> None:
+        """Connects to nothing yet."""
+        self._clock = clock
+        self._load_timeout_s = load_timeout_s
+        self._unload_timeout_s = unload_timeout_s
+        self._call_timeout_s = call_timeout_s
+        self._poll_interval_s = poll_interval_s
+        self._session: aiohttp.ClientSession | None = None
+        self.follow(fleet)
+
+    def follow(self, fleet: Fleet) -> None:
+        """Act on this fleet's servers from now on; steps under way on others come to their end."""
+        self._specs = {spec.name: spec for spec in fleet.servers if spec.kind is ServerKind.OLLAMA}
+        self._served_names = {model.name: model.served_name for model in fleet.models}
+
+    async def control_mode(self, server: str) -> ControlMode:
+        """EXPLICIT: every Ollama lets its models be loaded and unloaded. Raises NotFoundError."""
+        self._spec(server)
+        return ControlMode.EXPLICIT
+
+    async def apply(self, action: Action) -> Outcome:
+        """Carry out one step; the outcome tells what came of it. Issuing a step again changes nothing."""
+        try:
+            detail = await self._carry_out(action)
+        except ActionError as error:
+            return self._failed(action, str(error), error.failure, error.remedy)
+        except TargetUnreachableError as error:
+            return self._failed(action, str(error), FailureClass.UNREACHABLE, UNREACHABLE_REMEDY)
+        except ControlPlaneError as error:
+            return self._failed(action, str(error), FailureClass.UNKNOWN, "correct the configuration")
+        except Exception as error:  # noqa: BLE001 (whatever a server answers, the loop goes on)
+            _log.exception("step failed unexpectedly", model=action.model, server=action.server, step=action.step)
+            return self._failed(action, f"{type(error).__name__}: {error}", FailureClass.UNKNOWN, UNKNOWN_REMEDY)
+        return Outcome(action, ActionStatus.SUCCEEDED, self._clock(), detail)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _carry_out(self, action: Action) -> str:
+        spec = self._spec(action.server)
+        model = self._served_names.get(action.model, action.model)
+        match action.step:
+            case Step.LOAD | Step.RELOAD:
+                return await self._load(spec, model)
+            case Step.UNLOAD:
+                return await self._unload(spec, model)
+            case Step.SET_INSTANCES:
+                return "a model on Ollama has one instance"
+            case Step.HOLD:
+                return "nothing to do"
+
+    async def _load(self, spec: ServerSpec, model: str) -> str:
+        try:
+            await self._keep(spec, model, _FOR_EVER, self._load_timeout_s)
+        except TimeoutError:
+            message = f"{model} is not loaded after {self._load_timeout_s:g} s"
+            raise ActionError(message, FailureClass.TIMEOUT, LOAD_TIMEOUT_REMEDY) from None
+        return "loaded; stays in memory until it is unloaded or its memory is needed for another model"
+
+    async def _unload(self, spec: ServerSpec, model: str) -> str:
+        with contextlib.suppress(TimeoutError):  # whether it was heard is seen below
+            await self._keep(spec, model, _AT_ONCE, self._call_timeout_s)
+        deadline = time.monotonic() + self._unload_timeout_s
+        while await self._in_memory(spec, model):
+            if time.monotonic() > deadline:
+                message = f"{model} is still in memory {self._unload_timeout_s:g} s after its unload"
+                raise ActionError(message, FailureClass.TIMEOUT, UNLOAD_REMEDY)
+            await asyncio.sleep(self._poll_interval_s)
+        return "unloaded"
+
+    async def _keep(self, spec: ServerSpec, model: str, keep_alive: int, timeout_s: float) -> None:
+        """Load or unload. Raises ActionError when it is refused, TimeoutError, TargetUnreachableError."""
+        request = {"model": model, "keep_alive": keep_alive, "stream": False}
+        await self._ask(spec, "POST", "/api/generate", timeout_s, request)
+
+    async def _in_memory(self, spec: ServerSpec, model: str) -> bool:
+        try:
+            told = await self._ask(spec, "GET", "/api/ps", self._call_timeout_s)
+        except TimeoutError:
+            raise TargetUnreachableError(spec.name, f"no answer within {self._call_timeout_s:g} s") from None
+        models = told.get("models")
+        if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
+            raise TargetUnreachableError(spec.name, "its /api/ps is no list of models")
+        return model.removesuffix(_LATEST) in {str(entry.get("name")).removesuffix(_LATEST) for entry in models}
+
+    async def _ask(
+        self, spec: ServerSpec, method: str, path: str, timeout_s: float, request: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer, a JSON object."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with self._session.request(
+                method, f"{spec.http}{path}", json=request, timeout=timeout, allow_redirects=False
+            ) as answer:
+                status, text = answer.status, await answer.text()
+        except aiohttp.ClientError as error:
+            raise TargetUnreachableError(spec.name, str(error) or type(error).__name__) from error
+        try:
+            told = json.loads(text)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            raise TargetUnreachableError(spec.name, f"HTTP {status} without a JSON object for {method} {path}")
+        if status != 200:
+            message = str(told.get("error") or f"HTTP {status}")
+            raise ActionError(message, *classify(message, table=OLLAMA_TABLE))
+        return told
+
+    def _spec(self, server: str) -> ServerSpec:
+        if server not in self._specs:
+            raise NotFoundError("Ollama server", server, tuple(sorted(self._specs)))
+        return self._specs[server]
+
+    def _failed(self, action: Action, detail: str, failure: FailureClass, remedy: str) -> Outcome:
+        return Outcome(action, ActionStatus.FAILED, self._clock(), detail, failure, remedy)
