@@ -54,7 +54,7 @@ def note_use(unit: Unit, state: UnitState, fresh: tuple[Interval, ...], now: flo
 
 def _in_use(interval: Interval) -> bool:
     """Whether it is not seen that nobody asked for the model. Of what executes our own probes may be a part."""
-    if interval.pending_start is None or interval.pending_end is None or interval.began_anew:
+    if interval.pending_start is None or interval.pending_end is None:
         return True
     executing = max(
         (interval.running_start or 0) - interval.probes_start, (interval.running_end or 0) - interval.probes_end
