@@ -91,8 +91,9 @@ class Watched(Generic[T]):
             api.stop()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the thread's end, so long."""
-        self._thread.join(timeout_s)
+        """Wait for the thread's end, so long; one that was not started has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     def standing(self) -> Standing[T]:
         """What is known just now."""

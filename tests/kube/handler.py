@@ -24,6 +24,7 @@ _PATH = re.compile(
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _HOUR_S = 3600.0
+_TRUE = {"1", "t", "T", "true", "True", "TRUE"}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self.verb, self.resource = self.command.lower(), path
             raise ApiError(404, "the server could not find the requested resource")
         place = Place(kinds[0], found["namespace"] or "", found["name"] or "")
-        watching = self.query.get("watch") in {"true", "1"}
+        watching = self.query.get("watch") in _TRUE
         reading = "get" if place.name else "watch" if watching else "list"
         self.verb, self.resource = _VERBS.get(self.command, reading), place.kind.plural
         if self.api.token and self.headers.get("Authorization", "").lower() != f"bearer {self.api.token}".lower():
@@ -142,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         self._chunk(b"")
 
     def _follow(self, place: Place, matches: Matches, version: int, ends: float) -> None:
-        objects, bookmarks = self.api.objects, self.query.get("allowWatchBookmarks") == "true"
+        objects, bookmarks = self.api.objects, self.query.get("allowWatchBookmarks") in _TRUE
         bookmark_at = time.monotonic() + self.api.bookmark_s
         while (now := time.monotonic()) < ends and not self.api.closing.is_set():
             with objects.changed:
