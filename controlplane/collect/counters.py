@@ -127,6 +127,14 @@ def failures_fell(before: Reading, after: Reading) -> bool:
     return any(after.failures.get(key, 0) < count for key, count in before.failures.items())
 
 
+def executions_fell(base: Reading, reading: Reading) -> bool:
+    """Whether statistics began anew, which a hot reload does, and all that makes the counters begin anew."""
+    if base.executions is None or reading.executions is None:
+        return False
+    now, none = reading.executions, Executed(0, 0)
+    return any(now.get(key, none).times < executed.times for key, executed in base.executions.items())
+
+
 def _began_anew(before: Totals, after: Totals | None) -> bool:
     return after is not None and any(now < then for then, now in zip(before, after, strict=True))
 
@@ -173,7 +181,7 @@ def _between(base: Reading, reading: Reading, missed_at: float | None, *, unseen
         running_start=base.running,
         running_end=reading.running,
         running_seen_max=_most(base.running_seen_max, reading.running_seen_max),
-        began_anew=unseen or failures_fell(base, reading) or _executions_fell(base, reading),
+        began_anew=unseen or failures_fell(base, reading) or executions_fell(base, reading),
     )
     return _since(interval, base, missed_at) if anew else interval
 
@@ -206,7 +214,7 @@ def _sizes(base: Reading, reading: Reading, *, anew: bool) -> dict[int, Executed
     then = {} if anew else base.executions
     if then is None or reading.executions is None:
         return {}
-    if not anew and _executions_fell(base, reading):
+    if not anew and executions_fell(base, reading):
         return {}
     sizes: dict[int, Executed] = {}
     for key, executed in reading.executions.items():
@@ -215,14 +223,6 @@ def _sizes(base: Reading, reading: Reading, *, anew: bool) -> dict[int, Executed
             so_far.times + executed.times - earlier.times, so_far.compute_ns + executed.compute_ns - earlier.compute_ns
         )
     return sizes
-
-
-def _executions_fell(base: Reading, reading: Reading) -> bool:
-    """Whether statistics began anew, which a hot reload does, and all that makes the counters begin anew."""
-    if base.executions is None or reading.executions is None:
-        return False
-    now, none = reading.executions, Executed(0, 0)
-    return any(now.get(key, none).times < executed.times for key, executed in base.executions.items())
 
 
 @dataclass(slots=True)

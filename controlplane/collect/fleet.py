@@ -123,7 +123,7 @@ class FleetCollector:
         """
         del now  # each answer is dated when it comes
         if servers is not None:
-            await _all(self._read(self._servers[name]) for name in servers if name in self._servers)
+            await _all(self._read(self._servers[name], anew=True) for name in servers if name in self._servers)
             return
         rounds: list[Awaitable[None]] = [self._read(entry) for entry in self._servers.values()]
         rounds += [self._read(entry, "gateway ") for entry in self._gateways.values()]
@@ -171,11 +171,16 @@ class FleetCollector:
         if self._nvml is not None:
             self._nvml.close()
 
-    async def _read(self, entry: _Entry[R], kind: str = "") -> None:
-        """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends."""
+    async def _read(self, entry: _Entry[R], kind: str = "", *, anew: bool = False) -> None:
+        """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends.
+
+        `anew`: with all that is not read in every round.
+        """
         # Those that may take all of their timeout again wait for each other only.
         gate = self._gate_of_failing if entry.why else self._gate
         async with entry.lock, gate:
+            if anew and isinstance(entry.reader, TritonServer):
+                entry.reader.doubt_configs()
             error = await entry.reader.read(self._pages, self._timeout_s, self._clock)
         why = str(error) if error else ""
         if why != entry.why:

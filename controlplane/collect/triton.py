@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
+import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Mapping, Sequence
 
-from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, failures_fell, fell
+from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, executions_fell, failures_fell, fell
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import MetricsSource
 from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
-from controlplane.collect.triton_detail import UnitDetails, read_host
-from controlplane.collect.triton_wire import (
-    IndexEntry,
-    ModelConfig,
-    ModelSeries,
-    largest_batch,
-    read_config,
-    read_index,
-    read_series,
-    read_stats,
-)
-from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
+from controlplane.collect.triton_detail import UnitDetails
+from controlplane.collect.triton_round import TritonRound, fetch_round
+from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries, largest_batch
+from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.observation import (
     NOT_EXPORTED,
@@ -41,85 +28,11 @@ from controlplane.domain.observation import (
 )
 from controlplane.domain.signal import Known, Missing, Signal, aged
 
-T = TypeVar("T")
 NOT_ASKED = Missing("not asked yet")
+CONFIG_EVERY_S = 30.0
+"""A configuration is read again after this long, where nothing tells that it is another one."""
 _FAILURES_KEPT = 5
 _GONE = frozenset({ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class TritonRound:
-    """What one Triton answered at `at`; an error stands in place of what it did not answer.
-
-    `series_at` is the moment of `series` where others were asked for them, None: they were scraped, at `at`.
-    """
-
-    at: float
-    index: Mapping[str, IndexEntry] | ControlPlaneError
-    series: Mapping[str, ModelSeries] | ControlPlaneError
-    stats: Mapping[str, Executions] | ControlPlaneError
-    configs: Mapping[str, ModelConfig | ControlPlaneError]
-    series_at: float | None = None
-    host: HostReading = field(default_factory=dict)
-
-    @property
-    def counted_at(self) -> float:
-        """The moment of `series`."""
-        return self.at if self.series_at is None else self.series_at
-
-
-async def fetch_round(
-    pages: Pages,
-    source: MetricsSource,
-    spec: ServerSpec,
-    models: Collection[str],
-    timeout_s: float,
-    clock: Callable[[], float],
-) -> TritonRound:
-    """Ask a Triton everything about `models`, within `timeout_s` seconds all together."""
-    begun = time.monotonic()
-    at, series_at = clock(), None
-    host: HostReading = {}
-
-    async def series() -> Mapping[str, ModelSeries]:
-        nonlocal at, series_at, host
-        metrics = await source.metrics(pages, timeout_s, clock)
-        if metrics.at < at:
-            series_at = metrics.at
-        at, host = max(at, metrics.at), read_host(metrics.samples)
-        return read_series(metrics.samples, models)
-
-    index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
-    stats_body = pages.get(f"{spec.name} model statistics", f"{spec.http}/v2/models/stats", timeout_s)
-    index, counters, stats = await asyncio.gather(
-        _or_error(_read(index_body, partial(read_index, models=models))),
-        _or_error(series()),
-        _or_error(_read(stats_body, partial(read_stats, models=models))),
-    )
-    ready = (
-        []
-        if isinstance(index, ControlPlaneError)
-        else [name for name in models if name in index and index[name].state is ModelState.READY]
-    )
-    left_s = max(0.0, timeout_s - (time.monotonic() - begun))
-    configs = await asyncio.gather(*(_or_error(_config(pages, spec, name, left_s)) for name in ready))
-    return TritonRound(at, index, counters, stats, dict(zip(ready, configs, strict=True)), series_at, host)
-
-
-async def _config(pages: Pages, spec: ServerSpec, model: str, timeout_s: float) -> ModelConfig:
-    url = f"{spec.http}/v2/models/{quote(model, safe='')}/config"
-    return read_config(await pages.get(f"{spec.name} configuration of {model}", url, timeout_s))
-
-
-async def _read(body: Awaitable[bytes], read: Callable[[bytes], T]) -> T:
-    return read(await body)
-
-
-async def _or_error(answer: Awaitable[T]) -> T | ControlPlaneError:
-    try:
-        return await answer
-    except (TargetUnreachableError, NotToldError, MalformedPageError) as error:
-        return error
 
 
 class TritonUnit:
@@ -137,6 +50,9 @@ class TritonUnit:
         self._entry_at = 0.0
         self._config: ModelConfig | None = None
         self._config_at: float | None = None
+        self._config_turn: float | None = None
+        # Servers that are read together take turns.
+        self._phase_s = zlib.crc32(server.encode()) % CONFIG_EVERY_S
         self._pending: Signal[int] = Missing("never read")
         self._uncounted = ""
         self._largest_batch = 0
@@ -151,7 +67,29 @@ class TritonUnit:
         if entry.state is not ModelState.READY:
             self._config_at = None
         elif isinstance(config, ModelConfig):
-            self._config, self._config_at = config, at
+            self._config, self._config_at, self._config_turn = config, at, self._turn(at)
+
+    def doubt_config(self) -> None:
+        """The configuration is due: somebody may have changed it."""
+        self._config_turn = None
+
+    def config_due(
+        self, at: float, entry: IndexEntry, series: ModelSeries | None, executions: Executions | None
+    ) -> bool:
+        """Whether the configuration may be another than the one known.
+
+        A load shows in the index or makes the counters or the statistics begin anew. A change of nothing but instances
+        shows nowhere, so that from time to time it is simply read again.
+        """
+        if self._config_at is None or self._config_turn != self._turn(at) or entry != self.entry:
+            return True
+        if self.ledger.base is None or series is None:
+            return False
+        now = Reading(at, series.groups, series.failures, executions=executions)
+        return fell(self.ledger.base, now) or executions_fell(self.ledger.base, now)
+
+    def _turn(self, at: float) -> float:
+        return (at + self._phase_s) // CONFIG_EVERY_S
 
     def absorb_series(
         self, at: float, series: ModelSeries | None, executions: Executions | None, why: str, *, together: bool
@@ -193,7 +131,7 @@ class TritonUnit:
         reading = ModelReading(
             state=self.entry.state,
             reason=self.entry.reason,
-            instances=aged(self._instances(self.entry.state), now, max_age_s),
+            instances=self._instances(self.entry.state, now, max_age_s),
             pending=aged(self._pending, now, max_age_s, self._uncounted),
             intervals=tuple(self.intervals),
             recent_failures=tuple(self.failures),
@@ -246,12 +184,12 @@ class TritonUnit:
             running_seen_max=instances * (self._largest_batch or most),
         )
 
-    def _instances(self, state: ModelState) -> Signal[int]:
+    def _instances(self, state: ModelState, now: float, max_age_s: float) -> Signal[int]:
         if state in _GONE:
-            return Known(0, self._entry_at)
+            return aged(Known(0, self._entry_at), now, max_age_s)
         if self._config is None or self._config_at is None:
             return Missing(f"the model is {state}" if state is not ModelState.READY else "configuration not read")
-        return Known(self._config.instances, self._config_at)
+        return aged(Known(self._config.instances, self._config_at), now, CONFIG_EVERY_S + max_age_s)
 
 
 class TritonServer:
@@ -278,10 +216,31 @@ class TritonServer:
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives the first thing that went wrong. Never raises for a failing server."""
         names = frozenset(unit.model.served_name for unit in self.units.values())
-        answers = await fetch_round(pages, self._source, self.spec, names, timeout_s, clock)
+        answers = await fetch_round(pages, self._source, self.spec, names, self._configs_due, timeout_s, clock)
         self.absorb(answers)
         parts = (answers.index, answers.series, answers.stats, *answers.configs.values())
         return next((part for part in parts if isinstance(part, ControlPlaneError)), None)
+
+    def doubt_configs(self) -> None:
+        """Read all configurations in the next round: something was done to the server, or somebody knows more."""
+        for unit in self.units.values():
+            unit.doubt_config()
+
+    def _configs_due(self, answers: TritonRound) -> set[str]:
+        """Ready models whose configuration is to be read."""
+        if isinstance(answers.index, ControlPlaneError):
+            return set()
+        series = {} if isinstance(answers.series, ControlPlaneError) else answers.series
+        stats = {} if isinstance(answers.stats, ControlPlaneError) else answers.stats
+        anew, due = self._restarted(answers), set()
+        for unit in self.units.values():
+            name = unit.model.served_name
+            entry = answers.index.get(name)
+            if entry is None or entry.state is not ModelState.READY:
+                continue
+            if anew or unit.config_due(answers.at, entry, series.get(name), stats.get(name)):
+                due.add(name)
+        return due
 
     def absorb(self, answers: TritonRound) -> None:
         """Take in the answers of one round."""

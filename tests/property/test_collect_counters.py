@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from controlplane.collect.exposition import parse
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonRound, TritonServer
+from controlplane.collect.triton import TritonServer
+from controlplane.collect.triton_round import TritonRound
 from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import TargetUnreachableError

@@ -6,7 +6,8 @@ from controlplane.collect.counters import Executed, Executions
 from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonRound, TritonServer
+from controlplane.collect.triton import TritonServer
+from controlplane.collect.triton_round import TritonRound
 from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
