@@ -34,7 +34,8 @@ class RealPrometheus:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._write([])
+        self._jobs: list[dict[str, Any]] = []
+        self._write()
 
     def spec(self, name: str = "prom", timeout_s: float = 5.0) -> PrometheusSpec:
         return PrometheusSpec(name, self.url, timeout_s)
@@ -54,18 +55,21 @@ class RealPrometheus:
         self.until(lambda: self._answers("/-/ready"), "it is ready")
 
     def scrape(self, jobs: Mapping[str, Sequence[str]], **options: Mapping[str, Any]) -> None:
-        """Scrape these host:port by job from now on; `options` are keys of single jobs. Returns when all are known."""
+        """Scrape these host:port by job from now on; `options` are keys of single jobs. Returns when all were scraped.
+
+        Takes up to 5 s, Prometheus' own pace for new targets. The series of a target that is left out end with it
+        while its job stays, those of a job that goes are told for five minutes more.
+        """
         entries = []
         for job, targets in jobs.items():
-            group = {"targets": list(targets), **({"labels": options[job].get("labels", {})} if job in options else {})}
-            own = {key: value for key, value in options.get(job, {}).items() if key != "labels"}
+            own = dict(options.get(job, {}))
+            group = {"targets": list(targets), "labels": own.pop("labels", {})}
             entries.append({"job_name": job, "static_configs": [group], **own})
-        self._write(entries)
-        request = urllib.request.Request(f"{self.url}/-/reload", method="POST")
-        with urllib.request.urlopen(request, timeout=10):
+        self._jobs = entries
+        self._write()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/-/reload", method="POST"), timeout=10):
             pass
-        wanted = {(job, target) for job, targets in jobs.items() for target in targets}
-        self.until(lambda: wanted == {(job, target) for job, target, _ in self._up()}, f"it scrapes {wanted}")
+        self.until_scraped_anew()
 
     def samples(self, promql: str) -> list[dict[str, Any]]:
         """What a query gives, as it comes."""
@@ -86,12 +90,16 @@ class RealPrometheus:
     def until_scraped_anew(self) -> None:
         """Wait until every target was scraped by a scrape that began after now."""
         begun = time.time()  # noqa: TID251 - a real Prometheus lives in real time
+        wanted = {(job["job_name"], to) for job in self._jobs for to in job["static_configs"][0]["targets"]}
 
         def newer() -> bool:
-            found = self.samples("timestamp(up)")
-            return bool(found) and all(float(row["value"][1]) > begun for row in found)
+            found = {
+                (row["metric"]["job"], row["metric"]["instance"]): float(row["value"][1])
+                for row in self.samples("timestamp(up)")
+            }
+            return all(found.get(target, 0.0) > begun for target in wanted)
 
-        self.until(newer, "all targets were scraped anew")
+        self.until(newer, f"these were scraped anew: {sorted(wanted)}")
 
     def pause(self) -> None:
         """Let it hang."""
@@ -108,9 +116,6 @@ class RealPrometheus:
             self._process.wait()
             self._process = None
 
-    def _up(self) -> list[tuple[str, str, str]]:
-        return [(row["metric"]["job"], row["metric"]["instance"], row["value"][1]) for row in self.samples("up")]
-
     def _answers(self, path: str) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
@@ -121,8 +126,8 @@ class RealPrometheus:
         except OSError:
             return False
 
-    def _write(self, jobs: list[dict[str, Any]]) -> None:
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
+    def _write(self) -> None:
+        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": self._jobs}
         (self._home / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
@@ -145,9 +150,9 @@ def prometheus_binary() -> str:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prometheus(prometheus_binary: str) -> Iterator[RealPrometheus]:
-    """One that runs and scrapes nothing yet."""
+    """One that runs, for all tests of a module, and scrapes nothing yet."""
     home = Path(tempfile.mkdtemp(prefix="cp-prom-"))
     made = RealPrometheus(prometheus_binary, home)
     try:

@@ -18,7 +18,9 @@ from controlplane.collect.metrics_source import MetricsSource
 from controlplane.collect.nvml import Nvml
 from controlplane.collect.page_server import PageServer
 from controlplane.collect.probing import Probing
-from controlplane.collect.servers import scraped, server_reader
+from controlplane.collect.prometheus_api import Prometheus
+from controlplane.collect.prometheus_source import PrometheusSource
+from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
 from controlplane.collect.triton import TritonServer
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet, GatewaySpec, ModelSpec, ServerSpec
@@ -49,11 +51,12 @@ class _Entry(Generic[R]):
 
 
 class FleetCollector:
-    """Implements the port `Collector` by asking every target directly.
+    """Implements the port `Collector` by asking every target directly, or the Prometheus that scrapes it.
 
     `timeout_s` is each target's deadline per round; readings older than `max_age_s` are stale; intervals, latencies and
     probe results are kept for `keep_s` seconds. `clock` gives unix seconds. `nvml`: read the GPUs of this machine.
-    `source` gives where a server's metrics come from.
+    `source` gives where a server's metrics come from when it is asked itself. `prometheus` are those of the fleet that
+    somebody else asks too.
     """
 
     def __init__(
@@ -66,12 +69,21 @@ class FleetCollector:
         keep_s: float = 900.0,
         nvml: bool = True,
         source: Callable[[ServerSpec], MetricsSource] = scraped,
+        prometheus: Mapping[str, Prometheus] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._max_age_s = max_age_s
         self._clock = clock
         self._keep_s = keep_s
         self._source = source
+        # three of its scrapes, where it is a Prometheus that scrapes
+        self._max_ages_s = {spec.name: max(max_age_s, 3 * spec.interval_s) for spec in fleet.prometheus}
+        self._prometheus = {
+            spec.name: PrometheusSource(
+                (prometheus or {}).get(spec.name) or Prometheus(spec), max_age_s=self._max_ages_s[spec.name]
+            )
+            for spec in fleet.prometheus
+        }
         self._servers: dict[str, _Entry[TritonServer | PageServer]] = {}
         self._gateways: dict[str, _Entry[Gateway]] = {}
         self._agents: dict[str, _Entry[AgentTarget]] = {}
@@ -96,7 +108,8 @@ class FleetCollector:
         self._servers = {}
         for spec in fleet.servers:
             own, member = models.get(spec.name, []), fleet.members.get(spec.name)
-            made_from = (spec, member.pod_uid if member else "", [(model.name, model.served_name) for model in own])
+            served = [(model.name, model.served_name) for model in own]
+            made_from = (spec, member.pod_uid if member else "", served, only_page(spec, own))
             self._servers[spec.name] = _kept(before, spec.name, made_from, partial(self._reader, spec, own))
         self._gateways = {
             gateway.name: _kept(self._gateways, gateway.name, (gateway, names), partial(self._gateway, gateway, fleet))
@@ -106,12 +119,18 @@ class FleetCollector:
             agent.name: _kept(self._agents, agent.name, agent, partial(AgentTarget, agent, max_age_s=self._max_age_s))
             for agent in fleet.agents
         }
+        for name, source in self._prometheus.items():
+            source.follow(through_prometheus(spec) for spec in fleet.servers if _through(spec) == name)
         left = [entry.reader for name, entry in before.items() if self._servers.get(name) is not entry]
         probes = self._probing.follow(fleet, {name: entry.reader for name, entry in self._servers.items()}, now)
         return FleetReading(now, _readings(left, now), _latencies(left), probes, Missing("not asked"))
 
     def _reader(self, spec: ServerSpec, models: Sequence[ModelSpec]) -> TritonServer | PageServer:
-        return server_reader(spec, models, self._source(spec), max_age_s=self._max_age_s, keep_s=self._keep_s)
+        if spec.through is None:
+            return server_reader(spec, models, self._source(spec), max_age_s=self._max_age_s, keep_s=self._keep_s)
+        prometheus = spec.through.prometheus
+        source, max_age_s = self._prometheus[prometheus].one(spec.name), self._max_ages_s[prometheus]
+        return server_reader(spec, models, source, max_age_s=max_age_s, keep_s=self._keep_s)
 
     def _gateway(self, spec: GatewaySpec, fleet: Fleet) -> Gateway:
         return Gateway(spec, fleet.models, max_age_s=self._max_age_s, keep_s=self._keep_s)
@@ -125,7 +144,14 @@ class FleetCollector:
         if servers is not None:
             await _all(self._read(self._servers[name], anew=True) for name in servers if name in self._servers)
             return
-        rounds: list[Awaitable[None]] = [self._read(entry) for entry in self._servers.values()]
+        servers_of: dict[str, list[_Entry[TritonServer | PageServer]]] = {name: [] for name in self._prometheus}
+        rounds: list[Awaitable[None]] = []
+        for entry in self._servers.values():
+            if through := _through(entry.reader.spec):
+                servers_of[through].append(entry)
+            else:
+                rounds.append(self._read(entry))
+        rounds += [self._read_through(source, servers_of[name]) for name, source in self._prometheus.items()]
         rounds += [self._read(entry, "gateway ") for entry in self._gateways.values()]
         rounds += [self._read(entry, "agent ") for entry in self._agents.values()]
         if self._nvml is not None:
@@ -165,11 +191,21 @@ class FleetCollector:
             self._servers[server].reader.set_control(mode)
 
     async def close(self) -> None:
-        """Stop probing, let go of connections and of the NVML thread."""
+        """Stop probing, let go of connections and threads."""
         await self._probing.close()
         await self._pages.close()
+        for source in self._prometheus.values():
+            source.close()
         if self._nvml is not None:
             self._nvml.close()
+
+    async def _read_through(
+        self, source: PrometheusSource, entries: Sequence[_Entry[TritonServer | PageServer]]
+    ) -> None:
+        """A Prometheus, and then whatever is read through it."""
+        if entries:
+            await source.read(self._clock)
+            await _all(self._read(entry) for entry in entries)
 
     async def _read(self, entry: _Entry[R], kind: str = "", *, anew: bool = False) -> None:
         """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends.
@@ -195,6 +231,11 @@ def _kept(before: Mapping[str, _Entry[R]], name: str, made_from: object, make: C
     """The entry of before where it is made from the same, else a new one."""
     here = before.get(name)
     return here if here is not None and here.made_from == made_from else _Entry(name, made_from, make())
+
+
+def _through(spec: ServerSpec) -> str:
+    """The Prometheus that has a server's metrics; "" where the server itself is asked."""
+    return spec.through.prometheus if spec.through else ""
 
 
 def _readings(servers: Iterable[TritonServer | PageServer], now: float) -> dict[str, ServerReading]:

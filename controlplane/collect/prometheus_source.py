@@ -1,4 +1,4 @@
-"""The metrics of servers that a Prometheus scrapes: a query for all servers that want the same series.
+"""The metrics of targets that a Prometheus scrapes: a query for all targets of which the same series are wanted.
 
 Prometheus gives the value of a series as of a moment, up to five minutes after the scrape it is from
 (https://prometheus.io/docs/prometheus/latest/querying/basics/#staleness). So that nothing old is taken for new, the
@@ -7,40 +7,19 @@ same query asks when each target was scraped last, and whether that succeeded: o
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics
+from controlplane.collect.prometheus_answer import Scrape, Wanted, as_scraped, by_target, series_query, shown
 from controlplane.collect.prometheus_api import Answer, Prometheus
 from controlplane.domain.errors import ControlPlaneError, NotToldError, TargetUnreachableError
-from controlplane.domain.fleet import ServerSpec
-
-_NAME = "__name__"
-_UP = "up"
-_MARK = "controlplane"
-"""A label of ours, on what tells when a target was scraped."""
-_SCRAPED_AT = "scraped_at"
-_EXPORTED = "exported_"
-_VALUES_NAMED = 32
-"""Labels of more different values than this are not named in a query: it would be long, and Prometheus slow."""
-
-
-@dataclass(slots=True)
-class _Scrape:
-    """What an answer holds of one server. More than one of `ups` (labels, value): that many targets match."""
-
-    ups: list[tuple[Labels, float]] = field(default_factory=list)
-    scraped_at: float | None = None
-    samples: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """The newest scrape of a server that was told of: when by Prometheus' clock, by ours, and its series by name."""
+    """The newest scrape of a target that was told of: when by Prometheus' clock, by ours, and its series by name."""
 
     scraped_at: float
     at: float
@@ -48,182 +27,136 @@ class _Newest:
 
 
 class PrometheusSource:
-    """One Prometheus, asked once a round for all servers that are read through it.
+    """One Prometheus, asked once a round for everybody who is read through it.
 
-    `wanted` gives the names of a server's series, `kept` the labels by which its reader tells models. A scrape older
-    than `max_age_s` that is still the newest is told as such.
+    The newest scrape is told as too old when that is more than `max_age_s` ago and it was told before.
     """
 
-    def __init__(
-        self,
-        prometheus: Prometheus,
-        *,
-        wanted: Callable[[ServerSpec], frozenset[str]],
-        kept: Callable[[ServerSpec], frozenset[str]],
-        max_age_s: float,
-    ) -> None:
-        self.name = prometheus.spec.name
+    def __init__(self, prometheus: Prometheus, *, max_age_s: float) -> None:
         self._prometheus = prometheus
-        self._wanted = wanted
-        self._kept = kept
+        self._where = f"Prometheus {prometheus.spec.name}"
         self._max_age_s = max_age_s
-        self._servers: tuple[ServerSpec, ...] = ()
-        self._told: dict[str, Metrics | ControlPlaneError] = {}
-        self._newest: dict[str, _Newest] = {}
+        self._wanted: tuple[Wanted, ...] = ()
+        self._told: dict[str, Mapping[str, Metrics | ControlPlaneError] | ControlPlaneError] = {}
+        self._newest: dict[str, dict[str, _Newest]] = {}
         self._offset_s: float | None = None
         """Our clock less Prometheus'."""
 
-    def follow(self, servers: Iterable[ServerSpec]) -> None:
-        """Ask for these servers from now on, all read through this Prometheus."""
-        self._servers = tuple(servers)
-        names = {spec.name for spec in self._servers}
+    def follow(self, wanted: Iterable[Wanted]) -> None:
+        """Ask for these from now on."""
+        self._wanted = tuple(wanted)
+        names = {each.name for each in self._wanted}
         self._newest = {name: newest for name, newest in self._newest.items() if name in names}
         self._told = {name: told for name, told in self._told.items() if name in names}
 
-    def of(self, server: str) -> ThroughPrometheus:
-        """The metrics of one server, as of the newest round."""
-        return ThroughPrometheus(self, server)
+    def targets(self, name: str) -> Mapping[str, Metrics | ControlPlaneError]:
+        """What the newest round told of each target with the labels of `name`; at least one.
 
-    def told(self, server: str) -> Metrics:
-        """What the newest round told of a server. Raises what a MetricsSource raises."""
-        told = self._told.get(server) or NotToldError(f"{server}: Prometheus {self.name} was not asked yet")
+        Raises NotToldError when it told nothing of any.
+        """
+        told = self._told.get(name) or NotToldError(f"{name}: {self._where} was not asked yet")
         if isinstance(told, ControlPlaneError):
             raise told
         return told
 
+    def one(self, name: str) -> OneTarget:
+        """The metrics of `name`, whose labels are those of one target."""
+        return OneTarget(self, name)
+
     async def read(self, clock: Callable[[], float]) -> None:
-        """One round. Never raises for a failing Prometheus: its servers are not told of then."""
-        alike: dict[frozenset[str], list[ServerSpec]] = {}
-        for spec in self._servers:
-            alike.setdefault(self._wanted(spec), []).append(spec)
-        for names, servers in alike.items():
+        """One round. Never raises for a failing Prometheus: nothing is told then."""
+        alike: dict[object, list[Wanted]] = {}
+        for wanted in self._wanted:
+            alike.setdefault((wanted.series, wanted.where), []).append(wanted)
+        for several in alike.values():
             before = clock()
             try:
-                answer = await self._prometheus.query(series_query(names, servers))
+                answer = await self._prometheus.query(series_query(several))
             except ControlPlaneError as error:
-                self._told |= {spec.name: NotToldError(f"{spec.name}: {error}") for spec in servers}
+                self._told |= {wanted.name: NotToldError(f"{wanted.name}: {error}") for wanted in several}
                 continue
-            self._absorb(servers, answer, before, clock())
+            self._absorb(several, answer, before, clock())
 
-    def _absorb(self, servers: Sequence[ServerSpec], answer: Answer, before: float, after: float) -> None:
+    def close(self) -> None:
+        """Let go of the Prometheus."""
+        self._prometheus.close()
+
+    def _absorb(self, several: Sequence[Wanted], answer: Answer, before: float, after: float) -> None:
         if answer.at is not None:
-            # It was asked in between, so that this bounds the offset; one that is within is left alone, so that the
-            # distance of two scrapes is exact.
+            # It was asked in between, which bounds the offset; one that is within is left alone, so that the distance
+            # of two scrapes is exact.
             low, high = before - answer.at, after - answer.at
             self._offset_s = min(high, max(low, (low + high) / 2 if self._offset_s is None else self._offset_s))
-        scrapes = by_server(servers, answer)
-        for spec in servers:
-            try:
-                self._told[spec.name] = self._metrics(spec, scrapes.get(spec.name, _Scrape()), answer)
-            except ControlPlaneError as error:
-                self._told[spec.name] = error
+        found = by_target(several, answer.samples)
+        for wanted in several:
+            self._told[wanted.name] = self._targets(wanted, found[wanted.name], answer)
 
-    def _metrics(self, spec: ServerSpec, scrape: _Scrape, answer: Answer) -> Metrics:
-        """The metrics of one server. Raises NotToldError, TargetUnreachableError."""
-        where, name = f"Prometheus {self.name}", spec.name
-        partial = f"{name}: the answer of {where} was partial: {'; '.join(answer.warnings)}"
+    def _targets(
+        self, wanted: Wanted, scrapes: Mapping[str, Scrape], answer: Answer
+    ) -> dict[str, Metrics | ControlPlaneError] | ControlPlaneError:
+        before = self._newest.get(wanted.name, {})
+        partial = NotToldError(f"{wanted.name}: the answer of {self._where} was partial: {'; '.join(answer.warnings)}")
+        told: dict[str, Metrics | ControlPlaneError] = {}
+        newest: dict[str, _Newest] = {}
+        for target, scrape in scrapes.items():
+            try:
+                told[target], newest[target] = self._metrics(wanted, scrape, before.get(target), answer, partial)
+            except ControlPlaneError as error:
+                told[target] = error
+        if answer.warnings:
+            told |= dict.fromkeys(before.keys() - told.keys(), partial)
+        # a target that is not told of now may be again, with the same scrape
+        self._newest[wanted.name] = {key: old for key, old in before.items() if key in told} | newest
+        if told:
+            return told
+        labels = shown(dict(wanted.labels))
+        return (
+            partial if answer.warnings else NotToldError(f"{wanted.name}: not a target of {self._where}: no up{labels}")
+        )
+
+    def _metrics(
+        self, wanted: Wanted, scrape: Scrape, newest: _Newest | None, answer: Answer, partial: NotToldError
+    ) -> tuple[Metrics, _Newest]:
+        """The metrics of one target. Raises NotToldError, TargetUnreachableError."""
+        name = wanted.name
         if len(scrape.ups) > 1:
-            several = " and ".join(sorted(_matchers(labels) for labels, _ in scrape.ups))
-            raise NotToldError(f"{name}: its labels match {len(scrape.ups)} targets of {where}: {several}")
-        if not scrape.ups or scrape.scraped_at is None or answer.at is None or self._offset_s is None:
-            asked = _matchers(dict(spec.through.labels)) if spec.through else ""
-            raise NotToldError(partial if answer.warnings else f"{name}: not a target of {where}: no up{asked}")
+            several = " and ".join(sorted(shown(labels) for labels, _ in scrape.ups))
+            raise NotToldError(f"{name}: {self._where} has one target twice: {several}: name a label that tells them")
+        if scrape.scraped_at is None or answer.at is None or self._offset_s is None:
+            raise (
+                partial if answer.warnings else NotToldError(f"{name}: {self._where} does not tell when it scraped it")
+            )
         ((target, up),) = scrape.ups
-        newest = self._newest.get(name)
         is_new = newest is None or newest.scraped_at != scrape.scraped_at
         age_s = answer.at - scrape.scraped_at
         if not is_new and age_s > self._max_age_s:
-            raise NotToldError(f"{name}: not scraped by {where} for {age_s:.0f} s")
+            raise NotToldError(f"{name}: not scraped by {self._where} for {age_s:.0f} s")
         if not up:
-            raise TargetUnreachableError(f"{name} metrics page", f"{where} cannot scrape it")
+            raise TargetUnreachableError(f"{name} metrics page", f"{self._where} cannot scrape it")
         series = {metric: len(samples) for metric, samples in scrape.samples.items()}
         if answer.warnings and (
             newest is None or any(series.get(metric, 0) < count for metric, count in newest.series.items())
         ):
-            raise NotToldError(partial)
+            raise partial
         if newest is None or is_new:
-            newest = self._newest[name] = _Newest(scrape.scraped_at, scrape.scraped_at + self._offset_s, series)
-        return Metrics(newest.at, as_scraped(scrape.samples, target, self._kept(spec)))
+            newest = _Newest(scrape.scraped_at, scrape.scraped_at + self._offset_s, series)
+        return Metrics(newest.at, as_scraped(scrape.samples, target, wanted.kept)), newest
 
 
 @dataclass(frozen=True, slots=True)
-class ThroughPrometheus:
-    """One server's metrics out of a PrometheusSource, which is asked before, once for all."""
+class OneTarget:
+    """One target's metrics out of a PrometheusSource, which is asked before, once for all."""
 
     source: PrometheusSource
-    server: str
+    name: str
 
     async def metrics(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> Metrics:
-        """As MetricsSource; also raises NotToldError, when Prometheus has nothing to tell."""
+        """As MetricsSource."""
         del pages, timeout_s, clock
-        return self.source.told(self.server)
-
-
-def series_query(names: frozenset[str], servers: Sequence[ServerSpec]) -> str:
-    """PromQL for the series of that name of these servers, and for `up` and the scrape time of their targets."""
-    values: dict[str, set[str]] = {}
-    through = [dict(spec.through.labels) for spec in servers if spec.through]
-    for label in set.intersection(*(set(labels) for labels in through)):
-        values[label] = {labels[label] for labels in through}
-    common = [_matcher(label, found) for label, found in sorted(values.items()) if len(found) <= _VALUES_NAMED]
-    wanted = "{" + ",".join([_matcher(_NAME, names | {_UP}), *common]) + "}"
-    scraped_at = f"timestamp({_UP}{{{','.join(common)}}})"
-    # the label of ours keeps `or` from taking the second for the same as `up`, which has the same labels otherwise
-    return f'{wanted} or label_replace({scraped_at}, "{_MARK}", "{_SCRAPED_AT}", "{_MARK}", ".*")'
-
-
-def by_server(servers: Sequence[ServerSpec], answer: Answer) -> dict[str, _Scrape]:
-    """The samples of an answer to `series_query`, by the server whose labels they all have."""
-    index: dict[tuple[str, ...], dict[tuple[str | None, ...], list[_Scrape]]] = {}
-    found = {spec.name: _Scrape() for spec in servers}
-    for spec in servers:
-        if spec.through:
-            names, texts = zip(*sorted(spec.through.labels), strict=True)
-            index.setdefault(names, {}).setdefault(texts, []).append(found[spec.name])
-    for labels, value in answer.samples:
-        for names, targets in index.items():
-            for scrape in targets.get(tuple(map(labels.get, names)), ()):
-                if labels.get(_MARK) == _SCRAPED_AT:
-                    scrape.scraped_at = value
-                elif (metric := labels.get(_NAME, "")) == _UP:
-                    scrape.ups.append((labels, value))
-                else:
-                    scrape.samples.setdefault(metric, []).append((labels, value))
-    return found
-
-
-def as_scraped(samples: Page, target: Labels, kept: frozenset[str]) -> Page:
-    """Samples with the labels that they have on the target's page.
-
-    Prometheus adds the labels of the target. Where the page has a label of the same name, that one becomes `exported_`
-    of it, or stays with `honor_labels`: those in `kept` are left in place therefore.
-    """
-    added = {name: text for name, text in target.items() if name != _NAME}
-    renamed = {f"{_EXPORTED}{name}": name for name in added}
-
-    def own(labels: Labels) -> Labels:
-        mine = {
-            name: text
-            for name, text in labels.items()
-            if name != _NAME and name not in renamed and (name in kept or added.get(name) != text)
-        }
-        for name in labels.keys() & renamed.keys():
-            mine[renamed[name]] = labels[name]
-        return mine
-
-    return {metric: [(own(labels), value) for labels, value in found] for metric, found in samples.items()}
-
-
-def _matcher(label: str, values: Iterable[str]) -> str:
-    several = sorted(values)
-    if len(several) == 1:
-        return f"{label}={_quoted(several[0])}"
-    return f"{label}=~{_quoted('|'.join(map(re.escape, several)))}"
-
-
-def _matchers(labels: Labels) -> str:
-    return "{" + ", ".join(f"{name}={_quoted(text)}" for name, text in sorted(labels.items()) if name != _NAME) + "}"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+        targets = self.source.targets(self.name)
+        if len(targets) > 1:
+            raise NotToldError(f"{self.name}: its labels match {len(targets)} targets: {' and '.join(sorted(targets))}")
+        (told,) = targets.values()
+        if isinstance(told, ControlPlaneError):
+            raise told
+        return told

@@ -1,0 +1,125 @@
+"""The query for series of targets with the moments of their scrapes, and its answer, target by target."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controlplane.collect.exposition import Labels, Page
+
+_NAME = "__name__"
+_UP = "up"
+_TARGET = ("job", "instance")
+"""Labels that Prometheus gives to every target, and that tell its targets apart."""
+_MARK = "controlplane"
+"""A label of ours, on what tells whether and when a target was scraped."""
+_SCRAPED_AT = "scraped_at"
+_EXPORTED = "exported_"
+_VALUES_NAMED = 32
+"""Labels of more different values than this are not named in a query: it would be long, and Prometheus slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The series wanted of the targets that have all of these labels, for `name`.
+
+    `where`: of these series only those whose labels match, each regular expression as a whole. `kept`: labels by which
+    a reader tells the series apart.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    series: frozenset[str]
+    where: tuple[tuple[str, str], ...] = ()
+    kept: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Scrape:
+    """The newest scrape of one target. More than one of `ups` (labels, value): Prometheus has the target twice."""
+
+    ups: list[tuple[Labels, float]] = field(default_factory=list)
+    scraped_at: float | None = None
+    samples: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
+
+
+def series_query(several: Sequence[Wanted]) -> str:
+    """PromQL for the series that all of these want, and for `up` and the scrape time of their targets."""
+    values: dict[str, set[str]] = {}
+    all_labels = [dict(wanted.labels) for wanted in several]
+    for label in set.intersection(*(set(labels) for labels in all_labels)):
+        values[label] = {labels[label] for labels in all_labels}
+    common = [_matcher(label, found) for label, found in sorted(values.items()) if len(found) <= _VALUES_NAMED]
+    series = [_matcher(_NAME, several[0].series), *common]
+    series += [f"{label}=~{_quoted(pattern)}" for label, pattern in several[0].where]
+    up = f"{_UP}{{{','.join(common)}}}"
+    # Labels of ours, since `or` passes over what has the labels of something before, whatever the name of the metric.
+    return f"{{{','.join(series)}}} or {_marked(up, _UP)} or {_marked(f'timestamp({up})', _SCRAPED_AT)}"
+
+
+def by_target(several: Sequence[Wanted], samples: Iterable[tuple[Labels, float]]) -> dict[str, dict[str, Scrape]]:
+    """The samples of an answer to `series_query`, by name and target."""
+    index: dict[tuple[str, ...], dict[tuple[str | None, ...], list[dict[str, Scrape]]]] = {}
+    found: dict[str, dict[str, Scrape]] = {}
+    for wanted in several:
+        names, texts = zip(*sorted(wanted.labels), strict=True)
+        found[wanted.name] = {}
+        index.setdefault(names, {}).setdefault(texts, []).append(found[wanted.name])
+    for labels, value in samples:
+        target = " ".join(labels.get(name, "") for name in _TARGET)
+        for names, matching in index.items():
+            for scrapes in matching.get(tuple(map(labels.get, names)), ()):
+                scrape = scrapes.setdefault(target, Scrape())
+                mark = labels.get(_MARK)
+                if mark == _SCRAPED_AT:
+                    scrape.scraped_at = value
+                elif mark == _UP:
+                    scrape.ups.append(({name: text for name, text in labels.items() if name != _MARK}, value))
+                else:
+                    scrape.samples.setdefault(labels.get(_NAME, ""), []).append((labels, value))
+    # what has no `up` is of no target: series of others that a target hands on
+    return {name: {key: scrape for key, scrape in scrapes.items() if scrape.ups} for name, scrapes in found.items()}
+
+
+def as_scraped(samples: Page, target: Labels, kept: frozenset[str]) -> Page:
+    """Samples with the labels that they have on the target's page.
+
+    Prometheus adds the labels of the target. Where the page has a label of the same name, that one becomes `exported_`
+    of it, or stays with `honor_labels`: those in `kept` are left in place therefore.
+    """
+    added = {name: text for name, text in target.items() if name != _NAME}
+    renamed = {f"{_EXPORTED}{name}": name for name in added}
+
+    def own(labels: Labels) -> Labels:
+        mine = {
+            name: text
+            for name, text in labels.items()
+            if name != _NAME and name not in renamed and (name in kept or added.get(name) != text)
+        }
+        for name in labels.keys() & renamed.keys():
+            mine[renamed[name]] = labels[name]
+        return mine
+
+    return {metric: [(own(labels), value) for labels, value in found] for metric, found in samples.items()}
+
+
+def shown(labels: Mapping[str, str]) -> str:
+    """Labels as PromQL writes them."""
+    return "{" + ", ".join(f"{name}={_quoted(text)}" for name, text in sorted(labels.items()) if name != _NAME) + "}"
+
+
+def _marked(promql: str, mark: str) -> str:
+    return f'label_replace({promql}, "{_MARK}", "{mark}", "{_MARK}", ".*")'
+
+
+def _matcher(label: str, values: Iterable[str]) -> str:
+    several = sorted(values)
+    if len(several) == 1:
+        return f"{label}={_quoted(several[0])}"
+    return f"{label}=~{_quoted('|'.join(map(re.escape, several)))}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
