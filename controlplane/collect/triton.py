@@ -14,7 +14,7 @@ from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
 from controlplane.collect.triton_detail import UnitDetails
 from controlplane.collect.triton_round import TritonRound, fetch_round
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries, largest_batch
-from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
+from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.observation import (
     NOT_EXPORTED,
