@@ -32,7 +32,7 @@ def status(
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show servers, models, objectives, GPUs, overrides, freezes and the last decisions."""
+    """Show servers, workloads, models, objectives, GPUs, overrides, freezes and the last decisions."""
     api = api_of(url, token_file)
     if not watch:
         _print(api, as_json=as_json)
@@ -81,12 +81,15 @@ def _look(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.console import Group
 
-    from controlplane.cli import gpu_tables, tables
+    from controlplane.cli import gpu_tables, serving_tables, tables, workload_tables
 
+    generating = serving_tables.serving_table(fleet["models"])
     parts: list[RenderableType] = [
         tables.loop_line(fleet),
         tables.servers_table(fleet["servers"]),
+        *([workload_tables.workloads_table(fleet["workloads"])] if fleet["workloads"] else []),
         tables.models_table(fleet["models"]),
+        *([] if generating is None else [generating]),
         tables.objectives_table(fleet["models"]),
         gpu_tables.gpus_table(fleet["gpus"], fleet["gpu_nodes"]),
         tables.people_table(fleet["overrides"], fleet["freezes"]),
