@@ -52,13 +52,16 @@ def loop_line(fleet: Mapping[str, Any]) -> str:
     return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "")
 
 
+_SERVING = (None, "ready")
+
+
 def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
     """Servers: whether they answer, how old that is, and whether they may be controlled."""
     table = new_table("Servers", "server", "kind", "live", "read", "model control", "starts seen")
     for server in servers:
         live = server["live"]
         table.add_row(
-            escape(server["name"]),
+            escape(server["name"]) + (f" [yellow]{phase}[/]" if (phase := server["phase"]) not in _SERVING else ""),
             server["kind"],
             signal(live, {True: "[green]yes[/]", False: "[red]no[/]"}.get),
             UNKNOWN if live["age_s"] is None else f"{duration(live['age_s'])} ago",
@@ -78,6 +81,11 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = new_table("Models", *(c for c in columns if not (narrow and c in {"mode", "decided"})))
     below: list[str] = []
     for model in models:
+        if not model["units"]:
+            row = [escape(model["name"]), *[UNKNOWN] * (len(table.columns) - 1)]
+            if not narrow:
+                row[columns.index("mode")] = model["mode"]
+            table.add_row(*row)
         for unit in model["units"]:
             decision = unit["decision"]
             flying = unit["in_flight"]
@@ -105,6 +113,9 @@ _GAPS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_pe
 def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line per model and server of which something is not known, what and why, or whose probe failed."""
     for model in models:
+        if not model["units"]:
+            empty = (f"workload {w['name']}: {_servers_of(w['members'])}" for w in model["workloads"])
+            yield f"[dim]{escape(model['name'])}: {escape('; '.join(empty))}[/]"
         for unit in model["units"]:
             whys: dict[str, list[str]] = {}
             for key in _GAPS:
@@ -116,6 +127,11 @@ def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             if failed := unit.get("probe_failure"):
                 text = f"the probe failed: {failed['message']} [{failed['failure']}; {failed['remedy']}]"
                 yield f"[red]{escape(model['name'])} on {escape(unit['server'])}: {escape(text)}[/]"
+
+
+def _servers_of(members: Mapping[str, Any]) -> str:
+    """Why a workload gives no servers."""
+    return f"servers {members['state']}: {members['why']}" if members["why"] else "has no servers now"
 
 
 def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:

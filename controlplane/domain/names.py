@@ -36,6 +36,7 @@ STATE = "state"
 USE = "use"
 PORTS = "ports"
 POD_UID = "pod_uid"
+WORKLOAD = "workload"
 
 # models
 MODEL_INSTANCES = f"{PREFIX}_model_instances"
@@ -64,6 +65,9 @@ OBJECTIVE_COVERAGE = f"{PREFIX}_objective_coverage_ratio"
 
 # servers and GPUs
 SERVER_LIVE = f"{PREFIX}_server_live"
+WORKLOAD_LISTED = f"{PREFIX}_workload_listed"
+WORKLOAD_MEMBERS = f"{PREFIX}_workload_servers"
+WORKLOAD_LISTING_AGE = f"{PREFIX}_workload_listing_age_seconds"
 SERVER_READING_AGE = f"{PREFIX}_server_reading_age_seconds"
 SERVER_HOST = {gauge: f"{PREFIX}_server_{gauge.value}" for gauge in HostGauge}
 GPU_UTILISATION = f"{PREFIX}_gpu_utilisation_ratio"

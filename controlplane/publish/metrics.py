@@ -9,6 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from controlplane.domain import names
+from controlplane.domain.fleet import Phase
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import Picture
@@ -22,8 +23,8 @@ from controlplane.publish.served import host_samples, served_samples
 class PictureMetrics(Collector):
     """A prometheus_client collector over the loop's picture.
 
-    Label values come from the configuration (models, servers, objectives) and from the GPUs of this node, so the
-    number of series is bounded by them. A decision older than `max_age_s` seconds exports nothing of its own.
+    Label values come from the configuration (models, servers, objectives), the servers that are there now and the GPUs,
+    so the number of series is bounded by them. A decision older than `max_age_s` seconds exports nothing of its own.
     """
 
     def __init__(self, picture: Callable[[], Picture], max_age_s: float = 60.0) -> None:
@@ -49,6 +50,7 @@ class PictureMetrics(Collector):
             for judgement in picture.judgements.get(model.name, ()):
                 yield from _objective(judgement)
         yield from self._servers(picture)
+        yield from _workloads(picture)
         gpus = known(picture.reading.gpus)
         yield from gpu_samples(gpus or ())
         yield from self._people(picture)
@@ -100,6 +102,16 @@ class PictureMetrics(Collector):
 def _model_reading(picture: Picture, model: str, server: str) -> ModelReading | None:
     entry = picture.reading.servers.get(server)
     return known(entry.models[model]) if entry is not None and model in entry.models else None
+
+
+def _workloads(picture: Picture) -> Iterator[Sample]:
+    for name, found in picture.workloads.items():
+        members = known(found)
+        yield names.WORKLOAD_LISTED, (name,), float(members is not None)
+        for phase in Phase if members is not None else ():
+            yield names.WORKLOAD_MEMBERS, (name, phase.value), float(sum(m.phase is phase for m in members or ()))
+        if not isinstance(found, Missing):
+            yield names.WORKLOAD_LISTING_AGE, (name,), max(0.0, picture.at - found.observed_at)
 
 
 def _objective(judgement: Judgement) -> Iterator[Sample]:

@@ -12,8 +12,9 @@ from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.serving import GaugeView, ServingView, host_view
 from controlplane.api.views.signals import SignalView, part, within
+from controlplane.api.views.workloads import WorkloadView, workload_view
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.fleet import Mode, ModelSpec, Phase, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
@@ -97,6 +98,7 @@ class ModelView(BaseModel):
     instances_max: int
     idle_unload_s: float | None
     wake_by_ensure: bool
+    workloads: list[WorkloadView] = Field(description="Those whose servers are among the units once they are found")
     units: list[UnitView]
     objectives: list[ObjectiveView]
     overrides: list[OverrideView]
@@ -109,6 +111,8 @@ class ServerView(BaseModel):
     name: str
     kind: ServerKind
     http: str
+    workload: str | None = Field(description="That of a discovered server")
+    phase: Phase | None = Field(description="Where a discovered server is in its life")
     live: SignalView[bool]
     control: SignalView[ControlMode] = Field(description="Whether its models may be loaded and unloaded")
     incarnation: int = Field(description="Grows with each restart that was noticed")
@@ -132,6 +136,7 @@ class FleetView(BaseModel):
 
     at: float
     servers: list[ServerView]
+    workloads: list[WorkloadView]
     models: list[ModelView]
     gpus: SignalView[list[GpuView]]
     gpu_nodes: dict[str, SignalView[bool]] = Field(description="Whether GPUs are told where an agent runs, by its name")
@@ -147,6 +152,7 @@ def fleet_view(picture: Picture, max_age_s: float) -> FleetView:
     return FleetView(
         at=now,
         servers=[server_view(picture, spec) for spec in picture.fleet.servers],
+        workloads=[workload_view(picture, spec) for spec in picture.fleet.workloads],
         models=[model_view(picture, spec, max_age_s) for spec in picture.fleet.models],
         gpus=gpus_view(picture.reading.gpus, picture.fleet, now),
         gpu_nodes={name: SignalView[bool].of(up, now) for name, up in picture.reading.gpu_nodes.items()},
@@ -162,10 +168,13 @@ def server_view(picture: Picture, spec: ServerSpec) -> ServerView:
     now = picture.at
     never = Missing("never read")
     entry = picture.reading.servers.get(spec.name) or ServerReading(spec.name, never, never, 0, {})
+    member = picture.fleet.members.get(spec.name)
     return ServerView(
         name=spec.name,
         kind=spec.kind,
         http=spec.http,
+        workload=member.workload if member else None,
+        phase=member.phase if member else None,
         live=SignalView[bool].of(entry.live, now),
         control=SignalView[ControlMode].of(entry.control, now),
         incarnation=entry.incarnation,
@@ -186,6 +195,7 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
         instances_max=spec.instances_max,
         idle_unload_s=spec.idle_unload_s,
         wake_by_ensure=spec.wake.ensure,
+        workloads=[workload_view(picture, w) for w in picture.fleet.workloads if w.name in spec.workloads],
         units=[_unit(picture, spec, server, max_age_s) for server in spec.runs_on],
         objectives=[ObjectiveView.of(objective, judged.get(objective.key)) for objective in spec.objectives],
         overrides=[OverrideView.model_validate(o) for o in picture.overrides if o.model == spec.name],

@@ -22,6 +22,7 @@ ROUTES: list[tuple[str, str, Any, Scope | None]] = [
     ("GET", "/metrics", None, None),
     ("GET", "/api/v1/fleet", None, Scope.VIEWER),
     ("GET", "/api/v1/servers", None, Scope.VIEWER),
+    ("GET", "/api/v1/workloads", None, Scope.VIEWER),
     ("GET", "/api/v1/models", None, Scope.VIEWER),
     ("GET", "/api/v1/models/{model}", None, Scope.VIEWER),
     ("POST", "/api/v1/models/{model}/load", SAID, Scope.OPERATOR),

@@ -24,7 +24,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_check_says_that_a_good_file_is_good(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["check", str(config)]) == 0
-    assert "1 server, 0 gateways, 0 agents, 3 models" in capsys.readouterr().out
+    assert "1 server, 0 workloads, 0 gateways, 0 agents, 3 models" in capsys.readouterr().out
     assert execute(["check", str(config), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
 

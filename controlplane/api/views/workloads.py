@@ -1,0 +1,55 @@
+"""Workloads as JSON: how many servers were found, by phase, and how old that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pydantic import BaseModel, Field
+
+from controlplane.api.views.signals import SignalView, part
+from controlplane.domain.fleet import KubernetesQuery, Member, Phase, ServerKind, TargetsQuery, WorkloadSpec
+from controlplane.domain.picture import Picture
+from controlplane.domain.signal import Missing, Signal
+
+
+class MembersView(BaseModel):
+    """Servers of a workload by phase."""
+
+    starting: int
+    ready: int
+    terminating: int
+
+
+class WorkloadView(BaseModel):
+    """A workload and what was found of it last."""
+
+    name: str
+    kind: ServerKind
+    found_by: str = Field(examples=["pods app=triton in namespace ml"])
+    members: SignalView[MembersView] = Field(description="Missing until it was first listed; none found is known")
+
+
+def workload_view(picture: Picture, spec: WorkloadSpec) -> WorkloadView:
+    """One workload."""
+    found = picture.workloads.get(spec.name, Missing("never listed"))
+    return WorkloadView(
+        name=spec.name,
+        kind=spec.kind,
+        found_by=_found_by(spec.query),
+        members=SignalView[MembersView].of(_counted(found), picture.at),
+    )
+
+
+def _counted(found: Signal[tuple[Member, ...]]) -> Signal[MembersView]:
+    if isinstance(found, Missing):
+        return found
+    phases = Counter(member.phase for member in found.value)
+    return part(found, MembersView(**{phase.value: phases[phase] for phase in Phase}))
+
+
+def _found_by(query: KubernetesQuery | TargetsQuery) -> str:
+    if isinstance(query, TargetsQuery):
+        where = ", ".join(f"{label}=~{pattern}" for label, pattern in query.where)
+        return f"targets of Prometheus {query.prometheus} with {where}"
+    asked = f"pods {query.pods}" if query.pods else f"endpoints of services {query.services}"
+    return f"{asked} in namespace {query.namespace}"
