@@ -30,7 +30,6 @@ from controlplane.loop.tick import Tick
 from controlplane.publish.metrics import PictureMetrics
 from controlplane.store import claim, open_store
 
-
 # A watch of Kubernetes that broke is made anew within seconds.
 _UNWATCHED_S = 60.0
 
@@ -137,7 +136,7 @@ def _discoveries(fleet: Fleet, prometheus: Mapping[str, Prometheus], clock: Cloc
     if any(isinstance(workload.query, TargetsQuery) for workload in fleet.workloads):
         yield PrometheusTargets(fleet.workloads, prometheus, clock=clock)
     if any(isinstance(workload.query, KubernetesQuery) for workload in fleet.workloads):
-        # its client takes long to import
-        from controlplane.collect.kubernetes import KubernetesDiscovery
+        # its client takes long to import, and most have no use for it
+        from controlplane.collect.kubernetes import KubernetesDiscovery  # noqa: PLC0415
 
         yield KubernetesDiscovery(fleet.workloads, clock=clock, max_age_s=_UNWATCHED_S)
