@@ -82,10 +82,8 @@ def _with_origins(gpu: GpuReading, origins: Mapping[int, _Origin]) -> GpuReading
 def _pod_uid(pid: int, at: float) -> Signal[str]:
     try:
         return Known(pod_uid_of(_proc(pid, "cgroup").read_text(encoding="utf-8", errors="replace")), at)
-    except (FileNotFoundError, ProcessLookupError):
-        return Missing(GONE)
-    except PermissionError:
-        return Missing(DENIED)
+    except OSError as error:
+        return Missing(_why(error))
 
 
 def _ports(pid: int, at: float, sockets: dict[int, tuple[int, ...] | None], *, in_pod: bool) -> Signal[tuple[int, ...]]:
@@ -95,10 +93,8 @@ def _ports(pid: int, at: float, sockets: dict[int, tuple[int, ...] | None], *, i
             return Known((), at)  # those are ports of the pod, not of this machine
         process = psutil.Process(pid)
         above = [process, *process.parents()]
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return Missing(GONE)
-    except (psutil.AccessDenied, PermissionError):
-        return Missing(DENIED)
+    except (OSError, psutil.Error) as error:
+        return Missing(_why(error))
     for one in above:
         if one.pid not in sockets:
             sockets[one.pid] = _listening(one)
@@ -112,7 +108,7 @@ def _listening(process: psutil.Process) -> tuple[int, ...] | None:
     with suppress(psutil.NoSuchProcess):
         try:
             sockets = process.net_connections(kind="tcp")
-        except psutil.AccessDenied:
+        except (OSError, psutil.AccessDenied):
             return None
         return tuple(sorted({socket.laddr.port for socket in sockets if socket.status == psutil.CONN_LISTEN}))
     return ()
@@ -125,6 +121,16 @@ def pod_uid_of(cgroup: str) -> str:
     """
     found = _POD.search(cgroup)
     return found[1].replace("_", "-") if found else ""
+
+
+def _why(error: OSError | psutil.Error) -> str:
+    match error:
+        case psutil.NoSuchProcess() | FileNotFoundError() | ProcessLookupError():
+            return GONE
+        case psutil.AccessDenied() | PermissionError():
+            return DENIED
+        case _:
+            return f"/proc: {error}"
 
 
 def _proc(pid: int | str, name: str) -> Path:

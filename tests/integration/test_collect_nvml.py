@@ -10,7 +10,7 @@ import pytest
 
 from controlplane.collect.nvml import Nvml
 from controlplane.domain.signal import Known, Missing
-from tests.nvml_shim.drive import CUT, GPU, HOPPER, HOPPER_CUT, Reader, build
+from tests.nvml_shim.drive import CUT, GPU, Reader, build
 
 HAS_DRIVER = Path("/dev/nvidiactl").exists()
 
@@ -157,6 +157,19 @@ def test_slices_change_while_it_runs(reader: Reader) -> None:
     assert gpu["slices"] == known([])
 
 
+def test_a_slice_that_goes_while_it_is_read_costs_the_slices_of_that_round(reader: Reader) -> None:
+    (gpu,) = reader.read(CUT | {"uuid.0.0": "!6"})["gpus"]
+    assert gpu["slices"]["why"].startswith("NVML: ")
+    assert gpu["memory_used_bytes"] == known(1073741824)
+    (gpu,) = reader.read(CUT)["gpus"]
+    assert len(gpu["slices"]["value"]) == 2
+
+
+def test_a_gpu_that_is_cut_into_nothing_has_no_slices(reader: Reader) -> None:
+    (gpu,) = reader.read(GPU | {"mig.0": "1", "maxmig.0": "7", "util.0": "!3"})["gpus"]
+    assert (gpu["mig_enabled"], gpu["slices"], gpu["processes"]) == (known(value=True), known([]), known([]))
+
+
 def test_the_last_xid_error_is_kept_also_over_a_driver_that_goes_away(reader: Reader) -> None:
     assert reader.read(GPU)["gpus"][0]["last_xid"] == known(0)
     assert reader.read(GPU | {"xid.0": "79"})["gpus"][0]["last_xid"] == known(79)
@@ -203,6 +216,16 @@ def test_a_lost_gpu_keeps_its_name_and_the_others_their_values(reader: Reader) -
     assert (lost["uuid"], lost["name"]) == ("GPU-aaaa", "NVIDIA H200")
     assert lost["utilisation"] == lost["memory_used_bytes"] == {"why": "the GPU is lost"}
     assert (other["uuid"], other["utilisation"]) == ("GPU-bbbb", known(0.37))
+
+
+def test_a_gpu_that_is_lost_while_it_is_read_is_missing_figure_by_figure(reader: Reader) -> None:
+    reader.read(GPU)
+    gone = {key: "!15" for key in GPU if key.endswith(".0") and key not in {"handle.0", "uuid.0", "name.0"}}
+    (gpu,) = reader.read(GPU | gone | {"gpmsupport.0": "!15", "xid.0": "!15"})["gpus"]
+    signals = {name: value for name, value in gpu.items() if name not in {"uuid", "index", "name", "node"}}
+    assert signals == {name: {"why": "the GPU is lost"} for name in signals}
+    (gpu,) = reader.read(GPU)["gpus"]
+    assert gpu["utilisation"] == known(0.37)
 
 
 def test_a_call_that_hangs_is_missing_and_gets_no_second_thread_and_does_not_keep_the_process(reader: Reader) -> None:

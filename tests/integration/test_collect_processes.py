@@ -157,6 +157,18 @@ async def test_a_proc_that_hangs_costs_its_deadline_and_leaves_the_figures(
             assert again.pod_uid == Missing("/proc: an earlier call still hangs")
 
 
+async def test_a_proc_that_cannot_be_read_leaves_the_figures(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    (tmp_path / "7" / "cgroup").mkdir(parents=True)
+    process = await seen(processes, 7)
+    assert process.memory_used_bytes == Known(1, AT)
+    assert isinstance(process.pod_uid, Missing)
+    assert process.pod_uid.why.startswith("/proc: ")
+    assert isinstance(process.ports, Missing)
+
+
 async def test_the_ports_of_a_pod_with_a_network_of_its_own_are_not_those_of_the_machine(
     processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
