@@ -13,6 +13,7 @@ from controlplane.domain.history import Adjustment, AlertEvent, BucketRow, Objec
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.observation import ControlMode, FleetReading, Interval, LatencyInterval, ProbeResult
 from controlplane.domain.signal import Signal
+from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
 
 
@@ -120,17 +121,7 @@ class TickRecord:
     versions: tuple[ObjectiveVersion, ...] = ()
     alerts: AlertStates = field(default_factory=dict)
     alert_events: tuple[AlertEvent, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Startup:
-    """One observed start-up: how long a step took until the model was ready."""
-
-    model: str
-    server: str
-    step: str
-    at: float
-    seconds: float
+    startups: tuple[Startup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +268,8 @@ class Store(Protocol):
         """The newest of each model."""
         ...
 
-    def startups(self, model: str, server: str, step: str, limit: int = 50) -> tuple[Startup, ...]:
-        """Learned start-up times, newest first."""
+    def startups(self, model: str, knob: str = "", server: str = "") -> tuple[Startup, ...]:
+        """The newest 50 of a model for each knob, newest first; of one knob, on one server, where they are given."""
         ...
 
     def audit(self, entry: AuditEntry) -> None:

@@ -18,10 +18,12 @@ from controlplane.domain.decision import (
     Step,
 )
 from controlplane.domain.errors import NotFoundError
-from controlplane.domain.ports import Startup, TickRecord, Unclosed
+from controlplane.domain.ports import TickRecord, Unclosed
+from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
 from controlplane.store.codec import ACTION, ALERT_STATES, DECISION, EFFECT, OUTCOME, POLICY_STATE, UNCLOSED
 from controlplane.store.engine import insert
+from controlplane.store.startups import add_startups
 from controlplane.store.tables import (
     actions,
     decisions,
@@ -29,7 +31,6 @@ from controlplane.store.tables import (
     newest_decisions,
     outcomes,
     policy_state,
-    startups,
 )
 
 _STARTING = (Step.LOAD, Step.RELOAD, Step.SET_INSTANCES)
@@ -197,15 +198,9 @@ def finish_action(connection: Connection, outcome: Outcome) -> None:
         .returning(outcomes.c.action_id)
     ).first()
     if new and outcome.status is ActionStatus.SUCCEEDED and _starts_something(connection, action):
-        connection.execute(
-            startups.insert().values(
-                model=action.model,
-                server=action.server,
-                step=action.step.value,
-                at=outcome.finished_at,
-                seconds=outcome.finished_at - action.issued_at,
-            )
-        )
+        took_s = outcome.finished_at - action.issued_at
+        step, at = action.step.value, outcome.finished_at
+        add_startups(connection, [Startup(action.model, action.server, step, at, took_s, took_s)])
 
 
 def _starts_something(connection: Connection, action: Action) -> bool:
@@ -227,17 +222,6 @@ def interrupt_actions(connection: Connection, now: float) -> tuple[Action, ...]:
             Outcome(action, ActionStatus.INTERRUPTED, now, "the control plane stopped before the result was known"),
         )
     return interrupted
-
-
-def newest_startups(connection: Connection, model: str, server: str, step: str, limit: int) -> tuple[Startup, ...]:
-    """Learned start-up times, newest first."""
-    query = (
-        select(startups)
-        .where(startups.c.model == model, startups.c.server == server, startups.c.step == step)
-        .order_by(startups.c.seq.desc())
-        .limit(limit)
-    )
-    return tuple(Startup(row.model, row.server, row.step, row.at, row.seconds) for row in connection.execute(query))
 
 
 def _decision_row(decision: Decision) -> dict[str, object]:

@@ -12,9 +12,10 @@ from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome
 from controlplane.domain.errors import StoreError
 from controlplane.domain.history import BUCKETS_S, Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator
-from controlplane.domain.ports import AuditEntry, Startup, TickRecord, Unclosed
+from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
+from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
-from controlplane.store import histograms, journal, judging, people, slices
+from controlplane.store import histograms, journal, judging, people, slices, startups
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
 from controlplane.store.levels import FINEST_S, KEEP_HOLDS_S, KEEP_S, cutoff
@@ -86,6 +87,7 @@ class SqlStore:
             histograms.add_histograms(connection, record.histograms)
             judging.add_versions(connection, record.versions)
             judging.add_alert_events(connection, record.alert_events)
+            startups.add_startups(connection, record.startups)
         return kept_as
 
     def load_state(self) -> PolicyState:
@@ -240,10 +242,10 @@ class SqlStore:
         with reading(self._engine) as connection:
             return people.all_wants(connection)
 
-    def startups(self, model: str, server: str, step: str, limit: int = 50) -> tuple[Startup, ...]:
-        """Learned start-up times, newest first."""
+    def startups(self, model: str, knob: str = "", server: str = "") -> tuple[Startup, ...]:
+        """The newest 50 of a model for each knob, newest first; of one knob, on one server, where they are given."""
         with reading(self._engine) as connection:
-            return journal.newest_startups(connection, model, server, step, limit)
+            return startups.newest_startups(connection, model, knob, server)
 
     def audit(self, entry: AuditEntry) -> None:
         """Append to the audit log."""

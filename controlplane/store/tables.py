@@ -220,10 +220,13 @@ startups = Table(
     Column("seq", Sequence, primary_key=True, autoincrement=True),
     Column("model", Text, nullable=False),
     Column("server", Text, nullable=False),
-    Column("step", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("knob", Text, nullable=False),
     Column("at", Double, nullable=False),
     Column("seconds", Double, nullable=False),
-    Index(None, "model", "server", "step", "seq"),
+    Column("least_s", Double, nullable=False),
+    UniqueConstraint("model", "server", "knob", "at"),
+    Index(None, "model", "knob", "seq"),
 )
 
 policy_state = Table(

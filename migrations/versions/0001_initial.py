@@ -140,12 +140,15 @@ def _create_actions() -> None:
         sa.Column("seq", SEQUENCE, autoincrement=True, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("server", sa.Text, nullable=False),
-        sa.Column("step", sa.Text, nullable=False),
+        sa.Column("workload", sa.Text, nullable=False),
+        sa.Column("knob", sa.Text, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("seconds", sa.Double, nullable=False),
+        sa.Column("least_s", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_startups"),
+        sa.UniqueConstraint("model", "server", "knob", "at", name="uq_startups_model_server_knob_at"),
     )
-    op.create_index("ix_startups_model_server_step_seq", "startups", ["model", "server", "step", "seq"])
+    op.create_index("ix_startups_model_knob_seq", "startups", ["model", "knob", "seq"])
 
 
 def _create_people() -> None:

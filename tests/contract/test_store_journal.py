@@ -19,6 +19,7 @@ from controlplane.domain.decision import (
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
+from controlplane.domain.startups import Startup
 from controlplane.domain.state import BatchSum, Ceiling, Expectation, PolicyState, UnitState
 from controlplane.store import SqlStore
 from tests.contract.values import NOW, a_decision, a_tick, an_action, an_outcome
@@ -180,10 +181,13 @@ def test_start_up_times_are_learned_from_successes_and_come_newest_first(store: 
         outcome = an_outcome(an_action(f"d{n}"), status, after_s=4.0 + n)
         store.finish_action(outcome)
         store.finish_action(outcome)
-    learned = store.startups("bert", "t0", Step.LOAD)
-    assert [(s.seconds, s.at, s.step) for s in learned] == [(6.0, NOW + 6, "load"), (4.0, NOW + 4, "load")]
-    assert [s.seconds for s in store.startups("bert", "t0", "load", limit=1)] == [6.0]
-    assert store.startups("bert", "t1", "load") == ()
+    learned = store.startups("bert", Step.LOAD, "t0")
+    assert learned == (
+        Startup("bert", "t0", "load", NOW + 6, 6.0, 6.0),
+        Startup("bert", "t0", "load", NOW + 4, 4.0, 4.0),
+    )
+    assert store.startups("bert") == learned
+    assert store.startups("bert", server="t1") == store.startups("resnet") == store.startups("bert", "reload") == ()
 
 
 @pytest.mark.parametrize(("to", "learned"), [(1, 0), (3, 0), (4, 1)])
@@ -191,12 +195,12 @@ def test_taking_instances_away_teaches_no_start_up_time(store: SqlStore, to: int
     current = Target(loaded=True, instances=3)
     store.write_tick(a_tick(decisions=(a_decision("d1", step=Step.SET_INSTANCES, current=current),)))
     store.finish_action(an_outcome(an_action("d1", Step.SET_INSTANCES, to)))
-    assert len(store.startups("bert", "t0", "set_instances")) == learned
+    assert len(store.startups("bert", "set_instances")) == learned
 
 
 def test_an_unload_teaches_no_start_up_time(store: SqlStore) -> None:
     store.finish_action(an_outcome(Action("d1", "bert", "t0", Step.UNLOAD, Target(loaded=False, instances=0), NOW)))
-    assert store.startups("bert", "t0", "unload") == ()
+    assert store.startups("bert") == ()
 
 
 def test_the_policy_state_of_the_last_tick_comes_back_equal(store: SqlStore) -> None:
