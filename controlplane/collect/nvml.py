@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -29,13 +30,13 @@ class Nvml:
         self._gpus: Gpus = Missing("never read")
 
     async def read(self, clock: Callable[[], float]) -> None:
-        """One round, within `timeout_s` for NVML and half of it for what the processes are."""
-        at = clock()
+        """One round, within `timeout_s` altogether; what NVML leaves of it is for looking at processes."""
+        at, begun = clock(), time.monotonic()
         try:
             gpus = await self._worker.call(lambda: self._ask(at), self._timeout_s)
         except TimeoutError as error:
             gpus = Missing(f"NVML: {error}")
-        self._gpus = await self._processes.described(gpus, self._timeout_s / 2)
+        self._gpus = await self._processes.described(gpus, begun + self._timeout_s - time.monotonic())
 
     def reading(self, now: float) -> Gpus:
         """The GPUs as of the newest round, aged."""

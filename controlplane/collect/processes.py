@@ -20,6 +20,7 @@ from controlplane.domain.signal import Known, Missing, Signal, known
 
 GONE = "no such process on this machine"
 DENIED = "not allowed to see the sockets of the process or of those above it"
+HANGS = "/proc does not answer in time"
 _AGAIN_S = 30.0
 """A process is looked at again after so long: it may begin to listen."""
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
@@ -49,9 +50,8 @@ class Processes:
             return gpus
         try:
             origins = await self._worker.call(lambda: self._look(found, gpus.observed_at), timeout_s)
-        except TimeoutError as error:
-            missing = Missing(f"/proc: {error}")
-            origins = dict.fromkeys(found, _Origin(gpus.observed_at, missing, missing))
+        except TimeoutError:
+            origins = dict.fromkeys(found, _Origin(gpus.observed_at, Missing(HANGS), Missing(HANGS)))
         return Known(tuple(_with_origins(gpu, origins) for gpu in gpus.value), gpus.observed_at)
 
     def close(self) -> None:
