@@ -65,11 +65,11 @@ def build(
     *,
     dry_run: bool = False,
     clock: Clock = wall_clock,
-    discoveries: Sequence[Discovery] = (),
+    discoveries: Sequence[Discovery] | None = None,
 ) -> ControlPlane:
     """Wire everything that `settings` names. Opens (and migrates) the store. Raises StoreError, StoreBusyError.
 
-    `discoveries` find servers besides those for the workloads of the settings.
+    `discoveries` find servers in place of those that the workloads of the settings ask for.
     """
     fleet = settings.fleet
     registry = CollectorRegistry()
@@ -103,7 +103,8 @@ def build(
     async def announce() -> None:
         await runner.announce()
 
-    roster = Roster(fleet, (*discoveries, *_discoveries(fleet, prometheus, clock)))
+    found_by = tuple(_discoveries(fleet, prometheus, clock)) if discoveries is None else discoveries
+    roster = Roster(fleet, found_by)
     executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
     # A reading that reaches into a slice may come a scrape and its timeout after the slice's end.
     grace_s = max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s)
