@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.domain.fleet import Fleet
-from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
+from controlplane.domain.fleet import Fleet, Phase
+from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
+from controlplane.domain.observation import FleetReading, Interval, ModelReading, ModelState, ServerReading
 from controlplane.domain.ports import Unclosed
+from controlplane.domain.signal import Known, Missing
 from controlplane.loop.history import SliceWriter
+from tests.discovery_fake import member, workload
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
 
 AVAILABILITY = Objective(Indicator.AVAILABILITY, 0.99, 86400.0, IndicatorSource.SERVER)
@@ -34,3 +37,90 @@ def test_a_clock_set_far_forward_gives_only_the_slices_that_readings_reach() -> 
     assert len(closed) == 360
     assert closed[-1] == NOW + 50 * YEAR_S - 10.0 - SLICE_S
     assert starts(writer, NOW + 50 * YEAR_S + SLICE_S) == [closed[-1] + SLICE_S]
+
+
+# servers that come and go
+
+W = workload()
+MODEL = replace(FLEET.models[0], runs_on=(), objectives=(AVAILABILITY,), workloads=(W.name,))
+CONFIGURED = Fleet((), (MODEL,), workloads=(W,))
+
+
+def did(start: float, end: float, completed: int = 10) -> Interval:
+    return Interval(start, end, completed, 0, 0, 0, 0, 1.0, 0.1, 0, 0, 1, 1)
+
+
+def reading_of(**servers: list[Interval]) -> FleetReading:
+    """What was read of the members of the workload, by instance."""
+    seen = {
+        f"w/{name}": ServerReading(
+            f"w/{name}",
+            Missing("not told"),
+            Missing("not told"),
+            0,
+            {"a": Known(ModelReading(ModelState.READY, intervals=tuple(intervals)), NOW)},
+        )
+        for name, intervals in servers.items()
+    }
+    return FleetReading(NOW, seen, {}, {}, Missing("no driver"))
+
+
+def judged(slices: tuple[Slice, ...]) -> dict[float, tuple[int, float]]:
+    """Good events and measured seconds by seconds from NOW."""
+    return {piece.start - NOW: (piece.good, piece.measured_s) for piece in slices}
+
+
+def a_writer() -> SliceWriter:
+    writer = SliceWriter(grace_s=10.0)
+    writer.begin(NOW, Unclosed())
+    return writer
+
+
+def test_what_a_server_did_before_it_left_counts_in_its_slices_and_nowhere_after() -> None:
+    writer = a_writer()
+    both = CONFIGURED.with_members([member("0", ready_at=NOW - 100), member("1", ready_at=NOW - 100)])
+    one = CONFIGURED.with_members([member("0", ready_at=NOW - 100)])
+    stays = [did(NOW, NOW + 9), did(NOW + 9, NOW + 30)]
+    writer.part(both, reading_of(**{"1": [did(NOW, NOW + 5, 7), did(NOW + 5, NOW + 15, 3)]}))
+    closed = judged(writer.close(one, reading_of(**{"0": stays}), NOW + 40))
+    assert closed == {0.0: (10 + 7, 10.0), 10.0: (3, 10.0), 20.0: (0, 10.0)}, "the last events end at 30"
+    assert writer.unclosed(one, reading_of(**{"0": stays})).traces["a"].servers == ()
+
+
+def test_it_waits_in_the_store_for_a_control_plane_that_goes_on() -> None:
+    writer = a_writer()
+    both = CONFIGURED.with_members([member("0", ready_at=NOW - 100), member("1", ready_at=NOW - 100)])
+    writer.part(both, reading_of(**{"1": [did(NOW, NOW + 5, 7)]}))
+    kept = writer.unclosed(CONFIGURED, reading_of())
+    later = SliceWriter(grace_s=10.0)
+    later.begin(NOW + 30, kept)
+    assert judged(later.close(CONFIGURED, reading_of(), NOW + 40))[0.0] == (7, 10.0)
+
+
+def test_no_difference_is_taken_between_two_processes_of_one_name() -> None:
+    writer = a_writer()
+    fleet = CONFIGURED.with_members([member("0", ready_at=NOW - 100)])
+    writer.part(fleet, reading_of(**{"0": [did(NOW, NOW + 4, 7)]}))
+    closed = judged(writer.close(fleet, reading_of(**{"0": [did(NOW + 6, NOW + 9, 2)]}), NOW + 30))
+    assert closed[0.0] == (9, 7.0), "both counted, the time between unmeasured"
+
+
+def test_a_server_is_expected_from_when_it_was_ready_and_a_silent_one_counts_as_unmeasured() -> None:
+    here, comes = member("0", ready_at=NOW - 100), member("1", ready_at=NOW + 5)
+    read = {"0": [did(NOW, NOW + 20)]}
+    silent = a_writer().close(CONFIGURED.with_members([here, comes]), reading_of(**read, **{"1": []}), NOW + 30)
+    assert {at: round(s, 3) for at, (_, s) in judged(silent).items()} == {0.0: round(100 / 15, 3), 10.0: 5.0}
+    starting = replace(comes, phase=Phase.STARTING, ready_at=None)
+    closed = a_writer().close(CONFIGURED.with_members([here, starting]), reading_of(**read, **{"1": []}), NOW + 30)
+    assert {s for _, s in judged(closed).values()} == {10.0}, "nobody is served by one that starts"
+
+
+def test_a_terminating_server_still_counts_what_it_does() -> None:
+    fleet = CONFIGURED.with_members([member("0", Phase.TERMINATING, ready_at=NOW - 100)])
+    closed = judged(a_writer().close(fleet, reading_of(**{"0": [did(NOW, NOW + 8, 4)]}), NOW + 30))
+    assert closed == {0.0: (4, 10.0), 10.0: (0, 0.0)}
+
+
+def test_a_workload_without_servers_is_unmeasured() -> None:
+    closed = judged(a_writer().close(CONFIGURED.with_members([]), reading_of(), NOW + 20))
+    assert closed == {0.0: (0, 0.0)}
