@@ -21,6 +21,7 @@ _SOURCES = {
         IndicatorSource.PROBE,
         IndicatorSource.MEAN_SLICES,
     ),
+    (ServerKind.TRITON, Indicator.TTFT): (IndicatorSource.SERVER,),
     (ServerKind.VLLM, Indicator.AVAILABILITY): (IndicatorSource.SERVER,),
     **{(ServerKind.VLLM, indicator): (IndicatorSource.SERVER,) for indicator in MAPPED_INDICATORS},
 }

@@ -254,7 +254,10 @@ class ObjectiveItem(_Block):
         default=None, description="Share of requests answered without error; is its own target."
     )
     latency: Duration | None = Field(default=None, description="Threshold of the time to an answer; needs a source.")
-    ttft: Duration | None = Field(default=None, description="Threshold of the time to the first token.")
+    ttft: Duration | None = Field(
+        default=None,
+        description="Threshold of the time to the first token; on Triton to the first response, of decoupled models.",
+    )
     inter_token_latency: Duration | None = Field(default=None, description="Threshold of the time between tokens.")
     e2e: Duration | None = Field(default=None, description="Threshold of the time to the whole answer.")
     queue_time: Duration | None = Field(default=None, description="Threshold of the time spent waiting.")

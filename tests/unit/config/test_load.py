@@ -245,7 +245,7 @@ def test_a_fault_of_a_model_is_told_with_its_path(keys: dict[str, object], path:
         ("t0", {"availability": "99%", "window": "91d"}, ".window", "1h to 90d"),
         ("t0", {"availability": "99%", "ttft": "1s"}, "", "exactly one"),
         ("t0", {"target": "99%"}, "", "exactly one"),
-        ("t0", {"ttft": "1s", "target": "99%"}, ".ttft", "availability, latency"),
+        ("t0", {"e2e": "1s", "target": "99%"}, ".e2e", "availability, latency, ttft"),
         ("v0", {"latency": "1s", "target": "99%"}, ".latency", "e2e"),
         ("v0", {"ttft": "1s", "target": "99%", "source": "gateway"}, ".source", "server"),
     ],
