@@ -11,13 +11,15 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from controlplane.collect.agent import AgentTarget
-from controlplane.collect.gateway import Gateway
+from controlplane.collect.gateway import Gateway, GatewaySource, OnePage
+from controlplane.collect.gateway_series import GatewaySeries
 from controlplane.collect.gpus import Gpus, answers, merged
 from controlplane.collect.http import Pages
-from controlplane.collect.metrics_source import MetricsSource
+from controlplane.collect.metrics_source import MetricsSource, ScrapedPage
 from controlplane.collect.nvml import Nvml
 from controlplane.collect.page_server import PageServer
 from controlplane.collect.probing import Probing
+from controlplane.collect.prometheus_answer import Wanted
 from controlplane.collect.prometheus_api import Prometheus
 from controlplane.collect.prometheus_source import PrometheusSource
 from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
@@ -120,7 +122,9 @@ class FleetCollector:
             for agent in fleet.agents
         }
         for name, source in self._prometheus.items():
-            source.follow(through_prometheus(spec) for spec in fleet.servers if _through(spec) == name)
+            wanted = [through_prometheus(spec) for spec in fleet.servers if _through(spec) == name]
+            wanted += [_gateway_wanted(spec, fleet.models) for spec in fleet.gateways if _through(spec) == name]
+            source.follow(wanted)
         left = [entry.reader for name, entry in before.items() if self._servers.get(name) is not entry]
         probes = self._probing.follow(fleet, {name: entry.reader for name, entry in self._servers.items()}, now)
         return FleetReading(now, _readings(left, now), _latencies(left), probes, Missing("not asked"))
@@ -133,7 +137,12 @@ class FleetCollector:
         return server_reader(spec, models, source, max_age_s=max_age_s, keep_s=self._keep_s)
 
     def _gateway(self, spec: GatewaySpec, fleet: Fleet) -> Gateway:
-        return Gateway(spec, fleet.models, max_age_s=self._max_age_s, keep_s=self._keep_s)
+        wanted, max_age_s = _gateway_wanted(spec, fleet.models), self._max_age_s
+        source: GatewaySource = OnePage(ScrapedPage(wanted.name, spec.page, wanted.series))
+        if spec.through is not None:
+            source = self._prometheus[spec.through.prometheus].every(wanted.name)
+            max_age_s = self._max_ages_s[spec.through.prometheus]
+        return Gateway(spec, fleet.models, source, max_age_s=max_age_s, keep_s=self._keep_s)
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
         """One round over all targets, or some servers only. A failing target costs its own timeout, nothing else.
@@ -144,15 +153,13 @@ class FleetCollector:
         if servers is not None:
             await _all(self._read(self._servers[name], anew=True) for name in servers if name in self._servers)
             return
-        servers_of: dict[str, list[_Entry[TritonServer | PageServer]]] = {name: [] for name in self._prometheus}
-        rounds: list[Awaitable[None]] = []
+        through: dict[str, list[Awaitable[None]]] = {name: [] for name in ("", *self._prometheus)}
         for entry in self._servers.values():
-            if through := _through(entry.reader.spec):
-                servers_of[through].append(entry)
-            else:
-                rounds.append(self._read(entry))
-        rounds += [self._read_through(source, servers_of[name]) for name, source in self._prometheus.items()]
-        rounds += [self._read(entry, "gateway ") for entry in self._gateways.values()]
+            through[_through(entry.reader.spec)].append(self._read(entry))
+        for gateway in self._gateways.values():
+            through[_through(gateway.reader.spec)].append(self._read(gateway, "gateway "))
+        rounds = through.pop("")
+        rounds += [_read_through(self._prometheus[name], own, self._clock) for name, own in through.items() if own]
         rounds += [self._read(entry, "agent ") for entry in self._agents.values()]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
@@ -199,14 +206,6 @@ class FleetCollector:
         if self._nvml is not None:
             self._nvml.close()
 
-    async def _read_through(
-        self, source: PrometheusSource, entries: Sequence[_Entry[TritonServer | PageServer]]
-    ) -> None:
-        """A Prometheus, and then whatever is read through it."""
-        if entries:
-            await source.read(self._clock)
-            await _all(self._read(entry) for entry in entries)
-
     async def _read(self, entry: _Entry[R], kind: str = "", *, anew: bool = False) -> None:
         """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends.
 
@@ -233,9 +232,24 @@ def _kept(before: Mapping[str, _Entry[R]], name: str, made_from: object, make: C
     return here if here is not None and here.made_from == made_from else _Entry(name, made_from, make())
 
 
-def _through(spec: ServerSpec) -> str:
-    """The Prometheus that has a server's metrics; "" where the server itself is asked."""
+async def _read_through(
+    source: PrometheusSource, readers: Sequence[Awaitable[None]], clock: Callable[[], float]
+) -> None:
+    """A Prometheus, and then whatever is read through it."""
+    await source.read(clock)
+    await _all(readers)
+
+
+def _through(spec: ServerSpec | GatewaySpec) -> str:
+    """The Prometheus that has the metrics; "" where the target itself is asked."""
     return spec.through.prometheus if spec.through else ""
+
+
+def _gateway_wanted(spec: GatewaySpec, models: Sequence[ModelSpec]) -> Wanted:
+    """A gateway's series, on its page or as a Prometheus has them."""
+    labels = spec.through.labels if spec.through else ()
+    kept = frozenset({spec.model_label, spec.code_label, *(label for label, _ in spec.where)})
+    return Wanted(f"gateway {spec.name}", labels, GatewaySeries(spec, models).wanted, spec.where, kept)
 
 
 def _readings(servers: Iterable[TritonServer | PageServer], now: float) -> dict[str, ServerReading]:

@@ -1,37 +1,65 @@
-"""A gateway's page with a histogram of request durations: what users see."""
+"""A gateway's histograms of request durations: what users see."""
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from controlplane.collect.exposition import PageReader
-from controlplane.collect.families import BUCKET
-from controlplane.collect.histograms import Buckets, Group, HistogramLedger, histograms
+from controlplane.collect.gateway_series import GatewayCounts, GatewaySeries
 from controlplane.collect.http import Pages
-from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
+from controlplane.collect.metrics_source import Metrics, MetricsSource
+from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import GatewaySpec, ModelSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import LatencyInterval
 from controlplane.domain.signal import Known, Missing, Signal, aged
 
 
-class Gateway:
-    """One gateway. A model is one of its own from its first series on the page; before, nothing is said about it.
+class GatewaySource(Protocol):
+    """Gives the metrics of a gateway, target by target: it may be many processes."""
 
-    The model label holds a model's served name; its name in the configuration is understood too.
+    async def targets(
+        self, pages: Pages, timeout_s: float, clock: Callable[[], float]
+    ) -> Mapping[str, Metrics | ControlPlaneError]:
+        """The newest metrics of each. Raises TargetUnreachableError, NotToldError, MalformedPageError."""
+        ...
+
+
+class OnePage:
+    """A gateway that is one page."""
+
+    def __init__(self, source: MetricsSource) -> None:
+        self._source = source
+
+    async def targets(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> Mapping[str, Metrics]:
+        """As GatewaySource."""
+        return {"": await self._source.metrics(pages, timeout_s, clock)}
+
+
+class Gateway:
+    """One gateway. A model is one of its own from its first series on; before, nothing is said about it.
+
+    The model label holds what `spec.models` says, else the model's served name or its name in the configuration. Each
+    process of the gateway is differenced on its own, since a sum over them hides that one began anew.
     """
 
-    def __init__(self, spec: GatewaySpec, models: Sequence[ModelSpec], *, max_age_s: float, keep_s: float) -> None:
+    def __init__(
+        self,
+        spec: GatewaySpec,
+        models: Sequence[ModelSpec],
+        source: GatewaySource,
+        *,
+        max_age_s: float,
+        keep_s: float,
+    ) -> None:
         self.spec = spec
-        self._models = models
+        self._source = source
         self._max_age_s = max_age_s
         self._keep_s = keep_s
-        self._bucket = f"{spec.histogram}{BUCKET}"
-        self._error_codes = re.compile(spec.error_codes)
-        self._ledger: HistogramLedger[str] = HistogramLedger()
-        self._reader = PageReader(frozenset({self._bucket}))
+        self._series = GatewaySeries(spec, models)
+        self._counts: dict[str, GatewayCounts] = {}
+        self._seen = False
         self._latencies: dict[str, deque[LatencyInterval]] = {}
         self._live: Signal[bool] = Missing("never read")
         self._why = ""
@@ -39,41 +67,55 @@ class Gateway:
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives what went wrong. Never raises for a failing page."""
         try:
-            text = await pages.get_text(f"gateway {self.spec.name}", self.spec.page, timeout_s)
-            self.absorb(clock(), text)
-        except (TargetUnreachableError, MalformedPageError) as error:
-            self._live, self._why = Known(value=False, observed_at=clock()), str(error)
-            self._ledger.missed(clock())
-            return error
-        return None
+            targets = await self._source.targets(pages, timeout_s, clock)
+        except (TargetUnreachableError, NotToldError, MalformedPageError) as error:
+            return self._missed(clock(), error)
+        self._counts = {name: self._counts.get(name) or GatewayCounts() for name in targets}
+        errors: list[ControlPlaneError] = []
+        for name, told in targets.items():
+            try:
+                if isinstance(told, ControlPlaneError):
+                    raise told
+                self.absorb(told, name)
+            except (TargetUnreachableError, NotToldError, MalformedPageError) as error:
+                self._counts[name].missed(clock())
+                errors.append(error)
+        if len(errors) == len(targets):
+            return self._missed(clock(), errors[0])
+        if not self._seen:
+            what = f"gateway {self.spec.name}: no target has a series {self._series.bucket} that is asked for"
+            return self._missed(clock(), NotToldError(what))
+        return errors[0] if errors else None
 
-    def absorb(self, at: float, text: str) -> None:
-        """Take in a page. Raises MalformedPageError, also for one that does not even declare the histogram."""
-        if self.spec.histogram not in text:
+    def absorb(self, metrics: Metrics, target: str = "") -> None:
+        """Take in the metrics of one process. Raises MalformedPageError, also for a page without the histogram."""
+        if self.spec.through is None and self.spec.histogram not in metrics.text:
             raise MalformedPageError(f"gateway {self.spec.name}: its page has no histogram {self.spec.histogram!r}")
-        groups = histograms(self._reader.parse(text).get(self._bucket, ()))
-        by_label: dict[str, dict[Group, Buckets]] = {}
-        errors: set[Group] = set()
-        for group, buckets in groups.items():
-            labels = dict(group)
-            by_label.setdefault(labels.get(self.spec.model_label, ""), {})[group] = buckets
-            if self.spec.code_label and self._error_codes.fullmatch(labels.get(self.spec.code_label, "")):
-                errors.add(group)
-        counted = self._ledger.seen(at, by_label, frozenset(errors))
-        for model in self._models:
-            delta = counted.get(model.served_name) or counted.get(model.name)
-            if delta:
-                interval = LatencyInterval(Indicator.LATENCY, *delta)
-                self._latencies.setdefault(model.name, deque()).append(interval)
-        self._live, self._why = Known(value=True, observed_at=at), ""
+        # a Prometheus tells nothing of a histogram without series: whether there is one is seen by the first
+        self._seen = self._seen or self.spec.through is None or self._series.bucket in metrics.samples
+        counts = self._counts.setdefault(target, GatewayCounts())
+        for model, counted in counts.seen(metrics.at, self._series.read(metrics.samples)).items():
+            interval = LatencyInterval(Indicator.LATENCY, *counted, gateway=self.spec.name)
+            self._latencies.setdefault(model, deque()).append(interval)
+        self._live, self._why = Known(value=True, observed_at=metrics.at), ""
 
     def reading(self, now: float) -> Signal[bool]:
-        """Whether its page was read."""
+        """Whether it was read."""
         for kept in self._latencies.values():
             while kept and kept[0].end < now - self._keep_s:
                 kept.popleft()
         return aged(self._live, now, self._max_age_s, self._why)
 
     def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:
-        """Histogram intervals by model."""
+        """Histogram intervals by model, of all processes."""
         return self._latencies
+
+    def _missed(self, at: float, error: ControlPlaneError) -> ControlPlaneError:
+        self._why = str(error)
+        if not isinstance(error, NotToldError):
+            self._live = Known(value=False, observed_at=at)
+        elif isinstance(self._live, Missing):
+            self._live = Missing(self._why)
+        for counts in self._counts.values():
+            counts.missed(at)
+        return error

@@ -65,9 +65,12 @@ class HistogramLedger(Generic[K]):
     """Turns consecutive readings of a page of histograms into what was counted in between, by key (such as a model).
 
     A key that was there before and has no series now counts zero: its exporter began anew and nobody asked since.
+    `removes`: the exporter takes single series away while it lives, as gateways do with routes, so that one that is
+    gone does not tell that it began anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, removes: bool = False) -> None:
+        self._removes = removes
         self._base: tuple[float, Mapping[K, Mapping[Group, Buckets]]] | None = None
         self._keys: set[K] = set()
         self._missed_at: float | None = None
@@ -89,23 +92,34 @@ class HistogramLedger(Generic[K]):
         if base is None:
             return {}
         start, before = base
-        if _began_anew(before, page):
+        if _began_anew(before, page, gone=not self._removes):
             # a reading that was told late may be of before the miss
             start, before = start if missed_at is None or missed_at >= at else missed_at, {}
         return {key: _counted(start, at, before.get(key, {}), page.get(key, {}), errors) for key in self._keys}
 
 
-def _began_anew(before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]]) -> bool:
-    """Whether the exporter did: a histogram is gone, has other edges, or a bucket went down."""
+def _began_anew(
+    before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]], *, gone: bool
+) -> bool:
+    """Whether the exporter did: a histogram has other edges, a bucket went down, or (with `gone`) one is gone."""
     for key, groups in before.items():
         now = page.get(key, {})
         for group, buckets in groups.items():
             after = now.get(group)
-            if after is None or after.edges != buckets.edges:
+            if after is None:
+                if gone:
+                    return True
+                continue
+            if after.edges != buckets.edges:
                 return True
             if any(new < old for old, new in zip(buckets.cumulative, after.cumulative, strict=True)):
                 return True
     return False
+
+
+def in_seconds(buckets: Buckets, unit_s: float) -> Buckets:
+    """Edges to 12 digits, so that 100 us is 0.0001 s and not a neighbour of it."""
+    return Buckets(tuple(float(f"{edge * unit_s:.12g}") for edge in buckets.edges), buckets.cumulative)
 
 
 def _counted(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from controlplane.collect.counters import Totals
 from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.families import BUCKET, REASON_CANCELED, REASON_OTHER, REASON_REJECTED
-from controlplane.collect.histograms import Buckets, histograms
+from controlplane.collect.histograms import histograms, in_seconds
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
 from controlplane.domain.errors import MalformedPageError
@@ -35,7 +35,7 @@ class MappedServer(PageServer):
     def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""
         page, text = metrics.samples, metrics.text
-        if not page and text and not any(f"# TYPE {name} " in text for name in self._marks):
+        if not page and self.spec.through is None and not any(f"# TYPE {name} " in text for name in self._marks):
             raise MalformedPageError(f"not a page of {self._mapping.name}: no metric of its mapping is there")
         served: dict[str, Served] = {}
         found: Histograms = {}
@@ -43,7 +43,7 @@ class MappedServer(PageServer):
             served[name] = read_served(part, self._mapping)
             for indicator, series in self._mapping.histograms:
                 if groups := histograms(_samples(part, series, BUCKET)):
-                    found[name, indicator] = {group: _in_seconds(b, series.unit_s) for group, b in groups.items()}
+                    found[name, indicator] = {group: in_seconds(b, series.unit_s) for group, b in groups.items()}
         return served, found
 
     def unnamed(self, model: str) -> Served:
@@ -113,8 +113,3 @@ def _samples(page: Page, series: Series, suffix: str) -> list[tuple[Labels, floa
         for sample in samples
         if all(re.fullmatch(pattern, sample[0].get(label, "")) for label, pattern in series.where)
     ]
-
-
-def _in_seconds(buckets: Buckets, unit_s: float) -> Buckets:
-    """Edges to 12 digits, so that 100 us is 0.0001 s and not a neighbour of it."""
-    return Buckets(tuple(float(f"{edge * unit_s:.12g}") for edge in buckets.edges), buckets.cumulative)

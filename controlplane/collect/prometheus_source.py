@@ -63,6 +63,10 @@ class PrometheusSource:
         """The metrics of `name`, whose labels are those of one target."""
         return OneTarget(self, name)
 
+    def every(self, name: str) -> EveryTarget:
+        """The metrics of all targets with the labels of `name`."""
+        return EveryTarget(self, name)
+
     async def read(self, clock: Callable[[], float]) -> None:
         """One round. Never raises for a failing Prometheus: nothing is told then."""
         alike: dict[object, list[Wanted]] = {}
@@ -160,3 +164,18 @@ class OneTarget:
         if isinstance(told, ControlPlaneError):
             raise told
         return told
+
+
+@dataclass(frozen=True, slots=True)
+class EveryTarget:
+    """The metrics of all targets of a name out of a PrometheusSource, which is asked before, once for all."""
+
+    source: PrometheusSource
+    name: str
+
+    async def targets(
+        self, pages: Pages, timeout_s: float, clock: Callable[[], float]
+    ) -> Mapping[str, Metrics | ControlPlaneError]:
+        """As GatewaySource."""
+        del pages, timeout_s, clock
+        return self.source.targets(self.name)

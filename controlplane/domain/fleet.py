@@ -29,6 +29,12 @@ CONTROLLED = frozenset({ServerKind.TRITON, ServerKind.OLLAMA})
 """Kinds of servers that load and unload a model when they are told to; all others are observed."""
 
 
+COMPLETIONS = frozenset(
+    {ServerKind.VLLM, ServerKind.TGI, ServerKind.SGLANG, ServerKind.NIM, ServerKind.OLLAMA, ServerKind.MAPPED}
+)
+"""Kinds of servers with completions as in OpenAI's API; those read by a user's mapping are taken to have them."""
+
+
 class Mode(StrEnum):
     """How far the control plane may go with a model."""
 
@@ -181,12 +187,15 @@ class Wake:
 class ProbeSpec:
     """A real inference of our own every `every_s` seconds, given up after `timeout_s`.
 
-    `body` is a v2 inference request as JSON text; empty: made from the model's metadata, with zeros.
+    `body` is the request as JSON text. On Triton a v2 inference request; empty: made from the model's metadata, with
+    zeros. On servers with COMPLETIONS a completion or chat completion; empty: of one token, streamed. `token_file`
+    holds a bearer token for those, empty: none.
     """
 
     every_s: float
     timeout_s: float
     body: str = ""
+    token_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +224,13 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySpec:
-    """A page with a request-duration histogram of what stands before the servers.
+    """A request-duration histogram of what stands before the servers, on a page or asked of a Prometheus.
 
-    `histogram` is the family name without `_bucket`; `model_label` holds the model; `code_label` (may be "")
-    the response code, and codes matching the regular expression `error_codes` as a whole are bad events.
+    `histogram` is the family name without `_bucket`, its edges are in units of `unit_s`; `model_label` holds the model;
+    `code_label` (may be "") the response code, and codes matching the regular expression `error_codes` as a whole are
+    bad events. `counter` counts requests by code where the histogram does not tell them apart. Series whose labels do
+    not match `where` (regular expressions, as a whole) are not read. `models` has the label's value for a model that
+    the gateway knows by another name. `through` None: the page is scraped; else all targets with its labels count.
     """
 
     name: str
@@ -227,6 +239,11 @@ class GatewaySpec:
     model_label: str
     code_label: str
     error_codes: str
+    unit_s: float = 1.0
+    counter: str = ""
+    where: tuple[tuple[str, str], ...] = ()
+    models: tuple[tuple[str, str], ...] = ()
+    through: Through | None = None
 
 
 class AgentKind(StrEnum):

@@ -301,6 +301,8 @@ async def test_a_target_that_is_scraped_no_more_is_not_taken_for_idle(scraped: S
         await asyncio.to_thread(prometheus.scrape, {"both": [kept]}, both={"metrics_path": "/both"})
         left = f'up{{instance="{away}"}}'
         await asyncio.to_thread(prometheus.until, lambda: not prometheus.samples(left), "it is no target")
+        young = 'timestamp(up{job="gone"}) > time() - 3.1'
+        await asyncio.to_thread(prometheus.until, lambda: not prometheus.samples(young), f"not {young}")
         await collector.collect(0)
         reading = collector.reading(wall_clock())
     job, target = reading.servers["job"].models["a"], reading.servers["target"].models["b"]
