@@ -7,7 +7,7 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -32,12 +32,18 @@ class PageReader:
     """Reads the wanted series of one target's page, time after time.
 
     The label sets of its newest page are kept, up to a bound, so that those that come again cost no parsing.
+    Samples that have the label `label`, with none of `values`, are passed over; not all of them, where the labels of a
+    page are written in an unusual way.
     """
 
-    def __init__(self, wanted: frozenset[str]) -> None:
+    def __init__(self, wanted: frozenset[str], label: str = "", values: Collection[str] = ()) -> None:
         names = "|".join(map(re.escape, sorted(wanted))) or "(?!)"
         # One pass over the page: whatever does not begin with a wanted name is skipped to the next line.
-        self._lines = re.compile(rf"\n[ \t]*({names})(?![a-zA-Z0-9_:])[ \t]*(?:({{[^\n]*)}})?([^\n]*)")
+        head = rf"\n[ \t]*({names})(?![a-zA-Z0-9_:])"
+        if label:
+            others = "|".join(re.escape(_escaped(value)) for value in sorted(values)) or "(?!)"
+            head += rf'(?!\{{(?:[a-zA-Z0-9_]++="[^"\\\n]*+",)*{label}="(?!(?:{others})"))'
+        self._lines = re.compile(rf"{head}[ \t]*(?:({{[^\n]*)}})?([^\n]*)")
         self._known: dict[str, Labels] = {"": {}}
 
     def parse(self, text: str) -> Page:
@@ -144,6 +150,10 @@ def _labels(text: str) -> Labels:
         labels[match[1]] = _ESCAPED.sub(_unescape, value) if "\\" in value else value
         position = match.end()
     return labels
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
 def _unescape(match: re.Match[str]) -> str:

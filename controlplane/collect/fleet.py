@@ -70,7 +70,7 @@ class FleetCollector:
         clock: Callable[[], float],
         keep_s: float = 900.0,
         nvml: bool = True,
-        source: Callable[[ServerSpec], MetricsSource] = scraped,
+        source: Callable[[ServerSpec, Sequence[ModelSpec]], MetricsSource] = scraped,
         prometheus: Mapping[str, Prometheus] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
@@ -131,7 +131,9 @@ class FleetCollector:
 
     def _reader(self, spec: ServerSpec, models: Sequence[ModelSpec]) -> TritonServer | PageServer:
         if spec.through is None:
-            return server_reader(spec, models, self._source(spec), max_age_s=self._max_age_s, keep_s=self._keep_s)
+            return server_reader(
+                spec, models, self._source(spec, models), max_age_s=self._max_age_s, keep_s=self._keep_s
+            )
         prometheus = spec.through.prometheus
         source, max_age_s = self._prometheus[prometheus].one(spec.name), self._max_ages_s[prometheus]
         return server_reader(spec, models, source, max_age_s=max_age_s, keep_s=self._keep_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,13 +36,15 @@ class MetricsSource(Protocol):
 class ScrapedPage:
     """The page at `url`, of which the series in `wanted` are read; without any only its text is taken.
 
-    `target` names it in errors.
+    `target` names it in errors. `label` and `values`: as PageReader.
     """
 
-    def __init__(self, target: str, url: str, wanted: frozenset[str]) -> None:
+    def __init__(
+        self, target: str, url: str, wanted: frozenset[str], label: str = "", values: Collection[str] = ()
+    ) -> None:
         self._target = target
         self._url = url
-        self._reader = PageReader(wanted) if wanted else None
+        self._reader = PageReader(wanted, label, values) if wanted else None
 
     async def metrics(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> Metrics:
         """As MetricsSource."""

@@ -46,9 +46,12 @@ def series_of(spec: ServerSpec) -> frozenset[str]:
     return wanted(spec.mapping) if spec.mapping is not None else _SERIES.get(spec.kind, frozenset())
 
 
-def scraped(spec: ServerSpec) -> ScrapedPage:
-    """The server's own page."""
-    return ScrapedPage(f"{spec.name} metrics page", spec.metrics, series_of(spec))
+def scraped(spec: ServerSpec, models: Sequence[ModelSpec]) -> ScrapedPage:
+    """The server's own page, as far as it tells of the models to care for or of none."""
+    # one Triton may serve hundreds of models, of which others care for most
+    label = families.TRITON_MODEL if spec.kind is ServerKind.TRITON else ""
+    served = [model.served_name for model in models]
+    return ScrapedPage(f"{spec.name} metrics page", spec.metrics, series_of(spec), label, served)
 
 
 def through_prometheus(spec: ServerSpec) -> Wanted:

@@ -85,7 +85,7 @@ EVENTS = st.lists(
 def intervals_of(events: list[str]) -> tuple[TrueTriton, list[Interval]]:
     triton = TrueTriton()
     model = ModelSpec("m", "m", ("t",), Mode.ACT)
-    server = TritonServer(SPEC, [model], scraped(SPEC), max_age_s=60, keep_s=1e9)
+    server = TritonServer(SPEC, [model], scraped(SPEC, [model]), max_age_s=60, keep_s=1e9)
     for at, event in enumerate(events):
         if event in {"scrape", "miss"}:
             server.absorb(triton.answers(at, page=event == "scrape"))

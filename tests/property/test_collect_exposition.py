@@ -5,12 +5,12 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.collect.exposition import PageReader, parse
+from controlplane.collect.exposition import Page, PageReader, parse
 from controlplane.domain.errors import MalformedPageError
 from tests.unit.collect.test_exposition import comparable, openmetrics_reference, reference
 
 names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", fullmatch=True)
-label_names = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,5}", fullmatch=True)
+label_names = st.one_of(st.sampled_from("ab"), st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,5}", fullmatch=True))
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e"), max_size=12)
 numbers = st.one_of(
     st.floats().map(repr), st.integers(0, 10**18).map(str), st.sampled_from(["Nan", "NaN", "+Inf", "-Inf", "1e9"])
@@ -81,6 +81,22 @@ def test_what_was_read_before_changes_nothing_of_what_is_read(pages: list[list[s
     for lines in pages + pages[::-1]:
         text = "".join(f"{line}\n" for line in lines)
         assert repr(reader.parse(text)) == repr(parse(text, wanted))
+
+
+@given(st.lists(sample_lines(), max_size=12), st.sampled_from(["a", "b"]), st.sets(texts, max_size=2))
+def test_only_samples_that_have_another_value_of_a_label_are_passed_over(
+    lines: list[str], label: str, values: set[str]
+) -> None:
+    lines += [f'x{{c="",{label}="{escaped(value)}",d=","}} 1' for value in (*values, "another")]
+    text = "".join(f"{line}\n" for line in lines)
+    wanted = frozenset(line.partition("{")[0].partition(" ")[0] for line in lines)
+
+    def cared_for(page: Page) -> str:
+        return repr({name: [s for s in found if s[0].get(label) in {None, *values}] for name, found in page.items()})
+
+    some, everything = PageReader(wanted, label, values).parse(text), parse(text, wanted)
+    assert cared_for({name: some.get(name, []) for name in everything}) == cared_for(everything)
+    assert not [labels for labels, _ in some.get("x", ()) if labels[label] == "another"] or "another" in values
 
 
 @given(st.lists(sample_lines(), min_size=1, max_size=8), st.data())

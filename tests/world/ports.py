@@ -46,7 +46,7 @@ class WorldCollector:
         for spec in fleet.servers:
             if spec.name not in self.servers:
                 models = [m for m in fleet.models if spec.name in m.runs_on]
-                reader = TritonServer(spec, models, scraped(spec), max_age_s=_MAX_AGE_S, keep_s=_KEEP_S)
+                reader = TritonServer(spec, models, scraped(spec, models), max_age_s=_MAX_AGE_S, keep_s=_KEEP_S)
                 self.servers[spec.name] = reader
         readings = {name: server.reading(now) for name, server in left.items()}
         return FleetReading(now, readings, {}, {}, Missing("not asked"))

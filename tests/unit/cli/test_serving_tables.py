@@ -25,7 +25,7 @@ NOW = 25.0
 def vllm(*pages: str) -> Signal[ModelReading]:
     spec = ServerSpec("vllm-0", ServerKind.VLLM, "", "")
     server = VllmServer(
-        spec, [ModelSpec("llm", "tiny", ("vllm-0",), Mode.ACT)], scraped(spec), max_age_s=15, keep_s=900
+        spec, [ModelSpec("llm", "tiny", ("vllm-0",), Mode.ACT)], scraped(spec, ()), max_age_s=15, keep_s=900
     )
     for at, page in zip((5.0, NOW), pages, strict=True):
         absorb(server, at, page)

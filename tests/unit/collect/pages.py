@@ -16,7 +16,8 @@ def recorded(name: str) -> str:
 
 def absorb(server: PageServer, at: float, text: str) -> None:
     """As if the server's page had been scraped."""
-    server.absorb(scraped(server.spec).understood(at, text))
+    models = [unit.model for unit in server.units.values()]
+    server.absorb(scraped(server.spec, models).understood(at, text))
 
 
 def triton_page(

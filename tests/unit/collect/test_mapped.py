@@ -49,7 +49,7 @@ CASES = [
 def server(mapping: PageMapping | None, *names: str, kind: ServerKind = ServerKind.MAPPED) -> MappedServer:
     models = [ModelSpec(name, name, ("s",), Mode.OBSERVE) for name in names]
     spec = ServerSpec("s", kind, "", "", mapping=mapping)
-    return MappedServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
+    return MappedServer(spec, models, scraped(spec, models), max_age_s=15, keep_s=900)
 
 
 def mine(text: str) -> PageMapping:

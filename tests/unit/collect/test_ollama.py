@@ -14,7 +14,7 @@ from tests.unit.collect.pages import absorb, recorded
 def read(text: str, *names: str) -> dict[str, ModelReading]:
     spec = ServerSpec("o", ServerKind.OLLAMA, "", "")
     models = [ModelSpec(name, name, ("o",), Mode.OBSERVE) for name in names]
-    one = OllamaServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
+    one = OllamaServer(spec, models, scraped(spec, models), max_age_s=15, keep_s=900)
     absorb(one, 5, text)
     absorb(one, 10, text)
     found = one.reading(10).models

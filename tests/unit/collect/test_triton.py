@@ -31,7 +31,7 @@ def config(instances: int = 2, max_batch_size: int = 8) -> ModelConfig:
 
 def server(*models: str, max_age_s: float = 15) -> TritonServer:
     specs = [ModelSpec(name, name, ("t",), Mode.ACT) for name in models or ("m",)]
-    return TritonServer(SPEC, specs, scraped(SPEC), max_age_s=max_age_s, keep_s=900)
+    return TritonServer(SPEC, specs, scraped(SPEC, specs), max_age_s=max_age_s, keep_s=900)
 
 
 def answers(

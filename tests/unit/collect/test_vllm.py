@@ -17,7 +17,7 @@ EARLIER, LATER = recorded("vllm-0.32.0-after-40-requests.txt"), recorded("vllm-0
 def server() -> VllmServer:
     spec = ServerSpec("v", ServerKind.VLLM, "", "")
     models = [ModelSpec(name, served, ("v",), Mode.ACT) for name, served in (("llm", "tiny"), ("other", "big"))]
-    return VllmServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
+    return VllmServer(spec, models, scraped(spec, models), max_age_s=15, keep_s=900)
 
 
 def model(vllm: VllmServer, now: float, name: str = "llm") -> ModelReading:

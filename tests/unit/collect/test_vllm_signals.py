@@ -31,7 +31,7 @@ LORA = 'vllm:lora_requests_info{{max_lora="2",running_lora_adapters="{}",waiting
 def server() -> VllmServer:
     spec = ServerSpec("v", ServerKind.VLLM, "", "")
     models = [ModelSpec("llm", "tiny", ("v",), Mode.ACT)]
-    return VllmServer(spec, models, scraped(spec), max_age_s=15, keep_s=900)
+    return VllmServer(spec, models, scraped(spec, models), max_age_s=15, keep_s=900)
 
 
 def model(vllm: VllmServer, now: float) -> ModelReading:
