@@ -10,6 +10,7 @@ from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Signal
+from controlplane.domain.startups import StartupTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class LoopHealth:
 class Picture:
     """The present fleet and its newest reading, with judgements and decisions (one per unit) of the last tick.
 
-    `workloads` says which members of each workload were found last, and how old that is.
+    `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
+    start-up times, by model and knob.
     """
 
     at: float
@@ -44,3 +46,4 @@ class Picture:
     freezes: tuple[Freeze, ...] = ()
     health: LoopHealth = field(default_factory=LoopHealth)
     workloads: Mapping[str, Signal[tuple[Member, ...]]] = field(default_factory=dict)
+    startups: Mapping[str, Mapping[str, StartupTimes]] = field(default_factory=dict)

@@ -66,6 +66,11 @@ class Executor:
         """The newest outcome of a unit since this process started."""
         return self._last.get(unit_key(model, server))
 
+    def acted(self, unit: str, since: float) -> bool:
+        """Whether an action on the unit is under way, or ended after `since`."""
+        last = self._last.get(unit)
+        return unit in self._flying or (last is not None and last.finished_at >= since)
+
     def take_results(self) -> tuple[Outcome, ...]:
         """Outcomes since the last call."""
         results, self._results = tuple(self._results), []

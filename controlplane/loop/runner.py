@@ -121,16 +121,18 @@ class Runner:
     async def collect(self, servers: Collection[str] | None = None) -> None:
         """One round over all targets, or over some servers."""
         await self._collector.collect(self._clock(), servers)
-        await self._ask_control()
+        reading = self.reading()
+        self._tick.look(reading)
+        await self._ask_control(reading)
         await self.announce()
 
     async def refresh(self, servers: Collection[str]) -> None:
         """Read some servers again now."""
         await self.collect(servers)
 
-    async def _ask_control(self) -> None:
+    async def _ask_control(self, reading: FleetReading) -> None:
         """Find out once per server and start whether its models may be loaded and unloaded."""
-        reading, fleet = self.reading(), self.fleet
+        fleet = self.fleet
         controlled = {name for model in fleet.models if model.mode is not Mode.OBSERVE for name in model.runs_on}
         for spec in fleet.servers:
             entry = reading.servers.get(spec.name)

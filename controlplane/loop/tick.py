@@ -24,6 +24,7 @@ from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
 from controlplane.loop.history import SliceWriter, judge_fleet
 from controlplane.loop.roster import Roster
+from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Tick:
         self._unwritten: deque[TickRecord] = deque(maxlen=_UNWRITTEN_MAX)
         self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
+        self._startups = StartupBook(clock())
         self._health = LoopHealth()
 
     async def resume(self) -> None:
@@ -82,14 +84,22 @@ class Tick:
         """What was read of servers that leave counts in the slices it was read in. Never while a tick runs."""
         self._slices.part(self._roster.fleet, left)
 
+    def look(self, reading: FleetReading) -> None:
+        """Look for start-ups in a new reading: those of a few seconds would be over between two ticks."""
+        self._startups.look(self._roster.fleet, reading, self._executor.acted)
+
     async def run(self) -> Plan:
         """One tick. Store faults are borne: decisions go on from memory and are written when the store is back."""
         now, fleet = self._clock(), self._roster.fleet
         reading = self._collector.reading(now)
+        self.look(reading)
         slices = self._slices.close(fleet, reading, now)
         problem = ""
         try:
             self._told = await self._store.call(lambda s: _ask(s, fleet, reading, now))
+            unread = self._startups.unread(fleet)
+            if unread:
+                self._startups.learn(await self._store.call(lambda s: learned(s, unread)))
         except ControlPlaneError as error:
             problem = str(error)
             log.error("the store cannot be read", error=problem)
@@ -102,9 +112,11 @@ class Tick:
             in_flight=self._executor.in_flight,
             results=self._executor.take_results(),
         )
+        self._startups.written(outcome.action.model for outcome in snapshot.results)
         plan, self._state = decide(snapshot, self._state, self._policy, now)
         unclosed = self._slices.unclosed(fleet, reading)
-        record = TickRecord(now, slices, plan.decisions, plan.effects, self._state, unclosed)
+        startups = self._startups.take()
+        record = TickRecord(now, slices, plan.decisions, plan.effects, self._state, unclosed, startups=startups)
         unwritten, kept_as = await self._write(record)
         problem = unwritten or problem
         # Shown under the ids under which they can be asked for.
@@ -133,7 +145,7 @@ class Tick:
             except ControlPlaneError as error:
                 log.error("tick not written; it waits in memory", waiting=len(self._unwritten), error=str(error))
                 return str(error), {}
-            self._unwritten.popleft()
+            self._startups.written(startup.model for startup in self._unwritten.popleft().startups)
         return "", kept_as
 
     def failed(self, problem: str) -> None:
@@ -159,4 +171,5 @@ class Tick:
             tuple(f for f in snapshot.freezes if f.expires_at > now),
             self._health,
             self._roster.workloads(now),
+            self._startups.times,
         )
