@@ -41,8 +41,8 @@ class PageReader:
         # One pass over the page: whatever does not begin with a wanted name is skipped to the next line.
         head = rf"\n[ \t]*({names})(?![a-zA-Z0-9_:])"
         if label:
-            others = "|".join(re.escape(_escaped(value)) for value in sorted(values)) or "(?!)"
-            head += rf'(?!\{{(?:[a-zA-Z0-9_]++="[^"\\\n]*+",)*{label}="(?!(?:{others})"))'
+            cared_for = "|".join(f'{re.escape(_escaped(value))}"' for value in sorted(values)) or "(?!)"
+            head += rf'(?!\{{(?:[a-zA-Z0-9_]++="[^"\\\n]*+",)*{label}="(?!{cared_for}))'
         self._lines = re.compile(rf"{head}[ \t]*(?:({{[^\n]*)}})?([^\n]*)")
         self._known: dict[str, Labels] = {"": {}}
 

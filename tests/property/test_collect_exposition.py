@@ -96,7 +96,7 @@ def test_only_samples_that_have_another_value_of_a_label_are_passed_over(
 
     some, everything = PageReader(wanted, label, values).parse(text), parse(text, wanted)
     assert cared_for({name: some.get(name, []) for name in everything}) == cared_for(everything)
-    assert not [labels for labels, _ in some.get("x", ()) if labels[label] == "another"] or "another" in values
+    assert not [labels for labels, _ in some.get("x", ()) if labels.get(label) == "another"] or "another" in values
 
 
 @given(st.lists(sample_lines(), min_size=1, max_size=8), st.data())
