@@ -106,7 +106,7 @@ class TritonUnit:
             self.missed(at, "the metrics page stands still while the statistics go on")
             return
         self._uncounted = ""
-        self.details.seen(at, series.details if series and series.groups else None)
+        self.details.seen(at, series.details if series and reading.instances else None)
         unloaded = Missing("not loaded: nothing is counted")
         self._pending = unloaded if not reading.groups or reading.pending is None else Known(reading.pending, at)
         interval = self.ledger.seen(reading)

@@ -224,3 +224,10 @@ def test_counters_and_statistics_of_the_recorded_server_agree_on_a_batch_of_one(
     assert sum(size * executed.times for (_, size), executed in stats.items()) == 528
     counters = details(RECORDED, "echo").counters
     assert counters[Counter.INFERENCES, ""] / counters[Counter.EXECUTIONS, ""] == pytest.approx(800 / 608)
+
+
+def test_series_that_outlive_an_unload_are_no_counters_of_a_loaded_model() -> None:
+    triton = server()
+    triton.absorb(answers(5, whole_page(3)))
+    triton.absorb(answers(10, whole_page(3), entry=UNLOADED))
+    assert model(triton, 10).counters == Missing("not loaded: nothing is counted")
