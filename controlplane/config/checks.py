@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from controlplane.config.faults import join, one_of, shown
+from controlplane.config.gateways import check_gateways
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
@@ -22,10 +23,11 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     """Every fault of meaning. `from_environment` holds the paths that environment variables gave."""
     yield from _check_root(document.root, "store" in from_environment)
     for part in document.servers:
-        yield from check_server(part, document.mappings)
+        yield from check_server(part, document)
     if not document.kinds and not document.servers and not document.workloads:
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
+    yield from check_gateways(document)
     yield from _check_names(document)
     yield from _check_single(document)
     served: Counter[tuple[str, str]] = Counter()

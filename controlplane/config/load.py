@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from controlplane.config.checks import check, expand, kinds_of
 from controlplane.config.environment import overlay
+from controlplane.config.gateways import to_gateway
 from controlplane.config.objectives import to_objective
-from controlplane.config.reading import Document, ModelPart, Part, read_document
+from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
-from controlplane.config.tree import GatewayItem, PolicyBlock, Root
+from controlplane.config.tree import PolicyBlock, Root
 from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, GatewaySpec, Mode, ModelSpec, ProbeSpec, Wake
+from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, Mode, ModelSpec, ProbeSpec, Wake
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
@@ -95,7 +96,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         fleet=Fleet(
             servers=tuple(to_server(part, document.mappings) for part in document.servers),
             models=tuple(_model(part, document) for part in document.models),
-            gateways=tuple(_gateway(part) for part in document.gateways),
+            gateways=tuple(to_gateway(part) for part in document.gateways),
             prometheus=to_prometheus(document),
             workloads=tuple(to_workload(part, document) for part in document.workloads),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
@@ -106,13 +107,16 @@ def _settings(document: Document, password: str | None) -> Settings:
         scrape_timeout_s=root.scrape.timeout,
         decide_interval_s=root.decide.interval,
         api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
-        policy=_policy(root.policy, root.scrape.interval, root.decide.interval),
+        policy=_policy(root.policy, max([root.scrape.interval, *_through_s(document)]), root.decide.interval),
     )
 
 
-def _gateway(part: Part[GatewayItem]) -> GatewaySpec:
-    g = part.item
-    return GatewaySpec(g.name, g.page, g.histogram, g.model_label, g.code_label, g.error_codes)
+def _through_s(document: Document) -> Iterator[float]:
+    """How often each Prometheus scrapes through which a server is read."""
+    names = {part.item.through.prometheus for part in document.servers if part.item.through}
+    targets = (part.item.prometheus for part in document.workloads)
+    names |= {found.source for found in targets if found and found.through}
+    return (part.item.interval for part in document.prometheus if part.item.name in names)
 
 
 def _model(part: ModelPart, document: Document) -> ModelSpec:

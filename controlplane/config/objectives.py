@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from controlplane.config.faults import join
+from controlplane.config.faults import join, one_of
+from controlplane.config.gateways import to_gateway
 from controlplane.config.reading import Part
 from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import ServerKind
+from controlplane.domain.fleet import GatewaySpec, ServerKind
 from controlplane.domain.mapping import MAPPED_INDICATORS, PageMapping
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 
@@ -51,7 +52,7 @@ def to_objective(item: ObjectiveItem) -> Objective | None:
             return None
         source = IndicatorSource.SERVER
     threshold = None if indicator is Indicator.AVAILABILITY else getattr(item, indicator.value)
-    return Objective(indicator, target, item.window, source, threshold)
+    return Objective(indicator, target, item.window, source, threshold, item.gateway or "")
 
 
 def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -> Iterator[Fault]:
@@ -103,7 +104,7 @@ def _check_source(
 ) -> Iterator[Fault]:
     path, source = join(part.path, "source"), part.item.source
     names = ", ".join(s.value for s in allowed)
-    sees_errors = any(gateway.item.code_label for gateway in gateways)
+    named = [to_gateway(gateway) for gateway in gateways if part.item.gateway in {None, gateway.item.name}]
     if source is None and indicator is Indicator.LATENCY:
         yield Fault(path, "nothing", f"one of {names}: the server itself exports no histogram of it")
     elif source is None and IndicatorSource.SERVER not in allowed:
@@ -114,8 +115,23 @@ def _check_source(
         yield Fault(path, "'probe'", "needs the model's probe, such as probe: {every: 30s}")
     elif source is IndicatorSource.GATEWAY and not gateways:
         yield Fault(path, "'gateway'", "needs an entry in gateways")
-    elif source is IndicatorSource.GATEWAY and indicator is Indicator.AVAILABILITY and not sees_errors:
-        yield Fault(path, "'gateway'", "needs a gateway with code_label: without it no error is seen")
+    elif source is IndicatorSource.GATEWAY:
+        yield from _check_gateway(part, indicator, gateways, named)
+    elif part.item.gateway is not None:
+        yield Fault(join(part.path, "gateway"), repr(part.item.gateway), "only with source: gateway; leave it out")
+
+
+def _check_gateway(
+    part: Part[ObjectiveItem], indicator: Indicator, gateways: Sequence[Part[GatewayItem]], named: Sequence[GatewaySpec]
+) -> Iterator[Fault]:
+    path, names = join(part.path, "gateway"), tuple(gateway.item.name for gateway in gateways)
+    if not named:
+        yield Fault(path, repr(part.item.gateway), f"the name of a gateway: {one_of(part.item.gateway, names)}")
+    elif indicator is Indicator.AVAILABILITY and not any(gateway.code_label for gateway in named):
+        yield Fault(join(part.path, "source"), "'gateway'", "needs a gateway with code_label: without it no error is seen")
+    elif len({gateway.histogram for gateway in named}) > 1:
+        allowed = f"one of {', '.join(names)}: they are of different kinds, and may count one request twice"
+        yield Fault(path, "nothing", allowed)
 
 
 def _indicators(item: ObjectiveItem) -> list[Indicator]:

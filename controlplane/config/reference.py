@@ -20,6 +20,7 @@ _BLOCKS = {
     "ApiBlock": "api",
     "PolicyBlock": "policy",
     "ServerItem": "servers[]",
+    "ThroughBlock": "`servers[].through` and `gateways[].through`",
     "PrometheusItem": "prometheus[]",
     "WorkloadItem": "workloads[]",
     "KubernetesBlock": "workloads[].kubernetes",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from controlplane.config.faults import join
 from controlplane.config.mapping_file import load_mapping, shipped
 from controlplane.config.reading import Document, Part
+from controlplane.config.through import check_through, to_through
 from controlplane.config.tree import ServerItem, WorkloadItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind, ServerSpec
@@ -40,13 +41,21 @@ def with_mappings(document: Document) -> tuple[Document, list[Fault]]:
     return replace(document, mappings=mappings), faults
 
 
-def check_server(part: Part[ServerItem], mappings: Mapping[str, PageMapping]) -> Iterator[Fault]:
+def check_server(part: Part[ServerItem], document: Document) -> Iterator[Fault]:
     """Faults of meaning of one server."""
-    server, mapping = part.item, mappings.get(part.item.name)
+    server, mapping = part.item, document.mappings.get(part.item.name)
     kind = server.kind.value
     required = {ServerKind.TRITON: ("grpc", "metrics"), ServerKind.MAPPED: ("mapping",)}.get(server.kind, ())
     if mapping is not None and not mapping.page:
         required += ("metrics",)
+    if server.through is not None:
+        required = tuple(key for key in required if key != "metrics")
+        path = join(part.path, "through")
+        yield from check_through(path, server.through, document.prometheus)
+        if server.metrics is not None:
+            yield Fault(join(part.path, "metrics"), repr(server.metrics), "not with through; leave out one of both")
+        if server.kind is ServerKind.OLLAMA:
+            yield Fault(path, "a mapping", "Ollama has no metrics page that Prometheus could scrape; leave it out")
     for key in (key for key in required if getattr(server, key) is None):
         yield Fault(join(part.path, key), "nothing", f"it is required for kind {kind}")
     if server.grpc is not None and server.kind is not ServerKind.TRITON:
@@ -72,4 +81,5 @@ def to_server(part: Part[ServerItem], mappings: Mapping[str, PageMapping]) -> Se
     """The domain's server."""
     server, mapping = part.item, mappings.get(part.item.name)
     metrics = server.metrics or f"{server.http}{page_of(server.kind, mapping)}"
-    return ServerSpec(server.name, server.kind, server.http, metrics, server.grpc or "", mapping)
+    through = to_through(server.through)
+    return ServerSpec(server.name, server.kind, server.http, metrics, server.grpc or "", mapping, through)

@@ -5,6 +5,7 @@ The reference page and the JSON Schema are generated from this module.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,12 +28,32 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import AgentKind, Mode, ServerKind
 from controlplane.domain.objectives import IndicatorSource
 
+_METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
 _POLICY = Policy()
 _DAY_S = 86400.0
 
 
 class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GatewayKind(StrEnum):
+    """What stands before the servers."""
+
+    HISTOGRAM = "histogram"
+    """Anything with a histogram of request durations."""
+    ISTIO = "istio"
+    ENVOY = "envoy"
+    NGINX = "nginx"
+    """The Kubernetes project's ingress-nginx."""
+
+
+class TimeUnit(StrEnum):
+    """A unit of times on a metrics page."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
 
 
 class ScrapeBlock(_Block):
@@ -114,6 +135,17 @@ class PolicyBlock(_Block):
     )
 
 
+class ThroughBlock(_Block):
+    """What a Prometheus scrapes and is asked of it, in place of a metrics page."""
+
+    prometheus: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
+    labels: dict[str, str] = Field(
+        min_length=1,
+        description="Labels of the target there, such as {job: triton, instance: 'triton-0:8002'}: of one target for a"
+        " server, of any number for a gateway.",
+    )
+
+
 class ServerItem(_Block):
     """One serving process. All but Triton are observed only."""
 
@@ -124,7 +156,10 @@ class ServerItem(_Block):
     metrics: Url | None = Field(
         default=None,
         description="URL of its metrics page; required for Triton and TorchServe, whose pages have a port of their own."
-        " Default: `http` with /metrics, or what the mapping says.",
+        " Default: `http` with /metrics, or what the mapping says. Not with `through`.",
+    )
+    through: ThroughBlock | None = Field(
+        default=None, description="Ask a Prometheus for its metrics; default: read its page."
     )
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
@@ -137,6 +172,10 @@ class PrometheusItem(_Block):
     name: Name = Field(description="Unique among entries of `prometheus`.")
     url: Url = Field(description="Base URL of its HTTP API, such as http://prometheus:9090.")
     timeout: Duration = Field(default=5.0, description="A question to it is given up after this long.")
+    interval: Duration = Field(
+        default=15.0,
+        description="How often it scrapes what is read through it; what is older than three times that is stale.",
+    )
     token_file: str | None = Field(
         default=None, min_length=1, description="File that holds a bearer token; read anew for each question."
     )
@@ -195,20 +234,46 @@ class WorkloadItem(_Block):
 
 
 class GatewayItem(_Block):
-    """A metrics page with a request-duration histogram (in seconds) of what stands before the servers."""
+    """A request-duration histogram of what stands before the servers. Exactly one of `page` and `through` is given.
+
+    The keys from `histogram` to `where` have defaults by kind (see the how-to on gateways).
+    """
 
     name: Name = Field(description="Unique among gateways.")
-    page: Url = Field(description="URL of the metrics page.")
-    histogram: str = Field(
+    kind: GatewayKind = Field(default=GatewayKind.HISTOGRAM, description="What it is.")
+    page: Url | None = Field(default=None, description="URL of its metrics page.")
+    through: ThroughBlock | None = Field(default=None, description="Ask a Prometheus that scrapes it.")
+    histogram: str | None = Field(
+        default=None,
         min_length=1,
-        pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$",
-        description="Name of the histogram without `_bucket`, such as http_request_duration_seconds.",
+        pattern=_METRIC,
+        description="Name of the histogram without `_bucket`, such as http_request_duration_seconds; required for kind"
+        " histogram.",
     )
-    model_label: str = Field(default="model", min_length=1, description="Label that holds the model's served_name.")
-    code_label: str = Field(
-        default="", description="Label that holds the response code; empty: the page tells no errors."
+    unit: TimeUnit | None = Field(default=None, description="Unit of the histogram; kind histogram: `s`.")
+    model_label: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Label that holds the model's served_name or name, or what `models` says; kind histogram: `model`.",
     )
-    error_codes: Pattern = Field(default="5..", description="Codes that match it as a whole are bad events.")
+    code_label: str | None = Field(
+        default=None, description="Label that holds the response code; kind histogram: none, so that no error is seen."
+    )
+    error_codes: Pattern | None = Field(
+        default=None, description="Codes that match it as a whole are bad events; kind histogram: `5..`."
+    )
+    counter: str | None = Field(
+        default=None,
+        min_length=1,
+        pattern=_METRIC,
+        description="Counter of requests by code, where the histogram has no code_label.",
+    )
+    where: dict[str, Pattern] | None = Field(
+        default=None, description="Label and regular expression that it matches as a whole; other series are not read."
+    )
+    models: dict[Name, str] = Field(
+        default={}, description="Model and what model_label holds for it, where that is another name."
+    )
 
 
 class AgentItem(_Block):
@@ -270,6 +335,9 @@ class ObjectiveItem(_Block):
         description="Where events are counted. Latency: gateway or, on Triton, probe or mean_slices, must be named;"
         " availability: server (default) where it tells failures, or gateway; all others: server, where it has the"
         " histogram (see the reference of backends).",
+    )
+    gateway: Name | None = Field(
+        default=None, description="With source gateway: the one that counts; default: all. Needed where two differ."
     )
 
 

@@ -96,4 +96,4 @@ def _ports(item: WorkloadItem, mapping: PageMapping | None) -> Ports:
 def to_prometheus(document: Document) -> tuple[PrometheusSpec, ...]:
     """The domain's Prometheus servers."""
     items = (part.item for part in document.prometheus)
-    return tuple(PrometheusSpec(item.name, item.url, item.timeout, item.token_file or "") for item in items)
+    return tuple(PrometheusSpec(i.name, i.url, i.timeout, i.token_file or "", i.interval) for i in items)

@@ -37,7 +37,8 @@ class IndicatorSource(StrEnum):
 class Objective:
     """A target such as "99 % under 0.2 s over 28 d".
 
-    `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability.
+    `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability. `gateway` names the one
+    that counts where the source is a gateway, empty: all of them.
     """
 
     indicator: Indicator
@@ -45,12 +46,13 @@ class Objective:
     window_s: float
     source: IndicatorSource
     threshold_s: float | None = None
+    gateway: str = ""
 
     @property
     def key(self) -> str:
         """Names the objective within its model; stays the same when only the target changes."""
         threshold = "" if self.threshold_s is None else f"_{self.threshold_s * 1000:g}ms"
-        return f"{self.indicator.value}{threshold}_{self.source.value}"
+        return f"{self.indicator.value}{threshold}_{self.source.value}{f'_{self.gateway}' if self.gateway else ''}"
 
     @property
     def version(self) -> str:
