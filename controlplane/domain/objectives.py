@@ -37,8 +37,8 @@ class IndicatorSource(StrEnum):
 class Objective:
     """A target such as "99 % under 0.2 s over 28 d".
 
-    `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability. `gateway` names the one
-    that counts where the source is a gateway, empty: all of them.
+    `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability. `gateway` names the
+    one that counts where the source is a gateway, empty: all of them.
     """
 
     indicator: Indicator

@@ -101,10 +101,10 @@ def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple
     return tallies, _measured_by_servers(seen, grid)
 
 
-def _by_gateway_errors(seen: _Seen, _objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+def _by_gateway_errors(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
     """Availability by the gateways: errors are bad, whatever else was answered is good."""
     tallies = _tallies(grid)
-    intervals = [li for li in seen.latencies if li.indicator is Indicator.LATENCY]
+    intervals = _of_gateway(objective, (li for li in seen.latencies if li.indicator is Indicator.LATENCY))
     for interval, tally in _ending_in(grid, intervals, tallies):
         tally.bad += interval.errors
         tally.good += sum(interval.counts)
@@ -115,7 +115,7 @@ def _by_histogram(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_
     """A threshold on a histogram. Errors are no events here: an error has no latency, availability counts it."""
     threshold = _threshold(objective)
     tallies = _tallies(grid)
-    intervals = [li for li in seen.latencies if li.indicator is objective.indicator]
+    intervals = _of_gateway(objective, (li for li in seen.latencies if li.indicator is objective.indicator))
     for interval, tally in _ending_in(grid, intervals, tallies):
         good, bad, unsure = split(interval.edges, interval.counts, threshold)
         tally.good += good
@@ -126,6 +126,11 @@ def _by_histogram(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_
         return tallies, covered(grid, spans)
     # each server gives intervals of its own, so that their overlaps add up to the number of servers read
     return tallies, share(overlaps(grid, spans), _expected(seen, grid))
+
+
+def _of_gateway(objective: Objective, intervals: Iterable[LatencyInterval]) -> list[LatencyInterval]:
+    """Those that the objective's gateway counted, where it names one."""
+    return [interval for interval in intervals if objective.gateway in {"", interval.gateway}]
 
 
 def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
