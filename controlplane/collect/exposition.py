@@ -37,7 +37,7 @@ class PageReader:
     """
 
     def __init__(self, wanted: frozenset[str], label: str = "", values: Collection[str] = ()) -> None:
-        names = "|".join(map(re.escape, sorted(wanted))) or "(?!)"
+        names = _any_of(wanted)
         # One pass over the page: whatever does not begin with a wanted name is skipped to the next line.
         head = rf"\n[ \t]*({names})(?![a-zA-Z0-9_:])"
         if label:
@@ -150,6 +150,18 @@ def _labels(text: str) -> Labels:
         labels[match[1]] = _ESCAPED.sub(_unescape, value) if "\\" in value else value
         position = match.end()
     return labels
+
+
+def _any_of(names: Collection[str]) -> str:
+    """A pattern of the names that looks at each character once, however many names there are: a prefix tree."""
+    tree: dict[str, set[str]] = {}
+    for name in names:
+        tree.setdefault(name[:1], set()).add(name[1:])
+    if not tree:
+        return "(?!)"
+    # the empty one last: the longest name is tried first
+    branches = [f"{re.escape(first)}{_any_of(tree[first])}" if first else "" for first in sorted(tree, reverse=True)]
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
 
 
 def _escaped(value: str) -> str:
