@@ -106,8 +106,6 @@ def build(
     found_by = tuple(_discoveries(fleet, prometheus, clock)) if discoveries is None else discoveries
     roster = Roster(fleet, found_by)
     executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
-    # A reading that reaches into a slice may come a scrape and its timeout after the slice's end.
-    grace_s = max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s)
     tick = Tick(
         roster=roster,
         policy=settings.policy,
@@ -115,7 +113,7 @@ def build(
         store=store,
         executor=executor,
         clock=clock,
-        grace_s=grace_s,
+        grace_s=_grace_s(settings),
     )
     runner = Runner(
         roster=roster,
@@ -130,6 +128,15 @@ def build(
     )
     registry.register(PictureMetrics(runner.picture, max_age_s=3 * settings.decide_interval_s))
     return ControlPlane(settings, Desk(runner, store, clock), registry, runner, store, release)
+
+
+def _grace_s(settings: Settings) -> float:
+    """How long after a slice's end a reading may come that reaches into it.
+
+    That is a scrape and its timeout; of a Prometheus one of its scrapes, and until we ask it and it answers.
+    """
+    asked_s = (spec.interval_s + settings.scrape_interval_s + spec.timeout_s for spec in settings.fleet.prometheus)
+    return max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s, *asked_s)
 
 
 def _discoveries(fleet: Fleet, prometheus: Mapping[str, Prometheus], clock: Clock) -> Iterator[Discovery]:
