@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Required
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from controlplane.collect import families
 from controlplane.collect.counters import FAILED, Executed, Executions, Totals
@@ -63,30 +64,31 @@ class _IndexRow(BaseModel):
     reason: str = ""
 
 
-class _Times(BaseModel):
-    count: int = 0
-    ns: int = 0
+# As dictionaries: the statistics are by far the longest of these answers, and most of their models are not cared for.
+class _Times(TypedDict, total=False):
+    count: int
+    ns: int
 
 
-class _BatchStats(BaseModel):
-    batch_size: int
-    compute_input: _Times = _Times()
-    compute_infer: _Times = _Times()
-    compute_output: _Times = _Times()
+class _BatchStats(TypedDict, total=False):
+    batch_size: Required[int]
+    compute_input: _Times
+    compute_infer: _Times
+    compute_output: _Times
 
 
-class _InferenceStats(BaseModel):
-    fail: _Times = _Times()
+class _InferenceStats(TypedDict, total=False):
+    fail: _Times
 
 
-class _VersionStats(BaseModel):
-    name: str
-    version: str
-    inference_stats: _InferenceStats = _InferenceStats()
-    batch_stats: list[_BatchStats] = []
+class _VersionStats(TypedDict, total=False):
+    name: Required[str]
+    version: Required[str]
+    inference_stats: _InferenceStats
+    batch_stats: list[_BatchStats]
 
 
-class _Stats(BaseModel):
+class _Stats(TypedDict):
     model_stats: list[_VersionStats]
 
 
@@ -113,6 +115,8 @@ class _Metadata(BaseModel):
 
 
 _INDEX = TypeAdapter(list[_IndexRow])
+_STATS = TypeAdapter(_Stats)
+_NO_TIMES = _Times(count=0, ns=0)
 _RANK = (ModelState.READY, ModelState.LOADING, ModelState.UNLOADING, ModelState.UNAVAILABLE, ModelState.UNLOADED)
 
 
@@ -149,20 +153,30 @@ def _entry(row: _IndexRow) -> IndexEntry:
 def read_stats(body: bytes, models: Collection[str] | None = None) -> dict[str, Executions]:
     """Executions by version and batch size of every loaded model, or of `models`. Raises MalformedPageError."""
     try:
-        stats = _Stats.model_validate_json(body)
+        stats = _STATS.validate_json(body)
     except ValidationError as error:
         raise MalformedPageError(f"model statistics are not what they should be: {_first(error)}") from None
     found: dict[str, dict[tuple[str, int], Executed]] = {}
-    for row in stats.model_stats:
-        if models is not None and row.name not in models:
+    for row in stats["model_stats"]:
+        if models is not None and row["name"] not in models:
             continue
-        executions = found.setdefault(row.name, {})
-        if row.inference_stats.fail.count:
-            executions[row.version, FAILED] = Executed(row.inference_stats.fail.count, row.inference_stats.fail.ns)
-        for batch in row.batch_stats:
-            compute_ns = batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns
-            executions[row.version, batch.batch_size] = Executed(batch.compute_infer.count, compute_ns)
+        executions = found.setdefault(row["name"], {})
+        failed = _executed(row.get("inference_stats", {}).get("fail", _NO_TIMES))
+        if failed.times:
+            executions[row["version"], FAILED] = failed
+        for batch in row.get("batch_stats", ()):
+            infer = _executed(batch.get("compute_infer", _NO_TIMES))
+            around = (
+                _executed(batch.get("compute_input", _NO_TIMES)),
+                _executed(batch.get("compute_output", _NO_TIMES)),
+            )
+            compute_ns = infer.compute_ns + sum(step.compute_ns for step in around)
+            executions[row["version"], batch["batch_size"]] = Executed(infer.times, compute_ns)
     return dict(found)
+
+
+def _executed(times: _Times) -> Executed:
+    return Executed(times.get("count", 0), times.get("ns", 0))
 
 
 def read_config(body: bytes) -> ModelConfig:
