@@ -36,12 +36,15 @@ class WorldCollector:
     def __init__(self, world: World) -> None:
         self._world = world
         self.servers: dict[str, TritonServer] = {}
+        self._uids: dict[str, str] = {}
         self.follow(world.fleet, world.now)
         self._latencies: dict[str, deque[LatencyInterval]] = {m.name: deque() for m in world.fleet.models}
         self._read_at = world.now
 
     def follow(self, fleet: Fleet, now: float) -> FleetReading:
-        left = {name: server for name, server in self.servers.items() if fleet.server(name) != server.spec}
+        uids = {spec.name: member.pod_uid if (member := fleet.members.get(spec.name)) else "" for spec in fleet.servers}
+        left = {name: server for name, server in self.servers.items() if uids.get(name) != self._uids[name]}
+        self._uids = uids
         self.servers = {name: server for name, server in self.servers.items() if name not in left}
         for spec in fleet.servers:
             if spec.name not in self.servers:

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, Decision, Effect, Outcome, Step, Want
 from controlplane.domain.errors import StoreBusyError
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Wake
+from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, ServerKind, ServerSpec, Wake, is_member_name
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import Store
@@ -24,11 +24,14 @@ from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.store import open_store
+from tests.discovery_fake import ToldDiscovery, workload
 from tests.world.batcher import SimModel, full_batch_s
 from tests.world.ports import WorldActuator, WorldCollector
 from tests.world.server import SimTriton
 
 T = TypeVar("T")
+WORKLOAD = workload("w")
+"""Simulated Tritons called w/INSTANCE are its servers, once they are found."""
 T0 = 1_700_000_000.0
 SCRAPE_S, DECIDE_S = 5.0, 15.0
 _QUIET_ROUNDS = 5
@@ -90,8 +93,13 @@ class World:
     ) -> None:
         self.now = T0
         self.tritons = {t.name: t for t in tritons}
-        servers = tuple(ServerSpec(t.name, ServerKind.TRITON, "http://x", "http://x", "x:1") for t in tritons)
-        self.fleet = Fleet(servers, tuple(models))
+        servers = tuple(
+            ServerSpec(t.name, ServerKind.TRITON, "http://x", "http://x", "x:1")
+            for t in tritons
+            if not is_member_name(t.name)
+        )
+        self.discovery = ToldDiscovery(WORKLOAD)
+        self.configured = Fleet(servers, tuple(models), workloads=(WORKLOAD,))
         self.policy = policy or Policy()
         self.store = BreakableStore(open_store(f"sqlite:///{store}" if store else "sqlite://"))
         self.thread = CountedThread(self.store)
@@ -121,17 +129,18 @@ class World:
     async def start(self) -> None:
         """A control plane on what the store holds."""
         self._plane += 1
+        self.roster = Roster(self.configured, [self.discovery])
+        self.roster.update(self.now)
         self.collector = WorldCollector(self)
         actuator = WorldActuator(self)
         self.executor = Executor(
             actuator, self.thread, lambda: self.now, refresh=self._refresh, announce=self._announce
         )
-        roster = Roster(self.fleet)
         self.tick = Tick(
-            roster, self.policy, self.collector, self.thread, self.executor, lambda: self.now, grace_s=10.0
+            self.roster, self.policy, self.collector, self.thread, self.executor, lambda: self.now, grace_s=10.0
         )
         self.runner = Runner(
-            roster,
+            self.roster,
             self.collector,
             actuator,
             self.executor,
@@ -146,6 +155,20 @@ class World:
         await self.runner.collect()
         self._every(self.now + SCRAPE_S * 0.8 + self._phase_s, SCRAPE_S, self.runner.collect)
         self._every(self.now + SCRAPE_S * 1.5 + self._phase_s, DECIDE_S, self._decide)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The servers and models there are now."""
+        return self.roster.fleet
+
+    def found(self, *members: Member) -> None:
+        """These are the servers of the workload now, as its discovery tells."""
+        self.discovery.find(WORKLOAD.name, members, self.now)
+        self.at(self.now, self._on_this_plane(self._follow))
+
+    async def _follow(self) -> None:
+        if came := await self.runner.follow():
+            await self.runner.collect(came)
 
     def kill(self) -> None:
         """The control plane dies at once; the servers go on, and finish what they began."""
