@@ -27,14 +27,16 @@ def _group() -> None:
 
 @app.command("list")
 def list_models(*, url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """List models with their state, instances, demand and objectives."""
+    """List models with their state, instances, demand, objectives and learned start-up times."""
     found = api_of(url, token_file).get(path_of("models"))
     if as_json:
         print_json(found)
         return
+    from controlplane.cli.startup_tables import startups_table
     from controlplane.cli.tables import models_table, objectives_table, show
 
-    show(models_table(found), objectives_table(found))
+    learned = startups_table(found)
+    show(models_table(found), objectives_table(found), *([] if learned is None else [learned]))
 
 
 @app.command("load")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from controlplane.decide.startups import by_knob
 from controlplane.domain.decision import Step
-from controlplane.domain.fleet import Fleet, Member, ServerKind
+from controlplane.domain.fleet import Fleet, Member, Phase, ServerKind
 from controlplane.domain.observation import FleetReading, ModelState, ServerReading
 from controlplane.domain.ports import Store
 from controlplane.domain.signal import Known, known
@@ -37,16 +37,17 @@ class Sight:
     served: bool = False
 
 
-def look(before: Sight, seen: ServerReading, model: str, kind: ServerKind) -> Sight:
+def look(before: Sight, seen: ServerReading, model: str, kind: ServerKind, phase: Phase) -> Sight:
     """The unit by a newer reading of its server.
 
-    A Triton serves once it answers: what it begins with it loads before that. Others may answer before.
+    A Triton serves once it answers: what it begins with it loads before that; others may answer before. And what
+    discovered it must say that it is ready, since routing goes by that.
     """
     signal, live = seen.models.get(model), seen.live
     if seen.incarnation != before.incarnation:
         before = replace(before, incarnation=seen.incarnation, unloaded_at=_NEVER, loading_at=_NEVER)
     ready = isinstance(signal, Known) and signal.value.state is ModelState.READY
-    serves = known(live) is True if kind is ServerKind.TRITON else ready
+    serves = phase is Phase.READY and (known(live) is True if kind is ServerKind.TRITON else ready)
     if isinstance(live, Known) and not serves:
         before = replace(before, not_serving_at=max(before.not_serving_at, live.observed_at))
     before = replace(before, served=before.served or serves)
@@ -117,7 +118,8 @@ class StartupBook:
                     continue
                 key, member = unit_key(model.name, name), fleet.members.get(name)
                 before = self._sights.get(key, Sight(incarnation=seen.incarnation))
-                now = sights[key] = look(before, seen, model.name, server.kind)
+                phase = member.phase if member is not None else Phase.READY
+                now = sights[key] = look(before, seen, model.name, server.kind, phase)
                 workload = member.workload if member is not None else ""
                 if member is not None and (took := came(before, now, member, reading.at, self._since)):
                     self._new.append(Startup(model.name, name, REPLICA, reading.at, took[1], took[0], workload))

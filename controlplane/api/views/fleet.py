@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from controlplane.act.failures import classify
 from controlplane.api.views.decisions import ActionView, DecisionView
@@ -87,6 +87,17 @@ class UnitView(BaseModel):
     in_flight: ActionView | None
 
 
+class StartupTimesView(BaseModel):
+    """How long a knob takes until what it adds serves, learned from start-ups."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seen: int = Field(description="Start-ups behind it, the newest 50 at most")
+    assumed: int = Field(description="So many more were assumed: until ten were seen the times are rather too long")
+    p50_s: float
+    p90_s: float
+
+
 class ModelView(BaseModel):
     """A model, where it runs and how it fares."""
 
@@ -101,6 +112,9 @@ class ModelView(BaseModel):
     workloads: list[WorkloadView] = Field(description="Those whose servers are among the units once they are found")
     units: list[UnitView]
     objectives: list[ObjectiveView]
+    startups: dict[str, StartupTimesView] = Field(
+        description="By knob: load, reload, set_instances, replica; those that were seen to start something"
+    )
     overrides: list[OverrideView]
     freezes: list[FreezeView] = Field(description="Those of this model and those that hold for all")
 
@@ -198,6 +212,9 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
         workloads=[workload_view(picture, w) for w in picture.fleet.workloads if w.name in spec.workloads],
         units=[_unit(picture, spec, server, max_age_s) for server in spec.runs_on],
         objectives=[ObjectiveView.of(objective, judged.get(objective.key)) for objective in spec.objectives],
+        startups={
+            knob: StartupTimesView.model_validate(times) for knob, times in picture.startups.get(spec.name, {}).items()
+        },
         overrides=[OverrideView.model_validate(o) for o in picture.overrides if o.model == spec.name],
         freezes=[FreezeView.model_validate(f) for f in picture.freezes if f.model in ("", spec.name)],
     )

@@ -21,10 +21,10 @@ def a_server(kind: ServerKind = ServerKind.TRITON) -> ServerSpec:
     return ServerSpec("s", kind, "http://s", "http://s/metrics")
 
 
-def a_fleet(kind: ServerKind = ServerKind.TRITON, created_at: float | None = None) -> Fleet:
+def a_fleet(kind: ServerKind = ServerKind.TRITON, created_at: float | None = None, phase: Phase = Phase.READY) -> Fleet:
     spec = a_server(kind)
     model = ModelSpec("m", "m", ("s",), Mode.ACT)
-    member = Member(spec, "w", Phase.STARTING, created_at)
+    member = Member(spec, "w", phase, created_at)
     return Fleet((spec,), (model,), members={} if created_at is None else {"s": member})
 
 
@@ -132,6 +132,14 @@ def test_a_discovered_triton_serves_once_it_answers_whatever_is_loaded_then() ->
     watched = Watched(a_fleet(created_at=1001.0))
     (startup,) = watched.see(a_reading(1005, DOWN), a_reading(1010, UNLOADED), a_reading(9000, READY))
     assert (startup.knob, startup.least_s, startup.seconds) == (REPLICA, 4, 9)
+
+
+def test_a_server_serves_only_once_what_discovered_it_says_so_too() -> None:
+    watched = Watched(a_fleet(ServerKind.VLLM, 1001.0, Phase.STARTING))
+    assert watched.see(a_reading(1005, DOWN), a_reading(1010, READY), a_reading(1015, READY)) == ()
+    watched.fleet = a_fleet(ServerKind.VLLM, 1001.0)
+    (startup,) = watched.see(a_reading(1020, READY))
+    assert (startup.least_s, startup.seconds) == (14, 19)
 
 
 def test_a_server_that_was_there_before_anybody_looked_teaches_nothing() -> None:
