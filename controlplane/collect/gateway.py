@@ -97,7 +97,8 @@ class Gateway:
         for model, counted in counts.seen(metrics.at, self._series.read(metrics.samples)).items():
             interval = LatencyInterval(Indicator.LATENCY, *counted, gateway=self.spec.name)
             self._latencies.setdefault(model, deque()).append(interval)
-        self._live, self._why = Known(value=True, observed_at=metrics.at), ""
+        if self._seen:
+            self._live, self._why = Known(value=True, observed_at=metrics.at), ""
 
     def reading(self, now: float) -> Signal[bool]:
         """Whether it was read."""

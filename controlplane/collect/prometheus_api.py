@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -26,7 +26,7 @@ from controlplane.domain.errors import MalformedPageError, QueryRefusedError, Ta
 from controlplane.domain.fleet import PrometheusSpec
 
 T = TypeVar("T")
-Samples: TypeAlias = list[tuple[Labels, float]]
+Samples: TypeAlias = Sequence[tuple[Labels, float]]
 _BAD_URL = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
 LIMIT_BYTES = 128 * 2**20
 _SHOWN = 200
