@@ -1,0 +1,170 @@
+"""Workloads in the configuration: usual ports, what runs on them, and every fault at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.config import Settings, parse_settings
+from controlplane.domain.errors import ConfigurationError
+from controlplane.domain.fleet import KubernetesQuery, Ports, PrometheusSpec, ServerKind, TargetsQuery
+
+PROMETHEUS = 'prometheus: [{name: prom, url: "http://prom:9090", timeout: 3s, token_file: /run/token}]\n'
+PODS = "kubernetes: {namespace: ml, pods: app=x}"
+
+
+def settings(text: str) -> Settings:
+    return parse_settings(text, {})
+
+
+def faults(text: str) -> dict[str, str]:
+    with pytest.raises(ConfigurationError) as raised:
+        settings(text)
+    return {fault.path: f"{fault.value}: {fault.allowed}" for fault in raised.value.faults}
+
+
+def test_pods_services_and_targets_are_asked_for() -> None:
+    fleet = settings(
+        PROMETHEUS
+        + """
+workloads:
+  - {name: a, kind: triton, kubernetes: {namespace: ml, pods: "app=triton,tier in (gpu)", kubeconfig: /k, context: c}}
+  - {name: b, kind: vllm, kubernetes: {namespace: ml, services: app=vllm}}
+  - {name: c, kind: triton, prometheus: {source: prom, where: {job: triton, zone: "eu-.*"}}}
+  - {name: d, kind: triton, prometheus: {source: prom, where: {job: triton}, through: false}}
+"""
+    ).fleet
+    assert [workload.query for workload in fleet.workloads] == [
+        KubernetesQuery("ml", pods="app=triton,tier in (gpu)", kubeconfig="/k", context="c"),
+        KubernetesQuery("ml", services="app=vllm"),
+        TargetsQuery("prom", (("job", "triton"), ("zone", "eu-.*"))),
+        TargetsQuery("prom", (("job", "triton"),), through=False),
+    ]
+    assert fleet.servers == ()
+    assert [(p.name, p.url, p.timeout_s, p.token_file) for p in fleet.prometheus] == [
+        ("prom", "http://prom:9090", 3.0, "/run/token")
+    ]
+    assert isinstance(fleet.prometheus[0], PrometheusSpec)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ports"),
+    [
+        ("triton", Ports(8000, 8001, 8002, "/metrics")),
+        ("vllm", Ports(8000, 0, 8000, "/metrics")),
+        ("tgi", Ports(80, 0, 80, "/metrics")),
+        ("torchserve", Ports(8080, 0, 8082, "/metrics")),
+        ("tfserving", Ports(8501, 0, 8501, "/monitoring/prometheus/metrics")),
+        ("sglang", Ports(30000, 0, 30000, "/metrics")),
+        ("nim", Ports(8000, 0, 8000, "/v1/metrics")),
+        ("ollama", Ports(11434, 0, 11434, "/api/ps")),
+    ],
+)
+def test_every_kind_listens_where_its_image_does(kind: str, ports: Ports) -> None:
+    (workload,) = settings(f"workloads: [{{name: w, kind: {kind}, {PODS}}}]").fleet.workloads
+    assert workload.ports == ports
+    assert (workload.mapping is None) == (kind in {"triton", "vllm", "ollama"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "ports"),
+    [
+        ("triton", "http: 9000", Ports(9000, 8001, 8002)),
+        ("triton", "grpc: 9001, metrics: 9002", Ports(8000, 9001, 9002)),
+        ("torchserve", "http: 9000", Ports(9000, 0, 8082)),
+        ("vllm", "http: 9000", Ports(9000, 0, 9000)),
+        ("vllm", "metrics: 9002", Ports(8000, 0, 9002)),
+    ],
+)
+def test_the_metrics_port_is_that_of_the_api_where_that_has_the_page(kind: str, given: str, ports: Ports) -> None:
+    (workload,) = settings(f"workloads: [{{name: w, kind: {kind}, {PODS}, ports: {{{given}}}}}]").fleet.workloads
+    assert workload.ports == ports
+
+
+def test_a_model_runs_on_servers_and_workloads_by_name_or_pattern() -> None:
+    fleet = settings(
+        f"""
+servers:
+  - {{name: gpu-0, kind: vllm, http: "http://x"}}
+workloads:
+  - {{name: gpu-pods, kind: vllm, {PODS}}}
+  - {{name: other, kind: vllm, {PODS}}}
+models:
+  - {{name: both, runs_on: "gpu-*"}}
+  - {{name: one, runs_on: [other]}}
+"""
+    ).fleet
+    assert [(m.name, m.runs_on, m.workloads) for m in fleet.models] == [
+        ("both", ("gpu-0",), ("gpu-pods",)),
+        ("one", (), ("other",)),
+    ]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    told = faults(
+        PROMETHEUS
+        + f"""
+servers:
+  - {{name: taken, kind: vllm, http: "http://x"}}
+workloads:
+  - {{name: none, kind: triton}}
+  - {{name: both, kind: triton, {PODS}, prometheus: {{source: prom, where: {{job: x}}}}}}
+  - {{name: neither, kind: triton, kubernetes: {{namespace: ml}}}}
+  - {{name: twofold, kind: triton, kubernetes: {{namespace: ml, pods: a, services: b}}}}
+  - {{name: unknown, kind: triton, prometheus: {{source: pron, where: {{job: x}}}}}}
+  - {{name: taken, kind: vllm, {PODS}, ports: {{grpc: 1}}, mapping: m}}
+  - {{name: mine, kind: mapped, {PODS}}}
+  - {{name: olla, kind: ollama, prometheus: {{source: prom, where: {{job: x}}}}, ports: {{metrics: 1}}}}
+  - {{name: odd, kind: triton, prometheus: {{source: prom, where: {{job: "("}}}}, ports: {{http: 70000}}}}
+  - {{name: all, kind: triton, prometheus: {{source: prom, where: {{}}}}}}
+models:
+  - {{name: olla, runs_on: [none, nowhere]}}
+"""
+    )
+    assert {path: text for path, text in told.items() if path.startswith("workloads[0]")} == {
+        "workloads[0]": "nothing: exactly one of: kubernetes, prometheus"
+    }
+    assert told["workloads[1]"] == "kubernetes and prometheus: exactly one of: kubernetes, prometheus"
+    assert told["workloads[2].kubernetes"] == "nothing: exactly one of: pods, services"
+    assert told["workloads[3].kubernetes"] == "pods and services: exactly one of: pods, services"
+    assert "did you mean 'prom'?" in told["workloads[4].prometheus.source"]
+    assert "unique among servers, workloads and models; servers[0]" in told["workloads[5].name"]
+    assert told["workloads[5].ports.grpc"].startswith("1: only for Triton")
+    assert "only for kind mapped" in told["workloads[5].mapping"]
+    assert {"workloads[6].mapping", "workloads[6].ports.http"} <= set(told)
+    assert "false" in told["workloads[7].prometheus.through"]
+    assert "workloads[7].ports.metrics" in told
+    assert "regular expression" in told["workloads[8].prometheus.where.job"]
+    assert "65535" in told["workloads[8].ports.http"]
+    assert told["workloads[9].prometheus.where"] == "a mapping: at least one entry"
+    assert "workloads[7] has it already" in told["models[0].name"]
+    assert "a server or workload" in told["models[0].runs_on[1]"]
+
+
+def test_without_any_server_there_has_to_be_a_workload() -> None:
+    assert faults("models: []") == {"servers": "nothing: at least one server, or a workload"}
+    assert settings(f"workloads: [{{name: w, kind: triton, {PODS}}}]").fleet.servers == ()
+
+
+def test_models_on_a_workload_are_checked_like_those_on_its_kind() -> None:
+    told = faults(
+        f"""
+workloads:
+  - {{name: w, kind: vllm, {PODS}}}
+  - {{name: t, kind: triton, {PODS}}}
+models:
+  - {{name: m, runs_on: [w], instances: {{max: 4}}}}
+  - {{name: n, runs_on: [w, t]}}
+"""
+    )
+    assert "only for models on Triton" in told["models[0].instances"]
+    assert told["models[1].runs_on"].startswith("servers of several kinds")
+
+
+def test_the_mapping_of_a_workload_is_read_as_that_of_a_server(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("mappings") / "own.yaml"
+    file.write_text("sources: mine\npage: /stats\nmodel_label: model\ngauges: {running: inflight}\n")
+    text = f"workloads: [{{name: w, kind: mapped, {PODS}, mapping: {file}, ports: {{http: 7000}}}}]"
+    (workload,) = settings(text).fleet.workloads
+    assert workload.kind is ServerKind.MAPPED
+    assert workload.mapping is not None
+    assert workload.ports == Ports(7000, 0, 7000, "/stats")
