@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from controlplane.collect.metrics_source import Metrics
+from controlplane.collect.histograms import HistogramLedger
+from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.page_server import Histograms, PageServer, Served
+from controlplane.collect.triton_detail import REFUSED
 from controlplane.collect.triton_wire import ModelSeries, read_series
+from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.objectives import Indicator
 
 
 class TritonPage(PageServer):
     """One Triton by its metrics alone: what it counts, and that a model is loaded; nothing of its configuration."""
 
+    def __init__(
+        self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
+    ) -> None:
+        super().__init__(spec, models, source, max_age_s=max_age_s, keep_s=keep_s)
+        self._histograms = HistogramLedger(removes=True)  # with a model that is unloaded goes its histogram
+
     def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""
         models = {unit.model.served_name for unit in self.units.values()}
-        return {name: _served(series) for name, series in read_series(metrics.samples, models).items()}, {}
+        found = read_series(metrics.samples, models)
+        first = {name: series.details.first_response for name, series in found.items() if series.details.first_response}
+        histograms = {(name, Indicator.TTFT): buckets for name, buckets in first.items()}
+        return {name: _served(series) for name, series in found.items()}, histograms
 
     def unnamed(self, model: str) -> Served:
         """Neither unloaded nor absent models are on the page."""
@@ -32,4 +45,5 @@ def _served(series: ModelSeries) -> Served:
         waiting=series.pending,
         whole=series.complete and series.pending is not None,
         counters=dict(series.details.counters),
+        refused=REFUSED,
     )
