@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Required
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -230,9 +231,9 @@ def read_series(page: Page, wanted: Collection[str] | None = None) -> dict[str, 
             series.pending = (series.pending or 0) + round(value)
         else:
             series.complete = False
-    for name, details in read_details(page, wanted).items():
-        if name in models:
-            models[name].details = _with_counts(details, models[name])
+    details = read_details(page, wanted)
+    for name, series in models.items():
+        series.details = _with_counts(details.get(name) or Details(), series)
     return models
 
 
@@ -243,9 +244,15 @@ def _with_counts(details: Details, series: ModelSeries) -> Details:
     counters[Counter.REQUEST_S, ""] = sum(totals.request_s for totals in groups)
     counters[Counter.QUEUE_S, ""] = sum(totals.queue_s for totals in groups)
     for (_, reason), count in series.failures.items():
-        key = (Counter.REQUESTS, reason.lower())
+        key = _outcome(reason)
         counters[key] = counters.get(key, 0.0) + count
     return details
+
+
+@lru_cache(maxsize=64)
+def _outcome(reason: str) -> tuple[Counter, str]:
+    """The same one for every model, since so many are kept."""
+    return Counter.REQUESTS, reason.lower()
 
 
 def _by_model(page: Page, family: str, wanted: Collection[str] | None) -> Iterable[tuple[str, str, float]]:
