@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import aiohttp
@@ -75,11 +75,15 @@ class Pages:
         timeout_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        on_part: Callable[[bytes], None] | None = None,
     ) -> Answer:
-        """The answer whatever its status. Raises TargetUnreachableError, MalformedPageError (not HTTP, cut short)."""
+        """The answer whatever its status. Raises TargetUnreachableError, MalformedPageError (not HTTP, cut short).
+
+        `on_part` is given the parts of the body as they come.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._ask(method, url, body, headers)
+                return await self._ask(method, url, body, headers, on_part)
         except TimeoutError:
             raise TargetUnreachableError(target, f"no answer within {timeout_s:g} s") from None
         except _PackedError as error:
@@ -109,12 +113,19 @@ class Pages:
             raise MalformedPageError(f"{target}: larger than {self._limit_bytes / 2**20:g} MiB")
         return answer.body, answer.media_type
 
-    async def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        on_part: Callable[[bytes], None] | None,
+    ) -> Answer:
         request = self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
         async with request as response:
-            return Answer(response.status, await self._read(response), response.content_type)
+            return Answer(response.status, await self._read(response, on_part), response.content_type)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+    async def _read(self, response: aiohttp.ClientResponse, on_part: Callable[[bytes], None] | None) -> bytes | None:
         unpacked = _Unpacked(response.headers.get("Content-Encoding", "identity").strip().lower())
         parts: list[bytes] = []
         left = self._limit_bytes
@@ -125,6 +136,8 @@ class Pages:
                 response.close()
                 return None
             parts.append(part)
+            if on_part is not None:
+                on_part(part)
         unpacked.end()
         return b"".join(parts)
 

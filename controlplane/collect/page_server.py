@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
-from controlplane.collect.counters import Ledger, Reading, Totals
+from controlplane.collect.counters import Ledger, OwnRequests, Reading, Totals
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.tokens import Engines, tokens_between
-from controlplane.collect.triton import NOT_ASKED
+from controlplane.collect.triton import FAILURES_KEPT, NOT_ASKED
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.objectives import Indicator
@@ -72,6 +72,8 @@ class PageUnit:
         self.intervals: deque[Interval] = deque()
         self.latencies: deque[LatencyInterval] = deque()
         self.ledger = Ledger()
+        self.own_requests = OwnRequests()
+        self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
         self._tokens: Engines = {}
         self._served: Signal[Served] = Missing("never read")
 
@@ -81,11 +83,16 @@ class PageUnit:
         base = self.ledger.base
         if not served.whole or not _countable(served):
             self.ledger.missed(at)
+            self.own_requests.expire(at)
             return False
         reading = Reading(
             at, served.groups, served.failures, served.waiting, 1, running_max=None, running=served.running
         )
-        if interval := self.ledger.seen(reading):
+        interval = self.ledger.seen(reading)
+        if interval is None:
+            self.own_requests.expire(at)
+        else:
+            interval = self.own_requests.settle(interval)
             anew = base is not None and interval.start != base.at
             tokens = tokens_between(self._tokens, served.tokens, anew=anew)
             self.intervals.append(replace(interval, tokens=tokens) if tokens else interval)
@@ -94,6 +101,12 @@ class PageUnit:
         return base is not None and any(
             now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
         )
+
+    @property
+    def away(self) -> bool:
+        """Whether the newest page shows that requests would not be served: asleep, or not loaded."""
+        state = None if isinstance(self._served, Missing) else self._served.value.state
+        return state not in {None, ModelState.READY}
 
     def missed(self, at: float, *, refused: bool = False) -> None:
         """The page could not be read; `refused`: nobody listened."""
@@ -120,6 +133,7 @@ class PageUnit:
             adapters=_signal(served.adapters, at, now, max_age_s),
             counters=_signal(finite(served.counters) or None, at, now, max_age_s),
             intervals=tuple(self.intervals),
+            recent_failures=tuple(self.failures),
         )
         return aged(Known(reading, at), now, max_age_s, why)
 
@@ -188,6 +202,17 @@ class PageServer(ABC):
         self._histograms.missed(at)
         for unit in self.units.values():
             unit.missed(at, refused=was_refused(error))
+
+    def away(self, model: str) -> bool:
+        """Whether the newest page shows that requests for the model would not be served: asleep, or not loaded."""
+        return self.units[model].away
+
+    def ready(self, model: str) -> bool:
+        """Whether the server answered, and nothing shows that requests for the model would not be served.
+
+        Some software names a model only from its first request on.
+        """
+        return isinstance(self._live, Known) and self._live.value and not self.away(model)
 
     def set_control(self, mode: Signal[ControlMode]) -> None:
         """Keep the model-control mode until the server restarts or stops answering."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
 from controlplane.collect.http import Pages
 from controlplane.collect.page_server import PageServer
+from controlplane.collect.probe_completion import CompletionProbe
+from controlplane.collect.probe_triton import TritonProbe
 from controlplane.collect.probes import Prober
 from controlplane.collect.triton import TritonServer
-from controlplane.domain.fleet import Fleet, Phase, ProbeSpec
+from controlplane.domain.fleet import Fleet, ModelSpec, Phase, ProbeSpec
 from controlplane.domain.observation import ProbeResult
 
+Reader: TypeAlias = TritonServer | PageServer
 _log = structlog.get_logger(__name__)
 
 
@@ -23,13 +27,13 @@ class _Probe:
     """One prober and its task, None before it was started. It is kept while the reader and the spec are the same."""
 
     prober: Prober
-    reader: TritonServer
+    reader: Reader
     spec: ProbeSpec
     task: asyncio.Task[None] | None = None
 
 
 class Probing:
-    """Probes every model that wants it on every Triton that is up, as far as is known; results are kept `keep_s`.
+    """Probes every model that wants it on every server that is up, as far as is known; results are kept `keep_s`.
 
     A discovered server that is starting or terminating gets no users' requests, and so none of ours.
     """
@@ -41,28 +45,40 @@ class Probing:
         self._probes: dict[tuple[str, str], _Probe] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    def follow(
-        self, fleet: Fleet, readers: Mapping[str, TritonServer | PageServer], now: float
-    ) -> dict[str, tuple[ProbeResult, ...]]:
+    def follow(self, fleet: Fleet, readers: Mapping[str, Reader], now: float) -> dict[str, tuple[ProbeResult, ...]]:
         """Probe on these servers from now on; gives the results, by model, of the probes that end with that."""
         before, self._probes = self._probes, {}
         for model in fleet.models:
             for name in model.runs_on if model.probe else ():
                 reader, member = readers.get(name), fleet.members.get(name)
                 up = member is None or member.phase is Phase.READY
-                if model.probe and up and isinstance(reader, TritonServer):
+                if model.probe and up and reader is not None:
                     key = (name, model.name)
                     here = before.get(key)
                     if here is None or here.reader is not reader or here.spec != model.probe:
-                        prober = Prober(
-                            reader, model, model.probe, pages=self._pages, clock=self._clock, keep_s=self._keep_s
-                        )
-                        here = _Probe(prober, reader, model.probe)
+                        here = _Probe(self._prober(reader, model, model.probe), reader, model.probe)
                     self._probes[key] = here
         ended = [probe for key, probe in before.items() if self._probes.get(key) is not probe]
         for probe in ended:
             self._stop(probe)
         return _by_model(ended, now)
+
+    def _prober(self, reader: Reader, model: ModelSpec, spec: ProbeSpec) -> Prober:
+        unit = reader.units[model.name]
+        probe = (
+            TritonProbe(reader, model, spec, pages=self._pages, clock=self._clock)
+            if isinstance(reader, TritonServer)
+            else CompletionProbe(reader, model, spec, pages=self._pages, clock=self._clock)
+        )
+        return Prober(
+            probe,
+            model.name,
+            reader.spec.name,
+            every_s=spec.every_s,
+            failures=unit.failures,
+            clock=self._clock,
+            keep_s=self._keep_s,
+        )
 
     def start(self) -> None:
         """Begin with those that are not at work yet."""

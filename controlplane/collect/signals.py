@@ -66,6 +66,18 @@ class Row:
     source: str = ""
 
 
+PROBES = Row(
+    ("Interval.probes", "Interval.probes_start", "Interval.probes_end", "ModelReading.recent_failures"),
+    "requests of our own among the completed, and what was said to those that failed",
+    "requests",
+    Kind.PROBE,
+    Resets.NOTHING,
+    "No probe is configured: none is subtracted.",
+    source="probes",
+)
+"""Of every backend that can be probed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ignored:
     """Families that are not read, as shell patterns, and why."""

@@ -31,7 +31,7 @@ from controlplane.domain.signal import Known, Missing, Signal, aged
 NOT_ASKED = Missing("not asked yet")
 CONFIG_EVERY_S = 30.0
 """A configuration is read again after this long, where nothing tells that it is another one."""
-_FAILURES_KEPT = 5
+FAILURES_KEPT = 5
 _GONE = frozenset({ModelState.UNLOADED, ModelState.ABSENT, ModelState.UNAVAILABLE})
 
 
@@ -43,7 +43,7 @@ class TritonUnit:
         self._server = server
         self.ledger = Ledger()
         self.own_requests = OwnRequests()
-        self.failures: deque[str] = deque(maxlen=_FAILURES_KEPT)
+        self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
         self.intervals: deque[Interval] = deque()
         self.details = UnitDetails()
         self.entry: IndexEntry | None = None

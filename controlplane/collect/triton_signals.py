@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.collect import families as f
-from controlplane.collect.signals import Backend, Ignored, Kind, Resets, Row, series, suffixed
+from controlplane.collect.signals import PROBES, Backend, Ignored, Kind, Resets, Row, series, suffixed
 
 _HOLD = "The model's state stays known, what is counted is missing: hold."
 _UNCOVERED = "No interval: the time is uncovered, neither good nor bad. No decision lowers anything on it."
@@ -175,15 +175,7 @@ _MODEL = (
         "What executes is bounded as if failures took no longer than others.",
         source=f"{_STATISTICS}, `inference_stats.fail`",
     ),
-    Row(
-        ("Interval.probes", "Interval.probes_start", "Interval.probes_end", "ModelReading.recent_failures"),
-        "requests of our own among the completed, and what was said to those that failed",
-        "requests",
-        Kind.PROBE,
-        Resets.NOTHING,
-        "No probe is configured: none is subtracted.",
-        source="probes",
-    ),
+    PROBES,
 )
 _DETAIL = (
     Row(

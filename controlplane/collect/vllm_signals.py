@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.collect import families as f
-from controlplane.collect.signals import Backend, Ignored, Kind, Resets, Row, Series, series, suffixed
+from controlplane.collect.signals import PROBES, Backend, Ignored, Kind, Resets, Row, Series, series, suffixed
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import Counter
 
@@ -202,6 +202,7 @@ _DETAIL = (
     _tokens(Counter.ENDED, "ended", "requests whose lengths are counted", "requests"),
     _tokens(Counter.ENDED_PROMPT, "ended_prompt", "prompt lengths of requests that ended"),
     _tokens(Counter.ENDED_GENERATION, "ended_generation", "generated lengths of requests that ended"),
+    PROBES,
     Row(
         (
             "ModelReading.instances_per_step",
@@ -211,13 +212,9 @@ _DETAIL = (
             "ModelReading.gpus",
             "ModelReading.gpu_uuids",
             "ModelReading.load_s",
-            "ModelReading.recent_failures",
             "Interval.failed_backend",
             "Interval.batches",
             "Interval.failure_s",
-            "Interval.probes",
-            "Interval.probes_start",
-            "Interval.probes_end",
             "Interval.running_max",
             "Interval.running_seen_max",
         ),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from controlplane.config.faults import join, one_of, shown
 from controlplane.config.gateways import check_gateways
 from controlplane.config.objectives import Where, check_objective, to_objective
+from controlplane.config.probes import check_probe
 from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import Root
@@ -117,10 +118,9 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
         why = "idle_unload" if model.idle_unload is not None else "instances.min: 0"
         allowed = f"with {why} a wake source is needed, such as wake: {{ensure: true}}: servers count no requests for a"
         yield Fault(join(part.path, "wake"), "nothing", f"{allowed} model that is not loaded")
-    if model.probe is not None and model.probe.timeout > model.probe.every:
-        allowed = f"at most probe.every ({format_duration(model.probe.every)})"
-        yield Fault(join(part.path, "probe", "timeout"), format_duration(model.probe.timeout), allowed)
     kinds = kinds_of(part, document)
+    if model.probe is not None:
+        yield from check_probe(model.probe, next(iter(kinds)) if len(kinds) == 1 else None, join(part.path, "probe"))
     if len(kinds) > 1:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
     elif kinds and ServerKind.TRITON not in kinds:
@@ -159,7 +159,6 @@ def _check_triton_only(part: ModelPart, kind: ServerKind) -> Iterator[Fault]:
         "instances": "instances" in model.model_fields_set,
         "idle_unload": model.idle_unload is not None,
         "wake": "wake" in model.model_fields_set,
-        "probe": model.probe is not None,
     }
     for key in (key for key, is_given in given.items() if is_given):
         yield Fault(join(part.path, key), "this key", allowed)

@@ -12,6 +12,7 @@ from controlplane.config.checks import check, expand, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.gateways import to_gateway
 from controlplane.config.objectives import to_objective
+from controlplane.config.probes import to_probe
 from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
@@ -20,7 +21,7 @@ from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, Mode, ModelSpec, ProbeSpec, Wake
+from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, Mode, ModelSpec, Wake
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
@@ -136,7 +137,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         wake=Wake(ensure=item.wake.ensure),
         priority=item.priority,
         device=item.device,
-        probe=None if item.probe is None else ProbeSpec(item.probe.every, item.probe.timeout, item.probe.body or ""),
+        probe=None if item.probe is None else to_probe(item.probe),
     )
 
 

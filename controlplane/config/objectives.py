@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from controlplane.config.faults import join, one_of
 from controlplane.config.gateways import to_gateway
+from controlplane.config.probes import tells_ttft
 from controlplane.config.reading import Part
 from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import GatewaySpec, ServerKind
+from controlplane.domain.fleet import COMPLETIONS, GatewaySpec, ServerKind
 from controlplane.domain.mapping import MAPPED_INDICATORS, PageMapping
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 
@@ -26,6 +27,8 @@ _SOURCES = {
     (ServerKind.VLLM, Indicator.AVAILABILITY): (IndicatorSource.SERVER,),
     **{(ServerKind.VLLM, indicator): (IndicatorSource.SERVER,) for indicator in MAPPED_INDICATORS},
 }
+PROBED_INDICATORS = frozenset({Indicator.LATENCY, Indicator.TTFT, Indicator.E2E})
+"""What probes with completions measure: the time to the whole answer, by both its names, and to the first token."""
 _OWN_READERS = frozenset({ServerKind.TRITON, ServerKind.VLLM})
 _SHORTEST_S, _LONGEST_S = 3600.0, 90 * 86400.0
 
@@ -86,6 +89,8 @@ def _sources(indicator: Indicator, where: Where) -> tuple[IndicatorSource, ...]:
             found.append(IndicatorSource.SERVER)
         if indicator in {Indicator.AVAILABILITY, Indicator.LATENCY}:
             found.append(IndicatorSource.GATEWAY)
+    if indicator in PROBED_INDICATORS and COMPLETIONS & set(where.kinds):
+        found.append(IndicatorSource.PROBE)
     return tuple(dict.fromkeys(found))
 
 
@@ -108,11 +113,15 @@ def _check_source(
     if source is None and indicator is Indicator.LATENCY:
         yield Fault(path, "nothing", f"one of {names}: the server itself exports no histogram of it")
     elif source is None and IndicatorSource.SERVER not in allowed:
-        yield Fault(path, "nothing", f"one of {names}: the server itself does not tell failures")
+        yield Fault(path, "nothing", f"one of {names}: the server itself does not tell it")
     elif source is not None and source not in allowed:
         yield Fault(path, repr(source.value), f"one of {names} for {indicator.value} on this kind of server")
     elif source is IndicatorSource.PROBE and model.probe is None:
         yield Fault(path, "'probe'", "needs the model's probe, such as probe: {every: 30s}")
+    elif (
+        source is IndicatorSource.PROBE and model.probe and indicator is Indicator.TTFT and not tells_ttft(model.probe)
+    ):
+        yield Fault(path, "'probe'", "needs a streamed answer: stream: true in the probe's body")
     elif source is IndicatorSource.GATEWAY and not gateways:
         yield Fault(path, "'gateway'", "needs an entry in gateways")
     elif source is IndicatorSource.GATEWAY:
@@ -128,7 +137,9 @@ def _check_gateway(
     if not named:
         yield Fault(path, repr(part.item.gateway), f"the name of a gateway: {one_of(part.item.gateway, names)}")
     elif indicator is Indicator.AVAILABILITY and not any(gateway.code_label for gateway in named):
-        yield Fault(join(part.path, "source"), "'gateway'", "needs a gateway with code_label: without it no error is seen")
+        yield Fault(
+            join(part.path, "source"), "'gateway'", "needs a gateway with code_label: without it no error is seen"
+        )
     elif len({gateway.histogram for gateway in named}) > 1:
         allowed = f"one of {', '.join(names)}: they are of different kinds, and may count one request twice"
         yield Fault(path, "nothing", allowed)

@@ -308,7 +308,14 @@ class ProbeBlock(_Block):
     every: Duration = Field(default=30.0, description="Time between two probes.")
     timeout: Duration = Field(default=5.0, description="A probe is given up after this long; at most `every`.")
     body: Body | None = Field(
-        default=None, description="The request; by default made from the model's metadata, with zeros."
+        default=None,
+        description="The request. Triton: with `inputs`, by default made from the model's metadata, with zeros. Others:"
+        " a completion (`prompt`) or chat completion (`messages`), by default of one token, streamed.",
+    )
+    token_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="File that holds a bearer token, for others than Triton; read each time.",
     )
 
 
@@ -332,9 +339,9 @@ class ObjectiveItem(_Block):
     window: Duration = Field(default=28 * _DAY_S, description="Time over which the target holds, 1h to 90d.")
     source: IndicatorSource | None = Field(
         default=None,
-        description="Where events are counted. Latency: gateway or, on Triton, probe or mean_slices, must be named;"
+        description="Where events are counted. Latency: gateway, probe or, on Triton, mean_slices, must be named;"
         " availability: server (default) where it tells failures, or gateway; all others: server, where it has the"
-        " histogram (see the reference of backends).",
+        " histogram (see the reference of backends); ttft and e2e: probe too, but on Triton.",
     )
     gateway: Name | None = Field(
         default=None, description="With source gateway: the one that counts; default: all. Needed where two differ."

@@ -136,14 +136,14 @@ def parse_pattern(value: object) -> str:
 
 
 def parse_body(value: object) -> str:
-    """A request body: a mapping, or its JSON text."""
-    form = "a v2 inference request: a mapping with 'inputs', or its JSON text"
+    """A request body: a mapping, or its JSON text. Which of the forms it may have its server's kind says."""
+    form = "a request: a mapping with 'inputs', 'prompt' or 'messages', or its JSON text"
     try:
         body = json.loads(value) if isinstance(value, str) else value
         text = json.dumps(body)
     except (ValueError, TypeError, RecursionError):
         raise ValueError(form) from None
-    if not isinstance(body, dict) or "inputs" not in body:
+    if not isinstance(body, dict) or not body.keys() & {"inputs", "prompt", "messages"}:
         raise ValueError(form)
     return text
 

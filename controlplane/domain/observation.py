@@ -173,12 +173,16 @@ class LatencyInterval:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One inference of our own: latency in seconds, `error` empty when it was answered properly."""
+    """One inference of our own: seconds to the whole answer, `error` empty when it was answered properly.
+
+    `ttft_s`: seconds to the first token, None where the answer was not streamed or had none.
+    """
 
     at: float
     server: str
     latency_s: float
     error: str = ""
+    ttft_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,9 +95,12 @@ def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple
             bad = interval.failed + interval.rejected
             good = interval.completed - bad - interval.canceled
             # a failed probe whose result is timed elsewhere stays a bad event: users' failures are never hidden
-            failed_probes = min(_failed_probes(seen.probes, server, interval), interval.probes, bad)
+            seen_failed = min(_failed_probes(seen.probes, server, interval), interval.probes)
+            failed_probes = min(seen_failed, bad)
+            # one given up for its timeout is canceled for the server
+            given_up = min(seen_failed - failed_probes, interval.canceled)
             tallies[index].bad += bad - failed_probes
-            tallies[index].good += max(0, good - (interval.probes - failed_probes))
+            tallies[index].good += max(0, good - (interval.probes - failed_probes - given_up))
     return tallies, _measured_by_servers(seen, grid)
 
 
@@ -134,7 +137,7 @@ def _of_gateway(objective: Objective, intervals: Iterable[LatencyInterval]) -> l
 
 
 def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
-    """Our own inferences: good within the threshold, bad above it or on an error.
+    """Our own inferences: good within the threshold, bad above it or on an error; by the time the indicator names.
 
     A probe measures its server from its moment until the next one is due.
     """
@@ -145,9 +148,10 @@ def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tall
         index = grid.index(probe.at)
         if index is None:
             continue
-        if probe.error or probe.latency_s > threshold:
+        took_s = probe_s(probe, objective.indicator)
+        if probe.error or (took_s is not None and took_s > threshold):
             tallies[index].bad += 1
-        else:
+        elif took_s is not None:
             tallies[index].good += 1
     rows = (
         covered(grid, ((probe.at, probe.at + every_s) for probe in seen.probes if probe.server == server))
@@ -178,6 +182,11 @@ def _by_mean(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally
             inside = request_s[index] <= threshold * answered[index]
             tally.good, tally.bad = int(inside), int(not inside)
     return tallies, _measured_by_servers(seen, grid)
+
+
+def probe_s(probe: ProbeResult, indicator: Indicator) -> float | None:
+    """The time of a probe that an indicator is about, None where it has none: to the first token, else to the end."""
+    return probe.ttft_s if indicator is Indicator.TTFT else probe.latency_s
 
 
 def split(edges: Sequence[float], counts: Sequence[int], threshold_s: float) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Objective
 from controlplane.domain.observation import LatencyInterval, ProbeResult
-from controlplane.slo.indicators import split
+from controlplane.slo.indicators import probe_s, split
 from controlplane.slo.sketch import Sketch, bucket_of
 
 
@@ -16,7 +16,8 @@ def close_minutes(
 ) -> tuple[BucketRow | SketchRow, ...]:
     """What was read of a model in [since, until), both whole minutes, by the minute that holds its end.
 
-    One row for each minute, indicator, gateway and set of edges that counted anything: nothing of no traffic.
+    One row for each minute, indicator, gateway and set of edges that counted anything: nothing of no traffic. The time
+    of probes to the whole answer is kept as their latency, whatever an objective calls it.
     """
     counts: dict[tuple[float, Indicator, str, tuple[float, ...]], list[int]] = {}
     errors: dict[tuple[float, Indicator, str, tuple[float, ...]], int] = {}
@@ -35,16 +36,21 @@ def close_minutes(
     for probe in probes:
         if since <= probe.at < until:
             timed.setdefault(_minute(probe.at), []).append(probe)
-    return (*rows, *(_sketched(model, start, found) for start, found in sorted(timed.items())))
+    for start, found in sorted(timed.items()):
+        rows.append(_sketched(model, Indicator.LATENCY, start, found))
+        if any(probe.ttft_s is not None for probe in found):
+            rows.append(_sketched(model, Indicator.TTFT, start, found))
+    return tuple(rows)
 
 
-def _sketched(model: str, start: float, probes: Sequence[ProbeResult]) -> SketchRow:
+def _sketched(model: str, indicator: Indicator, start: float, probes: Sequence[ProbeResult]) -> SketchRow:
     buckets: dict[int, int] = {}
     for probe in probes:
-        if not probe.error:
-            bucket = bucket_of(probe.latency_s)
+        took_s = probe_s(probe, indicator)
+        if not probe.error and took_s is not None:
+            bucket = bucket_of(took_s)
             buckets[bucket] = buckets.get(bucket, 0) + 1
-    return SketchRow(model, Indicator.LATENCY, start, buckets, sum(probe.error != "" for probe in probes))
+    return SketchRow(model, indicator, start, buckets, sum(probe.error != "" for probe in probes))
 
 
 def judged_again(row: BucketRow | SketchRow, objective: Objective) -> Counts:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from controlplane.collect.probes import zeros_request
+from controlplane.collect.probe_triton import zeros_request
+from controlplane.collect.probes import in_words
 from controlplane.collect.triton_wire import Tensor
 from controlplane.domain.errors import MalformedPageError
 
@@ -29,3 +30,20 @@ def test_a_request_of_zeros_has_every_input_with_free_dimensions_as_one() -> Non
 def test_a_data_type_nobody_knows_is_named() -> None:
     with pytest.raises(MalformedPageError, match="FP4"):
         zeros_request([Tensor(name="X", datatype="FP4", shape=[1])])
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": "in Triton\'s form"}', "in Triton's form"),
+        (b'{"error": {"message": "in OpenAI\'s", "type": "x"}}', "in OpenAI's"),
+        (b'{"error": {"reason": "odd"}}', '{"reason": "odd"}'),
+        (b'{"object": "error", "message": "as vLLM once had it"}', "as vLLM once had it"),
+        (b'{"detail": "FastAPI\'s"}', "FastAPI's"),
+        (b"<html>", "HTTP 502"),
+        (b"[]", "HTTP 502"),
+        (None, "HTTP 502"),
+    ],
+)
+def test_an_error_is_told_in_the_words_of_each_form(body: bytes | None, words: str) -> None:
+    assert in_words(502, body) == words

@@ -217,7 +217,9 @@ def with_model(**keys: object) -> str:
         ({"instnces": {}}, "instnces", "did you mean 'instances'"),
         ({"runs_on": ["v0"], "instances": {"max": 2}}, "instances", "observed"),
         ({"runs_on": ["v0"], "mode": "act"}, "mode", "observed"),
-        ({"runs_on": ["v0"], "probe": {}}, "probe", "observed"),
+        ({"runs_on": ["v0"], "probe": {"body": {"inputs": []}}}, "probe.body", "prompt or messages on kind vllm"),
+        ({"probe": {"body": {"prompt": "a"}}}, "probe.body", "inputs on kind triton"),
+        ({"probe": {"token_file": "key"}}, "probe.token_file", "not on kind triton"),
     ],
 )
 def test_a_fault_of_a_model_is_told_with_its_path(keys: dict[str, object], path: str, word: str) -> None:
@@ -246,7 +248,10 @@ def test_a_fault_of_a_model_is_told_with_its_path(keys: dict[str, object], path:
         ("t0", {"availability": "99%", "ttft": "1s"}, "", "exactly one"),
         ("t0", {"target": "99%"}, "", "exactly one"),
         ("t0", {"e2e": "1s", "target": "99%"}, ".e2e", "availability, latency, ttft"),
-        ("v0", {"latency": "1s", "target": "99%"}, ".latency", "e2e"),
+        ("v0", {"latency": "1s", "target": "99%"}, ".source", "one of probe"),
+        ("v0", {"latency": "1s", "target": "99%", "source": "probe"}, ".source", "needs the model's probe"),
+        ("v0", {"e2e": "1s", "target": "99%", "source": "probe"}, ".source", "needs the model's probe"),
+        ("v0", {"inter_token_latency": "1s", "target": "99%", "source": "probe"}, ".source", "one of server"),
         ("v0", {"ttft": "1s", "target": "99%", "source": "gateway"}, ".source", "server"),
     ],
 )

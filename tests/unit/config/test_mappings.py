@@ -7,7 +7,7 @@ import pytest
 from controlplane.config import Settings, parse_settings
 from controlplane.config.mapping_file import shipped
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.fleet import Mode, ProbeSpec, ServerKind
 from controlplane.domain.mapping import Series
 from controlplane.domain.objectives import IndicatorSource
 
@@ -146,14 +146,36 @@ def test_a_page_that_names_no_model_is_about_one() -> None:
 @pytest.mark.parametrize(
     ("kind", "objective", "path", "word"),
     [
-        ("sglang", "availability: 99%", "source", "does not tell failures"),
-        ("tgi", "ttft: 1s, target: 99%", "ttft", "one of availability, latency, inter_token_latency, e2e, queue_time"),
-        ("ollama", "e2e: 1s, target: 99%", "e2e", "one of availability, latency for a model on ollama"),
+        ("sglang", "availability: 99%", "source", "does not tell it"),
+        ("tgi", "ttft: 1s, target: 99%", "source", "one of probe"),
+        ("tfserving", "ttft: 1s, target: 99%", "ttft", "one of availability, latency, e2e for a model on tfserving"),
+        ("ollama", "queue_time: 1s, target: 99%", "queue_time", "one of availability, latency, ttft, e2e for a model"),
     ],
 )
 def test_an_objective_needs_what_measures_it(kind: str, objective: str, path: str, word: str) -> None:
     model = f"{{name: a, runs_on: s, objectives: [{{{objective}}}]}}"
     assert word in faults(one(kind), model)[f"models[0].objectives[0].{path}"]
+
+
+@pytest.mark.parametrize("kind", ["vllm", "tgi", "sglang", "nim", "ollama"])
+def test_probes_of_completions_measure_the_first_token_and_the_whole_answer(kind: str) -> None:
+    objectives = ", ".join(f"{{{name}: 1s, target: 99%, source: probe}}" for name in ("latency", "ttft", "e2e"))
+    probed = "probe: {every: 1m, timeout: 20s, body: {prompt: a, stream: true}, token_file: key}"
+    (model,) = parse(one(kind), f"{{name: a, runs_on: s, {probed}, objectives: [{objectives}]}}").fleet.models
+    assert model.probe == ProbeSpec(60.0, 20.0, '{"prompt": "a", "stream": true}', "key")
+    assert {objective.source for objective in model.objectives} == {IndicatorSource.PROBE}
+
+
+def test_the_first_token_is_seen_in_a_stream_only() -> None:
+    unstreamed = (
+        "{name: a, runs_on: s, probe: {body: {prompt: a}}, objectives: [{ttft: 1s, target: 99%, source: probe}]}"
+    )
+    assert "stream: true" in faults(one("vllm"), unstreamed)["models[0].objectives[0].source"]
+
+
+def test_servers_without_completions_are_not_probed() -> None:
+    found = faults(one("tfserving"), "{name: a, runs_on: s, probe: {}}")
+    assert found == {"models[0].probe": "only for models on: mapped, nim, ollama, sglang, tgi, triton, vllm"}
 
 
 def test_objectives_that_the_page_measures_are_taken() -> None:

@@ -138,8 +138,9 @@ def test_a_store_that_keeps_nothing_or_is_not_supported_is_refused(value: object
 
 def test_a_body_may_be_a_mapping_or_its_text() -> None:
     assert parse_body({"inputs": []}) == parse_body('{"inputs": []}') == '{"inputs": []}'
+    assert parse_body({"messages": []}) == '{"messages": []}'
     for wrong in ("{", "[]", {}, 3, {"inputs": {1, 2}}):
-        with pytest.raises(ValueError, match="inference request"):
+        with pytest.raises(ValueError, match="'inputs', 'prompt' or 'messages'"):
             parse_body(wrong)
 
 

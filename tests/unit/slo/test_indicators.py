@@ -174,6 +174,26 @@ def test_probes_that_stopped_measure_nothing_after_the_next_was_due() -> None:
     assert [p.measured_s for p in parts] == [10.0, 10.0, 10.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("indicator", "expected"), [(Indicator.TTFT, (1, 1, 0)), (Indicator.E2E, (0, 3, 0)), (Indicator.LATENCY, (0, 3, 0))]
+)
+def test_a_probe_counts_by_the_time_that_the_indicator_names(
+    indicator: Indicator, expected: tuple[int, int, int]
+) -> None:
+    objective = Objective(indicator, 0.99, 86400, IndicatorSource.PROBE, 0.1)
+    # the one that was not streamed has no first token, and so is no event of it
+    probes = [ProbeResult(1, "t0", 0.5, "", 0.05), ProbeResult(2, "t0", 0.5), ProbeResult(3, "t0", 0.5, "HTTP 500")]
+    (part,) = close_slices(model(objective), [("t0", ())], (), probes, since=0, until=10)
+    assert events(part) == expected
+
+
+def test_a_probe_that_was_given_up_is_canceled_for_the_server_and_takes_no_good_request_away() -> None:
+    seen = interval(0, 9, 6, canceled=1, probes=1)
+    given_up = [ProbeResult(5, "t0", 5.0, "no answer within 5 s")]
+    (part,) = close_slices(model(AVAILABILITY), [("t0", (seen,))], (), given_up, since=0, until=10)
+    assert events(part) == (5, 0, 0)
+
+
 def test_a_mean_slice_is_one_event_over_all_servers() -> None:
     servers = [("t0", (interval(0, 9, 9, request_s=0.5),)), ("t1", (interval(0, 9, 1, request_s=0.6),))]
     (bad,) = close_slices(model(MEAN_SLICES), servers, (), (), since=0, until=10)
