@@ -19,7 +19,7 @@ from tritonclient.utils import InferenceServerException
 from controlplane.act.triton import TritonActuator
 from controlplane.demo.rig import Ports, TritonRig, free_ports
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
-from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.errors import NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode
@@ -376,3 +376,40 @@ async def test_a_step_for_a_server_that_is_not_there_is_an_outcome(unused_ports:
 @pytest.fixture
 def unused_ports() -> Ports:
     return free_ports()
+
+
+def channels(actuator: TritonActuator) -> int:
+    """Connections that are open, in use or being closed."""
+    return len(actuator._connections) + len(actuator._closing)
+
+
+async def test_a_step_under_way_on_a_server_that_leaves_comes_to_its_end(triton_rig: RigFactory) -> None:
+    rig = triton_rig([], start=False)
+    write_model(rig.repository, "slow", initialize="time.sleep(2)")
+    rig.start()
+    async with actuator_of(rig) as actuator:
+        step = asyncio.create_task(do(actuator, Step.LOAD, "slow"))
+        await asyncio.sleep(0.5)
+        actuator.follow(Fleet((), ()))
+        outcome = await step
+        assert outcome.status is OK, outcome.detail
+        with pytest.raises(NotFoundError):
+            await actuator.control_mode("triton-0")
+        assert channels(actuator) == 0
+        actuator.follow(Fleet((spec(rig.ports),), ()))
+        assert await actuator.control_mode("triton-0") is ControlMode.EXPLICIT
+
+
+async def test_one_that_moved_is_asked_at_its_new_address(triton_rig: RigFactory, unused_ports: Ports) -> None:
+    rig = triton_rig([BERT])
+    actuator = TritonActuator(Fleet((spec(unused_ports),), ()), clock=lambda: 1000.0)
+    try:
+        with pytest.raises(TargetUnreachableError):
+            await actuator.control_mode("triton-0")
+        actuator.follow(Fleet((spec(rig.ports),), ()))
+        assert await actuator.control_mode("triton-0") is ControlMode.EXPLICIT
+        connection = actuator._connections["triton-0"]
+        actuator.follow(Fleet((spec(rig.ports),), ()))
+        assert actuator._connections["triton-0"] is connection, "one that stays keeps its connection"
+    finally:
+        await actuator.close()

@@ -11,7 +11,7 @@ import pytest
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.errors import StoreBusyError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import Fleet, Mode
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
@@ -19,7 +19,7 @@ from controlplane.loop.executor import Executor
 from controlplane.loop.recheck import objection
 from controlplane.loop.store_thread import StoreThread
 from controlplane.store import SqlStore, open_store
-from tests.unit.loop.worlds import NOW, GatedActuator, a_decision, a_reading
+from tests.unit.loop.worlds import FLEET, NOW, GatedActuator, a_decision, a_reading
 
 
 class Bench:
@@ -168,3 +168,19 @@ def test_nothing_is_done_on_a_server_that_has_left() -> None:
     without = replace(a_reading(), servers={})
     assert objection(a_decision(), without) == "the server has left"
     assert objection(a_decision(step=Step.RELOAD), without) == "the server has left"
+
+
+async def test_what_is_remembered_of_servers_goes_with_them_but_not_what_is_under_way(bench: Bench) -> None:
+    bench.start(a_decision())
+    await bench.done()
+    bench.actuator.gate.clear()
+    bench.start(a_decision("d-2", model="b"))
+    empty = Fleet((), FLEET.models)
+    bench.executor.follow(empty)
+    assert bench.actuator.fleet == empty
+    assert bench.executor.last_outcome("a", "t0") is None
+    assert [action.id for action in bench.executor.in_flight] == ["d-2"]
+    (outcome,) = await bench.done()
+    assert outcome.status is ActionStatus.SUCCEEDED
+    bench.executor.follow(empty)
+    assert not bench.executor._slots

@@ -46,6 +46,7 @@ class GatedActuator:
         self.applied: list[Action] = []
         self.error: Exception | None = None
         self.closed = False
+        self.fleet = FLEET
 
     async def control_mode(self, server: str) -> ControlMode:  # noqa: ARG002 - the port's signature
         return ControlMode.EXPLICIT
@@ -73,6 +74,7 @@ class FixedCollector:
         self.rounds = 0
         self.controls: dict[str, Signal[ControlMode]] = {}
         self.closed = False
+        self.fleet = FLEET
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:  # noqa: ARG002 - the port's signature
         self.rounds += 1
