@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from threading import Thread
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +18,7 @@ from controlplane.demo.rig import TritonRig
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, PrometheusSpec, ServerKind, ServerSpec, Through
 from controlplane.domain.observation import Interval, LatencyInterval, ModelReading
 from controlplane.domain.signal import Known, Missing, Signal, Stale
+from tests.page_server import Pages, pages_served
 from tests.prometheus_fixtures import RealPrometheus
 from tests.rig_fixtures import RigFactory
 from tests.unit.collect.pages import recorded
@@ -29,39 +27,6 @@ BERT, TINY = "bert_classifier", "tiny"
 BODY = {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 NOWHERE = "http://127.0.0.1:9"
 wall_clock = time.time  # noqa: TID251 - real servers live in real time
-
-
-@dataclass
-class Pages:
-    """Metrics pages that a test writes, by path, at one address."""
-
-    address: str
-    by_path: dict[str, str]
-
-
-@contextmanager
-def pages_served() -> Iterator[Pages]:
-    by_path: dict[str, str] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text = by_path.get(self.path)
-            self.send_response(200 if text is not None else 500)
-            self.end_headers()
-            self.wfile.write((text or "").encode())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield Pages(f"127.0.0.1:{server.server_address[1]}", by_path)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @dataclass
