@@ -56,7 +56,7 @@ class CompletionProbe:
         if self._probe.token_file:
             headers["Authorization"] = f"Bearer {_token(self._probe.token_file)}"
         begun = time.perf_counter()
-        stream = _Stream(begun)
+        stream = Stream(begun)
         try:
             answer = await self._ask(headers, stream)
         except (TargetUnreachableError, MalformedPageError) as error:
@@ -68,10 +68,10 @@ class CompletionProbe:
         if answer.status != 200:
             return Sent(latency_s, in_words(answer.status, answer.body))
         if not self._streamed:
-            return Sent(latency_s, _fault(answer.body))
+            return Sent(latency_s, fault(answer.body))
         return Sent(latency_s, stream.fault(), stream.ttft_s)
 
-    async def _ask(self, headers: dict[str, str], stream: _Stream) -> Answer:
+    async def _ask(self, headers: dict[str, str], stream: Stream) -> Answer:
         with Counted(self._reader.units[self._model].own_requests, self._clock) as own:
             answer = await self._pages.ask(
                 self._target,
@@ -86,7 +86,7 @@ class CompletionProbe:
         return answer
 
 
-class _Stream:
+class Stream:
     """Server-sent events of one completion as they come; `ttft_s` from `begun` to the first token."""
 
     def __init__(self, begun: float) -> None:
@@ -136,7 +136,7 @@ def _choices(told: object) -> list[dict[str, Any]]:
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
-def _fault(body: bytes | None) -> str:
+def fault(body: bytes | None) -> str:
     """What is wrong with an answer that was not streamed; empty: nothing."""
     try:
         told = json.loads(body or b"")

@@ -32,6 +32,9 @@ idleness is not seen. What was loaded so stays in memory (`keep_alive` -1) until
 needed for another model: two that people keep loaded and that do not fit together would take turns. A model kept
 unloaded is unloaded again when a client's request has loaded it. On all other backends models are observed only.
 
+All but TorchServe and TensorFlow Serving can be [probed](../how-to/probes.md), which gives objectives on `latency`, and
+on `ttft` and `e2e` where the software has completions, whatever its page tells.
+
 A signal that a backend does not export is missing, never zero, and no objective on it is taken. Counters that went down
 or away begin anew. Where several names stand, they are tried in order (other versions of the software).
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from controlplane.collect.fleet import FleetCollector
+from controlplane.config.mapping_file import parse_mapping
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import FleetReading, ModelReading, ProbeResult
-from controlplane.domain.signal import Known
+from controlplane.domain.signal import Known, Missing
 from tests.completion_server import CompletionServer
+from tests.ollama_server import OllamaServer
 
 wall_clock = time.time  # noqa: TID251 - real sockets live in real time
 CHAT = '{"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "stream": true}'
@@ -30,10 +32,10 @@ async def vllm() -> AsyncIterator[CompletionServer]:
 
 @asynccontextmanager
 async def watching(
-    vllm: CompletionServer, probe: ProbeSpec = ONCE, served: str = "tiny"
+    vllm: CompletionServer, probe: ProbeSpec = ONCE, spec: ServerSpec | None = None
 ) -> AsyncIterator[FleetCollector]:
-    spec = ServerSpec("v", ServerKind.VLLM, vllm.url, f"{vllm.url}/metrics")
-    fleet = Fleet((spec,), (ModelSpec("m", served, ("v",), Mode.OBSERVE, probe=probe),))
+    spec = spec or ServerSpec("v", ServerKind.VLLM, vllm.url, f"{vllm.url}/metrics")
+    fleet = Fleet((spec,), (ModelSpec("m", "tiny", ("v",), Mode.OBSERVE, probe=probe),))
     collector = FleetCollector(fleet, timeout_s=2, max_age_s=60, clock=wall_clock, nvml=False)
     await collector.collect(0)
     yield collector
@@ -178,3 +180,29 @@ async def test_own_requests_are_told_from_use(vllm: CompletionServer) -> None:
     probes = sum(interval.probes for interval in intervals)
     assert probes >= 10
     assert sum(interval.completed for interval in intervals) - probes <= 1, "one may end between two readings"
+
+
+async def test_a_model_that_its_page_does_not_name_yet_is_probed(vllm: CompletionServer) -> None:
+    mapping, faults = parse_mapping(
+        "{sources: test, model_label: finished_reason, requests: {success: 'vllm:request_success_total'}}", "mine", ""
+    )
+    assert not faults
+    spec = ServerSpec("v", ServerKind.MAPPED, vllm.url, f"{vllm.url}/metrics", mapping=mapping)
+    async with watching(vllm, spec=spec) as collector:
+        assert isinstance((await look(collector)).servers["v"].models["m"], Missing)
+        assert (await first(collector)).error == ""
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_on_ollama_only_what_is_in_memory_is_probed(vllm: CompletionServer, loaded: bool) -> None:
+    async with OllamaServer({"tiny:latest": 1}) as ollama:
+        if loaded:
+            ollama.use("tiny:latest")
+        # its own API and that like OpenAI's are on one port of a real one
+        spec = ServerSpec("v", ServerKind.OLLAMA, vllm.url, f"{ollama.url}/api/ps")
+        async with watching(vllm, ProbeSpec(0.05, 2), spec) as collector:
+            if loaded:
+                assert (await first(collector)).error == ""
+            else:
+                await asyncio.sleep(0.2)
+                assert vllm.asked == []
