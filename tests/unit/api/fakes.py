@@ -21,7 +21,7 @@ from controlplane.domain.decision import (
     Target,
 )
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import Member, Mode
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import (
     ControlMode,
@@ -37,6 +37,7 @@ from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.domain.state import PolicyState, unit_key
 from controlplane.loop.desk import Desk
 from controlplane.loop.present import fulfilled
+from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.publish.metrics import PictureMetrics
 from controlplane.store import open_store
@@ -139,27 +140,29 @@ class FakePlane:
 
     def __init__(self, directory: Path, *, now: float = NOW, extra: str = "") -> None:
         self.settings = parse_settings(CONFIGURATION + extra, {})
-        self.fleet = self.settings.fleet
+        self.workloads: dict[str, Signal[tuple[Member, ...]]] = {}
         self.loop = FakeLoop(self.settings, now)
         self.store = StoreThread(open_store(f"sqlite:///{directory / 'history.db'}"))
         self.loop.store = self.store
         self.desk = Desk(self.loop, self.store, self.loop.clock)
+        self.slo = SloDesk(self.loop, self.store, self.loop.clock)
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
         self.registry = CollectorRegistry()
         self.registry.register(PictureMetrics(self.picture, 45.0))
 
     def picture(self) -> Picture:
-        bert = self.fleet.model("bert")
+        bert = self.loop.fleet.model("bert")
         assert bert is not None
         judgement = Judgement("bert", bert.objectives[0], Counts(990, 10, 0, 60, 120), 0.99, 0.99, -9.0, 2.0, 1.5, None)
         return Picture(
             self.loop.now,
-            self.fleet,
+            self.loop.fleet,
             self.loop.reading(),
             {"bert": (judgement,)},
             self.decisions,
             health=self.health,
+            workloads=self.workloads,
         )
 
     async def write_decisions(self) -> None:
