@@ -68,7 +68,7 @@ class FleetCollector:
         timeout_s: float,
         max_age_s: float,
         clock: Callable[[], float],
-        keep_s: float = 900.0,
+        keep_s: float = 300.0,
         nvml: bool = True,
         source: Callable[[ServerSpec, Sequence[ModelSpec]], MetricsSource] = scraped,
         prometheus: Mapping[str, Prometheus] | None = None,

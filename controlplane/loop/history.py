@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from dataclasses import replace
+from operator import attrgetter
 
 from controlplane.domain.fleet import Fleet, ModelSpec, Phase
 from controlplane.domain.objectives import SLICE_S, Counts, Judgement, Objective, Slice
@@ -43,7 +46,7 @@ class SliceWriter:
         traces = dict(self._before.traces)
         for model in fleet.models:
             trace = _trace(model, tuple(left.servers), left)
-            traces[model.name] = _since(_joined(traces.get(model.name, Trace()), trace), self._closed_until)
+            traces[model.name] = _read(_since(_joined(traces.get(model.name, Trace()), trace), self._closed_until))
         self._before = Unclosed(self._closed_until, traces)
 
     def close(self, fleet: Fleet, reading: FleetReading, now: float) -> tuple[Slice, ...]:
@@ -53,25 +56,22 @@ class SliceWriter:
             return ()
         since, traces = max(self._closed_until, until - _REACH_S), self._traces(fleet, reading)
         self._closed_until = until
-        return tuple(
-            piece
-            for model in fleet.models
-            for piece in close_slices(
-                model,
-                traces[model.name].servers,
-                traces[model.name].latencies,
-                traces[model.name].probes,
-                since=since,
-                until=until,
-                there=_there(fleet, model, traces[model.name]),
+        slices: list[Slice] = []
+        for model in fleet.models:
+            there, trace = _there(fleet, model, traces[model.name]), _since(traces[model.name], since)
+            slices += close_slices(
+                model, trace.servers, trace.latencies, trace.probes, since=since, until=until, there=there
             )
-        )
+        return tuple(slices)
 
     def unclosed(self, fleet: Fleet, reading: FleetReading) -> Unclosed:
         """What was read and is in no closed slice yet, for whoever goes on after a crash."""
         after = self._closed_until
-        self._before = Unclosed(after, {name: _since(trace, after) for name, trace in self._before.traces.items()})
-        return Unclosed(after, {name: _since(trace, after) for name, trace in self._traces(fleet, reading).items()})
+        self._before = Unclosed(
+            after, {name: _read(_since(trace, after)) for name, trace in self._before.traces.items()}
+        )
+        traces = self._traces(fleet, reading)
+        return Unclosed(after, {name: _read(_since(trace, after)) for name, trace in traces.items()})
 
     def _traces(self, fleet: Fleet, reading: FleetReading) -> dict[str, Trace]:
         return {
@@ -122,13 +122,22 @@ def _joined(before: Trace, now: Trace) -> Trace:
 
 
 def _since(trace: Trace, at: float) -> Trace:
-    """The part of a trace that ends after `at`."""
-    servers = ((server, tuple(i for i in intervals if i.end > at)) for server, intervals in trace.servers)
+    """The part of a trace that ends at `at` or later: what slices from `at` on are made of."""
     return Trace(
-        tuple((server, intervals) for server, intervals in servers if intervals),
-        tuple(i for i in trace.latencies if i.end > at),
-        tuple(p for p in trace.probes if p.at > at),
+        tuple((server, _newest(intervals, at)) for server, intervals in trace.servers),
+        tuple(i for i in trace.latencies if i.end >= at),
+        tuple(p for p in trace.probes if p.at >= at),
     )
+
+
+def _newest(intervals: tuple[Interval, ...], at: float) -> tuple[Interval, ...]:
+    """Those of one server that end at `at` or later. They are in order, and most are in slices closed long ago."""
+    return intervals[bisect_left(intervals, at, key=attrgetter("end")) :]
+
+
+def _read(trace: Trace) -> Trace:
+    """The same without servers of which nothing was read."""
+    return replace(trace, servers=tuple((server, intervals) for server, intervals in trace.servers if intervals))
 
 
 def _intervals(

@@ -23,6 +23,7 @@ from controlplane.domain.ports import Actuator, Discovery
 from controlplane.loop.clock import Clock, wall_clock
 from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
+from controlplane.loop.keep import keep_s
 from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
@@ -79,6 +80,7 @@ def build(
         timeout_s=settings.scrape_timeout_s,
         max_age_s=max(3 * settings.scrape_interval_s, settings.scrape_interval_s + settings.scrape_timeout_s),
         clock=clock,
+        keep_s=keep_s(settings.decide_interval_s, settings.policy),
         prometheus=prometheus,
     )
     by_kind: dict[ServerKind, Actuator] = {

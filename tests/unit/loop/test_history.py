@@ -84,7 +84,8 @@ def test_what_a_server_did_before_it_left_counts_in_its_slices_and_nowhere_after
     writer.part(both, reading_of(**{"1": [did(NOW, NOW + 5, 7), did(NOW + 5, NOW + 15, 3)]}))
     closed = judged(writer.close(one, reading_of(**{"0": stays}), NOW + 40))
     assert closed == {0.0: (10 + 7, 10.0), 10.0: (3, 10.0), 20.0: (0, 10.0)}, "the last events end at 30"
-    assert writer.unclosed(one, reading_of(**{"0": stays})).traces["a"].servers == ()
+    ((left, intervals),) = writer.unclosed(one, reading_of(**{"0": stays})).traces["a"].servers
+    assert (left, intervals) == ("w/0", (stays[1],)), "those are in no closed slice yet"
 
 
 def test_it_waits_in_the_store_for_a_control_plane_that_goes_on() -> None:
