@@ -1,6 +1,6 @@
 """Many Tritons as far as their pages go, in one process: python -m bench.collect_serve; prints its ports as JSON.
 
-Server n answers under /n at each port. Every counter of a server moves on with each answer.
+A server answers under /NAME at each port, whatever its name. Its counters move on with each metrics page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ _SERIES = (
     ("nv_inference_load_duration_secs", "2"),
     ("nv_inference_first_response_histogram_ms_count", "@"),
 )
-"""Name and value on the page; @ stands for how often the server was asked."""
+"""Name and value on the page; @ stands for the count."""
+STEP = 100
+"""Growth of the count in a scrape interval."""
+SCRAPES_A_PAGE = 3
+"""By so many scrape intervals the count moves on from one page to the next: a tick comes with every third one."""
+_BEGIN = 1_000_000
 
 
 def name(model: int) -> str:
@@ -69,6 +74,11 @@ def stats() -> str:
     return text.replace('"@"', "@").replace('"@0000000"', "@0000000")
 
 
+def index() -> str:
+    """The repository index."""
+    return json.dumps([{"name": name(m), "version": "1", "state": "READY"} for m in range(MODELS)])
+
+
 def config(model: str) -> str:
     """One model's configuration."""
     return json.dumps(
@@ -82,15 +92,24 @@ def config(model: str) -> str:
     )
 
 
+def count(asked: int) -> int:
+    """The count on the page that is answered when a server was asked for it so many times."""
+    return _BEGIN + STEP * SCRAPES_A_PAGE * asked
+
+
+def counting(text: str, count: int) -> str:
+    """The text at that count."""
+    return text.replace("@", str(count))
+
+
 class _Answers:
     """What is answered to a path."""
 
     def __init__(self) -> None:
-        index = [{"name": name(m), "version": "1", "state": "READY"} for m in range(MODELS)]
         self._texts = {
             "metrics": page(),
             "v2/models/stats": stats(),
-            "v2/repository/index": json.dumps(index),
+            "v2/repository/index": index(),
             **{f"v2/models/{name(m)}/config": config(name(m)) for m in range(MODELS)},
         }
         self._asked: Counter[str] = Counter()
@@ -100,7 +119,7 @@ class _Answers:
         server, _, rest = path.lstrip("/").partition("/")
         if rest == "metrics":
             self._asked[server] += 1
-        body = self._texts[rest].replace("@", str(100 * self._asked[server])).encode()
+        body = counting(self._texts[rest], count(self._asked[server])).encode()
         kind = "text/plain; charset=utf-8" if rest == "metrics" else "application/json"
         return f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
