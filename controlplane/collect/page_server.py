@@ -13,7 +13,7 @@ from controlplane.collect.counters import Ledger, OwnRequests, Reading, Totals
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import Metrics, MetricsSource
-from controlplane.collect.tokens import Engines, tokens_between
+from controlplane.collect.tokens import Engines, tokens_between, tokens_fell
 from controlplane.collect.triton import FAILURES_KEPT, NOT_ASKED
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
@@ -88,18 +88,22 @@ class PageUnit:
         reading = Reading(
             at, served.groups, served.failures, served.waiting, 1, running_max=None, running=served.running
         )
-        interval = self.ledger.seen(reading)
+        fell, interval = tokens_fell(self._tokens, served.tokens), self.ledger.seen(reading)
         if interval is None:
             self.own_requests.expire(at)
         else:
             interval = self.own_requests.settle(interval)
             anew = base is not None and interval.start != base.at
-            tokens = tokens_between(self._tokens, served.tokens, anew=anew)
-            self.intervals.append(replace(interval, tokens=tokens) if tokens else interval)
+            if tokens := tokens_between(self._tokens, served.tokens, anew=anew):
+                interval = replace(interval, tokens=tokens, began_anew=interval.began_anew or fell)
+            self.intervals.append(interval)
         if self.ledger.base is reading:
             self._tokens = served.tokens
-        return base is not None and any(
-            now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
+        return fell or (
+            base is not None
+            and any(
+                now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
+            )
         )
 
     @property

@@ -32,11 +32,16 @@ def tokens_between(before: Engines, after: Engines, *, anew: bool) -> TokenCount
     """
     if not any(after.values()):
         return None
-    if any(_fell(before.get(engine, {}), now) for engine, now in after.items()):
+    if tokens_fell(before, after):
         before = {engine: then for engine, then in before.items() if not _fell(then, after.get(engine, {}))}
     elif anew:
         before = {}
     return TokenCounts(**{field: _difference(before, after, counter) for counter, field in FIELDS.items()})
+
+
+def tokens_fell(before: Engines, after: Engines) -> bool:
+    """Whether an engine that is still there began anew."""
+    return any(_fell(before.get(engine, {}), now) for engine, now in after.items())
 
 
 def _fell(before: Mapping[Counter, float], after: Mapping[Counter, float]) -> bool:

@@ -63,12 +63,12 @@ _SERVER = (
     ),
     Row(
         ("ServerReading.incarnation", "Interval.began_anew"),
-        "restarts noticed: counters of requests fell; of an interval, that they did inside it",
+        "restarts noticed: counters of requests or tokens fell; of an interval, that they did inside it",
         "restarts",
         Kind.COUNTER,
         Resets.PROCESS,
         "A restart that no counter tells is not noticed.",
-        series(f.VLLM_SUCCESS),
+        (*series(f.VLLM_SUCCESS), *(Series(names[0]) for names in f.VLLM_TOKENS.values())),
     ),
     Row(
         ("ServerReading.control", "ServerReading.host"),

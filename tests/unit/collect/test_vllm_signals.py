@@ -143,6 +143,18 @@ def test_after_a_restart_all_that_stands_there_came_since() -> None:
     assert (interval.tokens.prompt, interval.tokens.generation, interval.tokens.ended) == (800, 2565, 44)
 
 
+def test_a_restart_that_only_tokens_tell_is_noticed() -> None:
+    nobody = re.sub(r"^(vllm:request_success_total\S+) \S+$", r"\1 0", LATER, flags=re.MULTILINE)
+    vllm = server()
+    absorb(vllm, 5, nobody)
+    absorb(vllm, 10, nobody.replace(" 5989.0", " 12.0"))
+    (interval,) = model(vllm, 10).intervals
+    assert interval.began_anew
+    assert interval.tokens is not None
+    assert interval.tokens.generation == 12
+    assert vllm.reading(10).incarnation == 1
+
+
 def test_old_names_of_the_prefix_cache_are_understood_and_new_ones_win() -> None:
     def old(page: str) -> str:
         return page.replace("vllm:prefix_cache_", "vllm:gpu_prefix_cache_")
