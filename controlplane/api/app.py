@@ -12,7 +12,7 @@ from controlplane.api.docs_page import docs_page
 from controlplane.api.guards import Guards
 from controlplane.api.plane import Plane
 from controlplane.api.problems import Problem, install, responses
-from controlplane.api.routes import audit, decisions, fleet, freezes, health, models, operations, overrides
+from controlplane.api.routes import audit, decisions, fleet, freezes, health, models, operations, overrides, slo
 from controlplane.api.tokens import TokenFile
 from controlplane.config.units import is_loopback
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -23,6 +23,7 @@ _GUARDED: tuple[APIRouter, ...] = (
     models.router,
     overrides.router,
     freezes.router,
+    slo.router,
     decisions.router,
     operations.router,
     audit.router,
@@ -33,6 +34,7 @@ _TAGS = [
     {"name": "models", "description": "Models and instructions about them."},
     {"name": "overrides", "description": "What people have fixed; it wins over freezes, bounds and policy."},
     {"name": "freezes", "description": "No scaling for a while."},
+    {"name": "slo", "description": "How objectives stand, over time, and what people corrected."},
     {"name": "decisions", "description": "What was decided, why, and what came of it."},
     {"name": "operations", "description": "Where an instruction is on its way."},
     {"name": "audit", "description": "Who asked for what."},

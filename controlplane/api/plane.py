@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from controlplane.config import Settings
 from controlplane.domain.picture import Picture
 from controlplane.loop.desk import Desk
+from controlplane.loop.slo_desk import SloDesk
 
 
 class Plane(Protocol):
@@ -22,6 +23,11 @@ class Plane(Protocol):
     @property
     def desk(self) -> Desk:
         """Takes instructions."""
+        ...
+
+    @property
+    def slo(self) -> SloDesk:
+        """Tells how objectives stand."""
         ...
 
     @property

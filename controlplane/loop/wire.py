@@ -26,6 +26,7 @@ from controlplane.loop.executor import Executor
 from controlplane.loop.keep import keep_s
 from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
+from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.metrics import PictureMetrics
@@ -41,6 +42,7 @@ class ControlPlane:
 
     settings: Settings
     desk: Desk
+    slo: SloDesk
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
@@ -129,7 +131,8 @@ def build(
         decide_s=settings.decide_interval_s,
     )
     registry.register(PictureMetrics(runner.picture, max_age_s=3 * settings.decide_interval_s))
-    return ControlPlane(settings, Desk(runner, store, clock), registry, runner, store, release)
+    desk, slo = Desk(runner, store, clock), SloDesk(runner, store, clock)
+    return ControlPlane(settings, desk, slo, registry, runner, store, release)
 
 
 def _grace_s(settings: Settings) -> float:

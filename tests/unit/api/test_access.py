@@ -14,6 +14,7 @@ from controlplane.domain.errors import ConfigurationError
 from tests.unit.api.fakes import NOW, FakePlane
 
 SAID = {"ttl": "2h", "reason": "launch"}
+EXCLUDED = {"kind": "exclude", "reason": "launch", "start": NOW - 60, "end": NOW}
 
 # Every route of the API with what it takes, and the scope it needs (None: open).
 ROUTES: list[tuple[str, str, Any, Scope | None]] = [
@@ -38,6 +39,11 @@ ROUTES: list[tuple[str, str, Any, Scope | None]] = [
     ("POST", "/api/v1/freezes", SAID, Scope.OPERATOR),
     ("DELETE", "/api/v1/freezes", None, Scope.OPERATOR),
     ("DELETE", "/api/v1/freezes/{freeze_id}", None, Scope.OPERATOR),
+    ("GET", "/api/v1/slo", None, Scope.VIEWER),
+    ("GET", "/api/v1/slo/{model}", None, Scope.VIEWER),
+    ("GET", "/api/v1/slo/{model}/history", None, Scope.VIEWER),
+    ("GET", "/api/v1/slo/{model}/adjustments", None, Scope.VIEWER),
+    ("POST", "/api/v1/slo/{model}/adjustments", EXCLUDED, Scope.OPERATOR),
     ("GET", "/api/v1/decisions", None, Scope.VIEWER),
     ("GET", "/api/v1/decisions/{decision_id}", None, Scope.VIEWER),
     ("GET", "/api/v1/decisions/{decision_id}/explain", None, Scope.VIEWER),

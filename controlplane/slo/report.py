@@ -1,0 +1,332 @@
+"""How objectives stood over a window and how they came to it, as values: what tables, pages and the API show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from controlplane.domain.alerts import Severity
+from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
+from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
+from controlplane.slo.adjust import CountsOf, adjusted, excluded_s
+from controlplane.slo.budget import burn_rate
+
+PACES_S = (300.0, 3600.0, 21600.0)
+"""The last 5 min, 1 h and 6 h: how fast the budget burns now."""
+
+
+class Promise(StrEnum):
+    """Whether an objective was met, as far as it was measured."""
+
+    KEPT = "kept"
+    BROKEN = "broken"
+    UNSURE = "unsure"
+    """The target lies between the bounds: a histogram bucket is cut by the threshold."""
+    NO_EVENTS = "no_events"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One objective over [since, until), as people's corrections have it.
+
+    Shares are None without events: no traffic is not 100 %. The low attainment counts unsure events as bad, and so do
+    `budget_left` (1 untouched, 0 spent, negative overspent) and the burn rates. `corrected` are bad events that people
+    added or took back, within `bad`; `excluded_s` is time that they took out. `coverage` is the measured share of the
+    rest. `exhausted_1h_s` and `exhausted_6h_s` are seconds until the budget is spent at the pace of the last 1 h and
+    6 h; None where it would outlast the window.
+    """
+
+    model: str
+    objective: str
+    indicator: Indicator
+    source: IndicatorSource
+    threshold_s: float | None
+    target: float
+    since: float
+    until: float
+    promise: Promise
+    good: int
+    bad: int
+    unsure: int
+    bad_capacity: int
+    corrected: int
+    attainment_low: float | None
+    attainment_high: float | None
+    budget_left: float | None
+    burn_5m: float | None
+    burn_1h: float | None
+    burn_6h: float | None
+    exhausted_1h_s: float | None
+    exhausted_6h_s: float | None
+    measured_s: float
+    expected_s: float
+    excluded_s: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStep:
+    """[start, end) of a window: what was counted in it without `corrected`, and the budget left at its end.
+
+    Corrected events stand in the step that holds the end of the time they were made for. `expected_s` is the time that
+    people did not exclude.
+    """
+
+    start: float
+    end: float
+    good: int
+    bad: int
+    unsure: int
+    corrected: int
+    attainment_low: float | None
+    attainment_high: float | None
+    measured_s: float
+    expected_s: float
+    coverage: float
+    budget_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSpan:
+    """What an objective was over [since, until), and how it stood by that."""
+
+    version: str
+    target: float
+    window_s: float
+    since: float
+    until: float
+    promise: Promise
+    attainment_low: float | None
+    attainment_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSpan:
+    """From when to when an alert fired; `until` None: it still does."""
+
+    severity: Severity
+    since: float
+    until: float | None
+    summary: str
+
+
+class MarkKind(StrEnum):
+    """What happened at a moment."""
+
+    UP = "up"
+    DOWN = "down"
+    LOAD = "load"
+    UNLOAD = "unload"
+    RELOAD = "reload"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A decision that changed something (`id` is its own), or what a person asked for. `detail`: what came of it."""
+
+    at: float
+    kind: MarkKind
+    text: str
+    id: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveReport:
+    """One objective of a model. `judged_by`: what it was judged again by, in words; empty: as it was."""
+
+    standing: Standing
+    step_s: float
+    steps: tuple[SeriesStep, ...]
+    versions: tuple[VersionSpan, ...]
+    alerts: tuple[AlertSpan, ...]
+    judged_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A model over a window. `refused`: why an objective could not be judged again, by its name."""
+
+    model: str
+    at: float
+    objectives: tuple[ObjectiveReport, ...]
+    marks: tuple[Mark, ...]
+    adjustments: tuple[Adjustment, ...]
+    refused: Mapping[str, str]
+
+
+def standing(
+    model: str,
+    objective: Objective,
+    counts_of: CountsOf,
+    adjustments: Sequence[Adjustment],
+    *,
+    now: float,
+    window_s: float,
+) -> Standing:
+    """How an objective stands over the last `window_s` seconds; `adjustments` are those in force for it.
+
+    The whole window was to be measured but for what is excluded: slices that were never written count as unmeasured.
+    """
+    since = now - window_s
+    counts = adjusted(counts_of, since, now, adjustments)
+    excluded = excluded_s(adjustments, since, now)
+    counts = replace(counts, expected_s=max(counts.expected_s, window_s - excluded))
+    low, high = _attainment(counts)
+    spent = burn_rate(objective, counts)
+    left = None if spent is None else 1.0 - spent
+    burns = [burn_rate(objective, adjusted(counts_of, now - pace_s, now, adjustments)) for pace_s in PACES_S]
+    return Standing(
+        model=model,
+        objective=objective.key,
+        indicator=objective.indicator,
+        source=objective.source,
+        threshold_s=objective.threshold_s,
+        target=objective.target,
+        since=since,
+        until=now,
+        promise=promise(objective.target, low, high),
+        good=counts.good,
+        bad=counts.bad,
+        unsure=counts.unsure,
+        bad_capacity=counts.bad_capacity,
+        corrected=_corrected(adjustments, since, now),
+        attainment_low=low,
+        attainment_high=high,
+        budget_left=left,
+        burn_5m=burns[0],
+        burn_1h=burns[1],
+        burn_6h=burns[2],
+        exhausted_1h_s=exhausted_s(left, burns[1], window_s),
+        exhausted_6h_s=exhausted_s(left, burns[2], window_s),
+        measured_s=counts.measured_s,
+        expected_s=counts.expected_s,
+        excluded_s=excluded,
+        coverage=counts.coverage,
+    )
+
+
+def promise(target: float, low: float | None, high: float | None) -> Promise:
+    """Whether a target was met, by the bounds of the attainment."""
+    if low is None or high is None:
+        return Promise.NO_EVENTS
+    if low >= target:
+        return Promise.KEPT
+    return Promise.BROKEN if high < target else Promise.UNSURE
+
+
+def exhausted_s(budget_left: float | None, burn: float | None, window_s: float) -> float | None:
+    """Seconds until the budget is spent at a burn rate; 0 where it is. None: not burning, or it outlasts the window.
+
+    A burn rate of 1 spends the whole budget in one window (Google SRE workbook, chapter 5). What leaves a rolling
+    window meanwhile gives some back, so that this is the soonest.
+    """
+    if budget_left is None or not burn:
+        return None
+    lasts_s = max(0.0, budget_left) / burn * window_s
+    return lasts_s if lasts_s < window_s else None
+
+
+def series(
+    objective: Objective,
+    counts_of: CountsOf,
+    steps: Iterable[tuple[float, Counts]],
+    adjustments: Sequence[Adjustment],
+    *,
+    since: float,
+    until: float,
+    step_s: float,
+) -> tuple[SeriesStep, ...]:
+    """[since, until) in steps that start at multiples of `step_s`, the first as long as what is left of its own.
+
+    `steps` are sums of whole steps, those without slices left out. Together they count what the window does, and the
+    budget left at the end is the window's.
+    """
+    known = dict(steps)
+    exclusions = [a for a in adjustments if a.kind is AdjustmentKind.EXCLUDE]
+    found: list[tuple[float, float, Counts, int]] = []
+    start = since
+    while start < until:
+        end = (start // step_s + 1) * step_s
+        whole = known.get(start, Counts()) if start % step_s == 0 else counts_of(start, min(end, until))
+        end = min(end, until)
+        counts = adjusted(_all_of(counts_of, start, end, whole), start, end, exclusions)
+        expected_s = max(counts.expected_s, end - start - excluded_s(exclusions, start, end))
+        found.append((start, end, replace(counts, expected_s=expected_s), _corrected(adjustments, start, end)))
+        start = end
+    events = sum(counts.events + corrected for _, _, counts, corrected in found)
+    allowed, spent, made = events * (1.0 - objective.target), 0, []
+    for start, end, counts, corrected in found:
+        spent += counts.bad + counts.unsure + corrected
+        made.append(_step(start, end, counts, corrected, 1.0 - max(0, spent) / allowed if allowed > 0 else None))
+    return tuple(made)
+
+
+def version_spans(
+    versions: Sequence[ObjectiveVersion],
+    counts_of: CountsOf,
+    adjustments: Sequence[Adjustment],
+    *,
+    since: float,
+    until: float,
+) -> tuple[VersionSpan, ...]:
+    """The versions of an objective (oldest first) that held in [since, until), each as far as it held there."""
+    spans = []
+    for index, version in enumerate(versions):
+        start = max(since, version.since)
+        end = min(until, versions[index + 1].since) if index + 1 < len(versions) else until
+        if start < end:
+            low, high = _attainment(adjusted(counts_of, start, end, adjustments))
+            target = version.objective.target
+            kept = promise(target, low, high)
+            spans.append(VersionSpan(version.version, target, version.objective.window_s, start, end, kept, low, high))
+    return tuple(spans)
+
+
+def alert_spans(events: Iterable[AlertEvent], *, since: float, until: float) -> tuple[AlertSpan, ...]:
+    """When alerts of one objective fired in [since, until), by the moments at which they began and ended."""
+    begun: dict[Severity, AlertEvent] = {}
+    spans: list[AlertSpan] = []
+    for event in sorted(events, key=lambda e: e.at):
+        first = begun.pop(event.severity, None)
+        if event.firing:
+            begun[event.severity] = first or event
+        elif event.at > since:
+            spans.append(AlertSpan(event.severity, first.at if first else since, event.at, (first or event).summary))
+    spans += [AlertSpan(event.severity, event.at, None, event.summary) for event in begun.values()]
+    return tuple(sorted((s for s in spans if s.since < until), key=lambda s: s.since))
+
+
+def _all_of(counts_of: CountsOf, start: float, end: float, whole: Counts) -> CountsOf:
+    """The same counts, with one span known."""
+    return lambda since, until: whole if (since, until) == (start, end) else counts_of(since, until)
+
+
+def _step(start: float, end: float, counts: Counts, corrected: int, budget_left: float | None) -> SeriesStep:
+    low, high = _attainment(counts)
+    return SeriesStep(
+        start=start,
+        end=end,
+        good=counts.good,
+        bad=counts.bad,
+        unsure=counts.unsure,
+        corrected=corrected,
+        attainment_low=low,
+        attainment_high=high,
+        measured_s=counts.measured_s,
+        expected_s=counts.expected_s,
+        coverage=counts.coverage if counts.expected_s > 0 else 0.0,
+        budget_left=budget_left,
+    )
+
+
+def _attainment(counts: Counts) -> tuple[float | None, float | None]:
+    if counts.events == 0:
+        return None, None
+    return counts.good / counts.events, (counts.good + counts.unsure) / counts.events
+
+
+def _corrected(adjustments: Iterable[Adjustment], since: float, until: float) -> int:
+    return sum(a.bad for a in adjustments if a.kind is AdjustmentKind.EVENTS and since < a.end <= until)
