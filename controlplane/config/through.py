@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from controlplane.config.faults import join, one_of
@@ -10,13 +11,21 @@ from controlplane.config.tree import PrometheusItem, ThroughBlock
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import Through
 
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 
 def check_through(path: str, block: ThroughBlock | None, prometheus: Sequence[Part[PrometheusItem]]) -> Iterator[Fault]:
     """Faults of meaning of a `through` at `path`."""
     sources = tuple(part.item.name for part in prometheus)
-    if block is not None and block.prometheus not in sources:
+    if block is None:
+        return
+    if block.prometheus not in sources:
         allowed = f"the name of an entry in prometheus: {one_of(block.prometheus, sources)}"
         yield Fault(join(path, "prometheus"), repr(block.prometheus), allowed)
+    if not block.labels:
+        yield Fault(join(path, "labels"), "nothing", "at least one label, such as job")
+    for label in (label for label in block.labels if not _LABEL.fullmatch(label)):
+        yield Fault(join(path, "labels", label), repr(label), "letters, digits and '_', not starting with a digit")
 
 
 def to_through(block: ThroughBlock | None) -> Through | None:

@@ -140,7 +140,6 @@ class ThroughBlock(_Block):
 
     prometheus: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
     labels: dict[str, str] = Field(
-        min_length=1,
         description="Labels of the target there, such as {job: triton, instance: 'triton-0:8002'}: of one target for a"
         " server, of any number for a gateway.",
     )

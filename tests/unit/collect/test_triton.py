@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from controlplane.collect.counters import Executed, Executions
 from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
-from controlplane.collect.servers import scraped
+from controlplane.collect.metrics_source import Metrics
+from controlplane.collect.servers import only_page, scraped, server_reader
 from controlplane.collect.triton import TritonServer
+from controlplane.collect.triton_page import TritonPage
 from controlplane.collect.triton_round import TritonRound
 from controlplane.collect.triton_signals import TRITON
 from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
-from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
-from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
+from controlplane.domain.fleet import Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec, Through
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState
 from controlplane.domain.signal import Known, Missing, Stale
 from tests.unit.collect.pages import triton_page
@@ -280,3 +285,82 @@ def test_an_old_page_is_no_idleness_and_the_next_one_makes_up_for_it() -> None:
             assert model(triton, at).intervals == ()
     (interval,) = model(triton, 20).intervals
     assert (interval.start, interval.end, interval.completed) == (5, 20, 14)
+
+
+def through(at: float, series_at: float, page: str | ControlPlaneError, **more: Any) -> TritonRound:
+    """A round whose counters somebody else read, at another moment."""
+    return replace(answers(at, page, **more), series_at=series_at)
+
+
+def test_counters_that_are_told_again_change_nothing() -> None:
+    triton = server()
+    triton.absorb(through(10, 8, triton_page(success=5)))
+    triton.absorb(through(15, 8, triton_page(success=5)))
+    assert not model(triton, 15).intervals
+    triton.absorb(through(20, 18, triton_page(success=9, pending=2)))
+    triton.absorb(through(25, 18, triton_page(success=9, pending=2)))
+    (interval,) = model(triton, 25).intervals
+    assert (interval.start, interval.end, interval.completed) == (8, 18, 4)
+    assert model(triton, 25).pending == Known(2, 18)
+    assert model(triton, 25).instances == Known(2, 25)
+
+
+def test_statistics_ahead_of_counters_from_elsewhere_are_no_page_that_stands_still() -> None:
+    triton = server()
+    triton.absorb(through(10, 8, triton_page(success=5), stats={"m": {("1", 1): Executed(5, 50)}}))
+    triton.absorb(through(20, 18, triton_page(success=5), stats={"m": {("1", 1): Executed(7, 70)}}))
+    (interval,) = model(triton, 20).intervals
+    assert (interval.completed, interval.end) == (0, 18)
+
+
+def test_a_restart_is_noticed_once_though_the_counters_of_before_are_still_told() -> None:
+    triton = server()
+    triton.absorb(through(10, 8, triton_page(success=50)))
+    triton.absorb(through(15, 8, triton_page(success=50), entry=GONE))
+    triton.absorb(through(20, 8, triton_page(success=50)))
+    assert triton.reading(20).incarnation == 1
+    triton.absorb(through(25, 23, triton_page(success=3)))
+    assert triton.reading(25).incarnation == 1
+    assert [interval.completed for interval in model(triton, 25).intervals] == [3]
+
+
+def test_counters_that_nobody_tells_of_grow_stale_with_the_reason() -> None:
+    triton = server()
+    triton.absorb(through(10, 8, triton_page(success=5, pending=1)))
+    away = NotToldError("t: Prometheus p: connection refused")
+    triton.absorb(answers(30, away))
+    reading = model(triton, 30)
+    assert triton.reading(30).live == Known(value=True, observed_at=30)  # its index was read
+    assert reading.pending == Stale(1, 8, 22, "t: Prometheus p: connection refused")
+
+
+def test_counters_alone_say_that_a_server_lived_when_they_were_read() -> None:
+    triton = server()
+    triton.absorb(through(10, 8, triton_page(success=5), entry=TIMED_OUT))
+    assert triton.reading(10).live == Known(value=True, observed_at=8)
+
+
+def test_a_triton_known_by_its_metrics_alone_counts_what_they_tell() -> None:
+    spec = replace(SPEC, through=Through("p", (("job", "triton"),)))
+    models = [ModelSpec(name, name, ("t",), Mode.OBSERVE) for name in ("m", "n")]
+    triton = server_reader(spec, models, scraped(spec, models), max_age_s=15, keep_s=900)
+    assert isinstance(triton, TritonPage)
+    n_unloaded = triton_page("n", loaded=False)
+    triton.absorb(Metrics(8, parse(triton_page(success=5) + n_unloaded, TRITON.wanted)))
+    triton.absorb(Metrics(18, parse(triton_page(success=9, backend=1, pending=3) + n_unloaded, TRITON.wanted)))
+    reading = triton.reading(20)
+    loaded, unloaded = reading.models["m"], reading.models["n"]
+    assert isinstance(loaded, Known)
+    assert loaded.value.state is ModelState.READY
+    assert loaded.value.pending == Known(3, 18)
+    assert [(i.completed, i.failed) for i in loaded.value.intervals] == [(5, 1)]
+    assert unloaded == Missing("not loaded: nothing but its old failures is on the metrics page")
+
+
+def test_a_triton_that_may_be_acted_on_or_probed_is_asked_itself_too() -> None:
+    spec = replace(SPEC, through=Through("p", (("job", "triton"),)))
+    observed = ModelSpec("m", "m", ("t",), Mode.OBSERVE)
+    assert only_page(spec, [observed])
+    assert not only_page(SPEC, [observed])
+    assert not only_page(spec, [observed, replace(observed, name="n", mode=Mode.RECOMMEND)])
+    assert not only_page(spec, [replace(observed, probe=ProbeSpec(30, 5))])
