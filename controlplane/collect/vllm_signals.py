@@ -10,10 +10,10 @@ from controlplane.domain.observation import Counter
 _UNCOVERED = "No interval: the time is uncovered, neither good nor bad. No decision lowers anything on it."
 _DASHBOARDS = "Shown as missing, with why; no decision rests on it."
 _OLD = {
-    "vllm:gpu_cache_usage_perc": "until 0.12",
-    "vllm:gpu_prefix_cache_queries_total": "until 0.12",
-    "vllm:gpu_prefix_cache_hits_total": "until 0.12",
-    "vllm:time_per_output_token_seconds": "until 0.12",
+    "vllm:gpu_cache_usage_perc": "deprecated in 0.9, gone since about 0.12",
+    "vllm:gpu_prefix_cache_queries_total": "deprecated in 0.9, gone since about 0.12",
+    "vllm:gpu_prefix_cache_hits_total": "deprecated in 0.9, gone since about 0.12",
+    "vllm:time_per_output_token_seconds": "deprecated in 0.11, gone since about 0.13",
 }
 _MEANINGS = {
     Indicator.TTFT: "time to the first token",
