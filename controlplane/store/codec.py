@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from controlplane.domain.alerts import AlertState, AlertStates
 from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outcome, Override
@@ -28,8 +28,8 @@ class Codec(Generic[T]):
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
 
     def dump(self, value: T) -> str:
-        """JSON text. Infinity and NaN are kept, which pydantic's own JSON turns into null."""
-        return json.dumps(self._adapter.dump_python(value), separators=(",", ":"))
+        """JSON text. Infinity and NaN are kept, which the type's own serializer turns into null."""
+        return to_json(value).decode()
 
     def load(self, body: str) -> T:
         """The value. Raises StoreError when the text holds none."""
