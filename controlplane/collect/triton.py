@@ -165,7 +165,9 @@ class TritonUnit:
             # A loaded model is on the page: where it is not, the page is not whole, or is older than the index.
             loaded = self.entry is None or self.entry.state is ModelState.READY
             return (
-                None if loaded or (series and not series.complete) else Reading(at, {}, failures, pending=0, running=0)
+                None
+                if loaded or (series and not series.complete)
+                else Reading(at, {}, failures, pending=0, running_max=0, running=0)
             )
         instances = self._counting()
         if not series.complete or series.pending is None or instances is None or self._config is None:
