@@ -111,9 +111,10 @@ class StartupBook:
     def look(self, fleet: Fleet, reading: FleetReading, ours: Callable[[str, float], bool]) -> None:
         """Note the start-ups that a newer reading shows. `ours(unit, since)`: an action of ours on it since then."""
         sights: dict[str, Sight] = {}
+        servers = {server.name: server for server in fleet.servers}
         for model in fleet.models:
             for name in model.runs_on:
-                server, seen = fleet.server(name), reading.servers.get(name)
+                server, seen = servers.get(name), reading.servers.get(name)
                 if server is None or seen is None:
                     continue
                 key, member = unit_key(model.name, name), fleet.members.get(name)
