@@ -1,42 +1,35 @@
-"""The picture of a run: one HTML file that holds all it needs, for wide and narrow screens, light and dark.
-
-Curves are inline SVG stretched to the width of the page; everything that is text is HTML, so that it keeps its size.
-"""
+"""The picture of a run: one HTML file that holds all it needs, for wide and narrow screens, light and dark."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from importlib import resources
-from itertools import pairwise
 
 from controlplane.demo.record import Mark, Point, Run, Track
+from controlplane.page.document import Key, Pin, document, facts, panel, pins, times
+from controlplane.page.plot import Frame, Series, area, ground, line, runs, stairs, uprights
 
 _GLYPHS = {"up": "▲", "down": "▼", "load": "●", "unload": "○", "reload": "↻"}
 _SMOOTH = 5
 _CLIP = 2.5  # of the threshold: one slow wake would flatten the curve of all other latencies
 
-Series = Sequence[tuple[float, float | None]]
+Panel = Callable[[Sequence[Mark]], str]
 
 
 def render(run: Run) -> str:
     """The HTML text of a run."""
-    css = (resources.files("controlplane.demo") / "report.css").read_text(encoding="utf-8")
     verdict = "The loop worked" if not run.complaints else "The loop did not work: " + "; ".join(run.complaints)
     phases = ", ".join(f"{name} from {clock(at_s)}" for at_s, name in run.phases)
     sections = "\n".join(_section(name, track, run) for name, track in run.tracks.items())
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>controlplane: a day in {run.duration_s:.0f} seconds</title><style>
-{css}</style></head><body>
-<h1>A day in {run.duration_s:.0f} seconds</h1>
+    return document(
+        f"controlplane: a day in {run.duration_s:.0f} seconds",
+        f"""<h1>A day in {run.duration_s:.0f} seconds</h1>
 <p class="soft">A real Triton under load and the control plane scaling it. Execution times stand in for a GPU's.</p>
 <p class="verdict{" bad" if run.complaints else ""}">{escape(verdict)}</p>
 <p class="soft">The day: {escape(phases)}.</p>
 {_facts(run.facts)}
-{sections}
-</body></html>
-"""
+{sections}""",
+    )
 
 
 def clock(at_s: float) -> str:
@@ -45,8 +38,8 @@ def clock(at_s: float) -> str:
     return f"{minutes}:{seconds:02d}"
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    return "<dl>" + "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()) + "</dl>"
+def _facts(named: Mapping[str, str]) -> str:
+    return facts({name: escape(figure) for name, figure in named.items()})
 
 
 def _section(name: str, track: Track, run: Run) -> str:
@@ -57,31 +50,27 @@ def _section(name: str, track: Track, run: Run) -> str:
     items = "\n".join(_item(mark) for mark in marks) or '<li class="soft">No decision changed anything.</li>'
     return f"""<section><h2>{escape(name)}</h2><p class="soft">{escape(track.about)}</p>
 {_facts(track.facts)}
-<div class="pins">{"".join(_pin(mark, end_s) for mark in marks)}</div>
+{pins(_pin(mark, end_s) for mark in marks)}
 {"".join(panel(marks) for panel in panels)}
 {_times(end_s)}
 <ol>{items}</ol></section>"""
 
 
-Panel = Callable[[Sequence[Mark]], str]
-
-
 def _load_panel(points: Sequence[Point], end_s: float) -> Panel:
     load: Series = [(p.at_s, p.arrivals_per_s) for p in points]
-    top = _nice(_highest(load))
-    smooth = _smoothed(load)
-    curves = _area(smooth, end_s, top, "load") + _line(load, end_s, top, "load", "thin")
-    return _panel("Load", [("load", "", "arrivals a second")], curves, f"{top:g}/s", points, end_s)
+    frame = Frame(0.0, end_s, _nice(_highest(load)))
+    curves = area(frame, _smoothed(load), "load") + line(frame, load, "load", "thin")
+    return _panel("Load", [Key("load", "arrivals a second")], curves, f"{frame.top:g}/s", points, frame)
 
 
 def _instances_panel(points: Sequence[Point], end_s: float) -> Panel:
-    ready = _stairs([(p.at_s, _count(p.ready)) for p in points])
-    desired = _stairs([(p.at_s, _count(p.desired)) for p in points])
+    ready = stairs([(p.at_s, _count(p.ready)) for p in points])
+    desired = stairs([(p.at_s, _count(p.desired)) for p in points])
     top = max(_highest(ready), _highest(desired), 1.0) + 0.5
-    curves = _area(ready, end_s, top, "ready") + _line(ready, end_s, top, "ready")
-    curves += _line(desired, end_s, top, "limit", "dash")
-    keys = [("ready", "", "ready"), ("limit", "dash", "desired")]
-    return _panel("Instances", keys, curves, f"{int(top)}", points, end_s, label_at=0.5 / top)
+    frame = Frame(0.0, end_s, top)
+    curves = area(frame, ready, "ready") + line(frame, ready, "ready") + line(frame, desired, "limit", "dash")
+    keys = [Key("ready", "ready"), Key("limit", "desired", "dash")]
+    return _panel("Instances", keys, curves, f"{int(top)}", points, frame, label_at=0.5 / top)
 
 
 def _latency_panel(track: Track, end_s: float) -> Panel:
@@ -91,63 +80,51 @@ def _latency_panel(track: Track, end_s: float) -> Panel:
     top = _highest(p95) or 1.0
     if limit:
         top = min(max(top, 1.25 * limit), _CLIP * limit)
-    curves = _line(p50, end_s, top, "p50", "thin") + _line(p95, end_s, top, "p95")
-    keys = [("p95", "", "p95"), ("p50", "", "p50")]
+    frame = Frame(0.0, end_s, top)
+    curves = line(frame, p50, "p50", "thin") + line(frame, p95, "p95")
+    keys = [Key("p95", "p95"), Key("p50", "p50")]
     if limit:
-        curves += _line([(0.0, limit), (end_s, limit)], end_s, top, "limit", "dash")
-        keys.append(("limit", "dash", f"objective {limit * 1000:g} ms"))
-    return _panel("Latency", keys, curves, f"{top * 1000:.0f} ms", track.points, end_s)
+        curves += line(frame, [(0.0, limit), (end_s, limit)], "limit", "dash")
+        keys.append(Key("limit", f"objective {limit * 1000:g} ms", "dash"))
+    return _panel("Latency", keys, curves, f"{top * 1000:.0f} ms", track.points, frame)
 
 
 def _budget_panel(points: Sequence[Point], end_s: float) -> Panel:
     left: Series = [(p.at_s, p.budget_left) for p in points]
-    shown: Series = [(at_s, None if v is None else max(0.0, v)) for at_s, v in left]
-    curves = _area(shown, end_s, 1.05, "budget") + _line(shown, end_s, 1.05, "budget")
+    frame = Frame(0.0, end_s, 1.05)
+    curves = area(frame, left, "budget") + line(frame, left, "budget")
     known = [v for _, v in left if v is not None]
     now = "not measured" if not known else f"{known[-1]:.0%} left" if known[-1] >= 0 else "overspent"
-    return _panel("Error budget", [("budget", "", now)], curves, "100 %", points, end_s, low=True)
+    return _panel("Error budget", [Key("budget", now)], curves, "100 %", points, frame, size="low")
 
 
 def _panel(
     title: str,
-    keys: Sequence[tuple[str, str, str]],
+    keys: Sequence[Key],
     curves: str,
     top_label: str,
     points: Sequence[Point],
-    end_s: float,
+    frame: Frame,
     *,
     label_at: float = 0.0,
-    low: bool = False,
+    size: str = "",
 ) -> Panel:
-    legend = "".join(
-        f'<span class="key {kind}" style="--c:var(--{colour})">{escape(text)}</span>' for colour, kind, text in keys
-    )
-
     def drawn(marks: Sequence[Mark]) -> str:
-        lines = "".join(f'<line x1="{_x(m.at_s, end_s)}" x2="{_x(m.at_s, end_s)}" y1="0" y2="100"/>' for m in marks)
-        return f"""<div class="head"><b>{title}</b><span>{legend}</span></div>
-<div class="plot{" low" if low else ""}"><svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
-{_unloaded(points, end_s)}{lines}{curves}</svg><span style="top:{label_at * 100:.1f}%">{top_label}</span></div>
-"""
+        lines = uprights(frame, (mark.at_s for mark in marks))
+        return panel(title, keys, (_unloaded(points, frame), lines, curves), {label_at: top_label}, size)
 
     return drawn
 
 
-def _unloaded(points: Sequence[Point], end_s: float) -> str:
+def _unloaded(points: Sequence[Point], frame: Frame) -> str:
     """Grey ground where the model was not loaded."""
-    ground: Series = [(p.at_s, 1.0 if p.loaded is False else None) for p in points]
-    return "".join(
-        f'<rect x="{_x(run[0][0], end_s)}" width="{(run[-1][0] - run[0][0]) / end_s * 1000:.1f}" y="0" height="100"/>'
-        for run in _runs(ground)
-    )
+    away: Series = [(p.at_s, 1.0 if p.loaded is False else None) for p in points]
+    return "".join(ground(frame, run[0][0], run[-1][0]) for run in runs(away))
 
 
-def _pin(mark: Mark, end_s: float) -> str:
-    share = min(1.0, max(0.0, mark.at_s / end_s))
-    return (
-        f'<a href="#{escape(mark.id)}" style="left:{share * 100:.2f}%;--x:{share * 100:.0f}">'
-        f"{_GLYPHS.get(mark.step, '◆')}<i>{clock(mark.at_s)} {escape(mark.headline)}</i></a>"
-    )
+def _pin(mark: Mark, end_s: float) -> Pin:
+    share = Frame(0.0, end_s, 1.0).share(mark.at_s)
+    return Pin(share, _GLYPHS.get(mark.step, "◆"), f"{clock(mark.at_s)} {mark.headline}", mark.id)
 
 
 def _item(mark: Mark) -> str:
@@ -163,47 +140,7 @@ def _item(mark: Mark) -> str:
 def _times(end_s: float) -> str:
     step_s = next((s for s in (10, 30, 60, 120, 300, 600, 1800) if end_s / s <= 8), 3600)
     ticks = [float(t) for t in range(0, int(end_s) + 1, step_s) if t == 0 or end_s - t > step_s / 2] + [end_s]
-    return (
-        '<div class="times">'
-        + "".join(f'<span style="left:{t / end_s * 100:.2f}%">{clock(t)}</span>' for t in ticks)
-        + "</div>"
-    )
-
-
-def _line(series: Series, end_s: float, top: float, colour: str, kind: str = "") -> str:
-    paths = " ".join("M" + " L".join(_dot(at, v, end_s, top) for at, v in run) for run in _runs(series))
-    return f'<path class="{kind}" style="--c:var(--{colour})" d="{paths}"/>' if paths else ""
-
-
-def _area(series: Series, end_s: float, top: float, colour: str) -> str:
-    paths = " ".join(
-        f"M{_x(run[0][0], end_s)},100 L"
-        + " L".join(_dot(at, v, end_s, top) for at, v in run)
-        + f" L{_x(run[-1][0], end_s)},100 Z"
-        for run in _runs(series)
-    )
-    return f'<path class="area" style="--c:var(--{colour})" d="{paths}"/>' if paths else ""
-
-
-def _runs(series: Series) -> list[list[tuple[float, float]]]:
-    """The stretches in which values are known; a curve has a gap where nothing was."""
-    runs: list[list[tuple[float, float]]] = [[]]
-    for at_s, value in series:
-        if value is None:
-            runs.append([])
-        else:
-            runs[-1].append((at_s, value))
-    return [run for run in runs if len(run) > 1]
-
-
-def _stairs(series: Series) -> list[tuple[float, float | None]]:
-    """The same series drawn in steps: a count holds until the next reading."""
-    steps: list[tuple[float, float | None]] = []
-    for (_, held), (at_s, value) in pairwise([(0.0, None), *series]):
-        if held is not None and value != held:
-            steps.append((at_s, held))
-        steps.append((at_s, value))
-    return steps
+    return times([(t / end_s, clock(t)) for t in ticks])
 
 
 def _smoothed(series: Series) -> list[tuple[float, float | None]]:
@@ -226,11 +163,3 @@ def _highest(series: Series) -> float:
 def _nice(value: float) -> float:
     """The next round number above."""
     return next((n for n in (5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000) if n >= value), value)
-
-
-def _x(at_s: float, end_s: float) -> str:
-    return f"{min(1.0, max(0.0, at_s / end_s)) * 1000:.1f}"
-
-
-def _dot(at_s: float, value: float, end_s: float, top: float) -> str:
-    return f"{_x(at_s, end_s)},{100 - min(1.0, value / top) * 100:.1f}"
