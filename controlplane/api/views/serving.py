@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TypeVar
 
 from pydantic import BaseModel, Field
@@ -22,7 +23,7 @@ from controlplane.domain.signal import Known, Missing, Signal, aged
 
 T = TypeVar("T")
 V = TypeVar("V")
-_RECENT_S, _RECENT_MOST = 60.0, 120
+_RECENT_S = 60.0
 _NOTHING = Missing("not counted yet: that takes two readings")
 
 
@@ -48,6 +49,12 @@ class GaugeView(BaseModel):
     gauge: HostGauge
     gpu: str
     value: float
+
+
+# Asking for a generic class costs more than making one of its values.
+_INT, _FLOAT, _SLEEP = SignalView[int], SignalView[float], SignalView[SleepState]
+_ADAPTERS, _BY_REASON = SignalView[AdaptersView], SignalView[dict[str, int]]
+_COUNTERS, _GAUGES = SignalView[list[CounterView]], SignalView[list[GaugeView]]
 
 
 class ServingView(BaseModel):
@@ -76,30 +83,30 @@ class ServingView(BaseModel):
             return as_.of(within(seen, signal), now)
 
         def figure(of: Signal[float]) -> SignalView[float]:
-            return view(SignalView[float], aged(of, now, max_age_s))
+            return view(_FLOAT, aged(of, now, max_age_s))
 
         recent = _recent(reading.intervals)
         return cls(
-            refused=view(SignalView[int], reading.refused),
-            pending_by_reason=view(SignalView[dict[str, int]], _as(reading.pending_by_reason, dict)),
+            refused=view(_INT, reading.refused),
+            pending_by_reason=view(_BY_REASON, _as(reading.pending_by_reason, dict)),
             average_batch=figure(_average_batch(recent)),
             prompt_tokens_per_s=figure(_per_s(recent, "prompt")),
             generation_tokens_per_s=figure(_per_s(recent, "generation")),
             preemptions_per_s=figure(_per_s(recent, "preemptions")),
             prefix_hit_ratio=figure(_prefix_hits(recent)),
-            kv_cache_usage=view(SignalView[float], reading.kv_cache_usage),
-            kv_cache_tokens=view(SignalView[int], reading.kv_cache_tokens),
-            sleep=view(SignalView[SleepState], reading.sleep),
-            adapters=view(SignalView[AdaptersView], _as(reading.adapters, AdaptersView.model_validate)),
-            load_s=view(SignalView[float], reading.load_s),
+            kv_cache_usage=view(_FLOAT, reading.kv_cache_usage),
+            kv_cache_tokens=view(_INT, reading.kv_cache_tokens),
+            sleep=view(_SLEEP, reading.sleep),
+            adapters=view(_ADAPTERS, _as(reading.adapters, AdaptersView.model_validate)),
+            load_s=view(_FLOAT, reading.load_s),
             gpu_uuids=list(reading.gpu_uuids),
-            counters=view(SignalView[list[CounterView]], _as(reading.counters, _counters)),
+            counters=view(_COUNTERS, _as(reading.counters, _counters)),
         )
 
 
 def host_view(host: Signal[HostReading], now: float) -> SignalView[list[GaugeView]]:
     """What a server's own page tells of its machine."""
-    return SignalView[list[GaugeView]].of(_as(host, _gauges), now)
+    return _GAUGES.of(_as(host, _gauges), now)
 
 
 def _as(signal: Signal[T], form: Callable[[T], V]) -> Signal[V]:
@@ -117,7 +124,8 @@ def _gauges(host: HostReading) -> list[GaugeView]:
 
 def _recent(intervals: Sequence[Interval]) -> list[Interval]:
     """Those of the last minute that was read, newest first."""
-    return [i for i in reversed(intervals[-_RECENT_MOST:]) if i.end > intervals[-1].end - _RECENT_S]
+    since = intervals[-1].end - _RECENT_S if intervals else 0.0
+    return list(takewhile(lambda interval: interval.end > since, reversed(intervals)))
 
 
 def _total(recent: Sequence[Interval], field: str) -> float | None:
