@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -30,6 +30,7 @@ from controlplane.domain.observation import ControlMode, FleetReading, LatencyIn
 from controlplane.domain.signal import Missing, Signal
 
 R = TypeVar("R", bound="_Target")
+_Reading: TypeAlias = Callable[[], Awaitable[None]]
 _AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
@@ -155,12 +156,12 @@ class FleetCollector:
         if servers is not None:
             await _all(self._read(self._servers[name], anew=True) for name in servers if name in self._servers)
             return
-        through: dict[str, list[Awaitable[None]]] = {name: [] for name in ("", *self._prometheus)}
+        through: dict[str, list[_Reading]] = {name: [] for name in ("", *self._prometheus)}
         for entry in self._servers.values():
-            through[_through(entry.reader.spec)].append(self._read(entry))
+            through[_through(entry.reader.spec)].append(partial(self._read, entry))
         for gateway in self._gateways.values():
-            through[_through(gateway.reader.spec)].append(self._read(gateway, "gateway "))
-        rounds = through.pop("")
+            through[_through(gateway.reader.spec)].append(partial(self._read, gateway, "gateway "))
+        rounds = [read() for read in through.pop("")]
         rounds += [_read_through(self._prometheus[name], own, self._clock) for name, own in through.items() if own]
         rounds += [self._read(entry, "agent ") for entry in self._agents.values()]
         if self._nvml is not None:
@@ -234,12 +235,10 @@ def _kept(before: Mapping[str, _Entry[R]], name: str, made_from: object, make: C
     return here if here is not None and here.made_from == made_from else _Entry(name, made_from, make())
 
 
-async def _read_through(
-    source: PrometheusSource, readers: Sequence[Awaitable[None]], clock: Callable[[], float]
-) -> None:
+async def _read_through(source: PrometheusSource, readings: Sequence[_Reading], clock: Callable[[], float]) -> None:
     """A Prometheus, and then whatever is read through it."""
     await source.read(clock)
-    await _all(readers)
+    await _all(read() for read in readings)
 
 
 def _through(spec: ServerSpec | GatewaySpec) -> str:

@@ -77,7 +77,8 @@ class PrometheusTargets:
     def _signal(self, group: _Group, now: float) -> Signal[tuple[Member, ...]]:
         if group.found is None:
             return Missing(group.why)
-        return aged(Known(group.found, group.found_at), now, _MISSED * self._interval_s, group.why)
+        why = group.why or f"Prometheus {group.query.prometheus} has not answered since"
+        return aged(Known(group.found, group.found_at), now, _MISSED * self._interval_s, why)
 
     async def _follow(self, name: str) -> None:
         while True:

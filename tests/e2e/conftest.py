@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.plane import Plane
+from tests.kube.fixtures import api_server, cluster, kubeconfig
 from tests.rig_fixtures import module_triton_rig, rig_environment, triton_rig
 
-__all__ = ["PlaneFactory", "module_triton_rig", "new_plane", "rig_environment", "triton_rig"]
+__all__ = [
+    "PlaneFactory",
+    "api_server",
+    "cluster",
+    "kubeconfig",
+    "module_triton_rig",
+    "new_plane",
+    "rig_environment",
+    "triton_rig",
+]
 
 PlaneFactory = Callable[[Mapping[str, Any]], Plane]
 
