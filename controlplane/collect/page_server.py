@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
-from controlplane.collect.counters import Ledger, OwnRequests, Reading, Totals
+from controlplane.collect.counters import GivenUp, Ledger, OwnRequests, Reading, Totals
+from controlplane.collect.families import REASON_CANCELED, REASON_REJECTED
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import Metrics, MetricsSource
@@ -43,6 +44,7 @@ _THERE = frozenset({ModelState.READY, ModelState.UNAVAILABLE})
 class Served:
     """One model on a page. None: not exported, or no number; a `state` of None: the page does not tell, see `reason`.
 
+    `first_tokens` counts requests that got one, where the server counts those given up later nowhere.
     `tokens` has every engine that is there, `counters` what stands on the page for all of them.
     `whole`: every counter that the page should have is there, so that it can be compared with the next page.
     """
@@ -55,6 +57,7 @@ class Served:
     running: int | None = None
     kv_cache_usage: float | None = None
     whole: bool = True
+    first_tokens: float | None = None
     tokens: dict[str, dict[Counter, float]] = field(default_factory=dict)
     counters: dict[tuple[Counter, str], float] = field(default_factory=dict)
     pending_by_reason: Mapping[str, int] | Missing = NOT_EXPORTED
@@ -74,6 +77,7 @@ class PageUnit:
         self.ledger = Ledger()
         self.own_requests = OwnRequests()
         self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
+        self._given_up = GivenUp()
         self._tokens: Engines = {}
         self._served: Signal[Served] = Missing("never read")
 
@@ -83,11 +87,9 @@ class PageUnit:
         base = self.ledger.base
         if not served.whole or not _countable(served):
             self.ledger.missed(at)
-            self.own_requests.expire(at)
             return False
-        reading = Reading(
-            at, served.groups, served.failures, served.waiting, 1, running_max=None, running=served.running
-        )
+        failures = served.failures | self._uncounted(served)
+        reading = Reading(at, served.groups, failures, served.waiting, 1, running_max=None, running=served.running)
         fell, interval = tokens_fell(self._tokens, served.tokens), self.ledger.seen(reading)
         if interval is None:
             self.own_requests.expire(at)
@@ -105,6 +107,14 @@ class PageUnit:
                 now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
             )
         )
+
+    def _uncounted(self, served: Served) -> dict[tuple[str, str], float]:
+        """Canceled requests that the server itself counts nowhere."""
+        if served.first_tokens is None or not math.isfinite(served.first_tokens):
+            return {}
+        refused = sum(count for (_, reason), count in served.failures.items() if reason == REASON_REJECTED)
+        ended = sum(totals.success for totals in served.groups.values()) + sum(served.failures.values()) - refused
+        return {("", REASON_CANCELED): self._given_up.seen(served.first_tokens, ended, served.running or 0)}
 
     @property
     def away(self) -> bool:

@@ -12,6 +12,7 @@ from controlplane.collect.histograms import histograms
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
 from controlplane.domain.errors import MalformedPageError
+from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import NOT_EXPORTED, Adapters, Counter, ModelState, SleepState
 from controlplane.domain.signal import Missing
 
@@ -23,6 +24,7 @@ _FAILED = {
     families.VLLM_FINISHED_ERROR: families.REASON_OTHER,
     families.VLLM_FINISHED_ABORT: families.REASON_CANCELED,
 }
+_FIRST_TOKENS = f"{families.VLLM_HISTOGRAMS[Indicator.TTFT][0]}{families.BUCKET}"
 
 
 class VllmServer(PageServer):
@@ -64,6 +66,12 @@ def read_served(page: Page) -> dict[str, Served]:
             entry.state, entry.reason = ModelState.UNAVAILABLE, ASLEEP
         _count(page, model, entry)
         _count_tokens(page, model, entry)
+        first_tokens = [
+            value
+            for labels, value in _of_model(page, _FIRST_TOKENS, model)
+            if labels.get(families.UPPER_EDGE) == "+Inf"
+        ]
+        entry.first_tokens = sum(first_tokens) if first_tokens else None
         entry.whole = bool(entry.groups) and entry.waiting is not None and entry.running is not None
     return served
 

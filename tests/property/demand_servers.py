@@ -40,10 +40,13 @@ class Engine:
     """One model: a queue before instances that take up to `max_batch` requests at a time.
 
     `full_at` requests in the queue turn away the next one, uncounted. Who waits longer than `timeout_s` is rejected.
+    `counts_all` False: requests whose clients go away while they execute end at once and are counted nowhere, as on a
+    vLLM; a Triton goes on with those.
     """
 
     instances: int
     max_batch: int
+    counts_all: bool = True
     full_at: int = 1000
     timeout_s: float = 1e9
     now: float = 0.0
@@ -55,6 +58,7 @@ class Engine:
     batches: list[Batch] = field(default_factory=list)
     success: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    first_tokens: int = 0
     request_s: float = 0.0
     queue_s: float = 0.0
     sizes: dict[int, Executed] = field(default_factory=dict)
@@ -94,9 +98,13 @@ class Engine:
         self.advance(0.0)
 
     def cancel(self) -> None:
-        if self.waiting:
-            request = self.waiting.pop()
-            self._answer(request, "CANCELED")
+        """A client goes away: of a request that waits, or of one that executes where that ends it."""
+        if self.counts_all and self.waiting:
+            self._answer(self.waiting.pop(), "CANCELED")
+        elif self.batches and not self.counts_all:
+            self._ended(self.batches[-1].requests.pop(), counted=True)
+            self.batches = [batch for batch in self.batches if batch.requests]
+            self.answered_at.append(self.now)
 
     def advance(self, seconds: float) -> None:
         """Let everything happen in the order of time."""
@@ -148,12 +156,13 @@ class Engine:
 
     def _forget(self) -> None:
         self.reset_at.append(self.now)
-        self.success, self.request_s, self.queue_s, self.sizes = 0, 0.0, 0.0, {}
+        self.success, self.first_tokens, self.request_s, self.queue_s, self.sizes = 0, 0, 0.0, 0.0, {}
 
     def _start(self) -> None:
         while self.waiting and len(self.batches) < self.instances:
             requests = [self.waiting.popleft() for _ in range(min(self.max_batch, len(self.waiting)))]
             takes_s = max(request.takes_s for request in requests)
+            self.first_tokens += len(requests)
             self.batches.append(Batch(self.now, self.now + takes_s, requests))
 
     def _finish(self, batch: Batch) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.collect.counters import FAILED, Executed, Executions, Ledger, OwnRequests, Reading, Totals
+from controlplane.collect.counters import FAILED, Executed, Executions, GivenUp, Ledger, OwnRequests, Reading, Totals
 from controlplane.domain.observation import BatchCount, Interval
 
 BACKEND, REJECTED = ("1", "BACKEND"), ("1", "REJECTED")
@@ -211,6 +211,14 @@ def test_a_probe_that_was_counted_nowhere_does_not_hide_a_request_of_another() -
     own = OwnRequests()
     own.end(own.begin(), 3, counted=False)
     assert own.settle(interval(0, 5, 1)).probes == 0
+
+
+def test_whoever_got_a_first_token_and_neither_ended_nor_executes_was_given_up() -> None:
+    given_up = GivenUp()
+    assert given_up.seen(first_tokens=10, ended=6, running=4) == 0
+    assert given_up.seen(first_tokens=12, ended=6, running=4) == 2
+    assert given_up.seen(first_tokens=12, ended=6, running=9) == 2, "new ones that have no token yet take none back"
+    assert given_up.seen(first_tokens=3, ended=1, running=1) == 1, "another process"
 
 
 def test_a_probe_hides_at_most_one_request_and_only_for_two_intervals() -> None:

@@ -33,6 +33,15 @@ def finished(page: str, reason: str, count: int) -> str:
     return "\n".join(f"{start}{count}" if line.startswith(start) else line for line in page.split("\n"))
 
 
+def first_tokens(page: str, count: int) -> str:
+    """The page with another number of requests that got a first token, none of them late."""
+    start = "vllm:time_to_first_token_seconds_bucket{"
+    assert start in page
+    return "\n".join(
+        f"{line.rpartition(' ')[0]} {count}" if line.startswith(start) else line for line in page.split("\n")
+    )
+
+
 def test_the_recorded_page_under_load_is_read_by_its_served_name() -> None:
     vllm = server()
     absorb(vllm, 5, LATER)
@@ -102,6 +111,14 @@ def test_what_is_not_exported_or_no_number_is_missing_and_not_zero() -> None:
     assert reading.intervals == ()
 
 
+def test_clients_that_went_away_after_the_first_token_are_counted_as_canceled_though_vllm_counts_them_nowhere() -> None:
+    vllm = server()
+    for at, count in ((5, 67), (10, 69), (15, 71)):
+        absorb(vllm, at, first_tokens(LATER, count))
+    before, after = model(vllm, 15).intervals
+    assert (before.completed, before.canceled, after.canceled) == (2, 2, 2)
+
+
 def test_a_router_page_is_not_taken_for_an_engine() -> None:
     with pytest.raises(MalformedPageError, match="not a vLLM engine"):
         absorb(server(), 5, 'vllm:num_requests_running{server="http://10.0.0.1:8000"} 3\n')
@@ -111,7 +128,7 @@ def test_a_restart_begins_counting_anew_and_forgets_the_control_mode() -> None:
     vllm = server()
     absorb(vllm, 5, LATER)
     vllm.missed(10, TargetUnreachableError("v", "connection refused"))
-    absorb(vllm, 15, finished(finished(LATER, "stop", 0), "length", 3))
+    absorb(vllm, 15, first_tokens(finished(finished(LATER, "stop", 0), "length", 3), 26))
     (interval,) = model(vllm, 15).intervals
     assert (interval.start, interval.end, interval.completed) == (10, 15, 3)
     assert vllm.reading(15).incarnation == 1
