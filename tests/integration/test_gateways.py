@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
@@ -19,7 +18,7 @@ from controlplane.domain.signal import Known, Missing
 from controlplane.slo.indicators import close_slices
 from tests.page_server import Pages, pages_served
 from tests.prometheus_fixtures import RealPrometheus
-from tests.unit.collect.pages import recorded
+from tests.unit.collect.pages import recorded, times
 
 KINDS = {"istio": "istio", "envoy": "envoy", "nginx": "ingress-nginx"}
 IN_MODELS = {"istio": "bert-svc", "envoy": "bert", "nginx": "bert-svc"}
@@ -28,11 +27,6 @@ EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 GOOD = (0, 2, 8, 20, 8, 2)
 """The answers of each page by these edges, as their cumulative counts are told in tests/pages."""
 wall_clock = time.time  # noqa: TID251 - a real Prometheus lives in real time
-
-
-def times(text: str, factor: int) -> str:
-    """The page with every sample so many times as large."""
-    return re.sub(r"(?m)^([^#].*) (\d+(?:\.\d+)?)$", lambda m: f"{m[1]} {float(m[2]) * factor:g}", text)
 
 
 def settings(pages: Pages, prometheus: RealPrometheus) -> Settings:

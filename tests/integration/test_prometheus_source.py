@@ -8,20 +8,22 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from controlplane.collect.fleet import FleetCollector
+from controlplane.config.mapping_file import shipped
 from controlplane.demo.rig import TritonRig
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, PrometheusSpec, ServerKind, ServerSpec, Through
 from controlplane.domain.observation import Interval, LatencyInterval, ModelReading
-from controlplane.domain.signal import Known, Missing, Signal, Stale
+from controlplane.domain.signal import Known, Missing, Signal, Stale, last_value
 from tests.page_server import Pages, pages_served
 from tests.prometheus_fixtures import RealPrometheus
 from tests.rig_fixtures import RigFactory
-from tests.unit.collect.pages import recorded
+from tests.unit.collect.pages import recorded, times
 
 BERT, TINY = "bert_classifier", "tiny"
 BODY = {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
@@ -44,16 +46,21 @@ def scraped(module_triton_rig: RigFactory, prometheus: RealPrometheus) -> Iterat
     with pages_served() as pages:
         for job in ("vllm", "down", "both", "gone"):
             pages.by_path[f"/{job}"] = recorded("vllm-0.32.0-under-load.txt")
+        for kind, case in MAPPED.items():
+            pages.by_path[f"/{kind.value}"] = recorded(case.page)
         prometheus.scrape(
             {
                 "triton": [urlsplit(rig.metrics_url).netloc],
-                **{job: [pages.address] for job in ("vllm", "down", "gone")},
+                **{job: [pages.address] for job in ("vllm", "down", "gone", *(kind.value for kind in MAPPED))},
                 # an address of the same server by another name
                 "both": [pages.address, pages.address.replace("127.0.0.1", "localhost")],
             },
             # a label of the target that the page has too: Prometheus renames the page's
             triton={"labels": {"model": "of the target"}},
-            **{job: {"metrics_path": f"/{job}"} for job in ("vllm", "down", "both", "gone")},
+            **{
+                job: {"metrics_path": f"/{job}"}
+                for job in ("vllm", "down", "both", "gone", *(kind.value for kind in MAPPED))
+            },
         )
         yield Scraped(prometheus, rig, pages)
 
@@ -180,6 +187,63 @@ async def test_a_prometheus_that_hangs_leaves_stale_what_is_not_told_and_counts_
         back = await counted(collector)
         assert totals(back["through"]) == totals(back["direct"]) == totals(back["page"])
         assert totals(back["page"])[0] == 20
+
+
+class Case(NamedTuple):
+    """A page and a model that it tells of."""
+
+    page: str
+    model: str
+
+
+MAPPED = {
+    ServerKind.TGI: Case("tgi-documented.txt", "any"),
+    ServerKind.TFSERVING: Case("tfserving-documented.txt", "half_plus_two"),
+    ServerKind.SGLANG: Case("sglang-documented.txt", "meta-llama/Llama-3.1-8B-Instruct"),
+    ServerKind.NIM: Case("nim-documented.txt", "meta/llama-3.1-8b-instruct"),
+    ServerKind.TORCHSERVE: Case("torchserve-0.12.0-after-27-requests.txt", "echo"),
+}
+
+
+async def test_every_backend_that_a_mapping_reads_is_the_same_through_prometheus(scraped: Scraped) -> None:
+    specs = {kind: ServerSpec("", kind, NOWHERE, NOWHERE, mapping=shipped(kind)) for kind in MAPPED}
+    fleet = Fleet(
+        servers=(
+            *(
+                replace(spec, name=f"direct {kind.value}", metrics=f"http://{scraped.pages.address}/{kind.value}")
+                for kind, spec in specs.items()
+            ),
+            *(
+                replace(spec, name=f"through {kind.value}", through=through(job=kind.value))
+                for kind, spec in specs.items()
+            ),
+        ),
+        models=tuple(
+            ModelSpec(f"{way} {kind.value}", case.model, (f"{way} {kind.value}",), Mode.OBSERVE)
+            for kind, case in MAPPED.items()
+            for way in ("direct", "through")
+        ),
+        prometheus=(scraped.prometheus.spec(),),
+    )
+    async with collecting(fleet) as collector:
+        await collector.collect(0)
+        for kind, case in MAPPED.items():
+            scraped.pages.by_path[f"/{kind.value}"] = times(recorded(case.page), 3)
+        await asyncio.to_thread(scraped.prometheus.until_scraped_anew)
+        await collector.collect(0)
+        reading = collector.reading(wall_clock())
+    for kind in MAPPED:
+        names = (f"direct {kind.value}", f"through {kind.value}")
+        direct, other = (value(reading.servers[name].models[name]) for name in names)
+        assert len(direct.intervals) == len(other.intervals) == 1
+        assert totals(direct.intervals) == totals(other.intervals)
+        assert totals(direct.intervals)[0] > 0
+        for gauge in ("pending", "running", "kv_cache_usage"):
+            assert last_value(getattr(direct, gauge)) == last_value(getattr(other, gauge))
+        latencies = [
+            sorted((i.indicator, i.edges, i.counts) for i in reading.latencies.get(name, ())) for name in names
+        ]
+        assert latencies[0] == latencies[1]
 
 
 async def test_a_vllm_is_read_through_prometheus_with_all_its_histograms(scraped: Scraped) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from controlplane.collect.page_server import PageServer
@@ -18,6 +19,11 @@ def absorb(server: PageServer, at: float, text: str) -> None:
     """As if the server's page had been scraped."""
     models = [unit.model for unit in server.units.values()]
     server.absorb(scraped(server.spec, models).understood(at, text))
+
+
+def times(text: str, factor: int) -> str:
+    """The page with every sample so many times as large."""
+    return re.sub(r"(?m)^([^#].*) (\d+(?:\.\d+)?)$", lambda m: f"{m[1]} {float(m[2]) * factor:g}", text)
 
 
 def triton_page(
