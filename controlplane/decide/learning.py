@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controlplane.decide.queueing import BatchLine
 from controlplane.domain.observation import Interval
@@ -60,7 +60,7 @@ def _add(table: dict[tuple[int, int], BatchSum], interval: Interval) -> None:
         if executions <= 0:
             continue
         fade = min(1.0, _MEMORY / executions)
-        table[key] = replace(old, executions=executions * fade, compute_s=(old.compute_s + batch.compute_s) * fade)
+        table[key] = BatchSum(*key, executions * fade, (old.compute_s + batch.compute_s) * fade)
         shown.add(key)
         if old.executions >= _ENOUGH:
             moved_s += batch.executions * (_mean_s(table[key]) - _mean_s(old))
@@ -71,7 +71,7 @@ def _add(table: dict[tuple[int, int], BatchSum], interval: Interval) -> None:
         if key[1] == interval.instances and key not in shown and old.executions > 0:
             least_s = max((_mean_s(table[k]) for k in shown if k[0] < key[0]), default=0.0)
             mean_s = max(least_s, _mean_s(old) + moved_s / weight)
-            table[key] = replace(old, compute_s=old.executions * mean_s)
+            table[key] = BatchSum(*key, old.executions, old.executions * mean_s)
 
 
 def _mean_s(batches: BatchSum) -> float:
