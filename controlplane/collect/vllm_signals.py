@@ -157,7 +157,9 @@ _MODEL = (
     ),
     Row(
         ("Interval.completed", "Interval.failed", "Interval.canceled", "ModelReading.counters[requests]"),
-        "requests ended, by `finished_reason`: error failed, abort was canceled, all others were answered",
+        "requests ended, by `finished_reason`: error failed, abort was canceled, all others were answered. Those whose"
+        " clients went away are not among them (seen on 0.32): canceled are also those that got a first token"
+        " (`vllm:time_to_first_token_seconds`) and neither ended nor execute; who went away before is counted nowhere",
         "requests",
         Kind.COUNTER,
         Resets.PROCESS,
