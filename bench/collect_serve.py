@@ -23,7 +23,7 @@ _SERIES = (
     ("nv_inference_compute_infer_duration_us", "@19000"),
     ("nv_inference_compute_output_duration_us", "@00500"),
     ("nv_inference_pending_request_count", "1"),
-    ("nv_inference_load_duration_secs", "2"),
+    ("nv_model_load_duration_secs", "2"),
     ("nv_inference_first_response_histogram_ms_count", "@"),
 )
 """Name and value on the page; @ stands for the count."""

@@ -84,9 +84,12 @@ def test_versions_and_gpus_of_a_model_add_up_and_its_gpus_are_named() -> None:
     assert found.gpu_uuids == ("GPU-1", "GPU-2")
 
 
-def test_the_response_cache_is_counted_where_there_is_one() -> None:
-    text = lines("nv_cache_num_hits_per_model", 7) + lines("nv_cache_num_misses_per_model", 2)
-    assert details(text).counters == {(Counter.RESPONSE_CACHE, "hit"): 7, (Counter.RESPONSE_CACHE, "miss"): 2}
+def test_the_response_cache_of_a_recorded_page_is_counted_and_what_it_answers_is_no_inference() -> None:
+    series = read_series(parse(recorded("triton-2.51.0-cpu-cache.txt"), TRITON.wanted))["bert_classifier"]
+    counters = series.details.counters
+    assert (counters[Counter.RESPONSE_CACHE, "hit"], counters[Counter.RESPONSE_CACHE, "miss"]) == (2, 3)
+    assert (counters[Counter.REQUESTS, "success"], counters[Counter.INFERENCES, ""]) == (5, 3)
+    assert (Counter.RESPONSE_CACHE, "hit") not in details(RECORDED, "echo").counters
 
 
 def test_the_longest_load_of_several_versions_counts() -> None:
