@@ -138,8 +138,10 @@ class FakeLoop:
 class FakePlane:
     """What the API sees of a control plane; `health` and `decisions` are the test's to set."""
 
-    def __init__(self, directory: Path, *, now: float = NOW, extra: str = "") -> None:
-        self.settings = parse_settings(CONFIGURATION + extra, {})
+    def __init__(
+        self, directory: Path, *, now: float = NOW, extra: str = "", configuration: str = CONFIGURATION
+    ) -> None:
+        self.settings = parse_settings(configuration + extra, {})
         self.workloads: dict[str, Signal[tuple[Member, ...]]] = {}
         self.loop = FakeLoop(self.settings, now)
         self.store = StoreThread(open_store(f"sqlite:///{directory / 'history.db'}"))
