@@ -162,7 +162,11 @@ class FleetCollector:
         for gateway in self._gateways.values():
             through[_through(gateway.reader.spec)].append(partial(self._read, gateway, "gateway "))
         rounds = [read() for read in through.pop("")]
-        rounds += [_read_through(self._prometheus[name], own, self._clock) for name, own in through.items() if own]
+        rounds += [
+            self._prometheus[name].round(partial(_read_all, own), self._timeout_s, self._clock)
+            for name, own in through.items()
+            if own
+        ]
         rounds += [self._read(entry, "agent ") for entry in self._agents.values()]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
@@ -205,7 +209,7 @@ class FleetCollector:
         await self._probing.close()
         await self._pages.close()
         for source in self._prometheus.values():
-            source.close()
+            await source.close()
         if self._nvml is not None:
             self._nvml.close()
 
@@ -235,9 +239,7 @@ def _kept(before: Mapping[str, _Entry[R]], name: str, made_from: object, make: C
     return here if here is not None and here.made_from == made_from else _Entry(name, made_from, make())
 
 
-async def _read_through(source: PrometheusSource, readings: Sequence[_Reading], clock: Callable[[], float]) -> None:
-    """A Prometheus, and then whatever is read through it."""
-    await source.read(clock)
+async def _read_all(readings: Sequence[_Reading]) -> None:
     await _all(read() for read in readings)
 
 
