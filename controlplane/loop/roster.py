@@ -25,21 +25,17 @@ class Roster:
         """Begin to look for servers; `changed` is called whenever `update` may find something new."""
         await asyncio.gather(*(discovery.start(changed) for discovery in self._discoveries))
 
-    def update(self, now: float) -> bool:
-        """Take the members found by `now` into the fleet; gives whether it changed.
+    def update(self, now: float) -> None:
+        """Take the members found by `now` into the fleet.
 
         Those of a workload that cannot be asked stay.
         """
         for workload, found in self.workloads(now).items():
             if not isinstance(found, Missing):
                 self._members[workload] = tuple(sorted(found.value, key=lambda member: member.server.name))
-        before, self.fleet = (
-            self.fleet,
-            self._configured.with_members(
-                member for workload in self._configured.workloads for member in self._members.get(workload.name, ())
-            ),
+        self.fleet = self._configured.with_members(
+            member for workload in self._configured.workloads for member in self._members.get(workload.name, ())
         )
-        return self.fleet != before
 
     def workloads(self, now: float) -> dict[str, Signal[tuple[Member, ...]]]:
         """The members of every workload, as they were found last."""

@@ -14,7 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import CONTROLLED, Fleet, Mode
+from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerSpec
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Collector
@@ -50,6 +50,7 @@ class Runner:
         decide_s: float,
     ) -> None:
         self._roster = roster
+        self._followed = roster.fleet
         self._collector = collector
         self._actuator = actuator
         self._executor = executor
@@ -157,16 +158,20 @@ class Runner:
     async def follow(self) -> frozenset[str]:
         """Take in which servers there are now, between two ticks; gives the names of those that came."""
         async with self._ticking:
-            now, before = self._clock(), {server.name for server in self.fleet.servers}
-            if not self._roster.update(now):
+            now = self._clock()
+            self._roster.update(now)
+            before, here = _processes(self._followed), _processes(self.fleet)
+            if self.fleet == self._followed:
                 return frozenset()
             self._tick.part(self._collector.follow(self.fleet, now))
             self._executor.follow(self.fleet)
-        here = {server.name for server in self.fleet.servers}
-        if here != before:
-            log.info("servers came or left", came=sorted(here - before), left=sorted(before - here))
+            self._followed = self.fleet
+        came = frozenset(name for name, process in here.items() if before.get(name) != process)
+        left = frozenset(name for name, process in before.items() if here.get(name) != process)
+        if came or left:
+            log.info("servers came or left", came=sorted(came), left=sorted(left))
         await self.announce()
-        return frozenset(here - before)
+        return came
 
     async def _serve_moves(self) -> None:
         """Follow the discoveries, many moves at once as one, and read at once what came."""
@@ -253,6 +258,12 @@ class Runner:
     def picture(self) -> Picture:
         """What is known now and was decided last."""
         return self._tick.picture()
+
+
+def _processes(fleet: Fleet) -> dict[str, tuple[ServerSpec, str]]:
+    """What tells one process from another of the same name: its addresses and its pod."""
+    pods = {name: member.pod_uid for name, member in fleet.members.items()}
+    return {server.name: (server, pods.get(server.name, "")) for server in fleet.servers}
 
 
 def _ending_quietly(job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -46,7 +46,7 @@ class SlowTick(Tick):
 class Bench:
     """A runner with its surroundings, at a quick pace."""
 
-    def __init__(self, scrape_s: float = 0.05, decide_s: float = 0.1) -> None:
+    def __init__(self, scrape_s: float = 0.05, decide_s: float = 0.1, roster: Roster | None = None) -> None:
         self.thread = StoreThread(open_store("sqlite://"))
         self.actuator, self.collector = GatedActuator(), FixedCollector(a_reading())
 
@@ -57,7 +57,7 @@ class Bench:
             await self.runner.announce()
 
         executor = Executor(self.actuator, self.thread, wall_clock, refresh=refresh, announce=announce)
-        roster = Roster(FLEET)
+        roster = roster or Roster(FLEET)
         self.tick = SlowTick(roster, Policy(), self.collector, self.thread, executor, wall_clock, grace_s=10.0)
         self.runner = Runner(
             roster,

@@ -72,12 +72,14 @@ class FixedCollector:
     def __init__(self, reading: FleetReading) -> None:
         self.fixed = reading
         self.rounds = 0
+        self.asked: list[frozenset[str] | None] = []
+        self.followed: list[Fleet] = []
         self.controls: dict[str, Signal[ControlMode]] = {}
         self.closed = False
-        self.fleet = FLEET
 
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:  # noqa: ARG002 - the port's signature
         self.rounds += 1
+        self.asked.append(None if servers is None else frozenset(servers))
 
     def reading(self, now: float) -> FleetReading:  # noqa: ARG002 - the port's signature
         return self.fixed
@@ -86,7 +88,7 @@ class FixedCollector:
         self.controls[server] = mode
 
     def follow(self, fleet: Fleet, now: float) -> FleetReading:
-        self.fleet = fleet
+        self.followed.append(fleet)
         return FleetReading(now, {}, {}, {}, Missing("not asked"))
 
     async def close(self) -> None:
