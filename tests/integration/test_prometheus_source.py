@@ -70,8 +70,8 @@ def through(**labels: str) -> Through:
 
 
 @asynccontextmanager
-async def collecting(fleet: Fleet, max_age_s: float = 15) -> AsyncIterator[FleetCollector]:
-    collector = FleetCollector(fleet, timeout_s=2, max_age_s=max_age_s, clock=wall_clock, nvml=False)
+async def collecting(fleet: Fleet, max_age_s: float = 15, timeout_s: float = 2) -> AsyncIterator[FleetCollector]:
+    collector = FleetCollector(fleet, timeout_s=timeout_s, max_age_s=max_age_s, clock=wall_clock, nvml=False)
     yield collector
     await collector.close()
 
@@ -244,6 +244,30 @@ async def test_every_backend_that_a_mapping_reads_is_the_same_through_prometheus
             sorted((i.indicator, i.edges, i.counts) for i in reading.latencies.get(name, ())) for name in names
         ]
         assert latencies[0] == latencies[1]
+
+
+async def test_a_prometheus_that_hangs_holds_up_no_round_and_is_read_when_it_answers(scraped: Scraped) -> None:
+    fleet = Fleet(
+        servers=(
+            ServerSpec("direct", ServerKind.VLLM, NOWHERE, f"http://{scraped.pages.address}/both"),
+            ServerSpec("through", ServerKind.VLLM, NOWHERE, NOWHERE, through=through(job="vllm")),
+        ),
+        models=(ModelSpec("a", TINY, ("direct",), Mode.OBSERVE), ModelSpec("b", TINY, ("through",), Mode.OBSERVE)),
+        prometheus=(scraped.prometheus.spec(timeout_s=20),),
+    )
+    async with collecting(fleet, timeout_s=0.3) as collector:
+        scraped.prometheus.pause()
+        begun = time.monotonic()
+        for _ in range(3):
+            await collector.collect(0)
+        assert time.monotonic() - begun < 3 * 0.3 + 0.5
+        waiting = collector.reading(wall_clock()).servers
+        scraped.prometheus.go_on()
+        async with asyncio.timeout(10):
+            while isinstance(collector.reading(wall_clock()).servers["through"].live, Missing):  # noqa: ASYNC110 - polled
+                await asyncio.sleep(0.05)
+    assert isinstance(waiting["direct"].live, Known)
+    assert waiting["through"].live == Missing("never read")
 
 
 async def test_a_vllm_is_read_through_prometheus_with_all_its_histograms(scraped: Scraped) -> None:
