@@ -267,6 +267,7 @@ class OwnRequests:
         self._open: deque[_OwnRequest] = deque()
         self._sent: deque[_OwnRequest] = deque()
         self._under_way = 0
+        self._turned_away = False
 
     def begin(self) -> _OwnRequest:
         """A probe is about to be sent."""
@@ -275,9 +276,13 @@ class OwnRequests:
         self._sent.append(request)
         return request
 
-    def end(self, request: _OwnRequest, at: float, *, counted: bool) -> None:
-        """It came to its end; `counted` False: the server refused it before counting it anywhere."""
+    def end(self, request: _OwnRequest, at: float, *, counted: bool, turned_away: bool = False) -> None:
+        """It came to its end; `counted` False: the server refused it before counting it anywhere.
+
+        `turned_away`: because its queue was full.
+        """
         request.finished_at = at
+        self._turned_away |= turned_away
         if not counted and request in self._open:
             self._open.remove(request)
 
@@ -287,16 +292,18 @@ class OwnRequests:
         probes = min(len(self._open), interval.completed)
         for _ in range(probes):
             self._open.popleft()
-        before = self._under_way
+        before, turned_away = self._under_way, self._turned_away
         self.expire(interval.end)
-        if not (probes or before or self._under_way):
+        if not (probes or before or self._under_way or turned_away):
             return interval
-        return replace(interval, probes=probes, probes_start=before, probes_end=self._under_way)
+        return replace(
+            interval, probes=probes, probes_start=before, probes_end=self._under_way, turned_away=turned_away
+        )
 
     def expire(self, at: float) -> None:
         """Forget those that had ended by `at`: no later interval counts them."""
         self._open, self._sent = _not_ended(self._open, at), _not_ended(self._sent, at)
-        self._under_way = len(self._sent)
+        self._under_way, self._turned_away = len(self._sent), False
 
 
 def _not_ended(requests: deque[_OwnRequest], at: float) -> deque[_OwnRequest]:

@@ -104,7 +104,8 @@ class TritonProbe:
             answer = await self._pages.ask(
                 self._target, "POST", f"{self._url}/infer", timeout_s=timeout_s, body=body, headers=headers
             )
-            own.counted = answer.status not in {400, 404} and _QUEUE_FULL not in _message(answer)
+            own.turned_away = _QUEUE_FULL in _message(answer)
+            own.counted = answer.status not in {400, 404} and not own.turned_away
         return answer
 
     async def _body(self) -> tuple[bytes, dict[str, str]] | None:

@@ -103,11 +103,13 @@ class Prober:
 class Counted:
     """Notes one request of our own among the requests of its model; a context manager around its sending.
 
-    `counted` is to be set to False where the server turned it away before counting it anywhere.
+    `counted` is to be set to False where the server turned it away before counting it anywhere, `turned_away` to True
+    where that was for want of room in its queue.
     """
 
     def __init__(self, own_requests: OwnRequests, clock: Callable[[], float]) -> None:
         self.counted = True
+        self.turned_away = False
         self._own_requests = own_requests
         self._clock = clock
 
@@ -116,7 +118,7 @@ class Counted:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._own_requests.end(self._own, self._clock(), counted=self.counted)
+        self._own_requests.end(self._own, self._clock(), counted=self.counted, turned_away=self.turned_away)
 
 
 def in_words(status: int, body: bytes | None) -> str:

@@ -67,8 +67,15 @@ class Row:
 
 
 PROBES = Row(
-    ("Interval.probes", "Interval.probes_start", "Interval.probes_end", "ModelReading.recent_failures"),
-    "requests of our own among the completed, and what was said to those that failed",
+    (
+        "Interval.probes",
+        "Interval.probes_start",
+        "Interval.probes_end",
+        "Interval.turned_away",
+        "ModelReading.recent_failures",
+    ),
+    "requests of our own among the completed, whether one found a Triton's queue full, and what was said to those that"
+    " failed",
     "requests",
     Kind.PROBE,
     Resets.NOTHING,

@@ -105,7 +105,7 @@ def estimate(intervals: Sequence[Interval], now: float, max_age_s: float, batch:
         level_high_per_s=level.likely_high_per_s,
         backlog=max(0, waiting - room),
         window_s=chosen.window_s,
-        censored=any(i.rejected > 0 for i in recent_run),
+        censored=any(i.rejected > 0 or i.turned_away for i in recent_run),
         jumped=_jump(rates, 0, 1.0 if begins else _JUMP) and not _jump(rates, 1, _JUMP),
         growth_per_s2=_growth(rates),
         newest_start=runs[0][0].start,

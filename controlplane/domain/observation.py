@@ -120,7 +120,8 @@ class Interval:
     `began_anew`: counters may have begun anew inside it, so that some of its requests may be counted nowhere.
     `failure_s`: seconds that a failed request took on average from arrival to answer, None where that was not read.
     `batches` is empty when the statistics were not read. `probes` of the completed were our own, and `probes_*` of our
-    own were under way at its ends. `tokens`: None for servers that count none.
+    own were under way at its ends. `turned_away`: the queue was full for one of them, and so for others too, uncounted.
+    `tokens`: None for servers that count none.
     """
 
     start: float
@@ -146,6 +147,7 @@ class Interval:
     began_anew: bool = False
     probes_start: int = 0
     probes_end: int = 0
+    turned_away: bool = False
 
     @property
     def length_s(self) -> float:

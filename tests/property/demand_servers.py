@@ -67,8 +67,8 @@ class Engine:
     answered_at: list[float] = field(default_factory=list)
     rejected_at: list[float] = field(default_factory=list)
     reset_at: list[float] = field(default_factory=list)
-    turned_away: int = 0
-    own_ended: list[tuple[Any, float, bool]] = field(default_factory=list)
+    own_ended: list[tuple[Any, float, bool, bool]] = field(default_factory=list)
+    own_turned_away_at: list[float] = field(default_factory=list)
 
     @property
     def running(self) -> int:
@@ -88,9 +88,9 @@ class Engine:
         return counters
 
     def arrive(self, request: Request) -> None:
-        if not (self.up and self.loaded) or self.leaving or len(self.waiting) >= self.full_at:
-            self.turned_away += request.own is None and self.up and self.loaded
-            self._ended(request, counted=False)
+        serves = self.up and self.loaded and not self.leaving
+        if not serves or len(self.waiting) >= self.full_at:
+            self._ended(request, counted=False, turned_away=serves)
             return
         self.waiting.append(request)
         if request.own is None:
@@ -186,6 +186,7 @@ class Engine:
         self.answered_at.append(self.now)
         self._ended(request, counted=True)
 
-    def _ended(self, request: Request, *, counted: bool) -> None:
+    def _ended(self, request: Request, *, counted: bool, turned_away: bool = False) -> None:
         if request.own is not None:
-            self.own_ended.append((request.own, self.now, counted))
+            self.own_ended.append((request.own, self.now, counted, turned_away))
+            self.own_turned_away_at += [self.now] if turned_away else []

@@ -78,8 +78,8 @@ class Reader(ABC):
 
     def hear(self) -> None:
         """Our own requests' answers arrive."""
-        for own, at, counted in self.engine.own_ended:
-            self.unit.own_requests.end(own, at, counted=counted)
+        for own, at, counted, turned_away in self.engine.own_ended:
+            self.unit.own_requests.end(own, at, counted=counted, turned_away=turned_away)
         self.engine.own_ended.clear()
 
     def happens(self, what: str) -> None:
@@ -333,12 +333,14 @@ def test_without_resets_everything_between_the_first_and_the_last_reading_is_cou
 
 @readers
 @given(engine=ENGINES, steps=WILD)
-def test_whoever_was_turned_away_and_counted_makes_it_a_lower_bound(
+def test_it_is_a_lower_bound_where_anything_tells_that_requests_were_turned_away(
     reader: Readable, engine: Engine, steps: list[Step]
 ) -> None:
     for interval in Run(reader(engine)).seen(steps):
         demand = estimate([interval], interval.end, 30.0, engine.max_batch)
         assert demand is not None
-        assert demand.censored == (interval.rejected > 0)
+        told = any(interval.start < at <= interval.end for at in engine.own_turned_away_at)
+        assert demand.censored == (interval.rejected > 0 or interval.turned_away)
+        assert interval.turned_away or not told
         rejected = [at for at in engine.rejected_at if interval.start < at <= interval.end]
         assert interval.began_anew or interval.rejected == len(rejected)

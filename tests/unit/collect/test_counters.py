@@ -227,3 +227,10 @@ def test_a_probe_hides_at_most_one_request_and_only_for_two_intervals() -> None:
     for end in (5, 10):
         assert own.settle(interval(end - 5, end, 0)).probes == 0
     assert own.settle(interval(10, 15, 1)).probes == 0
+
+
+def test_a_probe_that_found_the_queue_full_tells_so_of_the_interval_it_was_in_and_of_no_other() -> None:
+    own = OwnRequests()
+    own.end(own.begin(), 3, counted=False, turned_away=True)
+    assert own.settle(interval(0, 5, 2)).turned_away
+    assert not own.settle(interval(5, 10, 2)).turned_away

@@ -64,9 +64,10 @@ def test_an_old_reading_is_no_demand() -> None:
 
 
 def test_rejections_make_it_a_lower_bound() -> None:
-    demand = estimate([an_interval(90, 100, 50, rejected=1)], NOW, 30.0, 8)
-    assert demand is not None
-    assert demand.censored
+    for told in ({"rejected": 1}, {"turned_away": True}):
+        demand = estimate([an_interval(90, 100, 50, **told)], NOW, 30.0, 8)
+        assert demand is not None
+        assert demand.censored
 
 
 def test_a_step_is_not_diluted_by_what_was_before_it() -> None:
