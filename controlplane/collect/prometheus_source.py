@@ -138,7 +138,7 @@ class PrometheusSource:
         if answer.warnings:
             told |= dict.fromkeys(before.keys() - told.keys(), partial)
         # a target that is not told of now may be again, with the same scrape
-        self._newest[wanted.name] = {key: old for key, old in before.items() if key in told} | newest
+        self._newest[wanted.name] = {key: old for key, old in before.items() if key in told or not told} | newest
         if told:
             return told
         labels = shown(dict(wanted.labels))
