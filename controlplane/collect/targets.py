@@ -123,8 +123,8 @@ def members_of(
     """The targets that the query finds as members, by name; `before` are those of the listing before, None: the first.
 
     A target's instance label names its server; where jobs share one, job and instance do. One that was not scraped yet
-    is starting. One that is down stays a server, whose reading tells why. When one came or was ready is known as far as
-    it was seen to.
+    is starting. One that is down stays a server, whose reading tells why. When one was ready is known as far as it was
+    seen to; when it was asked for is not, since Prometheus tells of it later.
     """
     patterns = [(label, re.compile(pattern)) for label, pattern in query.where]
     matching = [t for t in targets if all(p.fullmatch(t.labels.get(label, "")) for label, p in patterns)]
@@ -142,9 +142,7 @@ def members_of(
         old = known.get(member.server.name)
         if old is not None:
             phase = Phase.READY if old.phase is Phase.READY else member.phase
-            member = replace(member, phase=phase, created_at=old.created_at, ready_at=old.ready_at)
-        elif before is not None:
-            member = replace(member, created_at=now)
+            member = replace(member, phase=phase, ready_at=old.ready_at)
         if member.phase is Phase.READY and before is not None and (old is None or old.phase is not Phase.READY):
             member = replace(member, ready_at=now)
         members.setdefault(member.server.name, member)

@@ -122,7 +122,6 @@ async def test_a_triton_that_is_a_target_is_served_and_one_that_is_none_is_let_g
         member = plane.picture().fleet.members[name]
         assert member.server.through is not None
         assert member.server.http == rig.http_url
-        assert member.created_at is not None
         await until(plane, "it was scraped", lambda p: p.fleet.members[name].phase is Phase.READY)
         await until(plane, "something is decided", lambda p: bindings(p) - {ReasonCode.SERVER_PHASE})
         await until(plane, "its model is loaded", lambda p: bindings(p) == {ReasonCode.IN_PLACE})
