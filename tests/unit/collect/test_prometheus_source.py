@@ -84,6 +84,13 @@ async def test_the_distance_of_two_scrapes_is_exact_though_questions_take_long()
     assert [b - a for a, b in pairwise(found)] == pytest.approx([10, 10], abs=0.05)
 
 
+async def test_a_scrape_that_is_told_again_after_a_gap_is_the_same_one() -> None:
+    late = Answer(rows(9), 30.0 + AHEAD_S)  # the clocks are seen to be further apart than it seemed
+    first, gap, again = await told((10, answer(10, rows(9))), (20, answer(20, [])), (30, late))
+    assert isinstance(gap, str)
+    assert ats([again]) == ats([first])
+
+
 async def test_a_clock_that_jumps_is_followed() -> None:
     jumped = Answer(rows(19 + 3600), 20.05 + AHEAD_S + 3600)
     _, after = ats(await told((10, answer(10, rows(9))), (20, jumped)))
