@@ -11,8 +11,8 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,17 +59,19 @@ class ApiServer:
         self._timeout_s = timeout_s
         self._stopped = False
         self._watch: Any = None
-        with _IMPORTING, _told("read the configuration of Kubernetes", timeout_s):
-            # PLC0415: see above. Imports of its modules by two threads at once are not safe, since they go in circles.
-            from kubernetes import client, watch  # noqa: PLC0415
+        with _told("read the configuration of Kubernetes", timeout_s):
+            with (
+                _IMPORTING
+            ):  # not safe by two threads at once: its modules import each other in circles, when first used
+                from kubernetes import client, watch  # noqa: PLC0415 - see above
 
-            self._client = client.ApiClient(_configuration(kubeconfig, context))
-            core, discovery = client.CoreV1Api(self._client), client.DiscoveryV1Api(self._client)
+                new_client, core, discovery = client.ApiClient, client.CoreV1Api, client.DiscoveryV1Api
             self._new_watch: Callable[..., Any] = watch.Watch
+            self._client = new_client(_configuration(kubeconfig, context))
         self._listers: dict[str, Callable[..., Any]] = {
-            "pods": core.list_namespaced_pod,
-            "services": core.list_namespaced_service,
-            "endpointslices": discovery.list_namespaced_endpoint_slice,
+            "pods": core(self._client).list_namespaced_pod,
+            "services": core(self._client).list_namespaced_service,
+            "endpointslices": discovery(self._client).list_namespaced_endpoint_slice,
         }
 
     def objects(self, asked: Asked) -> tuple[list[ApiObject], str]:
@@ -94,7 +96,7 @@ class ApiServer:
 
     def changes(
         self, asked: Asked, version: str, watch_s: int, opened: Callable[[], None]
-    ) -> Iterator[tuple[str, ApiObject]]:
+    ) -> Generator[tuple[str, ApiObject]]:
         """(ADDED | MODIFIED | DELETED | BOOKMARK, object) from a version on, for `watch_s` seconds.
 
         `opened` is called once the server has begun to answer. A connection that died silently is noticed when nothing
@@ -112,7 +114,7 @@ class ApiServer:
         silent_s = watch_s + self._timeout_s
         with _told(f"watch {asked.resource} in namespace {asked.namespace}", silent_s):
             self._watch = self._new_watch(return_type="object")
-            for event in self._watch.stream(
+            events = self._watch.stream(
                 begun,
                 asked.namespace,
                 label_selector=asked.selector,
@@ -120,8 +122,10 @@ class ApiServer:
                 timeout_seconds=watch_s,  # with it the client does not try again by itself, and forgets nothing
                 allow_watch_bookmarks=True,
                 _request_timeout=(self._timeout_s, silent_s),
-            ):
-                yield event["type"], event["raw_object"]
+            )
+            with closing(events):  # lets go of the connection
+                for event in events:
+                    yield event["type"], event["raw_object"]
 
     def stop(self) -> None:
         """End a watch under way, and let none begin."""
@@ -218,8 +222,9 @@ def _retry_after_s(error: Any) -> float:
 
 def _connection(error: BaseException, timeout_s: float) -> str:
     """Why there was no answer."""
-    if "Timeout" in type(error).__name__:
-        return f"no answer within {timeout_s:g} s"
+    name = type(error).__name__
+    if "Timeout" in name:
+        return "no connection in time" if "Connect" in name else f"no answer within {timeout_s:g} s"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):
@@ -230,5 +235,5 @@ def _connection(error: BaseException, timeout_s: float) -> str:
             return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, KeyError | TypeError | ValueError):
-        return f"an answer that is not understood ({type(error).__name__})"
-    return f"the connection broke off ({type(error).__name__})"
+        return f"an answer that is not understood ({name})"
+    return f"the connection broke off ({name})"

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -140,9 +141,10 @@ class Watched(Generic[T]):
     def _follow(self, api: ApiServer) -> None:
         """Apply changes until the watch ends."""
         began, any_came = time.monotonic(), False
-        for kind, thing in api.changes(self._asked, self._version, self._pace.watch_s, self._opened):
-            self._apply(kind, thing)
-            self._failures, any_came = 0, True
+        with closing(api.changes(self._asked, self._version, self._pace.watch_s, self._opened)) as changes:
+            for kind, thing in changes:
+                self._apply(kind, thing)
+                self._failures, any_came = 0, True
         with self._lock:
             self._live, self._seen_at = False, self._clock()
         if not any_came and time.monotonic() - began < _AT_ONCE_S:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import shutil
 import ssl
 import subprocess
@@ -9,18 +10,21 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 from kubernetes.config import incluster_config
 
 from controlplane.collect.kubernetes import KubernetesDiscovery
+from controlplane.collect.kubernetes_members import pod_members, read_pod
 from controlplane.collect.kubernetes_watch import Pace
 from controlplane.domain.fleet import KubernetesQuery, Member, Phase, Ports, ServerKind, WorkloadSpec
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 from tests.kube.cluster import Cluster, endpoint
 from tests.kube.fixtures import TOKEN
+from tests.kube.objects import place
 from tests.kube.server import ApiServer
 
 PACE = Pace(timeout_s=2.0, watch_s=30, first_retry_s=0.05, longest_retry_s=0.2)
@@ -179,8 +183,7 @@ async def test_a_forgotten_version_is_listed_anew_and_what_went_meanwhile_goes_a
         await seen.until(lambda: len(api_server.watches) == 1)
         lists = len(api_server.asked("list", "pods"))
         api_server.stop()
-        place = next(place for place in api_server.objects._objects if place.name == "a")
-        api_server.objects.delete(place, 0)
+        api_server.objects.delete(place("pods", cluster.namespace, "a"), 0)
         api_server.objects.compact()
         assert seen.phases() == {"a": Phase.READY, "b": Phase.READY}
         api_server.start()
@@ -219,6 +222,42 @@ async def test_a_dropped_watch_goes_on_where_it_was(api_server: ApiServer, clust
         cluster.ready("a")
         await seen.until_phases({"a": Phase.READY})
         assert len(api_server.asked("list", "pods")) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_any_mishaps_the_members_are_those_that_the_server_has(
+    api_server: ApiServer, cluster: Cluster, seed: int
+) -> None:
+    chance, made, names = random.Random(seed), itertools.count(), [""]  # noqa: S311 - the same each time
+    spec = by_pods(cluster)
+    happenings: list[Callable[[], object]] = [
+        lambda: names.append(f"p{next(made)}"),
+        lambda: cluster.pod(names[-1], ip="10.0.0.7"),
+        lambda: cluster.ready(chance.choice(names), ready=chance.random() < 0.5),
+        lambda: cluster.delete(chance.choice(names)),
+        lambda: cluster.gone(names.pop(chance.randrange(1, len(names)))),
+        lambda: cluster.label(chance.choice(names), {"app": chance.choice(("llm", "other"))}),
+        lambda: cluster.ends(chance.choice(names)),
+    ]
+    mishaps: list[Callable[[], object]] = [
+        api_server.drop_watches,
+        api_server.expire_watches,
+        api_server.objects.compact,
+        lambda: api_server.answer(chance.choice((410, 429, 500)), verb=chance.choice(("list", "watch")), times=1),
+        lambda: api_server.answer(200, verb="watch", body=b'{"type": "ADDED"\n', times=1),
+    ]
+    async with watching(spec) as seen:
+        for _ in range(150):
+            with suppress(ApiException, ValueError):  # one that is asked of a pod that is not there
+                chance.choice(happenings if chance.random() < 0.8 else mishaps)()
+            await asyncio.sleep(0)
+        api_server.heal()
+        cluster.pod("last", ip="10.0.0.9")
+        found, _ = api_server.objects.all(place("pods", cluster.namespace))
+        chosen = [pod for pod in found if pod["metadata"]["labels"]["app"] == "llm"]
+        truth = pod_members(spec, [read_pod(pod) for pod in chosen])
+        assert truth
+        await seen.until(lambda: seen.signal() == Known(truth, seen.now))
 
 
 async def test_a_server_that_asks_for_patience_gets_it(api_server: ApiServer, cluster: Cluster) -> None:
@@ -430,6 +469,20 @@ async def test_a_connection_that_died_silently_is_noticed(api_server: ApiServer,
             assert signal.why == f"cannot watch pods in namespace {cluster.namespace}: no answer within 1.5 s"
         api_server.heal()
         await seen.until(lambda: isinstance(seen.signal(), Known))
+
+
+async def test_a_watch_that_is_not_answered_is_no_watch(api_server: ApiServer, cluster: Cluster) -> None:
+    cluster.pod("a", ip="10.0.0.7")
+    pace = Pace(timeout_s=30.0, watch_s=1)
+    async with watching(by_pods(cluster), pace=pace) as seen:
+        await seen.until(lambda: len(api_server.watches) == 1)
+        api_server.hang("watch")
+        await seen.until(lambda: not api_server.watches)
+        await asyncio.sleep(0.1)
+        seen.now += MAX_AGE_S + 1
+        signal = seen.signal()
+        assert isinstance(signal, Stale)
+        assert signal.why == "the API server does not answer"
 
 
 async def test_nothing_is_told_after_close(api_server: ApiServer, cluster: Cluster) -> None:

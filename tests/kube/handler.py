@@ -31,7 +31,6 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1
     disable_nagle_algorithm = True
     failing: ApiError | None = None
     """What the watch under way is to be told."""

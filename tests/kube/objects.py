@@ -52,6 +52,11 @@ class Place:
         return self.kind is other.kind and self.namespace in {"", other.namespace}
 
 
+def place(plural: str, namespace: str = "", name: str = "") -> Place:
+    """The place of an object of a kind, or of all its objects."""
+    return Place(next(kind for kind in KINDS if kind.plural == plural), namespace, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One step of history: what an object was and is; None: it was or is not there."""
@@ -72,8 +77,7 @@ class Objects:
         self.forgotten = 0
         self._objects: dict[Place, Object] = {}
         self._pages: dict[int, list[Object]] = {}
-        namespaces = next(kind for kind in KINDS if kind.plural == "namespaces")
-        self.create(Place(namespaces, "", ""), {"metadata": {"name": "default"}})
+        self.create(place("namespaces"), {"metadata": {"name": "default"}})
 
     def get(self, place: Place) -> Object:
         with self.changed:

@@ -61,10 +61,10 @@ class ApiServer:
         self.closing.set()
         self.faults.heal()
         self._server.shutdown()
-        self._server.server_close()
         self.drop_connections()
         with self.objects.changed:
             self.objects.changed.notify_all()
+        self._server.server_close()
         self._thread.join(5)
 
     def answer(self, code: int, **fault: Any) -> None:
@@ -126,8 +126,7 @@ class ApiServer:
 
 
 class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+    daemon_threads = False  # closing waits for them, so that no socket is left over
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], api: ApiServer) -> None:
