@@ -96,6 +96,7 @@ def _announce(settings: Settings, listening: socket.socket, *, dry_run: bool) ->
         "running",
         api=address,
         servers=len(settings.fleet.servers),
+        workloads=len(settings.fleet.workloads),
         models=len(settings.fleet.models),
         mode=settings.mode.value,
         dry_run=dry_run,

@@ -1,0 +1,71 @@
+"""Decisions about discovered servers: by their phase, and what is remembered once they have left."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.decide.explain import headline
+from controlplane.decide.plan import decide
+from controlplane.decide.policy import Policy
+from controlplane.decide.resume import resumed
+from controlplane.domain.decision import Decision, Override, OverrideKind, ReasonCode, Step
+from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase
+from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
+from controlplane.domain.signal import Known, Missing
+from controlplane.domain.snapshot import Snapshot
+from controlplane.domain.state import PolicyState, UnitState
+from tests.discovery_fake import member, workload
+
+NOW = 1_700_000_000.0
+CONFIGURED = Fleet((), (ModelSpec("m", "m", (), Mode.ACT, instances_max=4, workloads=("w",)),), workloads=(workload(),))
+LOAD = Override("ov", "m", OverrideKind.LOADED, "me", "why not", NOW - 10, NOW + 600)
+HOUR_S = 3600.0
+
+
+def snapshot(*members: Member, override: Override | None = None) -> Snapshot:
+    """The model is on each of them, not loaded."""
+    fleet = CONFIGURED.with_members(members)
+    seen = Known(ModelReading(ModelState.UNLOADED, instances=Known(0, NOW)), NOW)
+    servers = {
+        s.name: ServerReading(
+            s.name, Known(value=True, observed_at=NOW), Known(ControlMode.EXPLICIT, NOW), 0, {"m": seen}
+        )
+        for s in fleet.servers
+    }
+    reading = FleetReading(NOW, servers, {}, {}, Missing("no driver"))
+    return Snapshot(fleet, reading, overrides=(override,) if override else ())
+
+
+def decided(phase: Phase, override: Override | None = None) -> Decision:
+    plan, _ = decide(snapshot(member("0", phase), override=override), PolicyState(), Policy(), NOW)
+    return plan.decisions[0]
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.TERMINATING])
+@pytest.mark.parametrize("override", [None, LOAD])
+def test_nothing_is_done_on_one_that_starts_or_terminates_whoever_asks(phase: Phase, override: Override | None) -> None:
+    decision = decided(phase, override)
+    assert (decision.step, decision.binding) == (Step.HOLD, ReasonCode.SERVER_PHASE)
+    assert headline(decision) == f"hold: the server is {phase.value}: nothing is done on it"
+
+
+def test_one_that_is_ready_is_acted_on() -> None:
+    assert decided(Phase.READY).step is Step.LOAD
+
+
+def test_a_unit_is_kept_for_an_hour_after_its_server_left_and_begins_again_when_it_is_back() -> None:
+    state = PolicyState({"m@w/0": UnitState(wanted=True, instances=3), "m@gone": UnitState(wanted=True)})
+    _, state = decide(snapshot(), state, Policy(), NOW)
+    assert state.units["m@w/0"] == UnitState(wanted=True, instances=3, gone_since=NOW)
+    _, state = decide(snapshot(), state, Policy(), NOW + HOUR_S)
+    assert "m@w/0" in state.units
+    _, back = decide(snapshot(member("0")), state, Policy(), NOW + HOUR_S)
+    assert back.units["m@w/0"].gone_since is None
+    assert back.units["m@w/0"].instances == 3
+    _, state = decide(snapshot(), state, Policy(), NOW + HOUR_S + 1)
+    assert set(state.units) == {"m@gone"}, "one that the configuration named may come back at any time"
+
+
+def test_a_clock_that_was_ahead_does_not_keep_it_for_longer() -> None:
+    ahead = PolicyState({"m@w/0": UnitState(gone_since=NOW + 86400)})
+    assert resumed(ahead, Policy(), NOW).units["m@w/0"].gone_since == NOW
