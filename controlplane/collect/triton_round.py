@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from controlplane.domain.fleet import ServerSpec
 from controlplane.domain.observation import HostReading
 
 T = TypeVar("T")
+_NOT_YET = NotToldError("not answered yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ async def fetch_round(
     begun = time.monotonic()
     at, series_at = clock(), None
     host: HostReading = {}
+    configs: dict[str, ModelConfig | ControlPlaneError] = {}
 
     async def series() -> Mapping[str, ModelSeries]:
         nonlocal at, series_at, host
@@ -77,18 +79,27 @@ async def fetch_round(
         at, host = max(at, metrics.at), read_host(metrics.samples)
         return read_series(metrics.samples, models)
 
-    index_body = pages.post(f"{spec.name} repository index", f"{spec.http}/v2/repository/index", timeout_s, b"{}")
+    async def read_configs(answers: TritonRound) -> None:
+        names = [name for name in due(answers) if name not in configs]
+        left_s = max(0.0, timeout_s - (time.monotonic() - begun))
+        found = await asyncio.gather(*(_or_error(_config(pages, spec, name, left_s)) for name in names))
+        configs.update(zip(names, found, strict=True))
+
+    async def described() -> Mapping[str, IndexEntry] | ControlPlaneError:
+        url = f"{spec.http}/v2/repository/index"
+        body = pages.post(f"{spec.name} repository index", url, timeout_s, b"{}")
+        index = await _or_error(_read(body, partial(read_index, models=models)))
+        # At once, since pages that hang leave no time afterwards; what counters tell of loads is for afterwards.
+        await read_configs(TritonRound(at, index, _NOT_YET, _NOT_YET, {}))
+        return index
+
     stats_body = pages.get(f"{spec.name} model statistics", f"{spec.http}/v2/models/stats", timeout_s)
     index, counters, stats = await asyncio.gather(
-        _or_error(_read(index_body, partial(read_index, models=models))),
-        _or_error(series()),
-        _or_error(_read(stats_body, partial(read_stats, models=models))),
+        described(), _or_error(series()), _or_error(_read(stats_body, partial(read_stats, models=models)))
     )
-    answers = TritonRound(at, index, counters, stats, {}, series_at, host)
-    names = due(answers)
-    left_s = max(0.0, timeout_s - (time.monotonic() - begun))
-    configs = await asyncio.gather(*(_or_error(_config(pages, spec, name, left_s)) for name in names))
-    return replace(answers, configs=dict(zip(names, configs, strict=True)))
+    answers = TritonRound(at, index, counters, stats, configs, series_at, host)
+    await read_configs(answers)
+    return answers
 
 
 async def _config(pages: Pages, spec: ServerSpec, model: str, timeout_s: float) -> ModelConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import time
@@ -13,14 +14,25 @@ import pytest
 
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.http import LIMIT_BYTES, REFUSED, Pages
-from controlplane.domain.errors import MalformedPageError, NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import Fleet, GatewaySpec, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.config.mapping_file import shipped
+from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
+from controlplane.domain.fleet import AgentKind, AgentSpec, Fleet, GatewaySpec, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ModelState
-from controlplane.domain.signal import Known, Missing, Stale
-from tests.unit.collect.pages import recorded
+from controlplane.domain.signal import Known, Missing, Stale, known
+from tests.unit.collect.pages import histogram_page, recorded, triton_page
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PAGE = recorded("vllm-0.32.0-under-load.txt").encode()
+GATEWAY = ("gateway_seconds", "model", "", "")
+GOOD = (
+    PAGE
+    + (
+        histogram_page("gateway_seconds", {"0.1": 5, "+Inf": 9}, model="llm")
+        + 'controlplane_agent_nvml_up 1\ncontrolplane_gpu_info{gpu="G",index="0",name="X"} 1\n'
+    ).encode()
+)
+"""A vLLM, a gateway and an agent on one page."""
 TIMEOUT_S = 0.5
 wall_clock = time.time  # noqa: TID251 - real sockets live in real time
 
@@ -43,6 +55,15 @@ async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await reader.read()
 
 
+async def drip_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while not writer.is_closing():
+        writer.write(b"X: y\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
@@ -60,8 +81,29 @@ async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
+async def flood_in_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(50):
+        writer.write(b"100000\r\n" + b"a 1\n" * (2**20 // 4) + b"\r\n")
+        await writer.drain()
+
+
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
+    await reset_now(reader, writer)
+
+
+async def reset_half_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(answer(PAGE[:5000], length=len(PAGE)))
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    await reset_now(reader, writer)
+
+
+async def reset_now(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    del reader
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -69,8 +111,12 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 BAD: dict[str, tuple[Handler, str]] = {
     "hangs": (hang, "no answer within 0.5 s"),
     "drips": (drip, "no answer within 0.5 s"),
+    "drips its head": (drip_head, "no answer within 0.5 s"),
     "floods": (flood, "larger than 8 MiB"),
+    "floods in chunks": (flood_in_chunks, "larger than 8 MiB"),
     "resets": (reset, "connection closed without an answer"),
+    "resets at once": (reset_now, "connection closed without an answer"),
+    "resets half way": (reset_half_way, "ended before its end"),
     "loops": (says(answer(b"", "302 Found", headers="Location: /metrics\r\n")), "redirects are not followed"),
     "fails": (says(answer(b"no", "500 Internal Server Error")), "answered HTTP 500"),
     "is cut by length": (says(answer(PAGE[:5000], length=len(PAGE))), "ended before its end"),
@@ -109,15 +155,21 @@ def free_port() -> int:
 
 
 def fleet(good: str, bad: str) -> Fleet:
-    """The same misbehaving target as a vLLM, a Triton and a gateway, beside a vLLM that behaves."""
+    """The same misbehaving target as everything that can be asked, beside targets that behave."""
+    kinds = (ServerKind.VLLM, ServerKind.TRITON, ServerKind.TGI, ServerKind.OLLAMA)
+    servers = (
+        ServerSpec("good", ServerKind.VLLM, good, f"{good}/metrics"),
+        *(ServerSpec(f"bad-{kind}", kind, bad, f"{bad}/metrics", mapping=shipped(kind)) for kind in kinds),
+    )
     return Fleet(
-        servers=(
-            ServerSpec("good", ServerKind.VLLM, good, f"{good}/metrics"),
-            ServerSpec("bad-vllm", ServerKind.VLLM, bad, f"{bad}/metrics"),
-            ServerSpec("bad-triton", ServerKind.TRITON, bad, f"{bad}/metrics"),
+        servers=servers,
+        models=(ModelSpec("llm", "tiny", tuple(server.name for server in servers), Mode.ACT),),
+        gateways=tuple(GatewaySpec(name, f"{url}/metrics", *GATEWAY) for name, url in (("good", good), ("bad", bad))),
+        agents=(
+            AgentSpec("good", f"{good}/metrics"),
+            AgentSpec("bad-agent", f"{bad}/metrics"),
+            AgentSpec("bad-dcgm", f"{bad}/metrics", AgentKind.DCGM),
         ),
-        models=(ModelSpec("llm", "tiny", ("good", "bad-vllm", "bad-triton"), Mode.ACT),),
-        gateways=(GatewaySpec("bad-gateway", f"{bad}/metrics", "gateway_seconds", "model", "", ""),),
     )
 
 
@@ -128,7 +180,7 @@ def collector(of: Fleet) -> FleetCollector:
 @pytest.mark.parametrize("how", BAD)
 async def test_a_target_that_misbehaves_costs_only_itself(how: str) -> None:
     handler, why = BAD[how]
-    async with serving(says(answer(PAGE))) as good, serving(handler) as bad:
+    async with serving(says(answer(GOOD))) as good, serving(handler) as bad:
         collect = collector(fleet(good, bad))
         begun = time.monotonic()
         for _ in range(2):
@@ -141,13 +193,70 @@ async def test_a_target_that_misbehaves_costs_only_itself(how: str) -> None:
     assert isinstance(model, Known)
     assert model.value.running == Known(23, model.observed_at)
     assert len(model.value.intervals) == 1
+    counted = [interval.indicator for interval in reading.latencies["llm"]]
+    assert counted.count(Indicator.LATENCY) == 1, "the good gateway's"
+    assert isinstance(reading.gpus, Known)
+    assert [gpu.node for gpu in reading.gpus.value] == ["good"]
     missing = reading.servers["bad-vllm"].models["llm"]
     assert isinstance(missing, Missing)
     assert why in missing.why
-    assert isinstance(reading.servers["bad-triton"].models["llm"], Missing)
-    gateway = reading.gateways["bad-gateway"]
-    assert isinstance(gateway, Known)
-    assert gateway.value is False
+    assert all(isinstance(server.models["llm"], Missing) for name, server in reading.servers.items() if name != "good")
+    assert {name: known(live) for name, live in reading.gateways.items()} == {"good": True, "bad": False}
+    nodes = reading.gpu_nodes
+    assert isinstance(nodes["good"], Known)
+    assert not isinstance(nodes["bad-agent"], Known)
+    assert not isinstance(nodes["bad-dcgm"], Known)
+
+
+@pytest.mark.parametrize("how", ["hangs", "drips", "floods", "resets", "is garbage", "loops", "fails"])
+@pytest.mark.parametrize("page", ["metrics", "v2/repository/index", "v2/models/stats", "v2/models/tiny/config"])
+async def test_one_page_of_a_triton_that_misbehaves_costs_what_it_alone_tells(page: str, how: str) -> None:
+    handler, _ = BAD[how]
+    answers = {
+        "metrics": triton_page("tiny", success=5),
+        "v2/repository/index": json.dumps([{"name": "tiny", "version": "1", "state": "READY"}]),
+        "v2/models/stats": json.dumps({"model_stats": [{"name": "tiny", "version": "1"}]}),
+        "v2/models/tiny/config": json.dumps({"instance_group": [{"kind": "KIND_CPU", "count": 2}]}),
+    }
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked = head.split(b" ", 2)[1].decode().lstrip("/")
+        if asked != page:
+            writer.write(answer(answers[asked].encode()))
+            return
+        again = asyncio.StreamReader()
+        again.feed_data(head)
+
+        async def to_its_end() -> None:
+            again.feed_data(await reader.read())
+            again.feed_eof()
+
+        reading_on = asyncio.create_task(to_its_end())
+        try:
+            await handler(again, writer)
+        finally:
+            reading_on.cancel()
+
+    async with serving(handle) as url:
+        spec = ServerSpec("t", ServerKind.TRITON, url, f"{url}/metrics")
+        collect = collector(Fleet((spec,), (ModelSpec("llm", "tiny", ("t",), Mode.ACT),)))
+        begun = time.monotonic()
+        await collect.collect(0)
+        took_s = time.monotonic() - begun
+        await collect.collect(0)
+        reading = collect.reading(wall_clock()).servers["t"]
+        await collect.close()
+    assert took_s < TIMEOUT_S + 0.3
+    assert known(reading.live) is True
+    model = reading.models["llm"]
+    if page == "v2/repository/index":
+        assert isinstance(model, Missing), "whether it is there, only the index says"
+        return
+    assert isinstance(model, Known)
+    assert model.value.state is ModelState.READY
+    assert known(model.value.instances) == (None if page.endswith("config") else 2)
+    assert len(model.value.intervals) == (1 if page.endswith("stats") else 0)
 
 
 async def test_a_flood_is_cut_off_at_the_cap() -> None:
@@ -207,13 +316,11 @@ async def test_no_connection_is_kept_since_triton_would_not_stop_before_it_is_cl
     await pages.close()
 
 
-async def test_one_server_can_be_read_alone_and_unknown_ones_are_named() -> None:
+async def test_one_server_can_be_read_alone_and_ones_that_have_left_are_passed_over() -> None:
     async with serving(says(answer(PAGE))) as good, serving(hang) as bad:
         collect = collector(fleet(good, bad))
-        await collect.collect(0, servers=["good"])
+        await collect.collect(0, servers=["good", "left"])
         reading = collect.reading(wall_clock())
-        with pytest.raises(NotFoundError, match="no server named 'else'"):
-            await collect.collect(0, servers=["else"])
         await collect.close()
     assert isinstance(reading.servers["good"].models["llm"], Known)
     assert reading.servers["bad-vllm"].models["llm"] == Missing("never read")
