@@ -10,7 +10,7 @@ import structlog
 from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet
+from controlplane.domain.fleet import Fleet, Phase
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import Actuator
 from controlplane.domain.state import unit_key
@@ -48,11 +48,13 @@ class Executor:
         self._flying: dict[str, tuple[Action, asyncio.Task[None]]] = {}
         self._results: list[Outcome] = []
         self._last: dict[str, Outcome] = {}
+        self._ending: frozenset[str] = frozenset()
 
     def follow(self, fleet: Fleet) -> None:
         """Act on this fleet's servers from now on; what is under way on others comes to its end."""
         here = {server.name for server in fleet.servers}
         busy = {action.server for action in self.in_flight}
+        self._ending = frozenset(name for name, m in fleet.members.items() if m.phase is Phase.TERMINATING)
         self._slots = {name: slots for name, slots in self._slots.items() if name in here or name in busy}
         self._last = {key: outcome for key, outcome in self._last.items() if outcome.action.server in here}
         self._actuator.follow(fleet)
@@ -103,7 +105,8 @@ class Executor:
         await self._announce()
 
     async def _attempt(self, decision: Decision, action: Action, reading: Callable[[], FleetReading]) -> Outcome:
-        if why := objection(decision, reading()):
+        ends = "the server is terminating" if action.server in self._ending else ""
+        if why := ends or objection(decision, reading()):
             return Outcome(action, ActionStatus.DROPPED, self._clock(), why)
         try:
             await self._store.call(lambda s: s.start_action(action))

@@ -11,7 +11,7 @@ import pytest
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.errors import StoreBusyError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet, Mode
+from controlplane.domain.fleet import Fleet, Mode, Phase
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
@@ -19,6 +19,7 @@ from controlplane.loop.executor import Executor
 from controlplane.loop.recheck import objection
 from controlplane.loop.store_thread import StoreThread
 from controlplane.store import SqlStore, open_store
+from tests.discovery_fake import member
 from tests.unit.loop.worlds import FLEET, NOW, GatedActuator, a_decision, a_reading
 
 
@@ -168,6 +169,15 @@ def test_nothing_is_done_on_a_server_that_has_left() -> None:
     without = replace(a_reading(), servers={})
     assert objection(a_decision(), without) == "the server has left"
     assert objection(a_decision(step=Step.RELOAD), without) == "the server has left"
+
+
+async def test_what_waits_for_its_turn_is_not_done_once_its_server_terminates(bench: Bench) -> None:
+    leaving = replace(member("0", Phase.TERMINATING), server=FLEET.servers[0])
+    bench.start(a_decision())
+    bench.executor.follow(Fleet((), FLEET.models).with_members([leaving]))
+    (outcome,) = await bench.done()
+    assert (outcome.status, outcome.detail) == (ActionStatus.DROPPED, "the server is terminating")
+    assert not bench.actuator.applied
 
 
 async def test_what_is_remembered_of_servers_goes_with_them_but_not_what_is_under_way(bench: Bench) -> None:
