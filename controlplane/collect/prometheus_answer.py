@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.collect.exposition import Labels, Page
+from controlplane.collect.prometheus_api import Answer
 
 _NAME = "__name__"
 _UP = "up"
-_TARGET = ("job", "instance")
+_JOB, _INSTANCE = "job", "instance"
 """Labels that Prometheus gives to every target, and that tell its targets apart."""
 _MARK = "controlplane"
 """A label of ours, on what tells whether and when a target was scraped."""
@@ -38,11 +39,23 @@ class Wanted:
 
 @dataclass(slots=True)
 class Scrape:
-    """The newest scrape of one target. More than one of `ups` (labels, value): Prometheus has the target twice."""
+    """The newest scrape of one target. More than one of `ups` (labels, value): Prometheus has the target twice.
+
+    Samples have the labels that they have on the target's page.
+    """
 
     ups: list[tuple[Labels, float]] = field(default_factory=list)
     scraped_at: float | None = None
-    samples: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
+    samples: Page = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The scrapes by name and target, and what else an Answer says."""
+
+    scrapes: Mapping[str, Mapping[str, Scrape]]
+    at: float | None
+    warnings: tuple[str, ...]
 
 
 def series_query(several: Sequence[Wanted]) -> str:
@@ -59,28 +72,44 @@ def series_query(several: Sequence[Wanted]) -> str:
     return f"{{{','.join(series)}}} or {_marked(up, _UP)} or {_marked(f'timestamp({up})', _SCRAPED_AT)}"
 
 
-def by_target(several: Sequence[Wanted], samples: Iterable[tuple[Labels, float]]) -> dict[str, dict[str, Scrape]]:
+def by_target(several: Sequence[Wanted], answer: Answer) -> Found:
     """The samples of an answer to `series_query`, by name and target."""
-    index: dict[tuple[str, ...], dict[tuple[str | None, ...], list[dict[str, Scrape]]]] = {}
-    found: dict[str, dict[str, Scrape]] = {}
+    index: dict[tuple[str, ...], dict[tuple[str | None, ...], list[str]]] = {}
     for wanted in several:
         names, texts = zip(*sorted(wanted.labels), strict=True)
-        found[wanted.name] = {}
-        index.setdefault(names, {}).setdefault(texts, []).append(found[wanted.name])
-    for labels, value in samples:
-        target = " ".join(labels.get(name, "") for name in _TARGET)
+        index.setdefault(names, {}).setdefault(texts, []).append(wanted.name)
+    rows: dict[str, dict[tuple[str, str], list[tuple[Labels, float]]]] = {wanted.name: {} for wanted in several}
+    for sample in answer.samples:
+        get = sample[0].get
+        target = (get(_JOB, ""), get(_INSTANCE, ""))
         for names, matching in index.items():
-            for scrapes in matching.get(tuple(map(labels.get, names)), ()):
-                scrape = scrapes.setdefault(target, Scrape())
-                mark = labels.get(_MARK)
-                if mark == _SCRAPED_AT:
-                    scrape.scraped_at = value
-                elif mark == _UP:
-                    scrape.ups.append(({name: text for name, text in labels.items() if name != _MARK}, value))
-                else:
-                    scrape.samples.setdefault(labels.get(_NAME, ""), []).append((labels, value))
+            for name in matching.get(tuple(map(get, names)), ()):
+                rows[name].setdefault(target, []).append(sample)
+    found = {
+        wanted.name: {" ".join(target): _scrape(own, wanted.kept) for target, own in rows[wanted.name].items()}
+        for wanted in several
+    }
     # what has no `up` is of no target: series of others that a target hands on
-    return {name: {key: scrape for key, scrape in scrapes.items() if scrape.ups} for name, scrapes in found.items()}
+    scrapes = {name: {key: scrape for key, scrape in own.items() if scrape.ups} for name, own in found.items()}
+    return Found(scrapes, answer.at, answer.warnings)
+
+
+def _scrape(rows: Iterable[tuple[Labels, float]], kept: frozenset[str]) -> Scrape:
+    """What the rows of one target say."""
+    scrape = Scrape()
+    samples: dict[str, list[tuple[Labels, float]]] = {}
+    for sample in rows:
+        mark = sample[0].get(_MARK)
+        if mark is None:
+            samples.setdefault(sample[0].get(_NAME, ""), []).append(sample)
+        elif mark == _UP:
+            labels = {name: text for name, text in sample[0].items() if name not in {_MARK, _NAME}}
+            scrape.ups.append((labels, sample[1]))
+        else:
+            scrape.scraped_at = sample[1]
+    if len(scrape.ups) == 1:
+        scrape.samples = as_scraped(samples, scrape.ups[0][0], kept)
+    return scrape
 
 
 def as_scraped(samples: Page, target: Labels, kept: frozenset[str]) -> Page:
@@ -89,17 +118,19 @@ def as_scraped(samples: Page, target: Labels, kept: frozenset[str]) -> Page:
     Prometheus adds the labels of the target. Where the page has a label of the same name, that one becomes `exported_`
     of it, or stays with `honor_labels`: those in `kept` are left in place therefore.
     """
-    added = {name: text for name, text in target.items() if name != _NAME}
-    renamed = {f"{_EXPORTED}{name}": name for name in added}
+    added = [(name, text) for name, text in target.items() if name not in kept]
+    renamed = {f"{_EXPORTED}{name}": name for name in target}
+    exported = renamed.keys()
 
     def own(labels: Labels) -> Labels:
-        mine = {
-            name: text
-            for name, text in labels.items()
-            if name != _NAME and name not in renamed and (name in kept or added.get(name) != text)
-        }
-        for name in labels.keys() & renamed.keys():
-            mine[renamed[name]] = labels[name]
+        mine = dict(labels)
+        mine.pop(_NAME, None)
+        for name, text in added:
+            if mine.get(name) == text:
+                del mine[name]
+        if not exported.isdisjoint(labels):
+            for name in labels.keys() & exported:
+                mine[renamed[name]] = mine.pop(name)
         return mine
 
     return {metric: [(own(labels), value) for labels, value in found] for metric, found in samples.items()}

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics
-from controlplane.collect.prometheus_answer import Scrape, Wanted, as_scraped, by_target, series_query, shown
-from controlplane.collect.prometheus_api import Answer, Prometheus
+from controlplane.collect.prometheus_answer import Found, Scrape, Wanted, by_target, series_query, shown
+from controlplane.collect.prometheus_api import Prometheus
 from controlplane.domain.errors import ControlPlaneError, NotToldError, TargetUnreachableError
 
 
@@ -100,11 +101,11 @@ class PrometheusSource:
         for several in alike.values():
             before = clock()
             try:
-                answer = await self._prometheus.query(series_query(several))
+                found = await self._prometheus.understood(series_query(several), partial(by_target, several))
             except ControlPlaneError as error:
                 self._told |= {wanted.name: NotToldError(f"{wanted.name}: {error}") for wanted in several}
                 continue
-            self._absorb(several, answer, before, clock())
+            self._absorb(several, found, before, clock())
 
     async def close(self) -> None:
         """Let go of the Prometheus."""
@@ -113,41 +114,38 @@ class PrometheusSource:
             await asyncio.wait({self._round})
         self._prometheus.close()
 
-    def _absorb(self, several: Sequence[Wanted], answer: Answer, before: float, after: float) -> None:
-        if answer.at is not None:
+    def _absorb(self, several: Sequence[Wanted], found: Found, before: float, after: float) -> None:
+        if found.at is not None:
             # It was asked in between, which bounds the offset; one that is within is left alone, so that the distance
             # of two scrapes is exact.
-            low, high = before - answer.at, after - answer.at
+            low, high = before - found.at, after - found.at
             self._offset_s = min(high, max(low, (low + high) / 2 if self._offset_s is None else self._offset_s))
-        found = by_target(several, answer.samples)
         for wanted in several:
-            self._told[wanted.name] = self._targets(wanted, found[wanted.name], answer)
+            self._told[wanted.name] = self._targets(wanted, found)
 
-    def _targets(
-        self, wanted: Wanted, scrapes: Mapping[str, Scrape], answer: Answer
-    ) -> dict[str, Metrics | ControlPlaneError] | ControlPlaneError:
+    def _targets(self, wanted: Wanted, answer: Found) -> dict[str, Metrics | ControlPlaneError] | ControlPlaneError:
         before = self._newest.get(wanted.name, {})
-        partial = NotToldError(f"{wanted.name}: the answer of {self._where} was partial: {'; '.join(answer.warnings)}")
+        lacking = NotToldError(f"{wanted.name}: the answer of {self._where} was partial: {'; '.join(answer.warnings)}")
         told: dict[str, Metrics | ControlPlaneError] = {}
         newest: dict[str, _Newest] = {}
-        for target, scrape in scrapes.items():
+        for target, scrape in answer.scrapes[wanted.name].items():
             try:
-                told[target], newest[target] = self._metrics(wanted, scrape, before.get(target), answer, partial)
+                told[target], newest[target] = self._metrics(wanted, scrape, before.get(target), answer, lacking)
             except ControlPlaneError as error:
                 told[target] = error
         if answer.warnings:
-            told |= dict.fromkeys(before.keys() - told.keys(), partial)
+            told |= dict.fromkeys(before.keys() - told.keys(), lacking)
         # a target that is not told of now may be again, with the same scrape
         self._newest[wanted.name] = {key: old for key, old in before.items() if key in told or not told} | newest
         if told:
             return told
         labels = shown(dict(wanted.labels))
         return (
-            partial if answer.warnings else NotToldError(f"{wanted.name}: not a target of {self._where}: no up{labels}")
+            lacking if answer.warnings else NotToldError(f"{wanted.name}: not a target of {self._where}: no up{labels}")
         )
 
     def _metrics(
-        self, wanted: Wanted, scrape: Scrape, newest: _Newest | None, answer: Answer, partial: NotToldError
+        self, wanted: Wanted, scrape: Scrape, newest: _Newest | None, answer: Found, lacking: NotToldError
     ) -> tuple[Metrics, _Newest]:
         """The metrics of one target. Raises NotToldError, TargetUnreachableError."""
         name = wanted.name
@@ -156,9 +154,9 @@ class PrometheusSource:
             raise NotToldError(f"{name}: {self._where} has one target twice: {several}: name a label that tells them")
         if scrape.scraped_at is None or answer.at is None or self._offset_s is None:
             raise (
-                partial if answer.warnings else NotToldError(f"{name}: {self._where} does not tell when it scraped it")
+                lacking if answer.warnings else NotToldError(f"{name}: {self._where} does not tell when it scraped it")
             )
-        ((target, up),) = scrape.ups
+        ((_, up),) = scrape.ups
         is_new = newest is None or newest.scraped_at != scrape.scraped_at
         age_s = answer.at - scrape.scraped_at
         if not is_new and age_s > self._max_age_s:
@@ -169,10 +167,10 @@ class PrometheusSource:
         if answer.warnings and (
             newest is None or any(series.get(metric, 0) < count for metric, count in newest.series.items())
         ):
-            raise partial
+            raise lacking
         if newest is None or is_new:
             newest = _Newest(scrape.scraped_at, scrape.scraped_at + self._offset_s, series)
-        return Metrics(newest.at, as_scraped(scrape.samples, target, wanted.kept)), newest
+        return Metrics(newest.at, scrape.samples), newest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from controlplane.collect.exposition import Labels
 from controlplane.collect.prometheus_answer import Wanted, as_scraped, by_target, series_query, shown
+from controlplane.collect.prometheus_api import Answer
 
 SERIES = frozenset({"vllm:a", "b_total"})
 
@@ -44,25 +46,27 @@ def test_series_that_match_no_pattern_are_not_asked_for() -> None:
 
 
 def test_samples_go_to_those_whose_labels_they_all_have() -> None:
-    answer = [
+    rows: list[tuple[Labels, float]] = [
         *up(7, job="a", instance="x"),
         *up(8, 0, job="a", instance="y"),
         ({"__name__": "b_total", "job": "a", "instance": "x", "model": "m"}, 3.0),
         ({"__name__": "b_total", "job": "a", "instance": "nowhere"}, 4.0),
     ]
     several = [wanted("one", job="a", instance="x"), wanted("all", job="a"), wanted("none", job="b")]
-    found = by_target(several, answer)
+    answer = by_target(several, Answer(rows, 9.0, ("w",)))
+    found = answer.scrapes
+    assert (answer.at, answer.warnings) == (9.0, ("w",))
     assert found["none"] == {}
     assert found["one"].keys() == {"a x"}
     assert found["all"].keys() == {"a x", "a y"}  # what has no `up` is of no target
     (one,) = found["one"].values()
     assert (one.scraped_at, [value for _, value in one.ups]) == (7, [1])
-    assert one.samples == {"b_total": [({"__name__": "b_total", "job": "a", "instance": "x", "model": "m"}, 3.0)]}
+    assert one.samples == {"b_total": [({"model": "m"}, 3.0)]}
     assert found["all"]["a y"].ups[0][1] == 0
 
 
 def test_labels_are_again_those_of_the_page() -> None:
-    target = {"__name__": "up", "job": "triton", "instance": "x", "model": "of the target", "zone": "z"}
+    target = {"job": "triton", "instance": "x", "model": "of the target", "zone": "z"}
     row = {
         "__name__": "n",
         "job": "triton",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +16,7 @@ from controlplane.domain.errors import ControlPlaneError, NotToldError, QueryRef
 from controlplane.domain.fleet import PrometheusSpec
 from tests.unit.collect.test_prometheus_answer import up
 
+T = TypeVar("T")
 AHEAD_S = 1000.0
 """Prometheus' clock is so far ahead of ours."""
 Row = tuple[dict[str, str], float]
@@ -28,13 +30,13 @@ class Scripted(Prometheus):
         self._answers = list(answers)
         self.now = 0.0
 
-    async def query(self, promql: str, at: float | None = None) -> Answer:
-        del promql, at
+    async def understood(self, promql: str, read: Callable[[Answer], T]) -> T:
+        del promql
         self.now += 0.1
         answer = self._answers.pop(0)
         if isinstance(answer, ControlPlaneError):
             raise answer
-        return answer
+        return read(answer)
 
 
 def answer(asked_at: float, rows: list[Row], *warnings: str) -> Answer:
