@@ -60,9 +60,8 @@ class ApiServer:
         self._stopped = False
         self._watch: Any = None
         with _told("read the configuration of Kubernetes", timeout_s):
-            with (
-                _IMPORTING
-            ):  # not safe by two threads at once: its modules import each other in circles, when first used
+            # its modules import each other in circles, when first used: not safe by two threads at once
+            with _IMPORTING:
                 from kubernetes import client, watch  # noqa: PLC0415 - see above
 
                 new_client, core, discovery = client.ApiClient, client.CoreV1Api, client.DiscoveryV1Api
