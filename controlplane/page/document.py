@@ -65,8 +65,8 @@ def pins(signs: Iterable[Pin]) -> str:
 
 def times(ticks: Sequence[tuple[float, str]]) -> str:
     """Moments below a plot, by the share of its width."""
-    shown = "".join(f'<span style="left:{share * 100:.2f}%">{escape(text)}</span>' for share, text in ticks)
-    return f'<div class="times">{shown}</div>'
+    shown = (f'<span{_edge(at)} style="left:{at * 100:.2f}%">{escape(text)}</span>' for at, text in ticks)
+    return f'<div class="times">{"".join(shown)}</div>'
 
 
 def _pin(pin: Pin) -> str:
@@ -74,6 +74,11 @@ def _pin(pin: Pin) -> str:
         f'<a href="#{escape(pin.target)}" style="left:{pin.share * 100:.2f}%;--x:{pin.share * 100:.0f}">'
         f"{pin.sign}<i>{escape(pin.text)}</i></a>"
     )
+
+
+def _edge(share: float) -> str:
+    """What is told at an edge stands inside it."""
+    return ' class="first"' if share <= 0 else ' class="last"' if share >= 1 else ""
 
 
 def _height(at: float) -> str:

@@ -75,9 +75,10 @@ def ground(frame: Frame, start: float, end: float, kind: str = "", strength: flo
     return f'<rect{named} x="{frame.x(start)}" width="{width:.1f}" y="0" height="100"{faded}/>'
 
 
-def uprights(frame: Frame, moments: Iterable[float], first: float = 0, last: float = 100) -> str:
+def uprights(frame: Frame, moments: Iterable[float], first: float = 0, last: float = 100, kind: str = "") -> str:
     """A vertical line at each moment, from and to a height: 0 top, 100 bottom."""
-    return "".join(f'<line x1="{frame.x(at)}" x2="{frame.x(at)}" y1="{first}" y2="{last}"/>' for at in moments)
+    named = f' class="{kind}"' if kind else ""
+    return "".join(f'<line{named} x1="{frame.x(at)}" x2="{frame.x(at)}" y1="{first}" y2="{last}"/>' for at in moments)
 
 
 def level(frame: Frame, value: float) -> str:

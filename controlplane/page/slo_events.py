@@ -40,7 +40,10 @@ _NEAR_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the list; `lines` are shown when it is opened. `moments` are marked in the plots."""
+    """One line of the list; `lines` are shown when it is opened. `moments` are marked in the plots.
+
+    `objective` empty: it bears on all of the model's.
+    """
 
     id: str
     at: float
@@ -48,22 +51,20 @@ class Event:
     text: str
     lines: tuple[str, ...] = ()
     moments: tuple[float, ...] = ()
+    objective: str = ""
 
 
 def events(report: ModelReport, prefix: str) -> tuple[Event, ...]:
     """All that happened, oldest first. `prefix` begins the ids of a model."""
-    found = [
+    all_of_it = [
         *_scaling(report),
         *(_said(mark) for mark in report.marks if mark.kind is MarkKind.PERSON),
         *(event for objective in report.objectives for event in _alerts(objective)),
         *(event for objective in report.objectives for event in _versions(objective)),
         *_adjustments(report.adjustments),
     ]
-    ordered = sorted(found, key=lambda event: event[0])
-    return tuple(
-        Event(f"{prefix}-{n}", at, sign, text, lines, moments)
-        for n, (at, sign, text, lines, moments) in enumerate(ordered)
-    )
+    ordered = sorted(all_of_it, key=lambda found: found[0])
+    return tuple(Event(f"{prefix}-{n}", *found) for n, found in enumerate(ordered))
 
 
 def event_list(shown: Sequence[Event]) -> str:
@@ -72,10 +73,11 @@ def event_list(shown: Sequence[Event]) -> str:
     return f'<ol class="dated">{items}</ol>'
 
 
-def event_pins(shown: Iterable[Event], frame: Frame) -> Iterator[Pin]:
-    """Signs above the plots: events that would overlap share one."""
-    placed = sorted((frame.share(at), event) for event in shown for at in event.moments if frame.start <= at)
-    for _, group in groupby(placed, key=lambda pair: int(pair[0] * _PINS)):
+def event_pins(shown: Iterable[Event], objective: str, frame: Frame) -> Iterator[Pin]:
+    """Signs above the plots of an objective: events that would overlap share one."""
+    own = (event for event in shown if event.objective in {"", objective})
+    placed = [(frame.share(at), event) for event in own for at in event.moments if frame.start <= at]
+    for _, group in groupby(sorted(placed, key=lambda pair: pair[0]), key=lambda pair: int(pair[0] * _PINS)):
         near = list(group)
         ids = dict.fromkeys(event.id for _, event in near)
         chosen = min((event for _, event in near), key=lambda event: _weight(event.sign))
@@ -84,7 +86,7 @@ def event_pins(shown: Iterable[Event], frame: Frame) -> Iterator[Pin]:
         yield Pin(sum(share for share, _ in near) / len(near), chosen.sign, text, chosen.id)
 
 
-_Found = tuple[float, str, str, tuple[str, ...], tuple[float, ...]]
+_Found = tuple[float, str, str, tuple[str, ...], tuple[float, ...], str]
 
 
 def _scaling(report: ModelReport) -> Iterator[_Found]:
@@ -95,14 +97,14 @@ def _scaling(report: ModelReport) -> Iterator[_Found]:
     for mark in made:
         near = any(span.since - _NEAR_S <= mark.at <= (span.until or mark.at) + _NEAR_S for span in spans)
         if near or len(made) <= _FEW:
-            yield mark.at, _SIGNS[mark.kind], mark.text, (_line(mark),) if mark.detail else (), (mark.at,)
+            yield mark.at, _SIGNS[mark.kind], mark.text, (_line(mark),) if mark.detail else (), (mark.at,), ""
         else:
             everyday.append(mark)
     if everyday:
         counts = Counter(mark.kind for mark in everyday)
         text = ", ".join(f"{_DONE[kind]} {number} times" for kind, number in counts.most_common())
         other = "otherwise " if len(everyday) < len(made) else ""
-        yield everyday[0].at, _SCALED, f"{other}{text}", tuple(_line(mark) for mark in everyday), ()
+        yield everyday[0].at, _SCALED, f"{other}{text}", tuple(_line(mark) for mark in everyday), (), ""
 
 
 def _line(mark: Mark) -> str:
@@ -110,7 +112,7 @@ def _line(mark: Mark) -> str:
 
 
 def _said(mark: Mark) -> _Found:
-    return mark.at, _SIGNS[mark.kind], mark.text, (), (mark.at,)
+    return mark.at, _SIGNS[mark.kind], mark.text, (), (mark.at,), ""
 
 
 def _alerts(report: ObjectiveReport) -> Iterator[_Found]:
@@ -118,7 +120,7 @@ def _alerts(report: ObjectiveReport) -> Iterator[_Found]:
         end = report.standing.until if span.until is None else span.until
         what = "Page" if span.severity is Severity.PAGE else "Ticket"
         lasted = f"{'for' if span.until else 'firing for'} {lasting(end - span.since)}"
-        yield span.since, _ALERT, f"{what} {lasted}: {span.summary}", (), (span.since,)
+        yield span.since, _ALERT, f"{what} {lasted}: {span.summary}", (), (span.since,), report.standing.objective
 
 
 def _versions(report: ObjectiveReport) -> Iterator[_Found]:
@@ -126,7 +128,7 @@ def _versions(report: ObjectiveReport) -> Iterator[_Found]:
         text = f"{report.standing.objective}: target {percent(before.target)} became {percent(after.target)}"
         if before.window_s != after.window_s:
             text += f", over {lasting(after.window_s)} in place of {lasting(before.window_s)}"
-        yield after.since, _VERSION, text, (), (after.since,)
+        yield after.since, _VERSION, text, (), (after.since,), report.standing.objective
 
 
 def _adjustments(made: Sequence[Adjustment]) -> Iterator[_Found]:
@@ -139,7 +141,7 @@ def _adjustments(made: Sequence[Adjustment]) -> Iterator[_Found]:
         text = f"{of}: {moment(a.start)} to {moment(a.end)} {what}, by {a.actor}: {a.reason}"
         if back := withdrawn.get(a.id):
             text += f" (withdrawn by {back.actor} on {day(back.at)}: {back.reason})"
-        yield a.start, _ADJUSTMENT, text, (), (a.start,)
+        yield a.start, _ADJUSTMENT, text, (), (a.start,), a.objective
 
 
 def _weight(sign: str) -> int:

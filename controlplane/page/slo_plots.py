@@ -71,11 +71,12 @@ def _budget(report: ObjectiveReport, behind: str, lines: str) -> str:
     under = [(at, None if value is None else max(0.0, value)) for at, value in points]
     curves = area(frame, under, "budget", 0.0) + area(frame, over, "limit", 0.0) + line(frame, points, "budget")
     spent = next((at for at, value in left if value is not None and value <= 0), None)
+    end = "" if spent is None else uprights(frame, [spent], kind="spent")
     told = [Key("budget", "budget left")] + ([Key("limit", f"spent on {moment(spent)}")] if spent else [])
     labels = {0.0: "100 %"}
     if frame.bottom < 0:
         labels[1.0 - (0.0 - frame.bottom) / (frame.top - frame.bottom)] = "spent"
-    return panel("Error budget", told, (behind, lines, level(frame, 0.0), curves), labels)
+    return panel("Error budget", told, (behind, lines, level(frame, 0.0), curves, end), labels)
 
 
 def _events(report: ObjectiveReport, behind: str) -> str:

@@ -113,7 +113,7 @@ def _section(report: ModelReport, prefix: str) -> str:
 def _objective(report: ModelReport, objective: ObjectiveReport, happened: Sequence[Event]) -> str:
     standing = objective.standing
     frame = Frame(standing.since, standing.until, 1.0)
-    signs = list(event_pins(happened, frame))
+    signs = list(event_pins(happened, standing.objective, frame))
     window = f"over {wording.lasting(standing.until - standing.since)}"
     counted = f", {wording.counted_by(standing)}" if wording.counted_by(standing) else ""
     again = f" Judged again: {escape(objective.judged_by)}." if objective.judged_by else ""
@@ -140,7 +140,7 @@ def _facts(standing: Standing) -> dict[str, str]:
         named["Corrected by people"] = wording.exact(standing.corrected, f"{standing.corrected:+,}")
     if standing.excluded_s:
         named["Time left out"] = wording.exact(standing.excluded_s, wording.lasting(standing.excluded_s))
-    if standing.bad:
+    if standing.bad_capacity:
         named["For want of capacity"] = wording.exact(
             standing.bad_capacity, f"{standing.bad_capacity / standing.bad * 100:.0f} % of bad"
         )
