@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
+from dataclasses import replace
+
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.page_server import PageServer
 from controlplane.domain.errors import TargetUnreachableError
-from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase, ServerKind
+from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase, ProbeSpec, ServerKind
 from controlplane.domain.observation import ControlMode, FleetReading, Interval
 from controlplane.domain.signal import Known, known
 from tests.discovery_fake import member, workload
@@ -92,3 +97,17 @@ async def test_what_is_still_under_way_on_one_that_left_is_no_error_and_counts_n
     reader.missed(31.0, TargetUnreachableError("w/0", "connection refused"))
     assert following.collector.reading(31.0).servers == {}
     await following.collector.close()
+
+
+async def test_nothing_holds_a_server_that_left() -> None:
+    probed = replace(BASE, models=(replace(BASE.models[0], probe=ProbeSpec(30.0, 5.0)),))
+    collector = FleetCollector(probed, timeout_s=0.01, max_age_s=15, clock=lambda: 0.0, nvml=False)
+    collector.follow(probed.with_members([pod("0", address="127.0.0.1")]), 0.0)
+    await collector.collect(0.0)
+    left = weakref.ref(collector._servers["w/0"].reader)
+    collector.follow(probed, 0.0)
+    for _ in range(3):  # the probe's task ends
+        await asyncio.sleep(0)
+    gc.collect()
+    assert left() is None
+    await collector.close()
