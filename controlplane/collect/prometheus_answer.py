@@ -72,6 +72,22 @@ def series_query(several: Sequence[Wanted]) -> str:
     return f"{{{','.join(series)}}} or {_marked(up, _UP)} or {_marked(f'timestamp({up})', _SCRAPED_AT)}"
 
 
+def selector(wanted: Wanted) -> str:
+    """PromQL that selects the series which one wants of its targets."""
+    matchers = [_matcher(_NAME, wanted.series), *(_matcher(label, (text,)) for label, text in wanted.labels)]
+    return f"{{{','.join([*matchers, *(f'{label}=~{_quoted(pattern)}' for label, pattern in wanted.where)])}}}"
+
+
+def up_selector(wanted: Wanted) -> str:
+    """PromQL that selects whether the scrapes of its targets succeeded."""
+    return f"{_UP}{{{','.join(_matcher(label, (text,)) for label, text in wanted.labels)}}}"
+
+
+def target_of(labels: Labels) -> str:
+    """Names the target of a series."""
+    return f"{labels.get(_JOB, '')} {labels.get(_INSTANCE, '')}"
+
+
 def by_target(several: Sequence[Wanted], answer: Answer) -> Found:
     """The samples of an answer to `series_query`, by name and target."""
     index: dict[tuple[str, ...], dict[tuple[str | None, ...], list[str]]] = {}

@@ -22,7 +22,12 @@ from urllib3.util.retry import Retry
 
 from controlplane.collect.exposition import Labels
 from controlplane.collect.worker import Worker
-from controlplane.domain.errors import MalformedPageError, QueryRefusedError, TargetUnreachableError
+from controlplane.domain.errors import (
+    AnswerTooLargeError,
+    MalformedPageError,
+    QueryRefusedError,
+    TargetUnreachableError,
+)
 from controlplane.domain.fleet import PrometheusSpec
 
 T = TypeVar("T")
@@ -30,6 +35,8 @@ Samples: TypeAlias = Sequence[tuple[Labels, float]]
 _BAD_URL = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
 LIMIT_BYTES = 128 * 2**20
 _SHOWN = 200
+_TOO_MANY = "too many samples"
+"""What Prometheus says of a query above its --query.max-samples."""
 _PART_BYTES = 2**16
 
 
@@ -44,6 +51,22 @@ class Answer:
     at: float | None
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series as it was scraped: (unix seconds of Prometheus' clock, value), oldest first."""
+
+    labels: Labels
+    samples: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What series were over a time; with `warnings` not all of it."""
+
+    series: tuple[Series, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +92,7 @@ class Prometheus:
     """One Prometheus. Its calls run one after the other on one thread of its own, each within its timeout.
 
     All raise TargetUnreachableError (no answer, too busy, failing: later may help), QueryRefusedError (a wrong query,
-    no access, no such API) and MalformedPageError (no answer of a Prometheus, or too large).
+    no access, no such API) and MalformedPageError (no answer of a Prometheus; AnswerTooLargeError: too large a one).
     """
 
     def __init__(self, spec: PrometheusSpec, *, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -84,6 +107,14 @@ class Prometheus:
     async def understood(self, promql: str, read: Callable[[Answer], T]) -> T:
         """What `read` makes, on the thread, of the instant vector of `promql` now: an answer may be large."""
         return await self._call(lambda: read(self._asker.query(promql, None)))
+
+    async def past(self, selector: str, since: float, until: float) -> Past:
+        """Every sample in (since, until] of the series that a selector names, at the moments they were scraped.
+
+        A range selector is asked for as an instant query, which gives samples as they are: nothing is interpolated,
+        and no bound on the points of a range query holds.
+        """
+        return await self._call(lambda: self._asker.past(selector, since, until))
 
     async def targets(self) -> Targets:
         """What it scrapes now."""
@@ -138,6 +169,22 @@ class _Asker:
 
         return self._ask(promql, read)
 
+    def past(self, selector: str, since: float, until: float) -> Past:
+        promql = f"{selector}[{round((until - since) * 1000)}ms]"
+        params = {"timeout": f"{self._spec.timeout_s:.3f}", "time": f"{until:.3f}"}
+
+        def read() -> Past:
+            rows = self._library.custom_query(promql, params) or []
+            # before Prometheus 3 the oldest moment is within a range
+            found = (
+                Series(row["metric"], tuple((at, float(value)) for at, value in row["values"] if at > since))
+                for row in rows
+                if "histograms" not in row
+            )
+            return Past(tuple(series for series in found if series.samples), self._remarks()[0])
+
+        return self._ask(promql, read)
+
     def targets(self) -> Targets:
         def read() -> Targets:
             found = self._library.get_targets(state="active")["activeTargets"]
@@ -168,7 +215,7 @@ class _Asker:
         except requests.TooManyRedirects:
             raise QueryRefusedError(f"{self.name}: redirects are not followed: give the URL it redirects to") from None
         except _TooLargeError:
-            raise MalformedPageError(f"{self.name}: answer larger than {self._limit_bytes / 2**20:g} MiB") from None
+            raise AnswerTooLargeError(f"{self.name}: answer larger than {self._limit_bytes / 2**20:g} MiB") from None
         except _BAD_URL:
             raise QueryRefusedError(f"{self.name}: {self._spec.url} is not a URL that can be asked") from None
         except (requests.JSONDecodeError, KeyError, TypeError, ValueError, IndexError, AttributeError):
@@ -201,6 +248,8 @@ class _Asker:
         """What an answer with another status than 200 means."""
         status = self._response.status_code if self._response is not None else 0
         said = self._error()
+        if status == 422 and _TOO_MANY in said:
+            return AnswerTooLargeError(f"{self.name}: refuses {promql[:_SHOWN]!r}: {said}")
         if status in {400, 422}:
             what = f"the query {promql[:_SHOWN]!r}" if promql else "what was asked"
             return QueryRefusedError(f"{self.name}: refuses {what}: {said or f'HTTP {status}'}")

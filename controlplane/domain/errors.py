@@ -96,6 +96,10 @@ class MalformedPageError(PermanentError):
     """A page that is not what its source should give (truncated, garbage, HTML)."""
 
 
+class AnswerTooLargeError(MalformedPageError):
+    """An answer that is larger than what is read, or than what a Prometheus gives: ask for less at a time."""
+
+
 class QueryRefusedError(PermanentError):
     """A Prometheus does not take a query: the query is wrong, we have no access, or there is no such API."""
 

@@ -11,20 +11,28 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, select
 
 from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
 from controlplane.domain.objectives import Indicator
 from controlplane.store.engine import insert
-from controlplane.store.levels import LEVELS_S, floor_to, spans_of_steps
+from controlplane.store.levels import LEVELS_S, finest_kept, floor_to, spans_of_steps
 from controlplane.store.slices import kept_from
 from controlplane.store.tables import histogram_series, histogram_shapes, histograms
 
 Row: TypeAlias = BucketRow | SketchRow
-Key: TypeAlias = tuple[int, int, int, int]
-"""Series, level, start, shape."""
+
+
+class Key(NamedTuple):
+    """What names a row."""
+
+    series_id: int
+    level_s: int
+    start: int
+    shape_id: int
+
 
 HISTOGRAM_LEVELS_S = tuple(level for level in LEVELS_S if level >= BUCKETS_S)
 _FINEST_S = HISTOGRAM_LEVELS_S[0]
@@ -47,22 +55,47 @@ def add_histograms(connection: Connection, new: Sequence[Row]) -> None:
     shapes = _ids(connection, histogram_shapes, {(_shape(row),) for row in wanted})
     finest: dict[Key, Row] = {}
     for row in wanted:
-        finest.setdefault((series[_series_key(row)], _FINEST_S, int(row.start), shapes[_shape(row),]), row)
+        finest.setdefault(Key(series[_series_key(row)], _FINEST_S, int(row.start), shapes[_shape(row),]), row)
     statement = insert(connection, histograms).on_conflict_do_nothing()
     inserted = connection.execute(
         statement.returning(*_KEY), [_columns(key, _counts(row), row.errors) for key, row in finest.items()]
     ).all()
-    _roll_up(connection, {key: finest[key] for key in (tuple(found) for found in inserted)})
+    keys = [Key(*found) for found in inserted]
+    _roll_up(connection, {key: (_counts(finest[key]), finest[key].errors) for key in keys})
 
 
-def _roll_up(connection: Connection, new: Mapping[Key, Row]) -> None:
-    """Add rows that were just inserted to the coarser levels."""
+def add_past_histograms(connection: Connection, new: Sequence[Row]) -> None:
+    """Write rows of the past as far as their time is not there yet, as `slices.add_past_slices` does."""
+    kept = kept_from(connection)
+    series = _ids(connection, histogram_series, {_series_key(row) for row in new})
+    shapes = _ids(connection, histogram_shapes, {(_shape(row),) for row in new})
     sums: dict[Key, Total] = {}
-    for (series, _, start, shape), row in new.items():
-        for level in HISTOGRAM_LEVELS_S[1:]:
-            key = (series, level, floor_to(start, level), shape)
-            counts, errors = sums.get(key) or _kept(connection, key)
-            sums[key] = (counts + _counts(row), errors + row.errors)
+    for row in new:
+        level = max(_FINEST_S, finest_kept(row.start, kept))
+        key = Key(series[_series_key(row)], level, floor_to(row.start, level), shapes[_shape(row),])
+        counts, errors = sums.get(key, (Counter(), 0))
+        sums[key] = (counts + _counts(row), errors + row.errors)
+    there = {
+        place
+        for place in {key[:3] for key in sums}
+        if connection.execute(_THERE, dict(zip(_NAMES, place, strict=False))).first()
+    }
+    sums = {key: total for key, total in sums.items() if key[:3] not in there}
+    if sums:
+        rows = [_columns(key, counts, errors) for key, (counts, errors) in sums.items()]
+        connection.execute(insert(connection, histograms), rows)
+        _roll_up(connection, sums)
+
+
+def _roll_up(connection: Connection, new: Mapping[Key, Total]) -> None:
+    """Add rows that were just inserted to the levels coarser than their own."""
+    sums: dict[Key, Total] = {}
+    for (series, own, start, shape), (more, more_errors) in new.items():
+        for level in HISTOGRAM_LEVELS_S:
+            if level > own:
+                key = Key(series, level, floor_to(start, level), shape)
+                counts, errors = sums.get(key) or _kept(connection, key)
+                sums[key] = (counts + more, errors + more_errors)
     if not sums:
         return
     statement = insert(connection, histograms)
@@ -110,6 +143,7 @@ def all_histogram_series(connection: Connection) -> list[int]:
 
 _KEY = (histograms.c.series_id, histograms.c.level_s, histograms.c.start, histograms.c.shape_id)
 _NAMES = tuple(column.name for column in _KEY)
+_THERE = select(histograms.c.shape_id).where(*(column == bindparam(column.name) for column in _KEY[:3]))
 _READ = (
     select(histograms.c.start, histogram_shapes.c.body, histograms.c.counts, histograms.c.errors)
     .join(histogram_series, histogram_series.c.id == histograms.c.series_id)

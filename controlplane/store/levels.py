@@ -44,6 +44,11 @@ def cutoff(level_s: int, now: float) -> int:
     return floor_to(now - KEEP_S[level_s], coarser)
 
 
+def finest_kept(at: float, kept_from: Mapping[int, int]) -> int:
+    """The finest level that reaches back to a moment; `kept_from` as in `cover`."""
+    return next(level for level in LEVELS_S if level == DAY_S or kept_from.get(level, at) <= at)
+
+
 def cover(since: float, until: float, kept_from: Mapping[int, int]) -> list[Span]:
     """The fewest rows that add up to the slices starting in [since, until): coarse inside, finer at the edges.
 
@@ -84,5 +89,4 @@ def spans_of_steps(since: float, until: float, step_s: int, kept_from: Mapping[i
 
 def _edge(at: float, kept_from: Mapping[int, int]) -> int:
     """The first row boundary at or after `at`, of the finest level kept there."""
-    level = next(level for level in LEVELS_S if level == DAY_S or kept_from.get(level, at) <= at)
-    return ceil_to(at, level)
+    return ceil_to(at, finest_kept(at, kept_from))

@@ -11,7 +11,7 @@ from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
 from controlplane.domain.history import BUCKETS_S, Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
-from controlplane.domain.objectives import Counts, Indicator
+from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
@@ -89,6 +89,23 @@ class SqlStore:
             judging.add_alert_events(connection, record.alert_events)
             startups.add_startups(connection, record.startups)
         return kept_as
+
+    def write_past(
+        self,
+        past: Sequence[Slice],
+        rows: Sequence[BucketRow | SketchRow],
+        versions: Sequence[ObjectiveVersion],
+    ) -> int:
+        """Write history of whole hours, where its time is not there yet; gives how many slices were new.
+
+        All of it or nothing; writing it again changes nothing. Call `prune` before the first, so that older times go in
+        at the levels that are kept for them.
+        """
+        with writing(self._engine) as connection:
+            new = slices.add_past_slices(connection, past)
+            histograms.add_past_histograms(connection, rows)
+            judging.add_versions(connection, versions)
+        return new
 
     def load_state(self) -> PolicyState:
         """The state of the last tick written; empty at first."""

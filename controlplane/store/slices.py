@@ -25,6 +25,7 @@ from controlplane.store.levels import (
     LEVELS_S,
     ROLLUP_LEVELS_S,
     cover,
+    finest_kept,
     floor_to,
     spans_of_steps,
 )
@@ -32,6 +33,9 @@ from controlplane.store.tables import retention, rollups, series, slices
 
 Key = tuple[str, str]
 """Model and objective."""
+
+Row = tuple[int, int, int, str]
+"""Series, level, start, version."""
 
 _FIGURES = ("good", "bad", "unsure", "measured_s", "expected_s", "bad_capacity")
 
@@ -59,16 +63,63 @@ def add_slices(connection: Connection, new: Sequence[Slice]) -> None:
         for (id_, start), s in by_key.items()
     ]
     inserted = connection.execute(statement, rows).all()
-    _roll_up(connection, {(id_, start): by_key[id_, start] for id_, start in inserted})
+    found = (((id_, FINEST_S, start, by_key[id_, start].slo_version), by_key[id_, start]) for id_, start in inserted)
+    _roll_up(connection, {row: _counts_of(s) for row, s in found})
 
 
-def _roll_up(connection: Connection, new: Mapping[tuple[int, int], Slice]) -> None:
-    """Add slices that were just inserted to the coarser levels."""
-    sums: dict[tuple[int, int, int, str], Counts] = {}
-    for (id_, start), s in new.items():
+def add_past_slices(connection: Connection, new: Sequence[Slice]) -> int:
+    """Write slices of the past as far as their time is not there yet; gives how many were new.
+
+    Each goes in at the finest level that reaches back to it and at the coarser ones. A row of that level which is there
+    already stays as it is, so that `new` must hold all slices of a row or none: give whole hours, of the time for which
+    hours are kept.
+    """
+    kept = kept_from(connection)
+    ids = _series_ids(connection, {(s.model, s.objective) for s in new})
+    sums: dict[Row, Counts] = {}
+    of: dict[Row, int] = {}
+    for s in new:
+        level = finest_kept(s.start, kept)
+        row = (ids[s.model, s.objective], level, floor_to(s.start, level), s.slo_version)
+        sums[row] = sums.get(row, Counts()) + _counts_of(s)
+        of[row] = of.get(row, 0) + 1
+    there = {place for level in {row[1] for row in sums} for place in _there(connection, level, sums)}
+    sums = {row: counts for row, counts in sums.items() if row[:3] not in there}
+    finest = [_columns(row, counts) for row, counts in sums.items() if row[1] == FINEST_S]
+    if finest:
+        connection.execute(insert(connection, slices), finest)
+    coarser = [{**_columns(row, counts), "level_s": row[1]} for row, counts in sums.items() if row[1] != FINEST_S]
+    if coarser:
+        connection.execute(insert(connection, rollups), coarser)
+    _roll_up(connection, sums)
+    return sum(of[row] for row in sums)
+
+
+def _there(connection: Connection, level: int, rows: Iterable[Row]) -> set[tuple[int, int, int]]:
+    """(series, level, start) of the rows of a level that are there between the first and the last of these."""
+    wanted = [row for row in rows if row[1] == level]
+    table, starts = _table(level), [row[2] for row in wanted]
+    query = select(table.c.series_id, table.c.start).where(
+        table.c.series_id == bindparam("id_"), table.c.start >= min(starts), table.c.start <= max(starts)
+    )
+    if table is rollups:
+        query = query.where(rollups.c.level_s == level)
+    ids = {row[0] for row in wanted}
+    return {(id_, level, start) for id_ in ids for _, start in connection.execute(query, {"id_": id_})}
+
+
+def _columns(row: Row, counts: Counts) -> dict[str, object]:
+    return {"series_id": row[0], "start": row[2], "slo_version": row[3], **_figures(counts)}
+
+
+def _roll_up(connection: Connection, new: Mapping[Row, Counts]) -> None:
+    """Add rows that were just inserted to the levels coarser than their own."""
+    sums: dict[Row, Counts] = {}
+    for (id_, own, start, version), counts in new.items():
         for level in ROLLUP_LEVELS_S:
-            key = (id_, level, floor_to(start, level), s.slo_version)
-            sums[key] = sums.get(key, Counts()) + _counts_of(s)
+            if level > own:
+                key = (id_, level, floor_to(start, level), version)
+                sums[key] = sums.get(key, Counts()) + counts
     if not sums:
         return
     statement = insert(connection, rollups)
@@ -76,11 +127,7 @@ def _roll_up(connection: Connection, new: Mapping[tuple[int, int], Slice]) -> No
         index_elements=["series_id", "level_s", "start", "slo_version"],
         set_={name: rollups.c[name] + statement.excluded[name] for name in _FIGURES},
     )
-    rows = [
-        {"series_id": id_, "level_s": level, "start": start, "slo_version": version, **_figures(counts)}
-        for (id_, level, start, version), counts in sums.items()
-    ]
-    connection.execute(statement, rows)
+    connection.execute(statement, [{**_columns(row, counts), "level_s": row[1]} for row, counts in sums.items()])
 
 
 def _series_ids(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
