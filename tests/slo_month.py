@@ -28,6 +28,7 @@ DAY_S, HOUR_S = 86400.0, 3600.0
 NOW = 1_795_341_600.0
 """22 November 2026, 10:00 UTC."""
 SINCE = NOW - 28 * DAY_S
+_A_WRITE = 2000
 STEP_S = 600.0
 """One slice stands for so many seconds: a month by tens of seconds would take minutes to write."""
 EDGES = (0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
@@ -71,17 +72,27 @@ def fill(store: Store, models: dict[str, tuple[Objective, ...]]) -> None:
     """Write the month of these models' objectives, as ticks and people would have."""
     chance = random.Random(7)  # noqa: S311 - a history, not a secret
     latency, availability = models["bert_classifier"]
-    _write(store, slices=[*_bert(latency, chance)], histograms=[*_histograms(latency, chance)])
-    _write(store, slices=[*_plain("bert_classifier", availability, 40.0, 0.0004, chance)])
-    _write(store, slices=[*_llama(models["llama-8b"][0], chance)])
-    _write(store, slices=[*_plain("resnet50_detector", models["resnet50_detector"][0], 6.0, 0.009, chance)])
-    _write(
-        store,
-        slices=[
-            replace(s, good=0, bad=0) for s in _plain("nightly_batch", models["nightly_batch"][0], 1.0, 0.0, chance)
-        ],
+    batch = models["nightly_batch"][0]
+    slices = [
+        *_bert(latency, chance),
+        *_plain("bert_classifier", availability, 40.0, 0.0004, chance),
+        *_llama(models["llama-8b"][0], chance),
+        *_plain("resnet50_detector", models["resnet50_detector"][0], 6.0, 0.009, chance),
+        *(replace(s, good=0, bad=0) for s in _plain("nightly_batch", batch, 1.0, 0.0, chance)),
+    ]
+    histograms = [*_histograms(latency, chance)]
+    empty = TickRecord(NOW, (), (), (), PolicyState())
+    for first in range(0, len(slices), _A_WRITE):
+        part = slice(first, first + _A_WRITE)
+        store.write_tick(replace(empty, slices=tuple(slices[part]), histograms=tuple(histograms[part])))
+    store.write_tick(
+        replace(
+            empty,
+            decisions=tuple(_decisions()),
+            versions=tuple(_versions(models)),
+            alert_events=tuple(_alerts(latency)),
+        )
     )
-    _write(store, versions=_versions(models), alert_events=_alerts(latency), decisions=[*_decisions()])
     _scaled(store)
     _people(store, latency)
 
@@ -93,7 +104,8 @@ def hours(at: float) -> float:
 def load(at: float) -> float:
     """Share of the highest load: quiet nights, quieter weekends."""
     weekend = 0.55 if (at // DAY_S + 4) % 7 in {0, 6} else 1.0
-    return weekend * (0.25 + 0.75 * max(0.0, math.sin((hours(at) - 6) / 14 * math.pi)) ** 1.3)
+    by_day = max(0.0, math.sin((hours(at) - 6) / 14 * math.pi))
+    return float(weekend * (0.25 + 0.75 * by_day**1.3))
 
 
 def _times() -> Iterator[float]:
@@ -210,7 +222,7 @@ def _scaled(store: Store) -> None:
 
 
 def _people(store: Store, objective: Objective) -> None:
-    bad = sum(s.bad for s in store_slices(store, objective))
+    bad = store.counts("bert_classifier", objective.key, *LOAD_TEST).bad
     for adjustment in (
         Adjustment(
             "ad-maintenance",
@@ -237,17 +249,3 @@ def _people(store: Store, objective: Objective) -> None:
     ):
         store.add_adjustment(adjustment)
     store.audit(AuditEntry(INCIDENT + 2400, "ann", "freeze", "bert_classifier", "no_down; INC-1234; for 7200 s"))
-
-
-def store_slices(store: Store, objective: Objective) -> list[Slice]:
-    """What the load test made bad, as one slice."""
-    counts = store.counts("bert_classifier", objective.key, *LOAD_TEST)
-    return [_slice("bert_classifier", objective, LOAD_TEST[0], counts.events, counts.bad)]
-
-
-def _write(store: Store, **parts: list[object]) -> None:
-    parts = {name: part if isinstance(part, list) else list(part) for name, part in parts.items()}
-    record = TickRecord(NOW, (), (), (), PolicyState())
-    longest = max(len(part) for part in parts.values())
-    for first in range(0, longest, 2000):
-        store.write_tick(replace(record, **{name: tuple(part[first : first + 2000]) for name, part in parts.items()}))

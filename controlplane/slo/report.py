@@ -256,11 +256,15 @@ def series(
         expected_s = max(counts.expected_s, end - start - excluded_s(exclusions, start, end))
         found.append((start, end, replace(counts, expected_s=expected_s), _corrected(adjustments, start, end)))
         start = end
-    events = sum(counts.events + corrected for _, _, counts, corrected in found)
-    allowed, spent, made = events * (1.0 - objective.target), 0, []
+    good, unsure = sum(counts.good for _, _, counts, _ in found), sum(counts.unsure for _, _, counts, _ in found)
+    bad = max(0, sum(counts.bad + corrected for _, _, counts, corrected in found))
+    allowed = (good + bad + unsure) * (1.0 - objective.target)
+    made: list[SeriesStep] = []
+    bad = unsure = 0
     for start, end, counts, corrected in found:
-        spent += counts.bad + counts.unsure + corrected
-        made.append(_step(start, end, counts, corrected, 1.0 - max(0, spent) / allowed if allowed > 0 else None))
+        bad, unsure = bad + counts.bad + corrected, unsure + counts.unsure
+        left = 1.0 - (max(0, bad) + unsure) / allowed if allowed > 0 else None
+        made.append(_step(start, end, counts, corrected, left))
     return tuple(made)
 
 
