@@ -286,6 +286,12 @@ class OwnRequests:
         if not counted and request in self._open:
             self._open.remove(request)
 
+    def forget(self) -> None:
+        """The process has ended: the next one counts none of those begun so far."""
+        self._open.clear()
+        self._sent.clear()
+        self._under_way, self._turned_away = 0, False
+
     def settle(self, interval: Interval) -> Interval:
         """The interval with its `probes`."""
         self._open = _not_ended(self._open, interval.start)

@@ -125,6 +125,8 @@ class PageUnit:
     def missed(self, at: float, *, refused: bool = False) -> None:
         """The page could not be read; `refused`: nobody listened."""
         self.ledger.missed(at, refused=refused)
+        if refused:
+            self.own_requests.forget()
 
     def reading(self, now: float, max_age_s: float, why: str) -> Signal[ModelReading]:
         """All that is known of the model at `now`."""

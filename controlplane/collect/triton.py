@@ -6,10 +6,12 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, executions_fell, failures_fell, fell
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import MetricsSource
+from controlplane.collect.retiring import Retiring
 from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
 from controlplane.collect.triton_detail import UnitDetails
 from controlplane.collect.triton_round import TritonRound, fetch_round
@@ -56,6 +58,7 @@ class TritonUnit:
         self._pending: Signal[int] = Missing("never read")
         self._uncounted = ""
         self._largest_batch = 0
+        self._retiring = Retiring()
 
     def forget_instances(self) -> None:
         """The server has restarted: how many instances there are has to be read again."""
@@ -118,6 +121,8 @@ class TritonUnit:
     def missed(self, at: float, why: str, *, refused: bool = False) -> None:
         """Counters could not be read; `refused`: nobody listened."""
         self.ledger.missed(at, refused=refused)
+        if refused:
+            self.own_requests.forget()
         self.details.missed(at, why)
         self._uncounted = why
         if isinstance(self._pending, Missing):
@@ -175,16 +180,17 @@ class TritonUnit:
         if executions is not None:
             self._largest_batch = largest_batch(executions)
         most = max(1, self._config.max_batch_size)
-        return Reading(
+        reading = Reading(
             at,
             series.groups,
             failures,
             series.pending,
             instances,
-            running_max=instances * most,
             executions=executions,
             running_seen_max=instances * (self._largest_batch or most),
         )
+        reloaded = self.ledger.base is not None and executions_fell(self.ledger.base, reading)
+        return replace(reading, running_max=most * self._retiring.executing(at, instances, reloaded=reloaded))
 
     def _instances(self, state: ModelState, now: float, max_age_s: float) -> Signal[int]:
         if state in _GONE:

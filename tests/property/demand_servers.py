@@ -33,6 +33,8 @@ class Batch:
     begun: float
     ends: float
     requests: list[Request]
+    retiring: bool = False
+    """Its instance takes no other after it."""
 
 
 @dataclass
@@ -67,17 +69,16 @@ class Engine:
     answered_at: list[float] = field(default_factory=list)
     rejected_at: list[float] = field(default_factory=list)
     reset_at: list[float] = field(default_factory=list)
+    reloaded: bool = False
+    """Whether old instances went on beside new ones since a reader last looked."""
+    left_untold: bool = False
+    """Whether instances were given back while others that were taken away still executed."""
     own_ended: list[tuple[Any, float, bool, bool]] = field(default_factory=list)
     own_turned_away_at: list[float] = field(default_factory=list)
 
     @property
     def running(self) -> int:
         return sum(len(batch.requests) for batch in self.batches)
-
-    @property
-    def configured(self) -> int:
-        """What the configuration says: an instance that is taken away ends its batch first."""
-        return max(self.instances, len(self.batches))
 
     @property
     def counters(self) -> dict[str, float]:
@@ -139,7 +140,15 @@ class Engine:
 
     def hot_reload(self) -> None:
         if self.up and self.loaded:
+            self.reloaded |= bool(self.batches)
             self.sizes = {}
+            self._retire(0)
+
+    def set_instances(self, count: int) -> None:
+        """The configuration says so at once; instances that are taken away end their batch first."""
+        self.left_untold |= count > self.instances and any(batch.retiring for batch in self.batches)
+        self.instances = count
+        self._retire(count)
 
     def crash(self) -> None:
         if self.up:
@@ -158,8 +167,12 @@ class Engine:
         self.reset_at.append(self.now)
         self.success, self.first_tokens, self.request_s, self.queue_s, self.sizes = 0, 0, 0.0, 0.0, {}
 
+    def _retire(self, keep: int) -> None:
+        for batch in [batch for batch in self.batches if not batch.retiring][keep:]:
+            batch.retiring = True
+
     def _start(self) -> None:
-        while self.waiting and len(self.batches) < self.instances:
+        while self.waiting and sum(not batch.retiring for batch in self.batches) < self.instances:
             requests = [self.waiting.popleft() for _ in range(min(self.max_batch, len(self.waiting)))]
             takes_s = max(request.takes_s for request in requests)
             self.first_tokens += len(requests)

@@ -26,6 +26,7 @@ Step: TypeAlias = tuple[Event, float, str]
 MODEL = ModelSpec("m", "m", ("s",), Mode.ACT)
 # Every event takes a moment, so that none falls on the edge of an interval.
 MOMENT_S = 0.001
+BATCHES = "batches of"
 
 arrivals = st.tuples(st.just("arrive"), st.sampled_from([1, 9, 40]), st.sampled_from([0.01, 4.0]), st.booleans())
 small = st.sampled_from(
@@ -114,14 +115,14 @@ class AsTriton(Reader):
         engine.advance(self.LATER_S)
         self.hear()
         batching = engine.max_batch > 1
-        config = ModelConfig(engine.configured, 1, engine.max_batch if batching else 0, batching, 0.0, ())
+        config = ModelConfig(engine.instances, 1, engine.max_batch if batching else 0, batching, 0.0, ())
         state = ModelState.READY if engine.loaded else ModelState.UNLOADED
         state = ModelState.UNLOADING if engine.leaving else state
         ready = state is ModelState.READY
         self.unit.absorb_index(at, IndexEntry(state, touched=engine.touched), config if ready else None)
         executions = {("1", size): executed for size, executed in engine.sizes.items()}
         self.unit.absorb_series(at, series, executions if engine.loaded else None, "", together=True)
-        return page | {f"batches of {size}": executed.times for size, executed in engine.sizes.items()}
+        return page | {f"{BATCHES} {size}": executed.times for size, executed in engine.sizes.items()}
 
 
 class AsVllm(Reader):
@@ -188,7 +189,11 @@ def breaks_of(engine: Engine) -> dict[str, Callable[[], None]]:
 
 @dataclass
 class Run:
-    """A history played against a reader, and what it would take to see its resets."""
+    """A history played against a reader, and what it would take to see its resets.
+
+    Of some changes no reader can see anything: a restart after which more was counted than before, instances taken away
+    and given back and given back, a hot reload before anything was executed. Nothing is claimed from there on.
+    """
 
     reader: Reader
     at: list[float] = field(default_factory=list)
@@ -225,7 +230,7 @@ class Run:
             case ("probe", takes_s):
                 self.reader.probe(takes_s)
             case ("instances", count):
-                engine.instances = count
+                engine.set_instances(count)
             case ("cancel",):
                 engine.cancel()
             case ("nothing",):
@@ -244,6 +249,9 @@ class Run:
         now = self.counters = reader.scrape()
         self.read_at = at
         self.at.append(at)
+        untold, engine.reloaded = engine.left_untold or engine.reloaded, False
+        if untold and not any(now.get(key, 0) < count for key, count in before.items() if key.startswith(BATCHES)):
+            return False
         if not any(since < reset_at <= at for reset_at in engine.reset_at):
             return True
         if reader.intervals and reader.intervals[-1].end == at and reader.intervals[-1].began_anew:
@@ -283,6 +291,39 @@ readers = pytest.mark.parametrize("reader", [AsTriton, AsVllm, WithoutGauges])
 @readers
 @given(engine=ENGINES, steps=WILD)
 def test_the_truth_lies_inside_whatever_happens(reader: Readable, engine: Engine, steps: list[Step]) -> None:
+    held(engine, Run(reader(engine)).seen(steps))
+
+
+QUICK, SLOW = (("arrive", 1, 0.01, False), 0.05, "scrape"), (("arrive", 9, 4.0, False), 0.6, "scrape")
+THEN, LATER = (("nothing",), 0.6, "scrape"), (("nothing",), 5.0, "scrape")
+TRAPS: dict[str, tuple[int, int, list[Step]]] = {
+    "a batch larger than any before": (1, 8, [QUICK, SLOW, LATER, LATER]),
+    "instances that end their batch after they were taken away": (
+        3,
+        1,
+        [SLOW, (("instances", 1), 0.6, "scrape"), THEN, LATER],
+    ),
+    "a hot reload beside which the old instances go on": (
+        2,
+        1,
+        [QUICK, SLOW, (("hot reload",), 0.6, "scrape"), THEN, LATER],
+    ),
+    "a crash with work in flight": (1, 4, [SLOW, (("crash",), 0.6, "scrape"), (("restart",), 0.6, "scrape"), QUICK]),
+    "a restart nobody saw": (1, 4, [QUICK, QUICK, SLOW, (("restart",), 0.6, "scrape"), QUICK]),
+    "a restart after which more was counted": (
+        1,
+        1,
+        [QUICK, (("restart",), 0.05, ""), (("arrive", 3, 0.01, False), 0.6, "scrape")],
+    ),
+    "an outage in which everything began anew": (1, 4, [QUICK, (("restart",), 5.0, "miss"), QUICK]),
+}
+
+
+@readers
+@pytest.mark.parametrize("trap", TRAPS)
+def test_the_truth_lies_inside_where_it_was_missed_before(reader: Readable, trap: str) -> None:
+    instances, max_batch, steps = TRAPS[trap]
+    engine = Engine(instances, max_batch)
     held(engine, Run(reader(engine)).seen(steps))
 
 

@@ -234,3 +234,12 @@ def test_a_probe_that_found_the_queue_full_tells_so_of_the_interval_it_was_in_an
     own.end(own.begin(), 3, counted=False, turned_away=True)
     assert own.settle(interval(0, 5, 2)).turned_away
     assert not own.settle(interval(5, 10, 2)).turned_away
+
+
+def test_probes_of_a_process_that_ended_are_not_sought_in_the_counts_of_the_next() -> None:
+    own = OwnRequests()
+    own.end(own.begin(), 4.9, counted=True)
+    own.begin()
+    own.forget()
+    settled = own.settle(interval(5, 10, 3))
+    assert (settled.probes, settled.probes_start, settled.probes_end) == (0, 0, 0)
