@@ -10,10 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+import structlog
+
 from controlplane.collect.prometheus_api import Prometheus, Target, Targets
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Member, Phase, ServerKind, TargetsQuery, Through, WorkloadSpec
 from controlplane.domain.signal import Known, Missing, Signal, aged
+
+_log = structlog.get_logger(__name__)
 
 INTERVAL_S = 15.0
 _JITTER = 0.1
@@ -83,7 +87,10 @@ class PrometheusTargets:
     async def _follow(self, name: str) -> None:
         while True:
             await asyncio.sleep(self._interval_s * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - jitter
-            await self._list(name)
+            try:
+                await self._list(name)
+            except Exception:  # noqa: BLE001 - a fault of ours must not end it
+                _log.exception("targets were not taken in; the next listing does it", prometheus=name)
 
     async def _list(self, name: str) -> None:
         """One listing. What went wrong keeps what was known."""

@@ -20,7 +20,7 @@ from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
 from controlplane.loop.clock import Clock
-from controlplane.loop.present import fulfilled, present, silent
+from controlplane.loop.present import fulfilled, listed, present, silent
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView, Readiness, Waker
 
@@ -176,9 +176,9 @@ class Desk:
                 return Operation(override.id, OperationStatus.FAILED, detail, override)
         if waiting:
             away = silent(reading, waiting)
-            detail = f"waiting for {', '.join(waiting)}" + (f"; no answer from {', '.join(away)}" if away else "")
+            detail = f"waiting for {listed(waiting)}" + (f"; no answer from {listed(away)}" if away else "")
             return Operation(override.id, OperationStatus.PENDING, detail, override)
-        return Operation(override.id, OperationStatus.SUCCEEDED, f"in force on {', '.join(servers)}", override)
+        return Operation(override.id, OperationStatus.SUCCEEDED, f"in force on {listed(servers)}", override)
 
     def _present_instances(self, spec: ModelSpec, server: str) -> int:
         reading = self._loop.reading()

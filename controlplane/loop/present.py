@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from controlplane.domain.decision import Override, OverrideKind, Target
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState
 from controlplane.domain.signal import known
 
+_SHOWN = 10
 # A model that is being unloaded takes no requests any more, and may be loaded again at once.
 _NOT_LOADED = (ModelState.UNLOADED, ModelState.UNAVAILABLE, ModelState.UNLOADING)
 
@@ -41,6 +42,12 @@ def silent(reading: FleetReading, servers: Iterable[str]) -> tuple[str, ...]:
     """Those of the servers that are known not to answer."""
     entries = ((name, reading.servers.get(name)) for name in servers)
     return tuple(name for name, entry in entries if entry is not None and known(entry.live) is False)
+
+
+def listed(servers: Sequence[str]) -> str:
+    """Their names in a message: of many only the first."""
+    more = len(servers) - _SHOWN
+    return ", ".join(servers[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def fulfilled(reading: FleetReading, override: Override, server: str) -> bool:

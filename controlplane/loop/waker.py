@@ -12,7 +12,7 @@ from controlplane.domain.errors import ConflictError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.observation import FleetReading
 from controlplane.loop.clock import Clock
-from controlplane.loop.present import is_ready, silent
+from controlplane.loop.present import is_ready, listed, silent
 from controlplane.loop.store_thread import StoreThread
 
 
@@ -79,7 +79,7 @@ class Waker:
         except TimeoutError:
             servers = self._servers(model)
             away = silent(self._loop.reading(), servers)
-            why = "the load goes on" if len(away) < len(servers) else f"no answer from {', '.join(away)}"
+            why = "the load goes on" if len(away) < len(servers) else f"no answer from {listed(away)}"
             if not servers:
                 why = "it has no server now"
             raise TargetUnreachableError(

@@ -13,6 +13,7 @@ from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.serving import GaugeView, ServingView, host_view
 from controlplane.api.views.signals import SignalView, part, within
 from controlplane.api.views.workloads import WorkloadView, workload_view
+from controlplane.domain.decision import Action, Decision
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode, ModelSpec, Phase, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
@@ -200,6 +201,8 @@ def server_view(picture: Picture, spec: ServerSpec) -> ServerView:
 def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView:
     """One model."""
     judged = {j.objective.key: j for j in picture.judgements.get(spec.name, ())}
+    decisions = {d.server: d for d in picture.decisions if d.model == spec.name}
+    flying = {a.server: a for a in picture.in_flight if a.model == spec.name}
     return ModelView(
         name=spec.name,
         served_name=spec.served_name,
@@ -210,7 +213,10 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
         idle_unload_s=spec.idle_unload_s,
         wake_by_ensure=spec.wake.ensure,
         workloads=[workload_view(picture, w) for w in picture.fleet.workloads if w.name in spec.workloads],
-        units=[_unit(picture, spec, server, max_age_s) for server in spec.runs_on],
+        units=[
+            _unit(picture, spec, server, decisions.get(server), flying.get(server), max_age_s)
+            for server in spec.runs_on
+        ],
         objectives=[ObjectiveView.of(objective, judged.get(objective.key)) for objective in spec.objectives],
         startups={
             knob: StartupTimesView.model_validate(times) for knob, times in picture.startups.get(spec.name, {}).items()
@@ -220,15 +226,20 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
     )
 
 
-def _unit(picture: Picture, spec: ModelSpec, server: str, max_age_s: float) -> UnitView:
+def _unit(
+    picture: Picture,
+    spec: ModelSpec,
+    server: str,
+    decision: Decision | None,
+    flying: Action | None,
+    max_age_s: float,
+) -> UnitView:
     now = picture.at
     entry = picture.reading.servers.get(server)
     seen: Signal[ModelReading] = Missing("the server was never read")
     if entry is not None:
         seen = entry.models.get(spec.name, entry.live if isinstance(entry.live, Missing) else Missing("never read"))
     reading = last_value(seen) or ModelReading(ModelState.ABSENT)
-    decision = next((d for d in picture.decisions if (d.model, d.server) == (spec.name, server)), None)
-    flying = next((a for a in picture.in_flight if (a.model, a.server) == (spec.name, server)), None)
     return UnitView(
         server=server,
         state=SignalView[ModelState].of(_state(seen), now),

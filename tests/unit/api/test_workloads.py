@@ -165,3 +165,10 @@ async def test_nobody_waits_for_a_server_that_terminates(client: httpx.AsyncClie
     found(plane, member("0", Phase.TERMINATING), member("1", Phase.STARTING))
     answer = await client.post("/api/v1/models/roaming/load", json=SAID)
     assert answer.json()["detail"] == "waiting for w/1"
+
+
+async def test_of_many_servers_a_message_names_the_first(client: httpx.AsyncClient, plane: FakePlane) -> None:
+    found(plane, *(member(f"{i:02}") for i in range(30)))
+    detail = (await client.post("/api/v1/models/roaming/load", json=SAID)).json()["detail"]
+    assert detail.startswith("waiting for w/00, w/01, ")
+    assert detail.endswith("w/09 and 20 more")
