@@ -5,34 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.objectives import Indicator, Judgement
+from controlplane.domain.objectives import Judgement
 
-_CAPACITY_EXPLAINS = (
-    Indicator.LATENCY,
-    Indicator.TTFT,
-    Indicator.INTER_TOKEN_LATENCY,
-    Indicator.E2E,
-    Indicator.QUEUE_TIME,
-)
 # Burn rate (multiples of the sustainable one) at which the burning quantile is reached in full: the workbook's 6 h
 # page.
 _FULL_BURN = 6.0
+# A budget that is nearly or wholly spent makes a burn count for so many times what it is at most.
+_MOST_WEIGHT = 4.0
 
 
 def quantile(judgements: Sequence[Judgement], policy: Policy) -> tuple[float, float]:
     """(quantile of demand to serve, burn rate it rests on), between the policy's normal and burning quantiles.
 
-    The worst objective counts. A burn must show in the last five minutes and in the last hour: the hour alone would
-    hold capacity long after the trouble, the minutes alone would chase noise. Availability does not count: errors
-    of a bad release or a dead backend are not mended by more instances.
+    The worst objective counts, by the bad events that capacity explains: those of a bad release or a dead backend are
+    not mended by more instances. A burn must show in the last five minutes and in the last hour: the hour alone would
+    hold capacity long after the trouble, the minutes alone would chase noise. It weighs the more the less budget is
+    left; a spent budget alone, without a burn, holds nothing.
     """
-    burn = max(
-        (
-            min(j.burn_5m, j.burn_1h)
-            for j in judgements
-            if j.objective.indicator in _CAPACITY_EXPLAINS and j.burn_5m is not None and j.burn_1h is not None
-        ),
-        default=0.0,
-    )
+    burn = max((_burn(judgement) for judgement in judgements), default=0.0)
     share = min(1.0, max(0.0, (burn - 1.0) / (_FULL_BURN - 1.0)))
     return policy.quantile_normal + share * (policy.quantile_burning - policy.quantile_normal), burn
+
+
+def _burn(judgement: Judgement) -> float:
+    """The burn rate as a multiple of the one that what is left of the budget can bear; 0 where it is not known."""
+    recent, hour, left = judgement.capacity_burn_5m, judgement.capacity_burn_1h, judgement.budget_left
+    if recent is None or hour is None:
+        return 0.0
+    return min(recent, hour) / max(1.0 / _MOST_WEIGHT, min(1.0, 1.0 if left is None else left))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 SLICE_S = 10.0
 
@@ -33,12 +34,34 @@ class IndicatorSource(StrEnum):
     """The share of 10 s slices whose mean is inside: a time-slice indicator, never mixed with event counts."""
 
 
+class Period(StrEnum):
+    """A part of the calendar. Weeks begin on Monday (ISO 8601)."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    QUARTER = "quarter"
+
+
+NOMINAL_S = {Period.DAY: 86400.0, Period.WEEK: 7 * 86400.0, Period.MONTH: 30 * 86400.0, Period.QUARTER: 91 * 86400.0}
+"""What stands for the length of a period where one length is needed for all of them: in factors of alerts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Periods as they are in a time zone."""
+
+    period: Period
+    zone: ZoneInfo
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """A target such as "99 % under 0.2 s over 28 d".
 
     `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability. `gateway` names the
-    one that counts where the source is a gateway, empty: all of them.
+    one that counts where the source is a gateway, empty: all of them. With a `calendar` the window is the present
+    period of it, and `window_s` its nominal length.
     """
 
     indicator: Indicator
@@ -47,6 +70,7 @@ class Objective:
     source: IndicatorSource
     threshold_s: float | None = None
     gateway: str = ""
+    calendar: Calendar | None = None
 
     @property
     def key(self) -> str:
@@ -58,6 +82,8 @@ class Objective:
     def version(self) -> str:
         """Changes whenever anything about the objective changes, so that history keeps what it was judged by."""
         text = f"{self.key}|{self.target!r}|{self.window_s!r}"
+        if self.calendar is not None:
+            text += f"|{self.calendar.period.value}|{self.calendar.zone.key}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -118,9 +144,12 @@ class Counts:
 class Judgement:
     """How an objective stands at a moment. Shares are None where no event was counted: no traffic is not 100 %.
 
-    `attainment_low` counts unsure events as bad, `attainment_high` as good. `budget_left` is the share of the window's
-    error budget still unspent (1 untouched, 0 spent, negative overspent), by the low attainment.
-    Burn rates are multiples of the speed that would spend the budget exactly over the window.
+    Counts are as people's corrections have them. `attainment_low` counts unsure events as bad, `attainment_high` as
+    good. `budget_left` is the share of the window's error budget still unspent (1 untouched, 0 spent, negative
+    overspent), by the low attainment; of a calendar window of the budget that its events so far allow.
+    Burn rates are multiples of the speed that would spend the budget exactly over the window; `capacity_burn_*` those
+    of the bad events that capacity explains. `exhausted_*_s`: seconds until the budget of the whole window is spent at
+    the burn rate of the last 1 h or 6 h; None where it outlasts the window.
     """
 
     model: str
@@ -132,3 +161,7 @@ class Judgement:
     burn_5m: float | None
     burn_1h: float | None
     burn_6h: float | None
+    capacity_burn_5m: float | None = None
+    capacity_burn_1h: float | None = None
+    exhausted_1h_s: float | None = None
+    exhausted_6h_s: float | None = None

@@ -10,6 +10,7 @@ from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult
 from controlplane.slo.cover import Grid, covered, overlaps, share
+from controlplane.slo.pressure import Spans, pressed
 
 ServerIntervals = Sequence[tuple[str, tuple[Interval, ...]]]
 """What each of a model's servers did for it: (server, intervals). A server that was not read has no intervals."""
@@ -17,9 +18,19 @@ ServerIntervals = Sequence[tuple[str, tuple[Interval, ...]]]
 
 @dataclass(slots=True)
 class _Tally:
+    """Events of a slice. Of the bad ones capacity explains `rejected`, and `late` and `errors` where it was short."""
+
     good: int = 0
     bad: int = 0
     unsure: int = 0
+    rejected: int = 0
+    late: int = 0
+    errors: int = 0
+
+    def explained(self, *, short: bool, failed_backend: int) -> int:
+        """Bad events that capacity explains; errors but for what the backends say failed in them."""
+        more = self.late + max(0, self.errors - failed_backend) if short else 0
+        return min(self.bad, self.rejected + more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,7 @@ class _Seen:
     latencies: Sequence[LatencyInterval]
     probes: Sequence[ProbeResult]
     there: Mapping[str, tuple[float, float]]
+    strained: Spans
 
 
 _Count = Callable[[_Seen, Objective, Grid], tuple[list[_Tally], list[float]]]
@@ -45,6 +57,7 @@ def close_slices(
     since: float,
     until: float,
     there: Mapping[str, tuple[float, float]] | None = None,
+    strained: Spans = (),
 ) -> tuple[Slice, ...]:
     """Every slice in [since, until) of every objective of `model`, oldest first; both are multiples of SLICE_S.
 
@@ -52,9 +65,13 @@ def close_slices(
     with the slice, averaged over `servers`, all those of the model, each as long as it was there: (from, to) by its
     name in `there`, else always. An interval across the slice's end is known only when it ends, so `until` has to lie
     at least a scrape interval and timeout behind now: closed slices stay closed.
+
+    Capacity explains bad events that were rejected after queueing and, in slices in which requests of the model waited
+    or its demand was near capacity (`strained`, by decisions), those that were late or failed in no backend.
     """
-    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes, there or {})
+    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes, there or {}, strained)
     slices: list[Slice] = []
+    short, failed_backend = _short(seen, grid), _failed_backend(seen, grid)
     for objective in model.objectives:
         tallies, measured = _counter(objective)(seen, objective, grid)
         slices.extend(
@@ -68,6 +85,7 @@ def close_slices(
                 measured_s=measured[i],
                 expected_s=SLICE_S,
                 slo_version=objective.version,
+                bad_capacity=tally.explained(short=short[i], failed_backend=failed_backend[i]),
             )
             for i, tally in enumerate(tallies)
         )
@@ -100,6 +118,7 @@ def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple
             # one given up for its timeout is canceled for the server
             given_up = min(seen_failed - failed_probes, interval.canceled)
             tallies[index].bad += bad - failed_probes
+            tallies[index].rejected += min(interval.rejected, bad - failed_probes)
             tallies[index].good += max(0, good - (interval.probes - failed_probes - given_up))
     return tallies, _measured_by_servers(seen, grid)
 
@@ -110,6 +129,7 @@ def _by_gateway_errors(seen: _Seen, objective: Objective, grid: Grid) -> tuple[l
     intervals = _of_gateway(objective, (li for li in seen.latencies if li.indicator is Indicator.LATENCY))
     for interval, tally in _ending_in(grid, intervals, tallies):
         tally.bad += interval.errors
+        tally.errors += interval.errors
         tally.good += sum(interval.counts)
     return tallies, covered(grid, ((li.start, li.end) for li in intervals))
 
@@ -123,6 +143,7 @@ def _by_histogram(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_
         good, bad, unsure = split(interval.edges, interval.counts, threshold)
         tally.good += good
         tally.bad += bad
+        tally.late += bad
         tally.unsure += unsure
     spans = [(li.start, li.end) for li in intervals]
     if objective.source is IndicatorSource.GATEWAY:
@@ -149,8 +170,12 @@ def _by_probe(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tall
         if index is None:
             continue
         took_s = probe_s(probe, objective.indicator)
-        if probe.error or (took_s is not None and took_s > threshold):
+        if probe.error:
             tallies[index].bad += 1
+            tallies[index].errors += 1
+        elif took_s is not None and took_s > threshold:
+            tallies[index].bad += 1
+            tallies[index].late += 1
         elif took_s is not None:
             tallies[index].good += 1
     rows = (
@@ -180,7 +205,7 @@ def _by_mean(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally
     for index, tally in enumerate(tallies):
         if users[index] > 0:
             inside = request_s[index] <= threshold * answered[index]
-            tally.good, tally.bad = int(inside), int(not inside)
+            tally.good, tally.bad, tally.late = int(inside), int(not inside), int(not inside)
     return tallies, _measured_by_servers(seen, grid)
 
 
@@ -243,6 +268,21 @@ def _sum(rows: Iterable[list[float]], length: int) -> list[float]:
     for row in rows:
         total = [a + b for a, b in zip(total, row, strict=True)]
     return total
+
+
+def _short(seen: _Seen, grid: Grid) -> list[bool]:
+    """Which slices the model was short of capacity in."""
+    return pressed(grid, (interval for _, intervals in seen.servers for interval in intervals), seen.strained)
+
+
+def _failed_backend(seen: _Seen, grid: Grid) -> list[int]:
+    """How many requests failed in backends, by the slice in which it was seen."""
+    failed = [0] * len(grid)
+    for _, intervals in seen.servers:
+        for interval in intervals:
+            if interval.failed_backend and (index := grid.index(interval.end)) is not None:
+                failed[index] += interval.failed_backend
+    return failed
 
 
 def _failed_probes(probes: Sequence[ProbeResult], server: str, interval: Interval) -> int:

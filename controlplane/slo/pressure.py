@@ -12,6 +12,8 @@ from controlplane.slo.cover import Grid, overlaps
 
 _WAITED_SHARE = 0.5
 """Requests that spent this part of their time waiting, and not being served, waited for capacity."""
+_FAILING_SHARE = 0.1
+"""A backend that fails this part of its requests makes its own queue: a dead stub holds each failing batch a second."""
 
 Spans = Sequence[tuple[float, float]]
 
@@ -19,9 +21,12 @@ Spans = Sequence[tuple[float, float]]
 def waited(interval: Interval) -> bool:
     """Whether requests waited for capacity: for half of their time, or more of them at its end than can be served.
 
-    Failed requests are told apart by their own counters: their time is not in `request_s`.
+    Not behind a backend that fails: what waits there waits for its repair. The time of failed requests is not in
+    `request_s`.
     """
-    if interval.request_s > 0 and interval.queue_s >= _WAITED_SHARE * interval.request_s:
+    if interval.failed_backend > _FAILING_SHARE * interval.completed:
+        return False
+    if interval.queue_s > 0 and interval.queue_s >= _WAITED_SHARE * interval.request_s:
         return True
     pending, room = interval.pending_end, interval.running_max
     return pending is not None and room is not None and room > 0 and pending > room

@@ -28,8 +28,8 @@ class Codec(Generic[T]):
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
 
     def dump(self, value: T) -> str:
-        """JSON text. Infinity and NaN are kept, which the type's own serializer turns into null."""
-        return to_json(value).decode()
+        """JSON text; zones are their names. Infinity and NaN are kept, which the type's own serializer makes null."""
+        return to_json(value, fallback=str).decode()
 
     def load(self, body: str) -> T:
         """The value. Raises StoreError when the text holds none."""

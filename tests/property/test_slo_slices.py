@@ -16,6 +16,7 @@ from controlplane.slo import close_slices, judge, total
 AVAILABILITY = Objective(Indicator.AVAILABILITY, 0.99, 86400, IndicatorSource.SERVER)
 LATENCY = Objective(Indicator.LATENCY, 0.99, 86400, IndicatorSource.GATEWAY, 0.1)
 MEAN = Objective(Indicator.LATENCY, 0.99, 86400, IndicatorSource.MEAN_SLICES, 0.1)
+ERRORS = Objective(Indicator.AVAILABILITY, 0.99, 86400, IndicatorSource.GATEWAY)
 MODEL = ModelSpec("m", "m", ("t0", "t1"), Mode.RECOMMEND, (AVAILABILITY, LATENCY, MEAN))
 SPAN_S = 300.0
 
@@ -75,6 +76,26 @@ def test_any_cut_of_time_gives_the_same_slices_and_their_sum_is_all_events(
     assert by_objective(whole, LATENCY).events == sum(sum(li.counts) for li in latencies)
     assert all(0 <= s.measured_s <= SLICE_S for s in whole)
     assert all(s.good + s.bad <= 1 for s in whole if s.objective == MEAN.key)
+
+
+spans = st.tuples(st.floats(0, SPAN_S), st.floats(0, 60)).map(lambda at: (at[0], at[0] + at[1]))
+
+
+@settings(deadline=None)
+@given(st.lists(server_intervals(), max_size=3), st.lists(histograms(), max_size=10), st.lists(spans, max_size=3))
+def test_capacity_explains_no_more_bad_events_than_there_are_and_the_more_it_was_short(
+    per_server: list[tuple[Interval, ...]], latencies: list[LatencyInterval], strained: list[tuple[float, float]]
+) -> None:
+    model = replace(MODEL, objectives=(*MODEL.objectives, ERRORS))
+    servers = [(f"t{i}", intervals) for i, intervals in enumerate(per_server)]
+    seen = close_slices(model, servers, latencies, (), since=0, until=SPAN_S, strained=strained)
+    calm = close_slices(model, servers, latencies, (), since=0, until=SPAN_S)
+    assert all(
+        0 <= before.bad_capacity <= after.bad_capacity <= after.bad for before, after in zip(calm, seen, strict=True)
+    )
+    no_queue = [(name, tuple(replace(i, rejected=0) for i in intervals)) for name, intervals in servers]
+    assert not any(s.bad_capacity for s in close_slices(model, no_queue, latencies, (), since=0, until=SPAN_S))
+    assert total(seen).bad_capacity == sum(s.bad_capacity for s in seen)
 
 
 @settings(deadline=None)
