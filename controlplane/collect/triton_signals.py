@@ -8,7 +8,7 @@ from controlplane.collect.signals import PROBES, Backend, Ignored, Kind, Resets,
 _HOLD = "The model's state stays known, what is counted is missing: hold."
 _UNCOVERED = "No interval: the time is uncovered, neither good nor bad. No decision lowers anything on it."
 _STATISTICS = "/v2/models/stats"
-_CONFIG = "/v2/models/MODEL/config"
+_CONFIG = "/v2/models/MODEL/config, after whatever tells of a load, and every 30 s"
 _INDEX = "/v2/repository/index"
 _LATENCIES = "unless `--metrics-config counter_latencies=false`"
 _DASHBOARDS = "Shown as absent; no decision rests on it."
