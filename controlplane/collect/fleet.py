@@ -124,7 +124,7 @@ class FleetCollector:
         }
         for name, source in self._prometheus.items():
             wanted = [through_prometheus(spec) for spec in fleet.servers if _through(spec) == name]
-            wanted += [_gateway_wanted(spec, fleet.models) for spec in fleet.gateways if _through(spec) == name]
+            wanted += [gateway_wanted(spec, fleet.models) for spec in fleet.gateways if _through(spec) == name]
             source.follow(wanted)
         left = [entry.reader for name, entry in before.items() if self._servers.get(name) is not entry]
         probes = self._probing.follow(fleet, {name: entry.reader for name, entry in self._servers.items()}, now)
@@ -140,7 +140,7 @@ class FleetCollector:
         return server_reader(spec, models, source, max_age_s=max_age_s, keep_s=self._keep_s)
 
     def _gateway(self, spec: GatewaySpec, fleet: Fleet) -> Gateway:
-        wanted, max_age_s = _gateway_wanted(spec, fleet.models), self._max_age_s
+        wanted, max_age_s = gateway_wanted(spec, fleet.models), self._max_age_s
         source: GatewaySource = OnePage(ScrapedPage(wanted.name, spec.page, wanted.series))
         if spec.through is not None:
             source = self._prometheus[spec.through.prometheus].every(wanted.name)
@@ -248,7 +248,7 @@ def _through(spec: ServerSpec | GatewaySpec) -> str:
     return spec.through.prometheus if spec.through else ""
 
 
-def _gateway_wanted(spec: GatewaySpec, models: Sequence[ModelSpec]) -> Wanted:
+def gateway_wanted(spec: GatewaySpec, models: Sequence[ModelSpec]) -> Wanted:
     """A gateway's series, on its page or as a Prometheus has them."""
     labels = spec.through.labels if spec.through else ()
     kept = frozenset({spec.model_label, spec.code_label, *(label for label, _ in spec.where)})

@@ -6,13 +6,13 @@ Every scrape leaves a sample of `up`, and the samples of a page have its moment,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from controlplane.collect.exposition import Labels
 from controlplane.collect.metrics_source import Metrics
-from controlplane.collect.prometheus_answer import Wanted, as_scraped, selector, target_of, up_selector
+from controlplane.collect.prometheus_answer import Wanted, as_scraped, selector, target_of, up_selector, up_where
 from controlplane.collect.prometheus_api import Prometheus, Series
 from controlplane.domain.errors import AnswerTooLargeError, NotToldError
 
@@ -104,3 +104,13 @@ def _scrapes(target: _Target) -> tuple[PastScrape, ...]:
         PastScrape(at, Metrics(at, target.pages.get(at, {})) if up else None)
         for at, (up, _) in sorted(target.up.items())
     )
+
+
+async def past_targets(
+    prometheus: Prometheus, where: Sequence[tuple[str, str]], since: float, until: float
+) -> tuple[tuple[str, str], ...]:
+    """(job, instance) of every target that was scraped in (since, until] and whose labels match, each as a whole."""
+    past = await prometheus.past(up_where(where), since, until)
+    if past.warnings:
+        raise NotToldError(f"the answer of Prometheus {prometheus.spec.name} was partial: {'; '.join(past.warnings)}")
+    return tuple(sorted({(s.labels.get("job", ""), s.labels.get("instance", "")) for s in past.series}))

@@ -83,6 +83,11 @@ def up_selector(wanted: Wanted) -> str:
     return f"{_UP}{{{','.join(_matcher(label, (text,)) for label, text in wanted.labels)}}}"
 
 
+def up_where(where: Sequence[tuple[str, str]]) -> str:
+    """PromQL that selects whether the scrapes of targets succeeded whose labels match regular expressions."""
+    return f"{_UP}{{{','.join(f'{label}=~{_quoted(pattern)}' for label, pattern in where)}}}"
+
+
 def target_of(labels: Labels) -> str:
     """Names the target of a series."""
     return f"{labels.get(_JOB, '')} {labels.get(_INSTANCE, '')}"
