@@ -19,6 +19,12 @@ class Indicator(StrEnum):
     INTER_TOKEN_LATENCY = "inter_token_latency"  # noqa: S105 - tokens of text
     E2E = "e2e"
     QUEUE_TIME = "queue_time"
+    THROUGHPUT = "throughput"
+    """Requests answered per second."""
+    TOKEN_THROUGHPUT = "token_throughput"  # noqa: S105 - tokens of text
+    """Tokens generated per second."""
+    RATIO = "ratio"
+    """Whatever a Prometheus counts, or a share that it tells."""
 
 
 class IndicatorSource(StrEnum):
@@ -32,6 +38,34 @@ class IndicatorSource(StrEnum):
     """Our own timed requests: they measure the probe, not the users."""
     MEAN_SLICES = "mean_slices"
     """The share of 10 s slices whose mean is inside: a time-slice indicator, never mixed with event counts."""
+    RATE_SLICES = "rate_slices"
+    """The share of 10 s slices at the floor, of those with demand for it: a time-slice indicator too."""
+    PROMETHEUS = "prometheus"
+    """Two counters that a Prometheus has."""
+    VALUE_SLICES = "value_slices"
+    """The share of 10 s slices in which a share that a Prometheus tells is inside: a time-slice indicator too."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterRatio:
+    """Events that a Prometheus counts. `good` or `bad`, the other is empty, and `total` select cumulative counters."""
+
+    name: str
+    prometheus: str
+    total: str
+    good: str = ""
+    bad: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRatio:
+    """A share that a Prometheus tells, 0 to 1, by the PromQL `value`. Good at `at_least`, or `at_most`: one is None."""
+
+    name: str
+    prometheus: str
+    value: str
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 class Period(StrEnum):
@@ -61,7 +95,8 @@ class Objective:
 
     `target` is a fraction in (0, 1), `window_s` seconds; `threshold_s` is None for availability. `gateway` names the
     one that counts where the source is a gateway, empty: all of them. With a `calendar` the window is the present
-    period of it, and `window_s` its nominal length.
+    period of it, and `window_s` its nominal length. `floor_per_s` is that of throughputs, `ratio` what is asked of a
+    Prometheus. `model_version`: only events of that version of the model count; empty: of all.
     """
 
     indicator: Indicator
@@ -71,12 +106,26 @@ class Objective:
     threshold_s: float | None = None
     gateway: str = ""
     calendar: Calendar | None = None
+    floor_per_s: float | None = None
+    ratio: CounterRatio | ValueRatio | None = None
+    model_version: str = ""
 
     @property
     def key(self) -> str:
         """Names the objective within its model; stays the same when only the target changes."""
-        threshold = "" if self.threshold_s is None else f"_{self.threshold_s * 1000:g}ms"
-        return f"{self.indicator.value}{threshold}_{self.source.value}{f'_{self.gateway}' if self.gateway else ''}"
+        parts = [self.indicator.value]
+        if self.threshold_s is not None:
+            parts.append(f"{self.threshold_s * 1000:g}ms")
+        if self.floor_per_s is not None:
+            parts.append(f"{self.floor_per_s:.12g}_per_s")
+        if self.ratio is not None:
+            parts.append(self.ratio.name)
+        parts.append(self.source.value)
+        if self.gateway:
+            parts.append(self.gateway)
+        if self.model_version:
+            parts.append(f"version_{self.model_version}")
+        return "_".join(parts)
 
     @property
     def version(self) -> str:
@@ -84,6 +133,8 @@ class Objective:
         text = f"{self.key}|{self.target!r}|{self.window_s!r}"
         if self.calendar is not None:
             text += f"|{self.calendar.period.value}|{self.calendar.zone.key}"
+        if self.ratio is not None:
+            text += f"|{self.ratio!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

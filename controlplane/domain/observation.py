@@ -107,6 +107,17 @@ class Adapters:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionCount:
+    """The requests of one version of a model; fields as in Interval."""
+
+    version: str
+    completed: int
+    failed: int
+    rejected: int
+    canceled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """What one server did for one model in (start, end], as differences of its counters.
 
@@ -121,7 +132,8 @@ class Interval:
     `failure_s`: seconds that a failed request took on average from arrival to answer, None where that was not read.
     `batches` is empty when the statistics were not read. `probes` of the completed were our own, and `probes_*` of our
     own were under way at its ends. `turned_away`: the queue was full for one of them, and so for others too, uncounted.
-    `tokens`: None for servers that count none.
+    `tokens`: None for servers that count none. `versions`: the same requests by the model's version, those that are
+    loaded at the end; empty where nobody asks for it.
     """
 
     start: float
@@ -148,6 +160,7 @@ class Interval:
     probes_start: int = 0
     probes_end: int = 0
     turned_away: bool = False
+    versions: tuple[VersionCount, ...] = ()
 
     @property
     def length_s(self) -> float:
@@ -171,6 +184,32 @@ class LatencyInterval:
     counts: tuple[int, ...]
     errors: int = 0
     gateway: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RatioInterval:
+    """What a Prometheus told in (start, end] for the objective called `objective`.
+
+    Events of two counters; of a share one event for each time it was told.
+    """
+
+    objective: str
+    start: float
+    end: float
+    good: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatioReading:
+    """What is known of an objective of which a Prometheus tells; `live`: whether it does. Intervals oldest first.
+
+    `warning`: what is odd about it though it is told; empty: nothing.
+    """
+
+    live: Signal[bool]
+    intervals: tuple[RatioInterval, ...] = ()
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +395,7 @@ class FleetReading:
     """Everything that collecting knows at `at`. No GPU is Known(()), no driver is Missing.
 
     `gpus` are those of this machine and of all agents; `gpu_nodes` says which agents' NVML answers, and why not.
+    `ratios` are by model and the key of the objective.
     """
 
     at: float
@@ -365,3 +405,4 @@ class FleetReading:
     gpus: Signal[tuple[GpuReading, ...]]
     gateways: Mapping[str, Signal[bool]] = field(default_factory=dict)
     gpu_nodes: Mapping[str, Signal[bool]] = field(default_factory=dict)
+    ratios: Mapping[str, Mapping[str, RatioReading]] = field(default_factory=dict)
