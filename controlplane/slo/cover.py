@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from controlplane.domain.objectives import SLICE_S
@@ -38,7 +38,8 @@ def covered(grid: Grid, spans: Iterable[tuple[float, float]]) -> list[float]:
     seconds = [0.0] * len(grid)
     reached = float("-inf")
     for start, end in sorted(spans):
-        _add(seconds, grid, max(start, reached, grid.since), min(end, grid.until))
+        for index, part_s in parts(grid, max(start, reached), end):
+            seconds[index] += part_s
         reached = max(reached, end)
     return [min(SLICE_S, s) for s in seconds]
 
@@ -47,15 +48,18 @@ def overlaps(grid: Grid, spans: Iterable[tuple[float, float]]) -> list[float]:
     """Seconds of each slice inside `spans`, added up: time seen twice counts twice."""
     seconds = [0.0] * len(grid)
     for start, end in spans:
-        _add(seconds, grid, max(start, grid.since), min(end, grid.until))
+        for index, part_s in parts(grid, start, end):
+            seconds[index] += part_s
     return seconds
 
 
-def _add(seconds: list[float], grid: Grid, start: float, end: float) -> None:
+def parts(grid: Grid, start: float, end: float) -> Iterator[tuple[int, float]]:
+    """The slices that hold any of [start, end), each with the seconds that it holds."""
+    start, end = max(start, grid.since), min(end, grid.until)
     while start < end:
         index = int((start - grid.since) // SLICE_S)
         stop = min(end, grid.start(index + 1))
-        seconds[index] += stop - start
+        yield index, stop - start
         start = stop
 
 

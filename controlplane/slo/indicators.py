@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
-from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult
+from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult, RatioInterval
 from controlplane.slo.cover import Grid, covered, overlaps, share
 from controlplane.slo.pressure import Spans, pressed
+from controlplane.slo.rates import Outcome, outcomes, rates_of
 
 ServerIntervals = Sequence[tuple[str, tuple[Interval, ...]]]
 """What each of a model's servers did for it: (server, intervals). A server that was not read has no intervals."""
@@ -43,6 +44,7 @@ class _Seen:
     probes: Sequence[ProbeResult]
     there: Mapping[str, tuple[float, float]]
     strained: Spans
+    ratios: Sequence[RatioInterval]
 
 
 _Count = Callable[[_Seen, Objective, Grid], tuple[list[_Tally], list[float]]]
@@ -58,6 +60,7 @@ def close_slices(
     until: float,
     there: Mapping[str, tuple[float, float]] | None = None,
     strained: Spans = (),
+    ratios: Sequence[RatioInterval] = (),
 ) -> tuple[Slice, ...]:
     """Every slice in [since, until) of every objective of `model`, oldest first; both are multiples of SLICE_S.
 
@@ -69,7 +72,7 @@ def close_slices(
     Capacity explains bad events that were rejected after queueing and, in slices in which requests of the model waited
     or its demand was near capacity (`strained`, by decisions), those that were late or failed in no backend.
     """
-    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes, there or {}, strained)
+    grid, seen = Grid(since, until), _Seen(model, servers, latencies, probes, there or {}, strained, ratios)
     slices: list[Slice] = []
     short, failed_backend = _short(seen, grid), _failed_backend(seen, grid)
     for objective in model.objectives:
@@ -97,9 +100,15 @@ def _counter(objective: Objective) -> _Count:
         return _by_probe
     if objective.source is IndicatorSource.MEAN_SLICES:
         return _by_mean
+    if objective.source is IndicatorSource.RATE_SLICES:
+        return _by_rate
+    if objective.source in {IndicatorSource.PROMETHEUS, IndicatorSource.VALUE_SLICES}:
+        return _by_ratio
     if objective.indicator is not Indicator.AVAILABILITY:
         return _by_histogram
-    return _by_gateway_errors if objective.source is IndicatorSource.GATEWAY else _by_server_counters
+    if objective.source is IndicatorSource.GATEWAY:
+        return _by_gateway_errors
+    return _by_version if objective.model_version else _by_server_counters
 
 
 def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
@@ -121,6 +130,39 @@ def _by_server_counters(seen: _Seen, _objective: Objective, grid: Grid) -> tuple
             tallies[index].rejected += min(interval.rejected, bad - failed_probes)
             tallies[index].good += max(0, good - (interval.probes - failed_probes - given_up))
     return tallies, _measured_by_servers(seen, grid)
+
+
+def _by_version(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """Availability of one version by the servers, expected on those only that are not known to be without it."""
+    own: list[tuple[str, tuple[Interval, ...]]] = []
+    without: list[tuple[float, float]] = []
+    for server, intervals in seen.servers:
+        of_version = [(interval, _of_version(interval, objective.model_version)) for interval in intervals]
+        own.append((server, tuple(found for _, found in of_version if found is not None)))
+        without += [(interval.start, interval.end) for interval, found in of_version if found is None]
+    seen = replace(seen, servers=own)
+    tallies, _ = _by_server_counters(seen, objective, grid)
+    expected = [a - b for a, b in zip(_expected(seen, grid), overlaps(grid, without), strict=True)]
+    return tallies, share(_covered_by_servers(seen, grid), expected)
+
+
+def _of_version(interval: Interval, version: str) -> Interval | None:
+    """An interval as if there were that version only; None where it was not loaded.
+
+    Our own probes name no version: Triton gives them to the newest.
+    """
+    found = next((count for count in interval.versions if count.version == version), None)
+    if found is None:
+        return None
+    newest = max(interval.versions, key=lambda count: int(count.version) if count.version.isdecimal() else -1)
+    return replace(
+        interval,
+        completed=found.completed,
+        failed=found.failed,
+        rejected=found.rejected,
+        canceled=found.canceled,
+        probes=min(interval.probes, found.completed) if found is newest else 0,
+    )
 
 
 def _by_gateway_errors(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
@@ -209,6 +251,39 @@ def _by_mean(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally
     return tallies, _measured_by_servers(seen, grid)
 
 
+def _by_rate(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """A slice with demand for the floor is one event: good when as much was given, unsure where a server was unread."""
+    if objective.floor_per_s is None:
+        raise ValueError(f"objective {objective.key} has no floor")
+    found = outcomes(objective.indicator, objective.floor_per_s, seen.servers, seen.there, grid)
+    tallies = [
+        _Tally(good=int(o is Outcome.GOOD), bad=int(o is Outcome.BAD), unsure=int(o is Outcome.UNSURE)) for o in found
+    ]
+    for tally in tallies:
+        tally.late = tally.bad
+    told = [
+        (server, tuple(interval for interval in intervals if rates_of(interval, objective.indicator)))
+        for server, intervals in seen.servers
+    ]
+    return tallies, _measured_by_servers(replace(seen, servers=told), grid)
+
+
+def _by_ratio(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tally], list[float]]:
+    """What a Prometheus told: events as they are; of a share a slice is one event, good when it always was inside."""
+    tallies = _tallies(grid)
+    intervals = [interval for interval in seen.ratios if interval.objective == objective.key]
+    for interval in intervals:
+        index = grid.index(interval.end)
+        if index is not None:
+            tallies[index].good += interval.good
+            tallies[index].bad += interval.bad
+    if objective.source is IndicatorSource.VALUE_SLICES:
+        tallies = [_Tally(good=int(t.good > 0 and not t.bad), bad=int(t.bad > 0)) for t in tallies]
+    for tally in tallies:
+        tally.errors = tally.bad
+    return tallies, covered(grid, ((interval.start, interval.end) for interval in intervals))
+
+
 def probe_s(probe: ProbeResult, indicator: Indicator) -> float | None:
     """The time of a probe that an indicator is about, None where it has none: to the first token, else to the end."""
     return probe.ttft_s if indicator is Indicator.TTFT else probe.latency_s
@@ -253,8 +328,13 @@ def _ending_in(
 
 
 def _measured_by_servers(seen: _Seen, grid: Grid) -> list[float]:
+    return share(_covered_by_servers(seen, grid), _expected(seen, grid))
+
+
+def _covered_by_servers(seen: _Seen, grid: Grid) -> list[float]:
+    """Seconds of each slice that were read, of all servers added up."""
     rows = (covered(grid, ((i.start, i.end) for i in intervals)) for _, intervals in seen.servers)
-    return share(_sum(rows, len(grid)), _expected(seen, grid))
+    return _sum(rows, len(grid))
 
 
 def _expected(seen: _Seen, grid: Grid) -> list[float]:
