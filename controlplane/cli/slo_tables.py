@@ -28,7 +28,7 @@ def standings_table(standings: Sequence[Mapping[str, Any]]) -> RenderableType:
     names = ("model\n objective",) if narrow else ("model", "objective")
     table = new_table("Objectives", *names, "promise", "attained\nof target", "budget\nleft", "burn\n1h/6h", "measured")
     for s in standings:
-        model, over = escape(s["model"]), f"over {duration(s['until'] - s['since'])}"
+        model, over = escape(s["model"]), _window(s)
         named = (f"{model}\n {s['objective']}\n {over}",) if narrow else (model, f"{s['objective']} {over}")
         burns = "/".join("-" if s[key] is None else f"{s[key]:.2g}" for key in ("burn_1h", "burn_6h"))
         table.add_row(
@@ -90,6 +90,12 @@ def adjustment_text(adjustment: Mapping[str, Any]) -> str:
     if adjustment["kind"] == "exclude":
         return f"left out {span}"
     return f"{adjustment['bad']:+,} bad events {span}"
+
+
+def _window(standing: Mapping[str, Any]) -> str:
+    if standing["period"]:
+        return f"this {standing['period']}"
+    return f"over {duration(standing['until'] - standing['since'])}"
 
 
 def _attained(standing: Mapping[str, Any]) -> str:

@@ -23,10 +23,12 @@ from controlplane.slo.report import (
     SeriesStep,
     Standing,
     alert_spans,
+    over,
     series,
     standing,
     version_spans,
 )
+from controlplane.slo.window import window_of
 from controlplane.store.levels import ceil_to
 
 POINTS = 400
@@ -75,11 +77,10 @@ def read_standings(store: Store, fleet: Fleet, window_s: float | None, now: floa
     return tuple(
         standing(
             model.name,
-            objective,
+            over(objective, window_s),
             counts.of(model.name, objective.key),
             in_force(adjustments, model.name, objective.key),
-            now=now,
-            window_s=window_s or objective.window_s,
+            now,
         )
         for model in fleet.models
         for objective in model.objectives
@@ -93,8 +94,9 @@ def read_history(store: Store, fleet: Fleet, asked: Asked, now: float) -> Object
     if len(wanted) != 1:
         known = ", ".join(o.key for o in wanted) or "none"
         raise ConflictError(f"model {spec.name}: one objective is to be named; it has {known}")
-    adjustments = in_force(store.adjustments(), spec.name, wanted[0].key)
-    return _over_time(_Source(spec.name, wanted[0], Kept(store, spec.name, wanted[0].key)), adjustments, asked, now)
+    key = wanted[0].key
+    source = _Source(spec.name, over(wanted[0], asked.window_s), Kept(store, spec.name, key))
+    return _over_time(source, in_force(store.adjustments(), spec.name, key), asked, now)
 
 
 def read_report(store: Store, fleet: Fleet, asked: Asked, now: float) -> ModelReport:
@@ -147,14 +149,14 @@ class _Source:
 
 def _source(store: Store, fleet: Fleet, spec: ModelSpec, objective: Objective, asked: Asked, now: float) -> _Source:
     kept = Kept(store, spec.name, objective.key)
-    by, again = another(objective, asked.again), asked.again
+    by, again = over(another(objective, asked.again), asked.window_s), asked.again
     if again.threshold_s is None or again.threshold_s == objective.threshold_s:
         return _Source(spec.name, by, kept, told(objective, replace(again, threshold_s=None)))
     if why := why_not(objective):
         raise ConflictError(why)
     gateways = gateways_of(objective, [gateway.name for gateway in fleet.gateways])
     history = JudgedAgain(store, spec.name, by, gateways, kept)
-    since = now - (asked.window_s or objective.window_s)
+    since = window_of(by, now).since
     seen, counted = history.counts(since, now).events, kept.counts(since, now).events
     if counted and not seen:
         raise ConflictError("no histogram of it was kept in this window")
@@ -183,16 +185,15 @@ def _report(
 
 
 def _over_time(source: _Source, adjustments: Sequence[Adjustment], asked: Asked, now: float) -> ObjectiveHistory:
-    window_s = asked.window_s or source.objective.window_s
     if source.other_threshold:
         # events were corrected for what the objective's own threshold made of them
         adjustments = [a for a in adjustments if a.kind is not AdjustmentKind.EVENTS]
-    step_s = step_length_s(window_s, asked.points)
+    since = window_of(source.objective, now).since
+    step_s = step_length_s(now - since, asked.points)
     if source.other_threshold:
         step_s = ceil_to(step_s, int(BUCKETS_S))
-    since = now - window_s
     return ObjectiveHistory(
-        standing(source.model, source.objective, source.history.counts, adjustments, now=now, window_s=window_s),
+        standing(source.model, source.objective, source.history.counts, adjustments, now),
         step_s,
         series(
             source.objective,

@@ -114,7 +114,7 @@ def _objective(report: ModelReport, objective: ObjectiveReport, happened: Sequen
     standing = objective.standing
     frame = Frame(standing.since, standing.until, 1.0)
     signs = list(event_pins(happened, standing.objective, frame))
-    window = f"over {wording.lasting(standing.until - standing.since)}"
+    window = wording.window(standing)
     counted = f", {wording.counted_by(standing)}" if wording.counted_by(standing) else ""
     again = f" Judged again: {escape(objective.judged_by)}." if objective.judged_by else ""
     return f"""<h3>{escape(wording.objective(standing))} <em class="{standing.promise.value}">\

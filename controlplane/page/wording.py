@@ -16,12 +16,16 @@ _WHAT = {
     Indicator.TTFT: "of first tokens within {threshold}",
     Indicator.INTER_TOKEN_LATENCY: "of tokens within {threshold} of the one before",
     Indicator.QUEUE_TIME: "of requests queued at most {threshold}",
+    Indicator.THROUGHPUT: "of 10 s slices with demand at {floor} requests/s or more",
+    Indicator.TOKEN_THROUGHPUT: "of 10 s slices with demand at {floor} tokens/s or more",
+    Indicator.RATIO: "of {ratio}",
 }
 _BY = {
     IndicatorSource.SERVER: "counted by the servers",
     IndicatorSource.GATEWAY: "counted by the gateway",
     IndicatorSource.PROBE: "of our own probes, which are no users",
-    IndicatorSource.MEAN_SLICES: "",
+    IndicatorSource.PROMETHEUS: "counted by a Prometheus",
+    IndicatorSource.VALUE_SLICES: "by 10 s slices of what a Prometheus tells",
 }
 PROMISES = {
     Promise.KEPT: "kept",
@@ -34,15 +38,24 @@ PROMISES = {
 def objective(standing: Standing) -> str:
     """An objective as a phrase."""
     threshold = "" if standing.threshold_s is None else seconds(standing.threshold_s)
-    what = _WHAT.get(standing.indicator, f"of {standing.indicator.value.replace('_', ' ')}").format(threshold=threshold)
+    floor = "" if standing.floor_per_s is None else f"{standing.floor_per_s:g}"
+    what = _WHAT[standing.indicator].format(threshold=threshold, floor=floor, ratio=standing.ratio)
     if standing.source is IndicatorSource.MEAN_SLICES:
         what = f"of 10 s slices with a mean within {threshold}"
-    return f"{percent(standing.target)} {what}"
+    version = f", version {standing.model_version}" if standing.model_version else ""
+    return f"{percent(standing.target)} {what}{version}"
 
 
 def counted_by(standing: Standing) -> str:
     """Who counts the events of an objective; empty where the phrase says it."""
     return _BY.get(standing.source, "")
+
+
+def window(standing: Standing) -> str:
+    """Over which time an objective stands."""
+    if standing.period is not None:
+        return f"this {standing.period.value}, since {moment(standing.since)}"
+    return f"over {lasting(standing.until - standing.since)}"
 
 
 def percent(share: float) -> str:

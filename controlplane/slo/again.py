@@ -30,6 +30,8 @@ def why_not(objective: Objective) -> str:
         return f"{objective.indicator.value} has no threshold: its events are good or bad from the start"
     if objective.source is IndicatorSource.MEAN_SLICES:
         return "no histogram of it is kept: whether the mean of a slice was inside is all that is known"
+    if objective.model_version:
+        return "histograms are kept of all versions of a model together"
     return ""
 
 

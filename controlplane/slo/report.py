@@ -8,9 +8,10 @@ from enum import StrEnum
 
 from controlplane.domain.alerts import Severity
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
-from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
+from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective, Period
 from controlplane.slo.adjust import CountsOf, adjusted, excluded_s
-from controlplane.slo.budget import burn_rate
+from controlplane.slo.budget import judge
+from controlplane.slo.window import window_of
 
 PACES_S = (300.0, 3600.0, 21600.0)
 """The last 5 min, 1 h and 6 h: how fast the budget burns now."""
@@ -33,8 +34,8 @@ class Standing:
     Shares are None without events: no traffic is not 100 %. The low attainment counts unsure events as bad, and so do
     `budget_left` (1 untouched, 0 spent, negative overspent) and the burn rates. `corrected` are bad events that people
     added or took back, within `bad`; `excluded_s` is time that they took out. `coverage` is the measured share of the
-    rest. `exhausted_1h_s` and `exhausted_6h_s` are seconds until the budget is spent at the pace of the last 1 h and
-    6 h; None where it would outlast the window.
+    rest. `period` is that of a calendar, None: the window rolls. `exhausted_1h_s` and `exhausted_6h_s` are seconds
+    until the budget is spent at the pace of the last 1 h and 6 h; None where it outlasts the window.
     """
 
     model: str
@@ -42,6 +43,10 @@ class Standing:
     indicator: Indicator
     source: IndicatorSource
     threshold_s: float | None
+    floor_per_s: float | None
+    ratio: str
+    model_version: str
+    period: Period | None
     target: float
     since: float
     until: float
@@ -158,32 +163,31 @@ class ModelReport:
 
 
 def standing(
-    model: str,
-    objective: Objective,
-    counts_of: CountsOf,
-    adjustments: Sequence[Adjustment],
-    *,
-    now: float,
-    window_s: float,
+    model: str, objective: Objective, counts_of: CountsOf, adjustments: Sequence[Adjustment], now: float
 ) -> Standing:
-    """How an objective stands over the last `window_s` seconds; `adjustments` are those in force for it.
-
-    The whole window was to be measured but for what is excluded: slices that were never written count as unmeasured.
-    """
-    since = now - window_s
-    counts = adjusted(counts_of, since, now, adjustments)
+    """How an objective stands over its window at `now`; `adjustments` are those in force for it."""
+    since = window_of(objective, now).since
     excluded = excluded_s(adjustments, since, now)
-    counts = replace(counts, expected_s=max(counts.expected_s, window_s - excluded))
-    low, high = _attainment(counts)
-    spent = burn_rate(objective, counts)
-    left = None if spent is None else 1.0 - spent
-    burns = [burn_rate(objective, adjusted(counts_of, now - pace_s, now, adjustments)) for pace_s in PACES_S]
+    paces = (adjusted(counts_of, now - pace_s, now, adjustments) for pace_s in PACES_S)
+    found = judge(
+        model,
+        objective,
+        adjusted(counts_of, since, now, adjustments),
+        **dict(zip(("burn_5m", "burn_1h", "burn_6h"), paces, strict=True)),
+        now=now,
+        excluded_s=excluded,
+    )
+    counts, low, high = found.window, found.attainment_low, found.attainment_high
     return Standing(
         model=model,
         objective=objective.key,
         indicator=objective.indicator,
         source=objective.source,
         threshold_s=objective.threshold_s,
+        floor_per_s=objective.floor_per_s,
+        ratio="" if objective.ratio is None else objective.ratio.name,
+        model_version=objective.model_version,
+        period=None if objective.calendar is None else objective.calendar.period,
         target=objective.target,
         since=since,
         until=now,
@@ -195,17 +199,22 @@ def standing(
         corrected=_corrected(adjustments, since, now),
         attainment_low=low,
         attainment_high=high,
-        budget_left=left,
-        burn_5m=burns[0],
-        burn_1h=burns[1],
-        burn_6h=burns[2],
-        exhausted_1h_s=exhausted_s(left, burns[1], window_s),
-        exhausted_6h_s=exhausted_s(left, burns[2], window_s),
+        budget_left=found.budget_left,
+        burn_5m=found.burn_5m,
+        burn_1h=found.burn_1h,
+        burn_6h=found.burn_6h,
+        exhausted_1h_s=found.exhausted_1h_s,
+        exhausted_6h_s=found.exhausted_6h_s,
         measured_s=counts.measured_s,
         expected_s=counts.expected_s,
         excluded_s=excluded,
         coverage=counts.coverage,
     )
+
+
+def over(objective: Objective, window_s: float | None) -> Objective:
+    """The objective over the last `window_s` seconds; None: over its own window."""
+    return objective if window_s is None else replace(objective, window_s=window_s, calendar=None)
 
 
 def promise(target: float, low: float | None, high: float | None) -> Promise:
@@ -215,18 +224,6 @@ def promise(target: float, low: float | None, high: float | None) -> Promise:
     if low >= target:
         return Promise.KEPT
     return Promise.BROKEN if high < target else Promise.UNSURE
-
-
-def exhausted_s(budget_left: float | None, burn: float | None, window_s: float) -> float | None:
-    """Seconds until the budget is spent at a burn rate; 0 where it is. None: not burning, or it outlasts the window.
-
-    A burn rate of 1 spends the whole budget in one window (Google SRE workbook, chapter 5). What leaves a rolling
-    window meanwhile gives some back, so that this is the soonest.
-    """
-    if budget_left is None or not burn:
-        return None
-    lasts_s = max(0.0, budget_left) / burn * window_s
-    return lasts_s if lasts_s < window_s else None
 
 
 def series(

@@ -59,7 +59,7 @@ def test_the_steps_of_a_series_add_up_to_what_the_window_counts(
     def of(since: float, until: float) -> Counts:
         return counts_of(told, seen, since, min(until, now))
 
-    whole = standing("m", OBJECTIVE, of, made, now=now, window_s=100.0)
+    whole = standing("m", OBJECTIVE, of, made, now)
     steps = series(
         OBJECTIVE,
         of,

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from controlplane.domain.alerts import Severity
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
-from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
+from controlplane.domain.objectives import Calendar, Counts, Indicator, IndicatorSource, Objective, Period
 from controlplane.slo.adjust import CountsOf
 from controlplane.slo.report import (
     Promise,
     Standing,
     alert_spans,
-    exhausted_s,
+    over,
     promise,
     series,
     standing,
@@ -35,7 +36,7 @@ def steadily(good: int, bad: int, unsure: int = 0, *, until: float = NOW) -> Cou
 
 
 def stood(counts_of: CountsOf, adjustments: tuple[Adjustment, ...] = ()) -> Standing:
-    return standing("bert", OBJECTIVE, counts_of, adjustments, now=NOW, window_s=28 * DAY)
+    return standing("bert", OBJECTIVE, counts_of, adjustments, NOW)
 
 
 def excluded(start: float, end: float) -> Adjustment:
@@ -73,22 +74,14 @@ def test_time_that_was_never_written_is_unmeasured_and_time_left_out_is_not() ->
     assert without.excluded_s == 7 * DAY
 
 
-@pytest.mark.parametrize(
-    ("left", "burn", "expected"),
-    [
-        (0.5, 14.4, 28 * DAY * 0.5 / 14.4),
-        (-0.2, 2.0, 0.0),
-        (0.5, 0.5, None),
-        (0.5, 0.0, None),
-        (0.5, None, None),
-        (None, 3.0, None),
-    ],
-    ids=["burning", "spent", "outlasts the window", "no bad events", "no events", "nothing known"],
-)
-def test_a_budget_is_spent_when_the_pace_says_so(
-    left: float | None, burn: float | None, expected: float | None
-) -> None:
-    assert exhausted_s(left, burn, 28 * DAY) == pytest.approx(expected)
+def test_another_window_rolls_also_where_the_objective_goes_by_the_calendar() -> None:
+    monthly = replace(OBJECTIVE, window_s=30 * DAY, calendar=Calendar(Period.MONTH, ZoneInfo("UTC")))
+    found = standing("bert", monthly, steadily(995, 5), (), NOW)
+    assert (found.since, found.period) == (90 * DAY, Period.MONTH), "the hundredth day of 1970 is 11 April"
+    assert found.coverage == 1.0, "what is yet to come was not to be measured"
+    week = standing("bert", over(monthly, 7 * DAY), steadily(995, 5), (), NOW)
+    assert (week.since, week.period) == (NOW - 7 * DAY, None)
+    assert week.objective == found.objective
 
 
 def test_time_without_slices_is_a_step_that_was_not_measured() -> None:
