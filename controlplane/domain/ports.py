@@ -11,7 +11,14 @@ from controlplane.domain.decision import Action, Decision, DecisionRecord, Effec
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.history import Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
-from controlplane.domain.observation import ControlMode, FleetReading, Interval, LatencyInterval, ProbeResult
+from controlplane.domain.observation import (
+    ControlMode,
+    FleetReading,
+    Interval,
+    LatencyInterval,
+    ProbeResult,
+    RatioInterval,
+)
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
@@ -92,11 +99,14 @@ class Actuator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What was read of one model and is in no closed slice yet: by server, from gateways or histograms, by probes."""
+    """What was read of one model and is in no closed slice yet: by server, from gateways or histograms, by probes,
+    from a Prometheus.
+    """
 
     servers: tuple[tuple[str, tuple[Interval, ...]], ...] = ()
     latencies: tuple[LatencyInterval, ...] = ()
     probes: tuple[ProbeResult, ...] = ()
+    ratios: tuple[RatioInterval, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,14 +96,8 @@ def close_slices(
 
 
 def _counter(objective: Objective) -> _Count:
-    if objective.source is IndicatorSource.PROBE:
-        return _by_probe
-    if objective.source is IndicatorSource.MEAN_SLICES:
-        return _by_mean
-    if objective.source is IndicatorSource.RATE_SLICES:
-        return _by_rate
-    if objective.source in {IndicatorSource.PROMETHEUS, IndicatorSource.VALUE_SLICES}:
-        return _by_ratio
+    if objective.source in _BY_SOURCE:
+        return _BY_SOURCE[objective.source]
     if objective.indicator is not Indicator.AVAILABILITY:
         return _by_histogram
     if objective.source is IndicatorSource.GATEWAY:
@@ -282,6 +276,15 @@ def _by_ratio(seen: _Seen, objective: Objective, grid: Grid) -> tuple[list[_Tall
     for tally in tallies:
         tally.errors = tally.bad
     return tallies, covered(grid, ((interval.start, interval.end) for interval in intervals))
+
+
+_BY_SOURCE: Mapping[IndicatorSource, _Count] = {
+    IndicatorSource.PROBE: _by_probe,
+    IndicatorSource.MEAN_SLICES: _by_mean,
+    IndicatorSource.RATE_SLICES: _by_rate,
+    IndicatorSource.PROMETHEUS: _by_ratio,
+    IndicatorSource.VALUE_SLICES: _by_ratio,
+}
 
 
 def probe_s(probe: ProbeResult, indicator: Indicator) -> float | None:
