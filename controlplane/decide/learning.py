@@ -122,6 +122,9 @@ def busy_share(intervals: Sequence[Interval]) -> float | None:
 
 def items_per_request(intervals: Sequence[Interval]) -> float:
     """Items in one request on average, at least 1: clients may send batches of their own."""
-    requests = sum(i.completed - i.failed - i.rejected - i.canceled for i in intervals if i.batches)
-    items = sum(b.size * b.executions for i in intervals for b in i.batches)
+    requests = items = 0
+    for interval in intervals:
+        if interval.batches:
+            requests += interval.completed - interval.failed - interval.rejected - interval.canceled
+            items += sum(batch.size * batch.executions for batch in interval.batches)
     return max(1.0, items / requests) if requests > 0 and items > 1.05 * requests else 1.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import replace
+from operator import attrgetter
 
 from controlplane.decide import effects, people, placement
 from controlplane.decide.blocks import blocked
@@ -53,7 +55,7 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
 def _remember(unit: Unit, state: UnitState, now: float) -> UnitState:
     """The state with the newest intervals learned from and the use of the model noted."""
     intervals = unit.reading.intervals if unit.reading is not None else ()
-    fresh = tuple(i for i in intervals if i.end > state.learned_until)
+    fresh = intervals[bisect_right(intervals, state.learned_until, key=attrgetter("end")) :]
     sums = learn(state.batches, fresh, state.changed_at)
     return placement.note_use(unit, replace(state, batches=sums), fresh, now)
 

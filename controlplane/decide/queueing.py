@@ -74,9 +74,9 @@ _Regime = Callable[[BatchLine, int, float, float], float]
 
 @lru_cache(maxsize=64)
 def _regimes(max_batch: int) -> tuple[_Regime, ...]:
-    """Elastic batches, and fixed ones of the largest size and of each power of two below it, largest first."""
+    """Fixed batches of the largest size, elastic ones, and fixed ones of each power of two below, likeliest first."""
     sizes = [1 << power for power in range((max_batch - 1).bit_length())]
-    return (_elastic, *(partial(_fixed, size) for size in (max_batch, *reversed(sizes))))
+    return (partial(_fixed, max_batch), _elastic, *(partial(_fixed, size) for size in reversed(sizes)))
 
 
 def _fixed(size: int, line: BatchLine, instances: int, rate_per_s: float, quantile: float) -> float:
