@@ -8,12 +8,12 @@ vLLM: everything goes with the process.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from controlplane.collect.families import REASON_BACKEND, REASON_CANCELED, REASON_REJECTED
-from controlplane.domain.observation import BatchCount, Interval
+from controlplane.domain.observation import BatchCount, Interval, VersionCount
 
 
 class Totals(NamedTuple):
@@ -68,9 +68,12 @@ class Ledger:
     begins at the last missed reading, so that what was counted since is not spread thin over an outage; some of it may
     have come before. What came between the last reading and a crash is counted nowhere: `began_anew` says so, unless
     that time is not covered. What was in the system then came before, in the interval that the last reading ended.
+
+    `version_of` gives the model's version of a group, where requests are to be told apart by it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version_of: Callable[[str], str] | None = None) -> None:
+        self._version_of = version_of
         self._base: Reading | None = None
         self._missed_at: float | None = None
         self._refused_at: float | None = None
@@ -111,10 +114,16 @@ class Ledger:
         gone = base.groups.keys() - reading.groups.keys()
         if refused_at is not None and (not base.groups or gone or fell(base, reading) or failures_fell(base, reading)):
             nothing = Reading(refused_at, {}, {}, pending=0, running=0)
-            return _between(nothing, reading, refused_at, unseen=False)
+            return self._told(nothing, reading, refused_at, unseen=False)
         if gone:
             return None
-        return _between(base, reading, missed_at, unseen=refused_at is not None)
+        return self._told(base, reading, missed_at, unseen=refused_at is not None)
+
+    def _told(self, base: Reading, reading: Reading, missed_at: float | None, *, unseen: bool) -> Interval:
+        interval = _between(base, reading, missed_at, unseen=unseen)
+        if self._version_of is None:
+            return interval
+        return replace(interval, versions=tuple(_by_version(base, reading, self._version_of)))
 
 
 def fell(before: Reading, after: Reading) -> bool:
@@ -143,10 +152,8 @@ def _between(base: Reading, reading: Reading, missed_at: float | None, *, unseen
     success = request_s = queue_s = 0.0
     anew = not base.groups
     for group, totals in reading.groups.items():
-        before = base.groups.get(group)
-        if before is None or _began_anew(before, totals):
-            anew |= before is not None
-            before = Totals(0, 0, 0)
+        before = _before(base, group, totals)
+        anew |= group in base.groups and before is _NOTHING
         success += totals.success - before.success
         request_s += totals.request_s - before.request_s
         queue_s += totals.queue_s - before.queue_s
@@ -184,6 +191,31 @@ def _between(base: Reading, reading: Reading, missed_at: float | None, *, unseen
         began_anew=unseen or failures_fell(base, reading) or executions_fell(base, reading),
     )
     return _since(interval, base, missed_at) if anew else interval
+
+
+_NOTHING = Totals(0, 0, 0)
+
+
+def _before(base: Reading, group: str, totals: Totals) -> Totals:
+    """From where the totals of a group were counted on."""
+    before = base.groups.get(group)
+    return _NOTHING if before is None or _began_anew(before, totals) else before
+
+
+def _by_version(base: Reading, reading: Reading, version_of: Callable[[str], str]) -> Iterator[VersionCount]:
+    """The requests in between by version, of those that are there."""
+    success: dict[str, float] = {}
+    for group, totals in reading.groups.items():
+        version = version_of(group)
+        grown = totals.success - _before(base, group, totals).success
+        success[version] = success.get(version, 0.0) + grown
+    for version, count in sorted(success.items()):
+        own = {key: value for key, value in reading.failures.items() if version_of(key[0]) == version}
+        failures = _failures(base.failures, own)
+        failed = round(sum(failures.values()))
+        rejected = round(failures.get(REASON_REJECTED, 0))
+        canceled = round(failures.get(REASON_CANCELED, 0))
+        yield VersionCount(version, round(count) + failed, failed - rejected - canceled, rejected, canceled)
 
 
 def _since(interval: Interval, base: Reading, missed_at: float | None) -> Interval:

@@ -16,6 +16,7 @@ UPPER_EDGE = "le"
 
 TRITON_MODEL = "model"
 TRITON_REASON = "reason"
+TRITON_VERSION = "version"
 TRITON_SUCCESS = "nv_inference_request_success"
 TRITON_FAILURE = "nv_inference_request_failure"
 """Stays after an unload and goes on counting after the next load; all others of a model go."""

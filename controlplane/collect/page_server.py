@@ -70,11 +70,11 @@ class Served:
 class PageUnit:
     """One model on one server."""
 
-    def __init__(self, model: ModelSpec) -> None:
+    def __init__(self, model: ModelSpec, version_of: Callable[[str], str] | None = None) -> None:
         self.model = model
         self.intervals: deque[Interval] = deque()
         self.latencies: deque[LatencyInterval] = deque()
-        self.ledger = Ledger()
+        self.ledger = Ledger(version_of if model.by_version else None)
         self.own_requests = OwnRequests()
         self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
         self._given_up = GivenUp()
@@ -160,14 +160,24 @@ def _countable(served: Served) -> bool:
 
 
 class PageServer(ABC):
-    """One server: whether it answers, its models, and its latency histograms, all from the metrics of `source`."""
+    """One server: whether it answers, its models, and its latency histograms, all from the metrics of `source`.
+
+    `version_of`: as Ledger.
+    """
 
     def __init__(
-        self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
+        self,
+        spec: ServerSpec,
+        models: Sequence[ModelSpec],
+        source: MetricsSource,
+        *,
+        max_age_s: float,
+        keep_s: float,
+        version_of: Callable[[str], str] | None = None,
     ) -> None:
         self.spec = spec
         self._source = source
-        self.units = {model.name: PageUnit(model) for model in models}
+        self.units = {model.name: PageUnit(model, version_of) for model in models}
         self._max_age_s = max_age_s
         self._keep_s = keep_s
         self._live: Signal[bool] = Missing("never read")

@@ -15,7 +15,7 @@ from controlplane.collect.retiring import Retiring
 from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
 from controlplane.collect.triton_detail import UnitDetails
 from controlplane.collect.triton_round import TritonRound, fetch_round
-from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries, largest_batch
+from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries, largest_batch, version_of
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.observation import (
@@ -43,7 +43,7 @@ class TritonUnit:
     def __init__(self, model: ModelSpec, server: str) -> None:
         self.model = model
         self._server = server
-        self.ledger = Ledger()
+        self.ledger = Ledger(version_of if model.by_version else None)
         self.own_requests = OwnRequests()
         self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
         self.intervals: deque[Interval] = deque()

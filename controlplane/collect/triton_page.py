@@ -8,7 +8,7 @@ from controlplane.collect.histograms import HistogramLedger
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.page_server import Histograms, PageServer, Served
 from controlplane.collect.triton_detail import REFUSED
-from controlplane.collect.triton_wire import ModelSeries, read_series
+from controlplane.collect.triton_wire import ModelSeries, read_series, version_of
 from controlplane.domain.fleet import ModelSpec, ServerSpec
 from controlplane.domain.objectives import Indicator
 
@@ -19,7 +19,7 @@ class TritonPage(PageServer):
     def __init__(
         self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
     ) -> None:
-        super().__init__(spec, models, source, max_age_s=max_age_s, keep_s=keep_s)
+        super().__init__(spec, models, source, max_age_s=max_age_s, keep_s=keep_s, version_of=version_of)
         self._histograms = HistogramLedger(removes=True)  # with a model that is unloaded goes its histogram
 
     def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:

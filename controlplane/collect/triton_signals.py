@@ -131,6 +131,15 @@ _MODEL = (
         series(f.TRITON_FAILURE),
     ),
     Row(
+        ("Interval.versions",),
+        "the same by the label `version`, where an objective names one",
+        "requests",
+        Kind.COUNTER,
+        Resets.MODEL,
+        "Not loaded: the objectives on that version are not measured there.",
+        series(f.TRITON_SUCCESS, f.TRITON_FAILURE),
+    ),
+    Row(
         ("ModelReading.refused",),
         "requests that found the queue full (`max_queue_size`, HTTP 503)",
         "requests",

@@ -268,6 +268,12 @@ def _group(labels: Labels, *without: str) -> str:
     return ",".join(f"{name}={text}" for name, text in sorted(labels.items()) if name not in left_out)
 
 
+def version_of(group: str) -> str:
+    """The model's version of a group."""
+    labels = (part.partition("=") for part in group.split(","))
+    return next((text for name, _, text in labels if name == families.TRITON_VERSION), "")
+
+
 def _all_counts(values: Iterable[float]) -> bool:
     return all(math.isfinite(value) and value >= 0 for value in values)
 

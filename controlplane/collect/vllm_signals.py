@@ -219,6 +219,7 @@ _DETAIL = (
             "Interval.failure_s",
             "Interval.running_max",
             "Interval.running_seen_max",
+            "Interval.versions",
         ),
         "what only a Triton tells",
         "-",

@@ -221,6 +221,11 @@ class ModelSpec:
     probe: ProbeSpec | None = None
     workloads: tuple[str, ...] = ()
 
+    @property
+    def by_version(self) -> bool:
+        """Whether an objective is about one version of it."""
+        return any(objective.model_version for objective in self.objectives)
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySpec:

@@ -99,9 +99,7 @@ class Actuator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What was read of one model and is in no closed slice yet: by server, from gateways or histograms, by probes,
-    from a Prometheus.
-    """
+    """What was read of one model and is in no closed slice yet: of servers, gateways, probes and a Prometheus."""
 
     servers: tuple[tuple[str, tuple[Interval, ...]], ...] = ()
     latencies: tuple[LatencyInterval, ...] = ()
