@@ -24,13 +24,13 @@ from controlplane.collect.prometheus_api import Prometheus
 from controlplane.collect.prometheus_source import PrometheusSource
 from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
 from controlplane.collect.triton import TritonServer
+from controlplane.collect.unhurried import Job, Unhurried
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet, GatewaySpec, ModelSpec, ServerSpec
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, ServerReading
 from controlplane.domain.signal import Missing, Signal
 
 R = TypeVar("R", bound="_Target")
-_Reading: TypeAlias = Callable[[], Awaitable[None]]
 _AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +51,11 @@ class _Entry(Generic[R]):
     reader: R
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     why: str = ""
+
+
+_AnyEntry: TypeAlias = _Entry[TritonServer | PageServer] | _Entry[Gateway] | _Entry[AgentTarget]
+_Named: TypeAlias = tuple[_AnyEntry, str]
+"""What reads a target, and its kind for people."""
 
 
 class FleetCollector:
@@ -95,6 +100,7 @@ class FleetCollector:
         self._probing = Probing(self._pages, clock, keep_s)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._gate_of_failing = asyncio.Semaphore(_AT_ONCE)
+        self._unhurried = Unhurried()
         self.follow(fleet, clock())
 
     def follow(self, fleet: Fleet, now: float) -> FleetReading:
@@ -156,18 +162,15 @@ class FleetCollector:
         if servers is not None:
             await _all(self._read(self._servers[name], anew=True) for name in servers if name in self._servers)
             return
-        through: dict[str, list[_Reading]] = {name: [] for name in ("", *self._prometheus)}
+        direct: list[_Named] = [(entry, "agent ") for entry in self._agents.values()]
+        through: dict[str, list[_Named]] = {"": direct} | {name: [] for name in self._prometheus}
         for entry in self._servers.values():
-            through[_through(entry.reader.spec)].append(partial(self._read, entry))
+            through[_through(entry.reader.spec)].append((entry, ""))
         for gateway in self._gateways.values():
-            through[_through(gateway.reader.spec)].append(partial(self._read, gateway, "gateway "))
-        rounds = [read() for read in through.pop("")]
-        rounds += [
-            self._prometheus[name].round(partial(_read_all, own), self._timeout_s, self._clock)
-            for name, own in through.items()
-            if own
-        ]
-        rounds += [self._read(entry, "agent ") for entry in self._agents.values()]
+            through[_through(gateway.reader.spec)].append((gateway, "gateway "))
+        del through[""]
+        told = {f"Prometheus {name}": partial(self._read_through, name, own) for name, own in through.items() if own}
+        rounds = [self._read_all(direct), self._unhurried.run(told, self._timeout_s)]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
         await _all(rounds)
@@ -207,13 +210,26 @@ class FleetCollector:
     async def close(self) -> None:
         """Stop probing, let go of connections and threads."""
         await self._probing.close()
+        await self._unhurried.close()
         await self._pages.close()
         for source in self._prometheus.values():
-            await source.close()
+            source.close()
         if self._nvml is not None:
             self._nvml.close()
 
-    async def _read(self, entry: _Entry[R], kind: str = "", *, anew: bool = False) -> None:
+    async def _read_through(self, prometheus: str, named: Sequence[_Named]) -> None:
+        await self._prometheus[prometheus].read(self._clock)
+        await self._read_all(named)
+
+    async def _read_all(self, named: Sequence[_Named]) -> None:
+        """Those that failed the last time are waited for no longer than one's timeout, however many they are."""
+        failing: dict[str, Job] = {
+            f"{kind}{entry.name}": partial(self._read, entry, kind) for entry, kind in named if entry.why
+        }
+        well = [self._read(entry, kind) for entry, kind in named if not entry.why]
+        await _all([*well, self._unhurried.run(failing, self._timeout_s)])
+
+    async def _read(self, entry: _AnyEntry, kind: str = "", *, anew: bool = False) -> None:
         """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends.
 
         `anew`: with all that is not read in every round.
@@ -237,10 +253,6 @@ def _kept(before: Mapping[str, _Entry[R]], name: str, made_from: object, make: C
     """The entry of before where it is made from the same, else a new one."""
     here = before.get(name)
     return here if here is not None and here.made_from == made_from else _Entry(name, made_from, make())
-
-
-async def _read_all(readings: Sequence[_Reading]) -> None:
-    await _all(read() for read in readings)
 
 
 def _through(spec: ServerSpec | GatewaySpec) -> str:

@@ -7,8 +7,7 @@ same query asks when each target was scraped last, and whether that succeeded: o
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,7 +42,6 @@ class PrometheusSource:
         self._newest: dict[str, dict[str, _Newest]] = {}
         self._offset_s: float | None = None
         """Our clock less Prometheus'."""
-        self._round: asyncio.Task[None] | None = None
 
     def follow(self, wanted: Iterable[Wanted]) -> None:
         """Ask for these from now on."""
@@ -70,29 +68,6 @@ class PrometheusSource:
         """The metrics of all targets with the labels of `name`."""
         return EveryTarget(self, name)
 
-    async def round(self, then: Callable[[], Awaitable[None]], timeout_s: float, clock: Callable[[], float]) -> None:
-        """One round, and `then` what reads what was told.
-
-        After `timeout_s` it is waited for no longer, but goes on; the next round waits for it in place of a new one.
-        """
-        if self._round is not None and self._round.done():
-            self._end_round()
-        if self._round is None:
-            self._round = asyncio.create_task(self._ask(then, clock), name=f"round of {self._where}")
-        await asyncio.wait({self._round}, timeout=timeout_s)
-        if self._round is not None and self._round.done():
-            self._end_round()
-
-    async def _ask(self, then: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
-        await self.read(clock)
-        await then()
-
-    def _end_round(self) -> None:
-        """Raises what went wrong unexpectedly."""
-        ended, self._round = self._round, None
-        if ended is not None:
-            ended.result()
-
     async def read(self, clock: Callable[[], float]) -> None:
         """Ask for all that is wanted. Never raises for a failing Prometheus: nothing is told then."""
         alike: dict[object, list[Wanted]] = {}
@@ -107,11 +82,8 @@ class PrometheusSource:
                 continue
             self._absorb(several, found, before, clock())
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let go of the Prometheus."""
-        if self._round is not None:
-            self._round.cancel()
-            await asyncio.wait({self._round})
         self._prometheus.close()
 
     def _absorb(self, several: Sequence[Wanted], found: Found, before: float, after: float) -> None:

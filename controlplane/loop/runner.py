@@ -7,11 +7,13 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from controlplane.collect.unhurried import Job, Unhurried
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerSpec
@@ -28,6 +30,8 @@ from controlplane.loop.tick import Tick
 log = structlog.get_logger(__name__)
 
 _PRUNE_S = 600.0
+_CONTROL_S = 1.0
+"""A round waits no longer for what servers say of model control; the answer counts whenever it comes."""
 
 
 class Runner:
@@ -64,6 +68,7 @@ class Runner:
         self._nudged = asyncio.Event()
         self._moved = asyncio.Event()
         self._change = asyncio.Condition()
+        self._asking = Unhurried()
         self._helpers: tuple[asyncio.Task[None], ...] = ()
 
     @property
@@ -115,6 +120,7 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._ticking.acquire()
+        await self._asking.close()
         await self._executor.close(timeout_s=timeout_s / 2)
         await self._roster.close()
         await self._collector.close()
@@ -135,25 +141,28 @@ class Runner:
         """Find out once per server and start whether its models may be loaded and unloaded."""
         fleet = self.fleet
         controlled = {name for model in fleet.models if model.mode is not Mode.OBSERVE for name in model.runs_on}
+        asked: dict[str, Job] = {}
         for spec in fleet.servers:
             entry = reading.servers.get(spec.name)
             if spec.kind not in CONTROLLED or spec.name not in controlled or entry is None:
                 continue
             if known(entry.live) is not True or not isinstance(entry.control, Missing):
                 continue
-            try:
-                mode = await self._actuator.control_mode(spec.name)
-            except NotFoundError:
-                continue  # it has left
-            except TargetUnreachableError as error:
-                self._collector.set_control(spec.name, Missing(error.why))
-            else:
-                self._collector.set_control(spec.name, Known(mode, self._clock()))
-                if mode is ControlMode.NOT_ALLOWED:
-                    remedy = "start Triton with --model-control-mode=explicit"
-                    log.error(
-                        "model control is not allowed; the server is observed only", server=spec.name, remedy=remedy
-                    )
+            asked[spec.name] = partial(self._ask_one, spec.name)
+        await self._asking.run(asked, _CONTROL_S)
+
+    async def _ask_one(self, server: str) -> None:
+        try:
+            mode = await self._actuator.control_mode(server)
+        except NotFoundError:
+            return  # it has left
+        except TargetUnreachableError as error:
+            self._collector.set_control(server, Missing(error.why))
+            return
+        self._collector.set_control(server, Known(mode, self._clock()))
+        if mode is ControlMode.NOT_ALLOWED:
+            remedy = "start Triton with --model-control-mode=explicit"
+            log.error("model control is not allowed; the server is observed only", server=server, remedy=remedy)
 
     async def follow(self) -> frozenset[str]:
         """Take in which servers there are now, between two ticks; gives the names of those that came."""

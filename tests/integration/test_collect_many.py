@@ -52,3 +52,21 @@ async def test_targets_that_go_on_hanging_hold_nobody_back_however_many_they_are
         await collect.close()
     fresh = [isinstance(live := servers[f"good-{n}"].live, Known) and live.observed_at > begun for n in range(GOOD)]
     assert all(fresh)
+
+
+async def test_a_round_lasts_one_timeout_however_many_targets_hang() -> None:
+    async with AsyncExitStack() as stack:
+        hanging = await stack.enter_async_context(serving(hang))
+        url = await stack.enter_async_context(serving(says(answer(PAGE))))
+        collect = collector({f"hanging-{n}": hanging for n in range(150)} | {"good": url})
+        await collect.collect(0)
+        took_s = []
+        for _ in range(2):
+            begun = time.monotonic()
+            await collect.collect(0)
+            took_s.append(time.monotonic() - begun)
+        live = collect.reading(wall_clock()).servers["hanging-149"].live
+        await collect.close()
+    assert max(took_s) < 1.8 * TIMEOUT_S  # 150 are read 64 at a time, in 3 timeouts
+    assert isinstance(live, Known)
+    assert not live.value

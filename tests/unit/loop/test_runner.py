@@ -94,6 +94,24 @@ async def test_it_collects_and_ticks_by_itself_and_asks_for_the_control_mode(ben
     assert bench.runner.picture().health.skipped == 0
 
 
+async def test_a_server_that_never_says_whether_it_may_be_controlled_holds_up_no_later_round(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def hang(server: str) -> ControlMode:
+        asked.append(server)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(bench.actuator, "control_mode", hang)
+    monkeypatch.setattr("controlplane.loop.runner._CONTROL_S", 0.01)
+    await bench.runner.start()
+    await bench.until(lambda: bench.collector.rounds >= 5)
+    assert asked == ["t0"]
+    assert bench.collector.controls == {}
+
+
 async def test_a_tick_that_overruns_is_never_doubled_and_the_skipped_ones_are_counted(bench: Bench) -> None:
     bench.tick.hold_s = 0.35
     await bench.runner.start()
