@@ -48,6 +48,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.NOT_CONTROLLABLE: "not controllable: {why}",
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
     ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
+    ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
     ReasonCode.IN_PLACE: "all is as it should be",
 }
 

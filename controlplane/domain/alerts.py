@@ -72,6 +72,13 @@ def alert_key(model: str, objective: str, severity: Severity) -> str:
     return f"{model}/{objective}/{severity.value}"
 
 
+def of_alert_key(key: str) -> tuple[str, str, Severity]:
+    """Model, objective and severity in the name of an alert; names of models hold no slash."""
+    model, _, rest = key.partition("/")
+    objective, _, severity = rest.rpartition("/")
+    return model, objective, Severity(severity)
+
+
 @dataclass(frozen=True, slots=True)
 class BurnAlert:
     """The alert of one severity of one objective. `frozen`: why it cannot be judged now and stays what it was.

@@ -51,6 +51,8 @@ class ReasonCode(StrEnum):
     CONTROL_NOT_ALLOWED = "control_not_allowed"
     NOT_CONTROLLABLE = "not_controllable"
     SERVER_DOWN = "server_down"
+    STORE_AWAY = "store_away"
+    """It cannot be written down, and nothing is done that is not."""
     SERVER_PHASE = "server_phase"
     """It is starting or terminating, by what discovered it."""
     IN_PLACE = "in_place"

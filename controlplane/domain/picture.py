@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controlplane.domain.alerts import BurnAlert
 from controlplane.domain.decision import Action, Decision, Freeze, Override
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Judgement
@@ -17,7 +18,9 @@ from controlplane.domain.startups import StartupTimes
 class LoopHealth:
     """How the loop is doing. `last_tick_at` 0 before the first tick; `problem` empty when the last one went well.
 
-    `unwritten` ticks wait in memory for the store to come back.
+    `unwritten` ticks wait in memory for the store to come back, the oldest since `unwritten_since` (None: none waits),
+    at most those of `unwritten_most_s` seconds. `lost` ticks were let go of since the start because too many waited:
+    what was measured in them counts as unmeasured, and what was decided is not told.
     """
 
     ticks: int = 0
@@ -26,6 +29,9 @@ class LoopHealth:
     last_tick_s: float = 0.0
     problem: str = ""
     unwritten: int = 0
+    unwritten_since: float | None = None
+    unwritten_most_s: float = 0.0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Picture:
     """The present fleet and its newest reading, with judgements and decisions (one per unit) of the last tick.
 
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
-    start-up times, by model and knob.
+    start-up times, by model and knob. `alerts` by model, those that do not fire among them.
     """
 
     at: float
@@ -47,3 +53,4 @@ class Picture:
     health: LoopHealth = field(default_factory=LoopHealth)
     workloads: Mapping[str, Signal[tuple[Member, ...]]] = field(default_factory=dict)
     startups: Mapping[str, Mapping[str, StartupTimes]] = field(default_factory=dict)
+    alerts: Mapping[str, tuple[BurnAlert, ...]] = field(default_factory=dict)

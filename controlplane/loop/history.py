@@ -1,27 +1,37 @@
-"""Between the readings and the judgement: which slices are closed now, and what the kept ones say."""
+"""Between the readings and the store: which slices and minutes are closed now, each exactly once."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from controlplane.domain.fleet import Fleet, ModelSpec, Phase
-from controlplane.domain.objectives import SLICE_S, Counts, Judgement, Objective, Slice
-from controlplane.domain.observation import FleetReading, Interval
-from controlplane.domain.ports import Store, Trace, Unclosed
+from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
+from controlplane.domain.objectives import SLICE_S, Slice
+from controlplane.domain.observation import FleetReading, Interval, LatencyInterval
+from controlplane.domain.ports import Trace, Unclosed
 from controlplane.domain.signal import Missing
-from controlplane.slo.budget import judge
 from controlplane.slo.indicators import close_slices
+from controlplane.slo.minutes import close_minutes
+from controlplane.slo.pressure import Spans
 
-_BURN_WINDOWS_S = (300.0, 3600.0, 21600.0)
 # Readings do not reach further back: after a long sleep or a clock set forward there is nothing to be written.
 _REACH_S = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What was not given before: slices, and histograms of the minutes whose slices are all closed now."""
+
+    slices: tuple[Slice, ...] = ()
+    histograms: tuple[BucketRow | SketchRow, ...] = ()
+
+
 class SliceWriter:
-    """Closes 10 s slices once their readings are in: `grace_s` after their end, each exactly once.
+    """Closes 10 s slices once their readings are in: `grace_s` after their end, each exactly once; minutes with them.
 
     Intervals must reach into a slice's last moment before it is closed, so the grace covers a scrape interval and
     timeout.
@@ -46,32 +56,48 @@ class SliceWriter:
         traces = dict(self._before.traces)
         for model in fleet.models:
             trace = _trace(model, tuple(left.servers), left)
-            traces[model.name] = _read(_since(_joined(traces.get(model.name, Trace()), trace), self._closed_until))
+            traces[model.name] = _open(_joined(traces.get(model.name, Trace()), trace), self._closed_until)
         self._before = Unclosed(self._closed_until, traces)
 
-    def close(self, fleet: Fleet, reading: FleetReading, now: float) -> tuple[Slice, ...]:
-        """The slices of every objective that ended at least the grace ago and were not given before."""
+    def close(
+        self, fleet: Fleet, reading: FleetReading, now: float, strained: Mapping[str, Spans] | None = None
+    ) -> Closed:
+        """The slices of every objective that ended at least the grace ago and were not given before, and the minutes.
+
+        `strained` by model: times in which demand was near capacity.
+        """
         until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
         if until <= self._closed_until:
-            return ()
+            return Closed()
         since, traces = max(self._closed_until, until - _REACH_S), self._traces(fleet, reading)
         self._closed_until = until
         slices: list[Slice] = []
+        minutes: list[BucketRow | SketchRow] = []
         for model in fleet.models:
             there, trace = _there(fleet, model, traces[model.name]), _since(traces[model.name], since)
             slices += close_slices(
-                model, trace.servers, trace.latencies, trace.probes, since=since, until=until, there=there
+                model,
+                trace.servers,
+                trace.latencies,
+                trace.probes,
+                since=since,
+                until=until,
+                there=there,
+                strained=(strained or {}).get(model.name, ()),
+                ratios=trace.ratios,
             )
-        return tuple(slices)
+            if _minute(since) < _minute(until):
+                minutes += close_minutes(
+                    model.name, trace.latencies, trace.probes, since=_minute(since), until=_minute(until)
+                )
+        return Closed(tuple(slices), tuple(minutes))
 
     def unclosed(self, fleet: Fleet, reading: FleetReading) -> Unclosed:
-        """What was read and is in no closed slice yet, for whoever goes on after a crash."""
+        """What was read and is in no closed slice or minute yet, for whoever goes on after a crash."""
         after = self._closed_until
-        self._before = Unclosed(
-            after, {name: _read(_since(trace, after)) for name, trace in self._before.traces.items()}
-        )
+        self._before = Unclosed(after, {name: _open(trace, after) for name, trace in self._before.traces.items()})
         traces = self._traces(fleet, reading)
-        return Unclosed(after, {name: _read(_since(trace, after)) for name, trace in traces.items()})
+        return Unclosed(after, {name: _open(trace, after) for name, trace in traces.items()})
 
     def _traces(self, fleet: Fleet, reading: FleetReading) -> dict[str, Trace]:
         return {
@@ -86,6 +112,7 @@ def _trace(model: ModelSpec, servers: tuple[str, ...], reading: FleetReading) ->
         _intervals(reading, model.name, servers),
         reading.latencies.get(model.name, ()),
         reading.probes.get(model.name, ()),
+        tuple(interval for ratio in reading.ratios.get(model.name, {}).values() for interval in ratio.intervals),
     )
 
 
@@ -118,16 +145,23 @@ def _joined(before: Trace, now: Trace) -> Trace:
         tuple(servers.items()),
         (*before.latencies, *now.latencies),
         (*before.probes, *now.probes),
+        (*before.ratios, *now.ratios),
     )
 
 
 def _since(trace: Trace, at: float) -> Trace:
-    """The part of a trace that ends at `at` or later: what slices from `at` on are made of."""
+    """The part of a trace that slices from `at` on, and the minute that holds `at`, are made of."""
+    minute = _minute(at)
     return Trace(
         tuple((server, _newest(intervals, at)) for server, intervals in trace.servers),
-        tuple(i for i in trace.latencies if i.end >= at),
-        tuple(p for p in trace.probes if p.at >= at),
+        tuple(i for i in trace.latencies if i.end >= minute),
+        tuple(p for p in trace.probes if p.at >= minute),
+        tuple(r for r in trace.ratios if r.end >= at),
     )
+
+
+def _minute(at: float) -> float:
+    return math.floor(at / BUCKETS_S) * BUCKETS_S
 
 
 def _newest(intervals: tuple[Interval, ...], at: float) -> tuple[Interval, ...]:
@@ -135,9 +169,37 @@ def _newest(intervals: tuple[Interval, ...], at: float) -> tuple[Interval, ...]:
     return intervals[bisect_left(intervals, at, key=attrgetter("end")) :]
 
 
-def _read(trace: Trace) -> Trace:
-    """The same without servers of which nothing was read."""
-    return replace(trace, servers=tuple((server, intervals) for server, intervals in trace.servers if intervals))
+def _open(trace: Trace, at: float) -> Trace:
+    """The part of a trace from `at` on, without servers of which nothing was read; the open minute before it summed."""
+    kept = _since(trace, at)
+    return Trace(
+        tuple((server, intervals) for server, intervals in kept.servers if intervals),
+        _summed(kept.latencies, at),
+        kept.probes,
+        kept.ratios,
+    )
+
+
+def _summed(latencies: tuple[LatencyInterval, ...], at: float) -> tuple[LatencyInterval, ...]:
+    """The same for the minute that holds `at`: one of each kind in place of all that ended before `at`."""
+    sums: dict[tuple[object, ...], LatencyInterval] = {}
+    for new in latencies:
+        if new.end >= at:
+            continue
+        key = (new.indicator, new.gateway, new.edges)
+        old = sums.get(key)
+        sums[key] = (
+            new
+            if old is None
+            else replace(
+                old,
+                start=min(old.start, new.start),
+                end=max(old.end, new.end),
+                counts=tuple(a + b for a, b in zip(old.counts, new.counts, strict=True)),
+                errors=old.errors + new.errors,
+            )
+        )
+    return (*sums.values(), *(new for new in latencies if new.end >= at))
 
 
 def _intervals(
@@ -150,18 +212,3 @@ def _intervals(
         signal = entry.models.get(model) if entry is not None else None
         found.append((name, () if signal is None or isinstance(signal, Missing) else signal.value.intervals))
     return tuple(found)
-
-
-def judge_fleet(fleet: Fleet, store: Store, now: float) -> dict[str, tuple[Judgement, ...]]:
-    """Every objective of every model, judged over its window by the slices kept."""
-    windows_s = {objective.window_s for model in fleet.models for objective in model.objectives}
-    counts = {window_s: store.all_counts(now - window_s, now) for window_s in windows_s.union(_BURN_WINDOWS_S)}
-
-    def judged(model: str, objective: Objective) -> Judgement:
-        window, *burns = (
-            counts[window_s].get((model, objective.key), Counts())
-            for window_s in (objective.window_s, *_BURN_WINDOWS_S)
-        )
-        return judge(model, objective, window, burn_5m=burns[0], burn_1h=burns[1], burn_6h=burns[2])
-
-    return {model.name: tuple(judged(model.name, o) for o in model.objectives) for model in fleet.models}

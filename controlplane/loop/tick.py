@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
-from controlplane.domain.decision import Decision, Plan
+from controlplane.domain.decision import Decision, Plan, Reason, ReasonCode
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import FleetReading
@@ -20,27 +20,32 @@ from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import Collector, Store, TickRecord
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
+from controlplane.loop.backlog import Backlog
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
-from controlplane.loop.history import SliceWriter, judge_fleet
+from controlplane.loop.history import SliceWriter
+from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
 from controlplane.loop.roster import Roster
 from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.strain import Strain
+from controlplane.slo.alerts import AlertPolicy
 
 log = structlog.get_logger(__name__)
 
-# An hour of ticks at the default interval: what is kept in memory while the store is away.
-_UNWRITTEN_MAX = 240
+
+class _Judge(Protocol):
+    def __call__(self, fleet: Fleet, store: Store, *, now: float) -> Judged: ...
 
 
 def _write_one(record: TickRecord, store: Store) -> Mapping[str, str]:
     return store.write_tick(record)
 
 
-def _ask(store: Store, fleet: Fleet, reading: FleetReading, now: float) -> Snapshot:
-    return Snapshot(
-        fleet, reading, judge_fleet(fleet, store, now), store.overrides(now), store.freezes(now), store.wants()
-    )
+def _ask(store: Store, fleet: Fleet, reading: FleetReading, judge: _Judge, now: float) -> tuple[Snapshot, Judged]:
+    judged = judge(fleet, store, now=now)
+    overrides, freezes = store.overrides(now), store.freezes(now)
+    return Snapshot(fleet, reading, judged.judgements, overrides, freezes, store.wants()), judged
 
 
 class Tick:
@@ -65,7 +70,11 @@ class Tick:
         self._clock = clock
         self._state = PolicyState()
         self._slices = SliceWriter(grace_s)
-        self._unwritten: deque[TickRecord] = deque(maxlen=_UNWRITTEN_MAX)
+        self._strain = Strain()
+        self._windows = Windows()
+        self._judged = Judged()
+        self._versions: set[tuple[str, str]] = set()
+        self._backlog = Backlog()
         self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
         self._startups = StartupBook(clock())
@@ -79,6 +88,7 @@ class Tick:
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
+        self._judged = Judged(states=await self._store.call(lambda s: s.load_alerts()))
 
     def part(self, left: FleetReading) -> None:
         """What was read of servers that leave counts in the slices it was read in. Never while a tick runs."""
@@ -93,16 +103,8 @@ class Tick:
         now, fleet = self._clock(), self._roster.fleet
         reading = self._collector.reading(now)
         self.look(reading)
-        slices = self._slices.close(fleet, reading, now)
-        problem = ""
-        try:
-            self._told = await self._store.call(lambda s: _ask(s, fleet, reading, now))
-            unread = self._startups.unread(fleet)
-            if unread:
-                self._startups.learn(await self._store.call(lambda s: learned(s, unread)))
-        except ControlPlaneError as error:
-            problem = str(error)
-            log.error("the store cannot be read", error=problem)
+        closed = self._slices.close(fleet, reading, now, self._strain.spans)
+        problem = await self._read_store(fleet, reading, now)
         snapshot = replace(
             self._told,
             fleet=fleet,
@@ -114,23 +116,61 @@ class Tick:
         )
         self._startups.written(outcome.action.model for outcome in snapshot.results)
         plan, self._state = decide(snapshot, self._state, self._policy, now)
-        unclosed = self._slices.unclosed(fleet, reading)
-        startups = self._startups.take()
-        record = TickRecord(now, slices, plan.decisions, plan.effects, self._state, unclosed, startups=startups)
+        self._strain.note(plan.decisions, now)
+        versions = versions_of(fleet, self._versions, now)
+        self._versions |= {(version.model, version.version) for version in versions}
+        record = TickRecord(
+            now,
+            closed.slices,
+            plan.decisions,
+            plan.effects,
+            self._state,
+            self._slices.unclosed(fleet, reading),
+            closed.histograms,
+            versions,
+            self._judged.states,
+            self._judged.events,
+            self._startups.take(),
+        )
         unwritten, kept_as = await self._write(record)
         problem = unwritten or problem
-        # Shown under the ids under which they can be asked for.
-        self._decisions = tuple(replace(d, id=kept_as.get(d.id, d.id)) for d in plan.decisions)
-        self._executor.start(plan.decisions, lambda: self._collector.reading(self._clock()))
+        if unwritten:
+            # Without the journal a crash could not be told from a step never taken, so nothing is done.
+            self._decisions = tuple(_waiting(decision, unwritten) for decision in plan.decisions)
+        else:
+            # Shown under the ids under which they can be asked for.
+            self._decisions = tuple(replace(d, id=kept_as.get(d.id, d.id)) for d in plan.decisions)
+            self._executor.start(plan.decisions, lambda: self._collector.reading(self._clock()))
         self._health = replace(
             self._health,
             ticks=self._health.ticks + 1,
             last_tick_at=now,
             last_tick_s=self._clock() - now,
             problem=problem,
-            unwritten=len(self._unwritten),
+            unwritten=len(self._backlog),
+            unwritten_since=self._backlog.since,
+            unwritten_most_s=self._backlog.most_s,
+            lost=self._backlog.lost,
         )
         return plan
+
+    async def _read_store(self, fleet: Fleet, reading: FleetReading, now: float) -> str:
+        """Ask it what was judged, what people said and what was learned. Gives the problem, "" when all was read."""
+        judge = partial(judge_fleet, windows=self._windows, states=self._judged.states, policy=AlertPolicy())
+        unread = self._startups.unread(fleet)
+        try:
+            self._told, self._judged = await self._store.call(lambda s: _ask(s, fleet, reading, judge, now))
+        except ControlPlaneError as error:
+            self._judged = self._judged.unjudged(str(error))
+            log.error("the store cannot be read", error=str(error))
+            return str(error)
+        try:
+            if unread:
+                self._startups.learn(await self._store.call(lambda s: learned(s, unread)))
+        except ControlPlaneError as error:
+            log.error("start-ups cannot be read", error=str(error))
+            return str(error)
+        return ""
 
     async def _write(self, record: TickRecord) -> tuple[str, Mapping[str, str]]:
         """Write this tick and those still waiting, oldest first.
@@ -138,14 +178,17 @@ class Tick:
         Gives the problem, "" when all is written, and the ids of kept decisions by those of repeats of them.
         """
         kept_as: Mapping[str, str] = {}
-        self._unwritten.append(record)
-        while self._unwritten:
+        lost = self._backlog.lost
+        self._backlog.add(record)
+        if self._backlog.lost > lost:
+            log.error("too many ticks wait for the store; the oldest are lost", lost=self._backlog.lost)
+        while self._backlog:
             try:
-                kept_as = await self._store.call(partial(_write_one, self._unwritten[0]))
+                kept_as = await self._store.call(partial(_write_one, self._backlog.oldest))
             except ControlPlaneError as error:
-                log.error("tick not written; it waits in memory", waiting=len(self._unwritten), error=str(error))
+                log.error("tick not written; it waits in memory", waiting=len(self._backlog), error=str(error))
                 return str(error), {}
-            self._startups.written(startup.model for startup in self._unwritten.popleft().startups)
+            self._startups.written(startup.model for startup in self._backlog.take().startups)
         return "", kept_as
 
     def failed(self, problem: str) -> None:
@@ -172,4 +215,13 @@ class Tick:
             self._health,
             self._roster.workloads(now),
             self._startups.times,
+            self._judged.alerts,
         )
+
+
+def _waiting(decision: Decision, why: str) -> Decision:
+    """The decision as it is shown while it cannot be carried out."""
+    if not decision.actionable:
+        return decision
+    reason = Reason(ReasonCode.STORE_AWAY, {}, {"why": why})
+    return replace(decision, reasons=(*decision.reasons, reason), binding=reason.code)

@@ -104,6 +104,8 @@ def _judge(
 def _frozen(readings: Sequence[BurnReading], policy: AlertPolicy) -> str:
     """Why the alert cannot be judged: the newest time was not measured. Missing data neither fires nor ends one."""
     shortest = min(readings, key=lambda reading: reading.window.short_s).short
+    if shortest.expected_s <= 0.0:
+        return "nothing of the newest window counts: it was not measured, or people excluded it"
     if shortest.coverage >= policy.least_coverage:
         return ""
     return f"only {shortest.coverage:.0%} of the newest window was measured; {policy.least_coverage:.0%} is needed"
@@ -118,3 +120,37 @@ def _capacity_share(readings: Sequence[BurnReading]) -> float | None:
     told = [reading for reading in readings if reading.exceeded] or list(readings)
     longest = max(told, key=lambda reading: reading.window.long_s).long
     return longest.bad_capacity / longest.bad if longest.bad else None
+
+
+def told(alert: BurnAlert) -> str:
+    """An alert in one line: how fast which budget burns over which windows, and how much of it capacity explains."""
+    exceeding = [reading for reading in alert.readings if reading.exceeded] or list(alert.readings)
+    worst = max(exceeding, key=lambda reading: min(reading.burn_long or 0.0, reading.burn_short or 0.0))
+    burns = " and ".join(
+        f"{_number(burn)} over {_length(length_s)}"
+        for burn, length_s in (
+            (worst.burn_long, worst.window.long_s),
+            (worst.burn_short, worst.window.short_s),
+        )
+    )
+    line = f"{alert.model} {alert.objective}: burn rate {burns}, {alert.severity.value} above {_number(worst.factor)}"
+    if alert.capacity_share is None:
+        return line
+    return f"{line}; capacity explains {alert.capacity_share:.0%} of {worst.long.bad} bad events"
+
+
+def ended(alert: BurnAlert, fired_s: float) -> str:
+    """The end of an alert in one line."""
+    return f"{alert.model} {alert.objective}: {alert.severity.value} ended after {_length(fired_s)}"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _length(seconds: float) -> str:
+    """A length of time in its largest whole unit, as burn rates are told: 5 min, 1 h, 3 d."""
+    for unit, size_s in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= size_s:
+            return f"{seconds / size_s:.3g} {unit}"
+    return f"{seconds:.0f} s"

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from controlplane.domain.fleet import Fleet, Phase
-from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
-from controlplane.domain.observation import FleetReading, Interval, ModelReading, ModelState, ServerReading
+from controlplane.domain.history import BucketRow, SketchRow
+from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
+from controlplane.domain.observation import (
+    FleetReading,
+    Interval,
+    LatencyInterval,
+    ModelReading,
+    ModelState,
+    ProbeResult,
+    ServerReading,
+)
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.signal import Known, Missing
-from controlplane.loop.history import SliceWriter
+from controlplane.loop.history import Closed, SliceWriter
+from controlplane.store.codec import UNCLOSED
 from tests.discovery_fake import member, workload
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
 
@@ -19,7 +31,7 @@ YEAR_S = 365 * 86400.0
 
 
 def starts(writer: SliceWriter, now: float) -> list[float]:
-    return [piece.start for piece in writer.close(JUDGED, a_reading(), now)]
+    return [piece.start for piece in writer.close(JUDGED, a_reading(), now).slices]
 
 
 def test_each_slice_is_closed_once_after_the_grace() -> None:
@@ -65,9 +77,9 @@ def reading_of(**servers: list[Interval]) -> FleetReading:
     return FleetReading(NOW, seen, {}, {}, Missing("no driver"))
 
 
-def judged(slices: tuple[Slice, ...]) -> dict[float, tuple[int, float]]:
+def judged(closed: Closed) -> dict[float, tuple[int, float]]:
     """Good events and measured seconds by seconds from NOW."""
-    return {piece.start - NOW: (piece.good, piece.measured_s) for piece in slices}
+    return {piece.start - NOW: (piece.good, piece.measured_s) for piece in closed.slices}
 
 
 def a_writer() -> SliceWriter:
@@ -125,3 +137,72 @@ def test_a_terminating_server_still_counts_what_it_does() -> None:
 def test_a_workload_without_servers_is_unmeasured() -> None:
     closed = judged(a_writer().close(CONFIGURED.with_members([]), reading_of(), NOW + 20))
     assert closed == {0.0: (0, 0.0)}
+
+
+# minutes
+
+EDGES = (0.05, 0.1)
+
+
+def timed(end: float, *counts: int) -> LatencyInterval:
+    return LatencyInterval(Indicator.LATENCY, end - 5.0, end, EDGES, counts, errors=1)
+
+
+def reading_at(now: float, began: float = NOW) -> FleetReading:
+    """A gateway read every 5 s since `began`, a probe every 20 s."""
+    latencies = [timed(at, 3, 2, 1) for at in _every(began + 5.0, now, 5.0)]
+    probes = [ProbeResult(at, "t0", 0.02) for at in _every(began + 1.0, now, 20.0)]
+    return FleetReading(now, {}, {"a": tuple(latencies)}, {"a": tuple(probes)}, Missing("no driver"))
+
+
+def _every(first: float, last: float, step: float) -> list[float]:
+    return [first + i * step for i in range(int((last - first) // step) + 1)] if first <= last else []
+
+
+def minutes(closed: Closed) -> list[tuple[float, int]]:
+    """Seconds from NOW and events of each row, first of the gateway and then of probes."""
+    counts = [sum(row.counts) if isinstance(row, BucketRow) else sum(row.buckets.values()) for row in closed.histograms]
+    return [(row.start - MINUTE, count) for row, count in zip(closed.histograms, counts, strict=True)]
+
+
+MINUTE = NOW // 60.0 * 60.0
+
+
+def test_a_minute_is_given_once_all_of_its_slices_are_closed() -> None:
+    writer = SliceWriter(grace_s=10.0)
+    writer.begin(MINUTE, Unclosed())
+    found = [
+        minutes(writer.close(JUDGED, reading_at(at, MINUTE), at)) for at in (MINUTE + 65, MINUTE + 75, MINUTE + 90)
+    ]
+    assert found == [[], [(0.0, 66), (0.0, 3)], []]
+    assert minutes(writer.close(JUDGED, reading_at(MINUTE + 200, MINUTE), MINUTE + 200)) == [
+        (60.0, 72),
+        (120.0, 72),
+        (60.0, 3),
+        (120.0, 3),
+    ]
+
+
+@pytest.mark.parametrize("stopped_at", [20.0, 55.0, 69.0, 75.0, 100.0, 131.0])
+def test_over_a_restart_each_minute_is_given_exactly_once_with_all_that_was_read(stopped_at: float) -> None:
+    rows: list[BucketRow | SketchRow] = []
+    first, second = SliceWriter(grace_s=10.0), SliceWriter(grace_s=10.0)
+    first.begin(MINUTE, Unclosed())
+    kept = Unclosed()
+    for at in _every(MINUTE + 15.0, MINUTE + stopped_at, 15.0):
+        rows += first.close(JUDGED, reading_at(at, MINUTE), at).histograms
+        kept = first.unclosed(JUDGED, reading_at(at, MINUTE))
+        assert len(kept.traces["a"].latencies) <= 6, "a summed one for what is in closed slices"
+    ended = max(_every(MINUTE + 15.0, MINUTE + stopped_at, 15.0))
+    second.begin(ended + 2.0, UNCLOSED.load(UNCLOSED.dump(kept)))
+    for at in _every(ended + 15.0, MINUTE + 300.0, 15.0):
+        rows += second.close(JUDGED, reading_at(at, ended), at).histograms
+    buckets = [row for row in rows if isinstance(row, BucketRow)]
+    assert [row.start for row in buckets] == [MINUTE + 60.0 * i for i in range(len(buckets))]
+    assert len(buckets) >= 4
+    by_hand = [timed(at, 3, 2, 1) for at in _every(MINUTE + 5.0, MINUTE + 300.0, 5.0)]
+    for row in buckets:
+        read = [li for li in by_hand if row.start <= li.end < row.start + 60.0]
+        assert (sum(row.counts), row.errors) == (sum(sum(li.counts) for li in read), len(read))
+    sketches = [row for row in rows if isinstance(row, SketchRow)]
+    assert [row.start for row in sketches] == [row.start for row in buckets]
