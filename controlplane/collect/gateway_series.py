@@ -84,8 +84,8 @@ class GatewayCounts:
     """Turns consecutive readings of one process of a gateway into what it counted in between, by model."""
 
     def __init__(self) -> None:
-        self._durations: HistogramLedger[str] = HistogramLedger(removes=True)
-        self._requests: HistogramLedger[str] = HistogramLedger(removes=True)
+        self._durations: HistogramLedger[str] = HistogramLedger()
+        self._requests: HistogramLedger[str] = HistogramLedger()
 
     def missed(self, at: float) -> None:
         """A reading was tried at `at` and failed."""

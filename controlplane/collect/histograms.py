@@ -64,13 +64,11 @@ def _buckets(bounds: Mapping[float, float]) -> Buckets:
 class HistogramLedger(Generic[K]):
     """Turns consecutive readings of a page of histograms into what was counted in between, by key (such as a model).
 
-    A key that was there before and has no series now counts zero: its exporter began anew and nobody asked since.
-    `removes`: the exporter takes single series away while it lives, as gateways do with routes, so that one that is
-    gone does not tell that it began anew.
+    A key that was there before and has no series now counts zero: its exporter began anew and nobody asked since, or
+    took single series away while it lives, as gateways do with routes.
     """
 
-    def __init__(self, *, removes: bool = False) -> None:
-        self._removes = removes
+    def __init__(self) -> None:
         self._base: tuple[float, Mapping[K, Mapping[Group, Buckets]]] | None = None
         self._keys: set[K] = set()
         self._missed_at: float | None = None
@@ -92,29 +90,28 @@ class HistogramLedger(Generic[K]):
         if base is None:
             return {}
         start, before = base
-        if _began_anew(before, page, gone=not self._removes):
+        if _began_anew(before, page):
             # a reading that was told late may be of before the miss
             start, before = start if missed_at is None or missed_at >= at else missed_at, {}
         return {key: _counted(start, at, before.get(key, {}), page.get(key, {}), errors) for key in self._keys}
 
 
-def _began_anew(
-    before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]], *, gone: bool
-) -> bool:
-    """Whether the exporter did: a histogram has other edges, a bucket went down, or (with `gone`) one is gone."""
+def _began_anew(before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]]) -> bool:
+    """Whether the exporter did: a histogram has other edges, a bucket went down, or some are gone and none goes on."""
+    gone = goes_on = False
     for key, groups in before.items():
         now = page.get(key, {})
         for group, buckets in groups.items():
             after = now.get(group)
             if after is None:
-                if gone:
-                    return True
+                gone = True
                 continue
             if after.edges != buckets.edges:
                 return True
             if any(new < old for old, new in zip(buckets.cumulative, after.cumulative, strict=True)):
                 return True
-    return False
+            goes_on |= buckets.cumulative[-1] > 0
+    return gone and not goes_on
 
 
 def in_seconds(buckets: Buckets, unit_s: float) -> Buckets:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from controlplane.collect.histograms import HistogramLedger
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.page_server import Histograms, PageServer, Served
 from controlplane.collect.triton_detail import REFUSED
@@ -20,7 +19,6 @@ class TritonPage(PageServer):
         self, spec: ServerSpec, models: Sequence[ModelSpec], source: MetricsSource, *, max_age_s: float, keep_s: float
     ) -> None:
         super().__init__(spec, models, source, max_age_s=max_age_s, keep_s=keep_s, version_of=version_of)
-        self._histograms = HistogramLedger(removes=True)  # with a model that is unloaded goes its histogram
 
     def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""

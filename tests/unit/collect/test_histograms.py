@@ -82,6 +82,15 @@ def test_a_model_known_before_counts_zero_after_its_exporter_began_anew() -> Non
     assert ledger.seen(10, {}) == {"m": Counted(5, 10, (), (0,), 0)}
 
 
+def test_a_series_that_is_taken_away_while_others_go_on_does_not_count_them_again() -> None:
+    ledger: HistogramLedger[str] = HistogramLedger()
+    ledger.seen(5, {"m": one(9, 9, 9), "n": one(1000, 1000, 1000)})
+    assert ledger.seen(10, {"n": one(1001, 1002, 1003)}) == {
+        "m": Counted(5, 10, (), (0,), 0),
+        "n": Counted(5, 10, (0.1, 0.5), (1, 1, 1), 0),
+    }
+
+
 def test_histograms_with_different_edges_add_up_at_the_common_ones() -> None:
     other = {BAD: Buckets((0.1, 0.3), (1, 2, 3))}
     ledger: HistogramLedger[str] = HistogramLedger()
