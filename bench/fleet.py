@@ -6,17 +6,19 @@ import random
 
 from controlplane.domain.decision import Decision
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Wake
+from controlplane.domain.history import BUCKETS_S, BucketRow
 from controlplane.domain.objectives import SLICE_S, Counts, Indicator, IndicatorSource, Judgement, Objective, Slice
 from controlplane.domain.observation import (
     BatchCount,
     ControlMode,
     FleetReading,
     Interval,
+    LatencyInterval,
     ModelReading,
     ModelState,
     ServerReading,
 )
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.ports import TickRecord, Trace, Unclosed
 from controlplane.domain.signal import Known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
@@ -26,6 +28,7 @@ SCRAPE_S = 5.0
 _PER_SERVER = 10
 _INTERVALS = 24
 _GOAL = Objective(Indicator.LATENCY, 0.99, 28 * 86400.0, IndicatorSource.GATEWAY, 0.2)
+_EDGES = tuple(0.005 * 1.5**i for i in range(16))
 _UP = Objective(Indicator.AVAILABILITY, 0.999, 28 * 86400.0, IndicatorSource.SERVER)
 
 
@@ -54,7 +57,10 @@ def snapshot(models: int, now: float, seed: int = 1) -> Snapshot:
 
 
 def tick_record(world: Snapshot, decisions: tuple[Decision, ...], state: PolicyState, now: float) -> TickRecord:
-    """What a tick writes for that fleet: two closed slices of each objective, the decisions, the state."""
+    """What a tick writes for that fleet: closed slices and minutes, the decisions, the state, and what is not closed.
+
+    Two slices of each objective, a minute of each histogram.
+    """
     newest = (now - 20.0) // SLICE_S * SLICE_S
     slices = tuple(
         Slice(m.name, o.key, start, 500, 2, 1, SLICE_S, SLICE_S, o.version)
@@ -62,7 +68,24 @@ def tick_record(world: Snapshot, decisions: tuple[Decision, ...], state: PolicyS
         for o in m.objectives
         for start in (newest - SLICE_S, newest)
     )
-    return TickRecord(now, slices, decisions, (), state)
+    minute = now // BUCKETS_S * BUCKETS_S - BUCKETS_S
+    histograms = tuple(
+        BucketRow(m.name, Indicator.LATENCY, "gateway", minute, _EDGES, tuple(range(len(_EDGES) + 1)))
+        for m in world.fleet.models
+    )
+    traces = {m.name: _trace(m, world) for m in world.fleet.models}
+    return TickRecord(now, slices, decisions, (), state, Unclosed(newest + SLICE_S, traces), histograms)
+
+
+def _trace(model: ModelSpec, world: Snapshot) -> Trace:
+    """Of the last four rounds, and the sum of the open minute."""
+    newest = world.reading.servers[model.runs_on[0]].models[model.name]
+    intervals = newest.value.intervals[-4:] if isinstance(newest, Known) else ()
+    counts = tuple(range(len(_EDGES) + 1))
+    latencies = tuple(
+        LatencyInterval(Indicator.LATENCY, i.start, i.end, _EDGES, counts, gateway="gateway") for i in intervals
+    )
+    return Trace(((model.runs_on[0], intervals),), (*latencies, *latencies[:1]))
 
 
 def _reading(source: random.Random, now: float) -> ModelReading:

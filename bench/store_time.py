@@ -23,7 +23,7 @@ _GOAL_SHARE = 0.10
 
 
 def run() -> Figure:
-    """The median time of write_tick for 1,000 models with two objectives each."""
+    """The longest time of write_tick, with a minute closed, for 1,000 models with two objectives each."""
     world = snapshot(MODELS, START)
     plan, state = decide(world, PolicyState(), Policy(), START)
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def run() -> Figure:
             times.append(time.perf_counter() - began)
         store.close()
         bare_s = _bare(Path(folder) / "bare.db", 6 * MODELS)
-    took_s = sorted(times[1:])[len(times[1:]) // 2]
+    took_s = max(times[1:])
     share = took_s / INTERVAL_S
     return Figure(
         f"write a tick of {MODELS} models",
