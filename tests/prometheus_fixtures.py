@@ -44,6 +44,7 @@ class RealPrometheus:
         arguments = (
             f"--config.file={self._home / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._home / 'data'}",
+            "--storage.tsdb.retention.time=400d",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--web.enable-lifecycle",
             "--log.level=warn",
@@ -53,6 +54,30 @@ class RealPrometheus:
                 [self._binary, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self.until(lambda: self._answers("/-/ready"), "it is ready")
+
+    def remember(self, openmetrics: str) -> None:
+        """Take in samples with their timestamps, as if they had been scraped then. It must not run."""
+        (self._home / "past").write_text(openmetrics, encoding="utf-8")
+        self._promtool("openmetrics", str(self._home / "past"), str(self._home / "data"))
+
+    def record(self, rules: str, since: float, until: float) -> None:
+        """Evaluate recording rules over a time that is past, by its own engine, and keep what they gave."""
+        (self._home / "rules.yml").write_text(rules, encoding="utf-8")
+        times = (
+            f"--start={since:.0f}",
+            f"--end={until:.0f}",
+            f"--url={self.url}",
+            f"--output-dir={self._home / 'data'}",
+        )
+        self._promtool("rules", *times, str(self._home / "rules.yml"))
+        self.kill()
+        self.start()
+
+    def _promtool(self, *arguments: str) -> None:
+        program = Path(self._binary).with_name("promtool")
+        command = [str(program), "tsdb", "create-blocks-from", *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert ran.returncode == 0, ran.stderr[-2000:]
 
     def scrape(self, jobs: Mapping[str, Sequence[str]], **options: Mapping[str, Any]) -> None:
         """Scrape these host:port by job from now on; `options` are keys of single jobs. Returns when all were scraped.
@@ -71,9 +96,14 @@ class RealPrometheus:
             pass
         self.until_scraped_anew()
 
-    def samples(self, promql: str) -> list[dict[str, Any]]:
-        """What a query gives, as it comes."""
-        query = urllib.parse.urlencode({"query": promql})
+    def past(self, selector: str, at: float, span_s: float) -> dict[float, float]:
+        """The samples of one series, by moment."""
+        (row,) = self.samples(f"{selector}[{span_s:.0f}s]", at)
+        return {float(moment): float(value) for moment, value in row["values"]}
+
+    def samples(self, promql: str, at: float | None = None) -> list[dict[str, Any]]:
+        """What a query gives, as it comes; now or at a moment."""
+        query = urllib.parse.urlencode({"query": promql} | ({"time": f"{at:.3f}"} if at is not None else {}))
         with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=10) as response:
             found: list[dict[str, Any]] = json.load(response)["data"]["result"]
         return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from controlplane.cli import agent, check, db, decisions, demo, freeze, model, run, slo, status, token
+from controlplane.cli import agent, check, db, decisions, demo, freeze, model, run, slo, slo_import, status, token
 from controlplane.cli.client import RefusedError
 from controlplane.cli.output import complain
 from controlplane.domain.errors import ConfigurationError, ControlPlaneError
@@ -29,6 +29,7 @@ for commands in (run, agent, demo, check, status):
 app.add_typer(model.app, name="model")
 for commands in (freeze, decisions):
     commands.register(app)
+slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")

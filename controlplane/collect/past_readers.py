@@ -24,6 +24,7 @@ from controlplane.domain.observation import Interval, LatencyInterval
 
 _STALE_S = 300.0
 """A target without a scrape for so long had left (Prometheus' own bound for a series)."""
+_NO_SCRAPES = "no scrape of it is known"
 
 
 class _Replay:
@@ -51,6 +52,7 @@ class _Replay:
 class PastServer:
     """One server as a Prometheus remembers it. `distances` are those between its scrapes, in seconds.
 
+    `why` says why nothing was read of it, empty once something was.
     `discovered`: it is expected to be measured only while it was there.
     """
 
@@ -59,6 +61,7 @@ class PastServer:
         self.name = spec.name
         self.models = frozenset(model.name for model in models)
         self.distances: deque[float] = deque(maxlen=1000)
+        self.why = _NO_SCRAPES
         self._wanted = through_prometheus(spec)
         self._replay = _Replay()
         reader = server_reader(spec, observed, self._replay, max_age_s=math.inf, keep_s=0.0)
@@ -74,7 +77,8 @@ class PastServer:
         pages = Pages()
         for scrape in _of_one(self.name, await past_scrapes(prometheus, self._wanted, since, until)):
             self._replay.told = _told(self.name, scrape)
-            await self._reader.read(pages, 0.0, partial(float, scrape.at))
+            error = await self._reader.read(pages, 0.0, partial(float, scrape.at))
+            self.why = str(error) if error and self.why else ""
             if self._scraped or self._scraped_before > -math.inf:
                 self.distances.append(scrape.at - (self._scraped[-1] if self._scraped else self._scraped_before))
             self._scraped.append(scrape.at)
@@ -107,11 +111,12 @@ class PastServer:
 
 
 class PastGateway:
-    """One gateway as a Prometheus remembers it."""
+    """One gateway as a Prometheus remembers it; `distances` and `why` as of a PastServer."""
 
     def __init__(self, spec: GatewaySpec, models: Sequence[ModelSpec]) -> None:
         self.name = f"gateway {spec.name}"
         self.distances: deque[float] = deque(maxlen=1000)
+        self.why = _NO_SCRAPES
         self._wanted = gateway_wanted(spec, models)
         self._replay = _Replay()
         self._reader = Gateway(spec, models, self._replay, max_age_s=math.inf, keep_s=0.0)
@@ -124,7 +129,8 @@ class PastGateway:
             self.distances.extend(after.at - before.at for before, after in pairwise(scrapes))
         for told in _rounds(found):
             self._replay.by_target = {target: _told(self.name, scrape) for target, scrape in told.items()}
-            await self._reader.read(pages, 0.0, partial(max, [scrape.at for scrape in told.values()]))
+            error = await self._reader.read(pages, 0.0, partial(max, [scrape.at for scrape in told.values()]))
+            self.why = str(error) if error and self.why else ""
 
     def latencies(self, model: str) -> Sequence[LatencyInterval]:
         """What its histograms counted for a model."""

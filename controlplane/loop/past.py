@@ -7,7 +7,7 @@ of our own would. No rate and no `increase` is asked for: those extrapolate.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol, TypeVar
@@ -56,14 +56,14 @@ class Imported:
 
 @dataclass(slots=True)
 class ImportResult:
-    """What was found, how many slices were new, and the servers and gateways of which Prometheus knows nothing.
+    """What was found, how many slices were new, and why nothing was read of some servers and gateways, by name.
 
     `scrape_s` is the usual distance of two scrapes; None: there were none.
     """
 
     objectives: list[Imported]
     written: int = 0
-    unknown: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
     scrape_s: float | None = None
 
 
@@ -116,7 +116,7 @@ class PastImport:
                 result.written += store.write_past(slices, rows, self._versions())
             start = end
             progress((start - first) / (last - first))
-        result.unknown = tuple(source.name for source in self._sources if not source.distances)
+        result.unread = {source.name: source.why for source in self._sources if source.why}
         distances = [seconds for source in self._sources for seconds in source.distances]
         result.scrape_s = median(distances) if distances else None
         return result
