@@ -19,6 +19,7 @@ _TICKS = 5
 _DEEPEST = 8.0
 """The attainment plot reaches down to so many times the budget, so that one bad hour does not flatten all the rest."""
 _MOST_OVERSPENT = -1.0
+_SPENT = 1e-9
 _SEEN = 0.98
 """A step that was measured for less than this is shaded."""
 
@@ -70,7 +71,7 @@ def _budget(report: ObjectiveReport, behind: str, lines: str) -> str:
     over = [(at, None if value is None else min(0.0, value)) for at, value in points]
     under = [(at, None if value is None else max(0.0, value)) for at, value in points]
     curves = area(frame, under, "budget", 0.0) + area(frame, over, "limit", 0.0) + line(frame, points, "budget")
-    spent = next((at for at, value in left if value is not None and value <= 0), None)
+    spent = next((at for at, value in left if value is not None and value <= _SPENT), None)
     end = "" if spent is None else uprights(frame, [spent], kind="spent")
     told = [Key("budget", "budget left")] + ([Key("limit", f"spent on {moment(spent)}")] if spent else [])
     labels = {0.0: "100 %"}
