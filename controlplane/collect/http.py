@@ -16,7 +16,6 @@ from controlplane.domain.errors import MalformedPageError, TargetUnreachableErro
 
 LIMIT_BYTES = 8 * 2**20
 REFUSED = "connection refused"
-
 """`why` of a TargetUnreachableError when nobody listens: the process is not there."""
 
 _OPENMETRICS = "application/openmetrics-text"
@@ -180,6 +179,8 @@ class _Unpacked:
         """All parts were given. Raises _PackedError when some are missing."""
         if self._gzip is not None and not self._gzip.eof:
             raise _PackedError("cut short: its gzip data do not end")
+        if self._gzip is not None and self._gzip.unused_data:
+            raise _PackedError("gzip data in several parts; understood is one")
 
 
 def _hint(status: int) -> str:

@@ -93,7 +93,10 @@ def read_served(page: Page, mapping: PageMapping) -> Served:
         (REASON_CANCELED, mapping.outcomes.canceled),
     ):
         for series in several:
-            served.failures |= {(key, reason): value for key, _, value in _found(page, series)}
+            for key, _, value in _found(page, series):
+                served.failures[key, reason] = value
+                # so that a model of which every request fails is counted too
+                served.groups[f"{reason} {key}"] = Totals(0.0, 0.0, 0.0)
     gauges = ((mapping.pending, served.waiting), (mapping.running, served.running))
     served.whole = all(series is None or value is not None for series, value in gauges)
     return served

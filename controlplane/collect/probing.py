@@ -81,9 +81,9 @@ class Probing:
         )
 
     def start(self) -> None:
-        """Begin with those that are not at work yet."""
+        """Begin with those that are not at work: new ones, and those that a fault of ours has ended."""
         for (server, model), probe in self._probes.items():
-            if probe.task is None:
+            if probe.task is None or probe.task.done():
                 probe.task = asyncio.create_task(probe.prober.run(), name=f"probe {model} on {server}")
                 probe.task.add_done_callback(_log_end)
 

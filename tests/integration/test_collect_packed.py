@@ -49,6 +49,7 @@ async def test_a_compressed_page_as_large_as_the_cap_is_read_whole() -> None:
         (gzip.compress(PAGE)[:-9], PACKED, "cut short: its gzip data do not end"),
         (gzip.compress(PAGE)[:-4] + b"0000", PACKED, "damaged"),
         (PAGE, PACKED, "damaged"),
+        (gzip.compress(PAGE) + gzip.compress(PAGE), PACKED, "in several parts"),
         (PAGE, "Content-Encoding: br\r\n", "compressed by 'br'; understood is gzip"),
         (b"a 1\n", OPENMETRICS, "cut short: it does not end with '# EOF'"),
     ],

@@ -141,6 +141,17 @@ def test_a_failed_request_is_told_apart_from_an_answered_one_of_the_same_counter
     assert (interval.completed, interval.failed) == (5, 2)
 
 
+def test_a_model_of_which_every_request_fails_is_measured() -> None:
+    one = server(
+        mine("requests: {success: {metric: r, where: {c: '2..'}}, failed: {metric: r, where: {c: '5..'}}}"), "m"
+    )
+    absorb(one, 5, 'r{c="500"} 1\n')
+    absorb(one, 10, 'r{c="500"} 20\n')
+    absorb(one, 15, 'r{c="500"} 30\nr{c="200"} 1\n')
+    intervals = model(one, 15, "m").intervals
+    assert [(i.completed, i.failed) for i in intervals] == [(19, 19), (11, 10)]
+
+
 def test_a_restart_begins_counting_anew() -> None:
     one = server(mine("requests: {success: r}"), "m")
     absorb(one, 5, "r 100\n")
