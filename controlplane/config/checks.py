@@ -168,7 +168,7 @@ def _where(part: ModelPart, document: Document, kinds: frozenset[ServerKind]) ->
     """What the model's objectives may be; servers of several kinds, or a mapping at fault, leave that open."""
     mappings = tuple(document.mappings[name] for name in expand(part.item.runs_on, document.mappings))
     sure = len(kinds) == 1 and (bool(mappings) or not kinds <= BY_MAPPING)
-    return Where(kinds if sure else tuple(ServerKind), mappings, document.gateways)
+    return Where(kinds if sure else tuple(ServerKind), mappings, document.gateways, document.prometheus)
 
 
 def _check_single(document: Document) -> Iterator[Fault]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from controlplane.config.faults import join, one_of
 from controlplane.config.gateways import to_gateway
 from controlplane.config.probes import tells_ttft
+from controlplane.config.ratios import check_ratio, source_of, to_ratio
 from controlplane.config.reading import Part
-from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem
+from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem, PrometheusItem
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import COMPLETIONS, GatewaySpec, ServerKind
@@ -26,7 +27,12 @@ _SOURCES = {
     (ServerKind.TRITON, Indicator.TTFT): (IndicatorSource.SERVER,),
     (ServerKind.VLLM, Indicator.AVAILABILITY): (IndicatorSource.SERVER,),
     **{(ServerKind.VLLM, indicator): (IndicatorSource.SERVER,) for indicator in MAPPED_INDICATORS},
+    (ServerKind.TRITON, Indicator.THROUGHPUT): (IndicatorSource.RATE_SLICES,),
+    (ServerKind.VLLM, Indicator.THROUGHPUT): (IndicatorSource.RATE_SLICES,),
+    (ServerKind.VLLM, Indicator.TOKEN_THROUGHPUT): (IndicatorSource.RATE_SLICES,),
 }
+_TIMED = frozenset({Indicator.LATENCY, *MAPPED_INDICATORS})
+_FLOORS = frozenset({Indicator.THROUGHPUT, Indicator.TOKEN_THROUGHPUT})
 PROBED_INDICATORS = frozenset({Indicator.LATENCY, Indicator.TTFT, Indicator.E2E})
 """What probes with completions measure: the time to the whole answer, by both its names, and to the first token."""
 _OWN_READERS = frozenset({ServerKind.TRITON, ServerKind.VLLM})
@@ -40,6 +46,7 @@ class Where:
     kinds: Collection[ServerKind]
     mappings: Sequence[PageMapping]
     gateways: Sequence[Part[GatewayItem]]
+    prometheus: Sequence[Part[PrometheusItem]]
 
 
 def to_objective(item: ObjectiveItem) -> Objective | None:
@@ -49,13 +56,29 @@ def to_objective(item: ObjectiveItem) -> Objective | None:
     if len(given) != 1 or target is None:
         return None
     indicator = given[0]
-    source = item.source
-    if source is None:
-        if indicator is Indicator.LATENCY:
-            return None
-        source = IndicatorSource.SERVER
-    threshold = None if indicator is Indicator.AVAILABILITY else getattr(item, indicator.value)
-    return Objective(indicator, target, item.window, source, threshold, item.gateway or "")
+    source, ratio = item.source or _usual_source(item, indicator), to_ratio(item)
+    if source is None or (indicator is Indicator.RATIO and ratio is None):
+        return None
+    return Objective(
+        indicator,
+        target,
+        item.window,
+        source,
+        threshold_s=getattr(item, indicator.value) if indicator in _TIMED else None,
+        gateway=item.gateway or "",
+        floor_per_s=getattr(item, indicator.value) if indicator in _FLOORS else None,
+        ratio=ratio,
+        model_version=item.version or "",
+    )
+
+
+def _usual_source(item: ObjectiveItem, indicator: Indicator) -> IndicatorSource | None:
+    """The source where none is named; None where one has to be."""
+    if indicator is Indicator.LATENCY:
+        return None
+    if item.ratio is not None:
+        return source_of(item.ratio)
+    return IndicatorSource.RATE_SLICES if indicator in _FLOORS else IndicatorSource.SERVER
 
 
 def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -> Iterator[Fault]:
@@ -72,6 +95,12 @@ def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -
         yield Fault(join(part.path, "target"), f"{item.target:g}", "availability is its own target; leave it out")
     if indicator is not Indicator.AVAILABILITY and item.target is None:
         yield Fault(join(part.path, "target"), "nothing", "it is required, such as 99%")
+    if indicator is not Indicator.RATIO and item.name is not None:
+        yield Fault(join(part.path, "name"), repr(item.name), "only with ratio; leave it out")
+    yield from _check_version(part, indicator, where)
+    if item.ratio is not None:
+        yield from check_ratio(part, item.ratio, where.prometheus)
+        return
     allowed = _sources(indicator, where)
     if not allowed:
         known = ", ".join(i.value for i in Indicator if _sources(i, where))
@@ -81,12 +110,24 @@ def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -
     yield from _check_source(part, indicator, allowed, model, where.gateways)
 
 
+def _check_version(part: Part[ObjectiveItem], indicator: Indicator, where: Where) -> Iterator[Fault]:
+    version, path = part.item.version, join(part.path, "version")
+    if version is None:
+        return
+    if ServerKind.TRITON not in where.kinds:
+        yield Fault(path, repr(version), "only for models on Triton; other servers tell no versions")
+    elif indicator is not Indicator.AVAILABILITY or part.item.source not in {None, IndicatorSource.SERVER}:
+        yield Fault(path, repr(version), "only with availability by the server, which alone tells versions apart")
+
+
 def _sources(indicator: Indicator, where: Where) -> tuple[IndicatorSource, ...]:
     """Where the events of an indicator can be counted."""
+    if indicator is Indicator.RATIO:
+        return (IndicatorSource.PROMETHEUS, IndicatorSource.VALUE_SLICES)
     found = [source for kind in where.kinds for source in _SOURCES.get((kind, indicator), ())]
     if not _OWN_READERS.issuperset(where.kinds):
         if where.mappings and all(_tells(mapping, indicator) for mapping in where.mappings):
-            found.append(IndicatorSource.SERVER)
+            found.append(IndicatorSource.RATE_SLICES if indicator in _FLOORS else IndicatorSource.SERVER)
         if indicator in {Indicator.AVAILABILITY, Indicator.LATENCY}:
             found.append(IndicatorSource.GATEWAY)
     if indicator in PROBED_INDICATORS and COMPLETIONS & set(where.kinds):
@@ -97,6 +138,8 @@ def _sources(indicator: Indicator, where: Where) -> tuple[IndicatorSource, ...]:
 def _tells(mapping: PageMapping, indicator: Indicator) -> bool:
     if indicator is Indicator.AVAILABILITY:
         return mapping.tells_failures
+    if indicator is Indicator.THROUGHPUT:
+        return bool(mapping.outcomes.success) and mapping.pending is not None
     return indicator in dict(mapping.histograms)
 
 
@@ -112,7 +155,7 @@ def _check_source(
     named = [to_gateway(gateway) for gateway in gateways if part.item.gateway in {None, gateway.item.name}]
     if source is None and indicator is Indicator.LATENCY:
         yield Fault(path, "nothing", f"one of {names}: the server itself exports no histogram of it")
-    elif source is None and IndicatorSource.SERVER not in allowed:
+    elif source is None and _usual_source(part.item, indicator) not in allowed:
         yield Fault(path, "nothing", f"one of {names}: the server itself does not tell it")
     elif source is not None and source not in allowed:
         yield Fault(path, repr(source.value), f"one of {names} for {indicator.value} on this kind of server")

@@ -117,6 +117,8 @@ def _read(cls: type[B], raw: object, path: str, faults: list[Fault]) -> B | None
         return None
     stand_ins = {**_STAND_INS, "name": re.sub(r"\W", "_", path)}
     stand_ins = {key: value for key, value in stand_ins.items() if key in cls.model_fields}
+    if "name" in stand_ins and not cls.model_fields["name"].is_required():
+        del stand_ins["name"]
     for locs in (wrong, [loc[:1] for loc in wrong]):
         with contextlib.suppress(ValidationError):
             return cls.model_validate({**stand_ins, **_without(raw, locs)})

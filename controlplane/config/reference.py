@@ -10,8 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from controlplane.config.mapping_file import MappingFile
+from controlplane.config.promql import SELECTOR_FORM
 from controlplane.config.tree import schema
-from controlplane.config.units import DURATION_FORM, GRPC_FORM, NAME_FORM, SHARE_FORM, STORE_FORM, URL_FORM
+from controlplane.config.units import (
+    DURATION_FORM,
+    GRPC_FORM,
+    NAME_FORM,
+    RATE_FORM,
+    SHARE_FORM,
+    STORE_FORM,
+    URL_FORM,
+    VERSION_FORM,
+)
 
 _BLOCKS = {
     "Root": "The file",
@@ -33,6 +43,7 @@ _BLOCKS = {
     "WakeBlock": "models[].wake",
     "ProbeBlock": "models[].probe",
     "ObjectiveItem": "models[].objectives[]",
+    "RatioBlock": "models[].objectives[].ratio",
 }
 _MAPPING_BLOCKS = {
     "MappingFile": "A mapping file",
@@ -51,6 +62,9 @@ Forms
 - duration: {DURATION_FORM}. A plain number is refused.
 - share: {SHARE_FORM}.
 - name: {NAME_FORM}.
+- rate: {RATE_FORM}.
+- PromQL selector: {SELECTOR_FORM}.
+- version: {VERSION_FORM}.
 - url: {URL_FORM}.
 - host:port: {GRPC_FORM}.
 - database url: {STORE_FORM}.

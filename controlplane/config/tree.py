@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from controlplane.config.promql import CounterSelector
 from controlplane.config.units import (
     Body,
     Duration,
@@ -17,9 +18,11 @@ from controlplane.config.units import (
     Name,
     Names,
     Pattern,
+    Rate,
     Share,
     StoreUrl,
     Url,
+    Version,
     Whole,
     format_duration,
     format_share,
@@ -318,8 +321,28 @@ class ProbeBlock(_Block):
     )
 
 
+class RatioBlock(_Block):
+    """What a Prometheus tells: `total` with `good` or `bad`, all counters, or `value` with `at_least` or `at_most`."""
+
+    prometheus: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
+    total: CounterSelector | None = Field(
+        default=None,
+        description="Selector of cumulative counters of all events, such as http_requests_total{job='shop'}, no rate():"
+        " series are differenced here, each with its own resets, and added up.",
+    )
+    good: CounterSelector | None = Field(default=None, description="The same of good events.")
+    bad: CounterSelector | None = Field(default=None, description="The same of bad events.")
+    value: str | None = Field(
+        default=None,
+        min_length=1,
+        description="PromQL that gives one share, 0 to 1. A slice of 10 s is one event, good when always inside.",
+    )
+    at_least: Share | None = Field(default=None, description="Lower bound of a good `value`.")
+    at_most: Share | None = Field(default=None, description="Upper bound of a good `value`.")
+
+
 class ObjectiveItem(_Block):
-    """One target. Exactly one of the indicator keys (`availability` to `queue_time`) is given."""
+    """One target. Exactly one of the indicator keys (`availability` to `ratio`) is given."""
 
     availability: Share | None = Field(
         default=None, description="Share of requests answered without error; is its own target."
@@ -332,6 +355,18 @@ class ObjectiveItem(_Block):
     inter_token_latency: Duration | None = Field(default=None, description="Threshold of the time between tokens.")
     e2e: Duration | None = Field(default=None, description="Threshold of the time to the whole answer.")
     queue_time: Duration | None = Field(default=None, description="Threshold of the time spent waiting.")
+    throughput: Rate | None = Field(
+        default=None,
+        description="Requests to be answered per second whenever as many are asked for, by all servers together.",
+    )
+    token_throughput: Rate | None = Field(
+        default=None, description="Tokens to be generated per second whenever as many are asked for; on vLLM."
+    )
+    ratio: RatioBlock | None = Field(default=None, description="What a Prometheus tells; needs a `name`.")
+    name: Name | None = Field(default=None, description="Names a ratio among the objectives of its model.")
+    version: Version | None = Field(
+        default=None, description="Count this version of the model only; availability of models on Triton."
+    )
     target: Share | None = Field(
         default=None, description="Share of events to be good; required except with availability."
     )
@@ -340,7 +375,8 @@ class ObjectiveItem(_Block):
         default=None,
         description="Where events are counted. Latency: gateway, probe or, on Triton, mean_slices, must be named;"
         " availability: server (default) where it tells failures, or gateway; all others: server, where it has the"
-        " histogram (see the reference of backends); ttft and e2e: probe too, but on Triton.",
+        " histogram (see the reference of backends); ttft and e2e: probe too, but on Triton. Not for throughputs and"
+        " ratios.",
     )
     gateway: Name | None = Field(
         default=None, description="With source gateway: the one that counts; default: all. Needed where two differ."

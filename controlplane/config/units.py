@@ -24,6 +24,8 @@ _UNITS = {
 }
 _AMOUNT = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile("".join(rf"(?:{_AMOUNT}{unit})?" for unit in _UNITS), re.ASCII)
+_RATE = re.compile(rf"{_AMOUNT}\s*/\s*([smh])", re.ASCII)
+_VERSION = re.compile(r"[1-9]\d{0,18}", re.ASCII)
 _PERCENT = re.compile(rf"{_AMOUNT}\s*%", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _GRPC = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
@@ -32,6 +34,8 @@ DURATION_FORM = "a duration above 0 with its unit, such as 100ms, 5s, 1m30s, 2h,
 SHARE_FORM = "a percentage such as 99.9% or a fraction such as 0.999, above 0 and below 1"
 NAME_FORM = "letters, digits, '_', '.' and '-', at most 128, not starting with '.' or '-'"
 URL_FORM = "http(s)://HOST[:PORT][/PATH] without credentials, query or fragment"
+RATE_FORM = "a number above 0 per second, minute or hour, such as 50/s, 3000/m"
+VERSION_FORM = "the number of a version in the model repository, such as 2"
 GRPC_FORM = "HOST:PORT, such as 127.0.0.1:8001"
 STORE_FORM = "sqlite:///FILE or postgresql+psycopg://USER@HOST[:PORT]/DATABASE"
 
@@ -76,6 +80,27 @@ def parse_share(value: object) -> float:
 def format_share(share: float) -> str:
     """The written form of a share."""
     return f"{share * 100:.10g}%"
+
+
+def parse_rate(value: object) -> float:
+    """How many per second, from "50/s" and the like."""
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or Decimal(found[1]) <= 0:
+        raise ValueError(RATE_FORM)
+    return float(Decimal(found[1]) / _UNITS[found[2]])
+
+
+def format_rate(rate_per_s: float) -> str:
+    """The written form of a rate."""
+    return f"{rate_per_s:.12g}/s"
+
+
+def parse_version(value: object) -> str:
+    """A version of a model, as Triton numbers them."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not _VERSION.fullmatch(text):
+        raise ValueError(VERSION_FORM)
+    return text
 
 
 def parse_name(value: object) -> str:
@@ -179,6 +204,15 @@ Share = Annotated[
     BeforeValidator(parse_share),
     PlainSerializer(format_share),
     WithJsonSchema({"type": ["string", "number"], "format": "share", "examples": ["99%", 0.99]}),
+]
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    PlainSerializer(format_rate),
+    WithJsonSchema({"type": "string", "format": "rate", "examples": ["50/s", "3000/m"]}),
+]
+Version = Annotated[
+    str, BeforeValidator(parse_version), WithJsonSchema({"type": ["string", "integer"], "format": "version"})
 ]
 Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "format": "name"})]
 Names = Annotated[

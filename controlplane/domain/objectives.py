@@ -47,14 +47,23 @@ class IndicatorSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Selector:
+    """An instant vector selector in PromQL: its metric, and the labels that it selects by."""
+
+    promql: str
+    metric: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CounterRatio:
-    """Events that a Prometheus counts. `good` or `bad`, the other is empty, and `total` select cumulative counters."""
+    """Events that a Prometheus counts: cumulative counters of all, and of the good or the bad; the other is None."""
 
     name: str
     prometheus: str
-    total: str
-    good: str = ""
-    bad: str = ""
+    total: Selector
+    good: Selector | None = None
+    bad: Selector | None = None
 
 
 @dataclass(frozen=True, slots=True)
