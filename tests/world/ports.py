@@ -10,6 +10,7 @@ import numpy as np
 
 from controlplane.collect.servers import scraped
 from controlplane.collect.triton import TritonServer
+from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.failures import FailureClass
@@ -17,13 +18,14 @@ from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval
 from controlplane.domain.signal import Missing, Signal
+from controlplane.loop.keep import keep_s
 from tests.world.batcher import SimModel
 
 if TYPE_CHECKING:
     from tests.world.world import World
 
 EDGES = tuple(round(0.005 * 1.35**i, 4) for i in range(24))
-_KEEP_S = 900.0
+_KEEP_S = keep_s(15.0, Policy())
 _MAX_AGE_S = 15.0
 LOAD_S, UPDATE_S, UNLOAD_S = 2.0, 0.4, 0.3
 _POLL_S = 0.5
