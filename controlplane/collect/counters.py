@@ -285,6 +285,8 @@ class GivenUp:
 
 # A server may count a request a moment after its answer.
 _COUNTED_S = 1.0
+_REMEMBERED = 4096
+"""Newest probes that are remembered while no reading comes that could count them."""
 
 
 class OwnRequests:
@@ -296,8 +298,8 @@ class OwnRequests:
     """
 
     def __init__(self) -> None:
-        self._open: deque[_OwnRequest] = deque()
-        self._sent: deque[_OwnRequest] = deque()
+        self._open: deque[_OwnRequest] = deque(maxlen=_REMEMBERED)
+        self._sent: deque[_OwnRequest] = deque(maxlen=_REMEMBERED)
         self._under_way = 0
         self._turned_away = False
 
@@ -346,4 +348,5 @@ class OwnRequests:
 
 def _not_ended(requests: deque[_OwnRequest], at: float) -> deque[_OwnRequest]:
     """Those that may be counted after `at`."""
-    return deque(r for r in requests if r.finished_at is None or r.finished_at > at - _COUNTED_S)
+    left = (r for r in requests if r.finished_at is None or r.finished_at > at - _COUNTED_S)
+    return deque(left, maxlen=_REMEMBERED)

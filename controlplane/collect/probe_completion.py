@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from controlplane.collect.http import Answer, Pages
 from controlplane.collect.page_server import PageServer
 from controlplane.collect.probes import Counted, NotProbedError, Sent, error_of, in_words
+from controlplane.collect.token_file import read_token
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import ModelSpec, ProbeSpec
 
@@ -54,7 +54,10 @@ class CompletionProbe:
         """As Probe."""
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
         if self._probe.token_file:
-            headers["Authorization"] = f"Bearer {_token(self._probe.token_file)}"
+            try:
+                headers["Authorization"] = f"Bearer {read_token(self._probe.token_file)}"
+            except ValueError as error:
+                raise NotProbedError(f"not probed: {error}") from None
         begun = time.perf_counter()
         stream = Stream(begun)
         try:
@@ -153,15 +156,3 @@ def fault(body: bytes | None) -> str:
 
 def _why(error: TargetUnreachableError | MalformedPageError) -> str:
     return error.why if isinstance(error, TargetUnreachableError) else str(error)
-
-
-def _token(file: str) -> str:
-    """Read anew for each request, since tokens are changed while we run. Raises NotProbedError."""
-    try:
-        token = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise NotProbedError(f"not probed: token_file {file} cannot be read: {why}") from None
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise NotProbedError(f"not probed: token_file {file} must hold one token, and nothing else")
-    return token

@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import requests
@@ -21,6 +20,7 @@ from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
 from controlplane.collect.exposition import Labels
+from controlplane.collect.token_file import read_token
 from controlplane.collect.worker import Worker
 from controlplane.domain.errors import (
     AnswerTooLargeError,
@@ -276,7 +276,7 @@ class _Asker:
 
 
 class _Bearer(AuthBase):
-    """Sets the token of a file that is read for each request, since tokens are changed while we run."""
+    """Sets the token of a file."""
 
     def __init__(self, name: str, file: str) -> None:
         self._name = name
@@ -284,18 +284,11 @@ class _Bearer(AuthBase):
 
     def __call__(self, request: Any) -> Any:
         if self._file:
-            request.headers["Authorization"] = f"Bearer {self._token()}"
+            try:
+                request.headers["Authorization"] = f"Bearer {read_token(self._file)}"
+            except ValueError as error:
+                raise QueryRefusedError(f"{self._name}: {error}") from None
         return request
-
-    def _token(self) -> str:
-        try:
-            token = Path(self._file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "not text"
-            raise QueryRefusedError(f"{self._name}: token_file {self._file} cannot be read: {why}") from None
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise QueryRefusedError(f"{self._name}: token_file {self._file} must hold one token, and nothing else")
-        return token
 
 
 class _TooLargeError(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from controlplane.collect import families
 from controlplane.collect.exposition import Labels, Page
-from controlplane.collect.histograms import Buckets, Group, HistogramLedger, histograms
+from controlplane.collect.histograms import Buckets, Group, HistogramLedger, histograms, in_seconds
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import Counter, Counters, HostReading, LatencyInterval
 from controlplane.domain.signal import Known, Missing, Signal, aged
@@ -54,8 +54,7 @@ def read_details(page: Page, wanted: Collection[str] | None = None) -> dict[str,
             counted.gpu_uuids += (gpu,)
     for group, buckets in histograms(_of(page, families.TRITON_FIRST_RESPONSE_MS, wanted)).items():
         model = dict(group).get(families.TRITON_MODEL, "")
-        edges = tuple(float(f"{edge * _MS:.12g}") for edge in buckets.edges)  # 100 ms is 0.1 s, no neighbour of it
-        found.setdefault(model, Details()).first_response[group] = Buckets(edges, buckets.cumulative)
+        found.setdefault(model, Details()).first_response[group] = in_seconds(buckets, _MS)
     return found
 
 

@@ -236,6 +236,14 @@ def test_a_probe_that_found_the_queue_full_tells_so_of_the_interval_it_was_in_an
     assert not own.settle(interval(5, 10, 2)).turned_away
 
 
+def test_probes_that_nothing_ever_counts_are_forgotten_in_the_end() -> None:
+    own = OwnRequests()
+    for at in range(10_000):
+        own.end(own.begin(), at, counted=True)
+    settled = own.settle(interval(0, 10_000, 10_000))
+    assert 1_000 < settled.probes < 5_000
+
+
 def test_probes_of_a_process_that_ended_are_not_sought_in_the_counts_of_the_next() -> None:
     own = OwnRequests()
     own.end(own.begin(), 4.9, counted=True)
