@@ -47,7 +47,7 @@ def _verdict(standings: Sequence[Standing]) -> str:
     judged = len(standings) - counts[Promise.NO_EVENTS]
     if not judged:
         return '<p class="verdict none">Nothing could be judged: no events were counted</p>'
-    text = f"{counts[Promise.KEPT]} of {judged} promises kept"
+    text = f"{counts[Promise.KEPT]} of {judged} {'promise' if judged == 1 else 'promises'} kept"
     kind = " bad" if counts[Promise.BROKEN] else " none" if counts[Promise.UNSURE] else ""
     return f'<p class="verdict{kind}">{text}</p>'
 

@@ -27,6 +27,7 @@ _BY = {
     IndicatorSource.PROMETHEUS: "counted by a Prometheus",
     IndicatorSource.VALUE_SLICES: "by 10 s slices of what a Prometheus tells",
 }
+_PERCENT = "\N{NO-BREAK SPACE}%"
 PROMISES = {
     Promise.KEPT: "kept",
     Promise.BROKEN: "broken",
@@ -60,7 +61,7 @@ def window(standing: Standing) -> str:
 
 def percent(share: float) -> str:
     """A share that somebody wrote down, as they did."""
-    return f"{share * 100:.10g} %"
+    return f"{share * 100:.10g}{_PERCENT}"
 
 
 def exact(value: float | None, text: str) -> str:
@@ -83,12 +84,14 @@ def budget(standing: Standing) -> str:
     if left is None:
         return "not known"
     worst = "at worst " if standing.unsure else ""
-    return exact(left, worst + (f"{left * 100:.0f} %" if left >= 0 else f"overspent by {-left * 100:.0f} %"))
+    return exact(
+        left, worst + (f"{left * 100:.0f}{_PERCENT}" if left >= 0 else f"overspent by {-left * 100:.0f}{_PERCENT}")
+    )
 
 
 def coverage(share: float) -> str:
     """A measured share; only all of it is 100 %."""
-    return exact(share, f"{math.floor(share * 1000) / 10:.1f} %")
+    return exact(share, f"{math.floor(share * 1000) / 10:.1f}{_PERCENT}")
 
 
 def count(number: int) -> str:
@@ -138,4 +141,4 @@ def _against(value: float, target: float) -> str:
     digits = max(1, round(-math.log10(1 - target)))
     while digits < 6 and (round(value, digits + 2) >= target) != (value >= target):
         digits += 1
-    return f"{value * 100:.{digits}f} %"
+    return f"{value * 100:.{digits}f}{_PERCENT}"
