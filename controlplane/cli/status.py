@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controlplane.cli.client import Api, path_of
+from controlplane.cli.client import Api, RefusedError, path_of
 from controlplane.cli.options import DEFAULT_URL, Json, TokenFile, Url, api_of
 from controlplane.cli.output import print_json
 from controlplane.domain.errors import ControlPlaneError
@@ -32,7 +33,7 @@ def status(
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show servers, workloads, models, objectives, GPUs, overrides, freezes and the last decisions."""
+    """Show burn alerts, servers, workloads, models, objectives, GPUs, overrides, freezes and the last decisions."""
     api = api_of(url, token_file)
     if not watch:
         _print(api, as_json=as_json)
@@ -46,7 +47,7 @@ def status(
 def _print(api: Api, *, as_json: bool) -> None:
     fleet, decisions = _look(api)
     if as_json:
-        print_json(fleet | {"decisions": decisions})
+        print_json(fleet | {"decisions": decisions})  # null: they cannot be read while the store is away
     else:
         from controlplane.cli.tables import show
 
@@ -73,19 +74,26 @@ def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
             time.sleep(interval_s)
 
 
-def _look(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    decisions = api.get(path_of("decisions"), limit=_DECISIONS, changes_only="true")
-    return api.get(path_of("fleet")), decisions
+def _look(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
+    """The fleet, which the loop has in memory, and the newest changes; None while the store cannot be asked."""
+    fleet = api.get(path_of("fleet"))
+    try:
+        return fleet, api.get(path_of("decisions"), limit=_DECISIONS, changes_only="true")
+    except RefusedError as error:
+        if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
+        return fleet, None
 
 
-def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]] | None) -> RenderableType:
     from rich.console import Group
 
-    from controlplane.cli import gpu_tables, serving_tables, tables, workload_tables
+    from controlplane.cli import alert_lines, gpu_tables, serving_tables, tables, workload_tables
 
     generating = serving_tables.serving_table(fleet["models"])
     parts: list[RenderableType] = [
         tables.loop_line(fleet),
+        *([firing] if (firing := alert_lines.firing_lines(fleet)) else []),
         tables.servers_table(fleet["servers"]),
         *([workload_tables.workloads_table(fleet["workloads"])] if fleet["workloads"] else []),
         tables.models_table(fleet["models"]),
@@ -93,6 +101,8 @@ def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> R
         tables.objectives_table(fleet["models"]),
         gpu_tables.gpus_table(fleet["gpus"], fleet["gpu_nodes"]),
         tables.people_table(fleet["overrides"], fleet["freezes"]),
-        tables.decisions_table(decisions),
+        "[bold]Decisions[/]: not read while the store is away"
+        if decisions is None
+        else tables.decisions_table(decisions),
     ]
     return Group(*(piece for part in parts for piece in (part, "")))

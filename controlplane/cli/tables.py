@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape as _escape
 from rich.table import Table
 
-from controlplane.cli.output import clock_time, duration, printable
+from controlplane.cli.output import clock_time, counted, duration, printable
 
 UNKNOWN = "[dim]-[/]"
 """A cell of what is not known."""
@@ -49,7 +49,21 @@ def loop_line(fleet: Mapping[str, Any]) -> str:
         return f"{clock_time(fleet['at'])} UTC  no tick was done yet"
     text = f"{clock_time(fleet['at'])} UTC  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
     text += f"{loop['ticks']} done, {loop['skipped']} skipped"
-    return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "")
+    return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "") + _unwritten(loop, fleet["at"])
+
+
+def _unwritten(loop: Mapping[str, Any], now: float) -> str:
+    """Lines about ticks that wait for the store, and those that were lost."""
+    lines = ""
+    if loop["unwritten_since"] is not None:
+        lines += (
+            f"\n[red]{counted(loop['unwritten'], 'tick')} not written[/] since {clock_time(loop['unwritten_since'])}"
+        )
+        lines += f" UTC ({duration(now - loop['unwritten_since'])}); nothing is carried out until the store is back,"
+        lines += f" and ticks older than {duration(loop['unwritten_most_s'])} are lost"
+    if loop["lost"]:
+        lines += f"\n[red]{counted(loop['lost'], 'tick')} lost[/] since the start: that time counts as unmeasured"
+    return lines
 
 
 _SERVING = (None, "ready")
@@ -142,12 +156,12 @@ def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
     table = new_table("Objectives", *names, "target", "attained", *figures, "measured")
     for model in models:
         for o in model["objectives"]:
-            name, window = escape(model["name"]), f"over {duration(o['window_s'])}"
+            name, window = escape(model["name"]), _window(o)
             table.add_row(
                 *((f"{name}\n {o['objective']}\n {window}",) if narrow else (name, f"{o['objective']} {window}")),
                 f"{100 * o['target']:.10g}%",
                 _attained(o),
-                _budget(o["budget_left"]),
+                _budget(o["budget_left"]) + _spent_in(o["exhausted_1h_s"]),
                 " / ".join(_number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
                 UNKNOWN
                 if o["coverage"] is None
@@ -231,6 +245,16 @@ def _budget(left: float | None) -> str:
     if left is None:
         return UNKNOWN
     return f"[{'green' if left > 0.25 else 'yellow' if left > 0 else 'red'}]{left:.1%}[/]"
+
+
+def _spent_in(seconds: float | None) -> str:
+    return "" if seconds is None or seconds == 0 else f" [red]spent in {duration(seconds)}[/]"
+
+
+def _window(objective: Mapping[str, Any]) -> str:
+    if objective["period"] is None:
+        return f"over {duration(objective['window_s'])}"
+    return f"over the {objective['period']} ({objective['timezone']})"
 
 
 def _number(value: float | None) -> str:

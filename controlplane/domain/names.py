@@ -37,6 +37,7 @@ USE = "use"
 PORTS = "ports"
 POD_UID = "pod_uid"
 WORKLOAD = "workload"
+SEVERITY = "severity"
 
 # models
 MODEL_INSTANCES = f"{PREFIX}_model_instances"
@@ -62,6 +63,9 @@ OBJECTIVE_ATTAINMENT = f"{PREFIX}_objective_attainment_ratio"
 OBJECTIVE_BUDGET_LEFT = f"{PREFIX}_objective_budget_left_ratio"
 OBJECTIVE_BURN_RATE = f"{PREFIX}_objective_burn_rate"
 OBJECTIVE_COVERAGE = f"{PREFIX}_objective_coverage_ratio"
+OBJECTIVE_EXHAUSTED = f"{PREFIX}_objective_budget_exhausted_in_seconds"
+ALERT_FIRING = f"{PREFIX}_alert_firing"
+ALERT_FROZEN = f"{PREFIX}_alert_frozen"
 
 # servers and GPUs
 SERVER_LIVE = f"{PREFIX}_server_live"
@@ -116,6 +120,7 @@ OVERRIDE_EXPIRES = f"{PREFIX}_override_expires_timestamp_seconds"
 # the loop
 TICKS = f"{PREFIX}_ticks"
 TICKS_UNWRITTEN = f"{PREFIX}_ticks_unwritten"
+TICKS_LOST = f"{PREFIX}_ticks_lost"
 TICK_DURATION = f"{PREFIX}_tick_duration_seconds"
 TICKS_SKIPPED = f"{PREFIX}_ticks_skipped"
 TICK_LAST = f"{PREFIX}_tick_last_timestamp_seconds"

@@ -16,6 +16,7 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase
+from controlplane.domain.history import AlertEvent
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.ports import AuditEntry
 from controlplane.domain.signal import known
@@ -237,6 +238,12 @@ class Desk:
         if model:
             self._spec(model)
         return list(await self._store.call(lambda s: s.decisions(model, limit, changes_only=changes_only)))
+
+    async def alert_events(self, model: str, limit: int) -> list[AlertEvent]:
+        """When alerts began and ended to fire, newest first; of one model or (empty name) of all."""
+        if model:
+            self._spec(model)
+        return list(await self._store.call(lambda s: s.alert_events(model, limit))) if limit else []
 
     async def overrides(self) -> tuple[Override, ...]:
         """Those in force."""

@@ -178,6 +178,19 @@ FAMILIES: tuple[Family, ...] = (
         (*_OBJECTIVE, names.WINDOW),
     ),
     Family(names.OBJECTIVE_COVERAGE, "gauge", "Share of the window that was measured", _OBJECTIVE),
+    Family(
+        names.OBJECTIVE_EXHAUSTED,
+        "gauge",
+        "Time until the budget is spent at the burn rate of the window; none while it lasts",
+        (*_OBJECTIVE, names.WINDOW),
+    ),
+    Family(names.ALERT_FIRING, "gauge", "1 while the burn alert fires, else 0", (*_OBJECTIVE, names.SEVERITY)),
+    Family(
+        names.ALERT_FROZEN,
+        "gauge",
+        "1 while the burn alert cannot be judged and stays what it was, else 0",
+        (*_OBJECTIVE, names.SEVERITY),
+    ),
     Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
     Family(names.SERVER_READING_AGE, "gauge", "Age of the newest reading of the server", (names.SERVER,)),
     *HOST_FAMILIES,
@@ -191,6 +204,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.TICKS, "counter", "Ticks done since the start"),
     Family(names.TICKS_SKIPPED, "counter", "Ticks left out because the one before still ran"),
     Family(names.TICKS_UNWRITTEN, "gauge", "Ticks that wait in memory for the store"),
+    Family(names.TICKS_LOST, "counter", "Ticks lost because too many waited for the store"),
     Family(names.TICK_LAST, "gauge", "When the last tick was done"),
     Family(names.TICK_DURATION, "gauge", "How long the last tick took"),
 )

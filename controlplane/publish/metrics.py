@@ -49,6 +49,10 @@ class PictureMetrics(Collector):
         for model in picture.fleet.models:
             for judgement in picture.judgements.get(model.name, ()):
                 yield from _objective(judgement)
+            for alert in picture.alerts.get(model.name, ()):
+                labels = (alert.model, alert.objective, alert.severity.value)
+                yield names.ALERT_FIRING, labels, float(alert.firing)
+                yield names.ALERT_FROZEN, labels, float(alert.frozen != "")
         yield from self._servers(picture)
         yield from _workloads(picture)
         gpus = known(picture.reading.gpus)
@@ -124,6 +128,8 @@ def _objective(judgement: Judgement) -> Iterator[Sample]:
     yield names.OBJECTIVE_BURN_RATE, (*labels, "1h"), judgement.burn_1h
     yield names.OBJECTIVE_BURN_RATE, (*labels, "6h"), judgement.burn_6h
     yield names.OBJECTIVE_COVERAGE, labels, judgement.window.coverage
+    yield names.OBJECTIVE_EXHAUSTED, (*labels, "1h"), judgement.exhausted_1h_s
+    yield names.OBJECTIVE_EXHAUSTED, (*labels, "6h"), judgement.exhausted_6h_s
 
 
 def _loop(picture: Picture) -> Iterator[Sample]:
@@ -131,6 +137,7 @@ def _loop(picture: Picture) -> Iterator[Sample]:
     yield names.TICKS, (), health.ticks
     yield names.TICKS_SKIPPED, (), health.skipped
     yield names.TICKS_UNWRITTEN, (), health.unwritten
+    yield names.TICKS_LOST, (), health.lost
     if health.last_tick_at:
         yield names.TICK_LAST, (), health.last_tick_at
         yield names.TICK_DURATION, (), health.last_tick_s

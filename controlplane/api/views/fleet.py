@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from controlplane.act.failures import classify
+from controlplane.api.views.alerts import AlertView, alerts_of
 from controlplane.api.views.decisions import ActionView, DecisionView
 from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
@@ -16,7 +17,7 @@ from controlplane.api.views.workloads import WorkloadView, workload_view
 from controlplane.domain.decision import Action, Decision
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode, ModelSpec, Phase, ServerKind, ServerSpec
-from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective
+from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective, Period
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Missing, Signal, last_value
@@ -31,13 +32,19 @@ class ObjectiveView(BaseModel):
     source: IndicatorSource
     target: float
     threshold_s: float | None
-    window_s: float
+    window_s: float = Field(description="Of a calendar window its nominal length")
+    period: Period | None = Field(default=None, description="Of a calendar window")
+    timezone: str | None = Field(default=None, description="Of a calendar window")
     attainment_low: float | None = Field(default=None, description="Events in a cut bucket counted as bad")
     attainment_high: float | None = Field(default=None, description="Events in a cut bucket counted as good")
     budget_left: float | None = Field(default=None, description="1 untouched, 0 spent, negative overspent")
     burn_5m: float | None = None
     burn_1h: float | None = None
     burn_6h: float | None = None
+    exhausted_1h_s: float | None = Field(
+        default=None, description="Until the budget is spent at the burn rate of the last hour; null: it lasts"
+    )
+    exhausted_6h_s: float | None = Field(default=None, description="The same at that of the last 6 hours")
     coverage: float | None = Field(default=None, description="Measured share of the window; null: not judged yet")
     events: int | None = None
 
@@ -51,6 +58,8 @@ class ObjectiveView(BaseModel):
             target=objective.target,
             threshold_s=objective.threshold_s,
             window_s=objective.window_s,
+            period=calendar.period if (calendar := objective.calendar) else None,
+            timezone=calendar.zone.key if calendar else None,
             **({} if judgement is None else _standing(judgement)),
         )
 
@@ -113,6 +122,7 @@ class ModelView(BaseModel):
     workloads: list[WorkloadView] = Field(description="Those whose servers are among the units once they are found")
     units: list[UnitView]
     objectives: list[ObjectiveView]
+    alerts: list[AlertView] = Field(description="Burn alerts of its objectives, those that do not fire among them")
     startups: dict[str, StartupTimesView] = Field(
         description="By knob: load, reload, set_instances, replica; those that were seen to start something"
     )
@@ -143,7 +153,10 @@ class HealthView(BaseModel):
     last_tick_at: float | None = Field(description="null before the first tick")
     last_tick_s: float
     problem: str
-    unwritten: int
+    unwritten: int = Field(description="Ticks that wait in memory for the store")
+    unwritten_since: float | None = Field(description="When the oldest of them was; null: none waits")
+    unwritten_most_s: float = Field(description="Older ones are lost")
+    lost: int = Field(description="Ticks lost since the start: their time counts as unmeasured")
 
 
 class FleetView(BaseModel):
@@ -218,6 +231,7 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
             for server in spec.runs_on
         ],
         objectives=[ObjectiveView.of(objective, judged.get(objective.key)) for objective in spec.objectives],
+        alerts=alerts_of(picture, spec),
         startups={
             knob: StartupTimesView.model_validate(times) for knob, times in picture.startups.get(spec.name, {}).items()
         },
@@ -270,6 +284,8 @@ def _standing(judgement: Judgement) -> dict[str, Any]:
         "burn_5m": judgement.burn_5m,
         "burn_1h": judgement.burn_1h,
         "burn_6h": judgement.burn_6h,
+        "exhausted_1h_s": judgement.exhausted_1h_s,
+        "exhausted_6h_s": judgement.exhausted_6h_s,
         "coverage": judgement.window.coverage,
         "events": judgement.window.events,
     }
@@ -283,4 +299,7 @@ def _health(health: LoopHealth) -> HealthView:
         last_tick_s=health.last_tick_s,
         problem=health.problem,
         unwritten=health.unwritten,
+        unwritten_since=health.unwritten_since,
+        unwritten_most_s=health.unwritten_most_s,
+        lost=health.lost,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from controlplane.config import Settings, parse_settings
+from controlplane.domain.alerts import BurnAlert
 from controlplane.domain.decision import (
     Action,
     ActionStatus,
@@ -150,6 +151,7 @@ class FakePlane:
         self.slo = SloDesk(self.loop, self.store, self.loop.clock)
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
+        self.alerts: dict[str, tuple[BurnAlert, ...]] = {}
         self.registry = CollectorRegistry()
         self.registry.register(PictureMetrics(self.picture, 45.0))
 
@@ -165,6 +167,7 @@ class FakePlane:
             self.decisions,
             health=self.health,
             workloads=self.workloads,
+            alerts=self.alerts,
         )
 
     async def write_decisions(self) -> None:

@@ -1,0 +1,82 @@
+"""What `status` says of burn alerts and of a store that is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controlplane.cli import status
+from controlplane.cli.alert_lines import firing_lines
+from controlplane.cli.client import Api, RefusedError
+from controlplane.cli.tables import loop_line
+
+NOW = 1_700_000_000.0
+
+
+def alert(severity: str = "page", *, since: float | None = NOW - 720.0, frozen: str = "") -> dict[str, Any]:
+    summary = f"bert availability_server: burn rate 20 over 1 h and 25 over 5 min, {severity} above 13.4"
+    return {"firing": since is not None, "severity": severity, "since": since, "frozen": frozen, "summary": summary}
+
+
+def fleet(*alerts: dict[str, Any]) -> dict[str, Any]:
+    return {"at": NOW, "models": [{"alerts": list(alerts)}]}
+
+
+def test_nothing_is_said_where_none_fires() -> None:
+    assert firing_lines(fleet(alert(since=None))) == ""
+
+
+def test_pages_come_first_with_how_long_they_fire() -> None:
+    lines = firing_lines(fleet(alert("ticket", since=NOW - 7200.0), alert())).splitlines()
+    assert lines[0].startswith("[red]page[/] bert availability_server: burn rate 20")
+    assert lines[0].endswith("since 12 min")
+    assert lines[1].startswith("[yellow]ticket[/]")
+
+
+def test_many_take_few_lines() -> None:
+    lines = firing_lines(fleet(*[alert()] * 40)).splitlines()
+    assert len(lines) == 6
+    assert lines[-1].startswith("and 35 more alerts")
+
+
+def test_alerts_that_cannot_be_judged_are_counted_with_a_reason() -> None:
+    text = firing_lines(fleet(alert(since=None, frozen="only 10% was measured"), alert(since=None)))
+    assert "1 of 2 alerts cannot be judged: only 10% was measured" in text
+
+
+def a_loop(**more: Any) -> dict[str, Any]:
+    loop = {"last_tick_at": NOW - 3.0, "ticks": 9, "skipped": 0, "problem": "", "unwritten_since": None, "lost": 0}
+    return {"at": NOW, "loop": {**loop, **more}}
+
+
+def test_what_waits_for_the_store_and_what_is_lost_is_said() -> None:
+    assert "written" not in loop_line(a_loop())
+    away = {"unwritten": 40, "unwritten_since": NOW - 600.0, "unwritten_most_s": 3600.0, "problem": "the disk is full"}
+    line = loop_line(a_loop(**away))
+    assert "the disk is full" in line
+    assert "40 ticks not written[/] since 2023-11-14 22:03:20 UTC (10 min); nothing is carried out" in line
+    assert "ticks older than 1 h are lost" in line
+    assert "7 ticks lost[/] since the start: that time counts as unmeasured" in loop_line(a_loop(lost=7))
+
+
+class AwayApi(Api):
+    """Knows the fleet; its store answers with a status of its own."""
+
+    def __init__(self, refusal: int) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self._refusal = refusal
+
+    def get(self, path: str, **_: object) -> Any:
+        if path.endswith("/decisions"):
+            raise RefusedError(self._refusal, "the database is away")
+        return {"fleet": "as it is"}
+
+
+def test_the_fleet_is_shown_while_the_store_is_away() -> None:
+    assert status._look(AwayApi(503)) == ({"fleet": "as it is"}, None)
+
+
+def test_another_refusal_is_told() -> None:
+    with pytest.raises(RefusedError):
+        status._look(AwayApi(403))
