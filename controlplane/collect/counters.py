@@ -105,10 +105,12 @@ class Ledger:
 
     def seen(self, reading: Reading) -> Interval | None:
         """What happened since the reading before; None where that cannot be told."""
-        base, missed_at, refused_at = self._base, self._missed_at, self._refused_at
+        base = self._base
         if base is not None and reading.at <= base.at:
             return None
-        self._base, self._missed_at, self._refused_at = reading, None, None
+        self._base = reading
+        missed_at, self._missed_at = _parted(self._missed_at, reading.at)
+        refused_at, self._refused_at = _parted(self._refused_at, reading.at)
         if base is None or not reading.groups:
             return None
         gone = base.groups.keys() - reading.groups.keys()
@@ -124,6 +126,11 @@ class Ledger:
         if self._version_of is None:
             return interval
         return replace(interval, versions=tuple(_by_version(base, reading, self._version_of)))
+
+
+def _parted(missed_at: float | None, at: float) -> tuple[float | None, float | None]:
+    """A missed reading as one before `at`, and as one after it: of a reading told late, the miss may be of after it."""
+    return (None, missed_at) if missed_at is not None and missed_at >= at else (missed_at, None)
 
 
 def fell(before: Reading, after: Reading) -> bool:

@@ -186,6 +186,17 @@ def test_batches_count_from_zero_where_the_counters_do() -> None:
     assert interval.batches == (BatchCount(1, 3, 3.0),)
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_reading_told_late_ends_before_what_was_missed_after_it(refused: bool) -> None:
+    ledger = Ledger()
+    ledger.seen(reading(80, 100))
+    ledger.missed(100, refused=refused)
+    assert (late := seen(ledger, reading(95, 5))).completed == 5
+    assert (late.start, late.end) == (80, 95)
+    anew = seen(ledger, reading(110, 3))
+    assert (anew.start, anew.end, anew.completed) == (100, 110, 3)
+
+
 def interval(start: float, end: float, completed: int) -> Interval:
     return Interval(start, end, completed, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 1, 1)
 
