@@ -22,12 +22,14 @@ from controlplane.collect.probing import Probing
 from controlplane.collect.prometheus_answer import Wanted
 from controlplane.collect.prometheus_api import Prometheus
 from controlplane.collect.prometheus_source import PrometheusSource
+from controlplane.collect.ratios import Ratios, by_prometheus
 from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
 from controlplane.collect.triton import TritonServer
 from controlplane.collect.unhurried import Job, Unhurried
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet, GatewaySpec, ModelSpec, ServerSpec
-from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, ServerReading
+from controlplane.domain.objectives import Objective
+from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, RatioReading, ServerReading
 from controlplane.domain.signal import Missing, Signal
 
 R = TypeVar("R", bound="_Target")
@@ -53,7 +55,7 @@ class _Entry(Generic[R]):
     why: str = ""
 
 
-_AnyEntry: TypeAlias = _Entry[TritonServer | PageServer] | _Entry[Gateway] | _Entry[AgentTarget]
+_AnyEntry: TypeAlias = _Entry[TritonServer | PageServer] | _Entry[Gateway] | _Entry[AgentTarget] | _Entry[Ratios]
 _Named: TypeAlias = tuple[_AnyEntry, str]
 """What reads a target, and its kind for people."""
 
@@ -86,12 +88,11 @@ class FleetCollector:
         self._source = source
         # three of its scrapes, where it is a Prometheus that scrapes
         self._max_ages_s = {spec.name: max(max_age_s, 3 * spec.interval_s) for spec in fleet.prometheus}
+        self._asked = {spec.name: (prometheus or {}).get(spec.name) or Prometheus(spec) for spec in fleet.prometheus}
         self._prometheus = {
-            spec.name: PrometheusSource(
-                (prometheus or {}).get(spec.name) or Prometheus(spec), max_age_s=self._max_ages_s[spec.name]
-            )
-            for spec in fleet.prometheus
+            name: PrometheusSource(asked, max_age_s=self._max_ages_s[name]) for name, asked in self._asked.items()
         }
+        self._ratios: dict[str, _Entry[Ratios]] = {}
         self._servers: dict[str, _Entry[TritonServer | PageServer]] = {}
         self._gateways: dict[str, _Entry[Gateway]] = {}
         self._agents: dict[str, _Entry[AgentTarget]] = {}
@@ -128,6 +129,8 @@ class FleetCollector:
             agent.name: _kept(self._agents, agent.name, agent, partial(AgentTarget, agent, max_age_s=self._max_age_s))
             for agent in fleet.agents
         }
+        for name, asked in by_prometheus(fleet.models).items():
+            self._ratios[name] = _kept(self._ratios, name, asked, partial(self._ratio, name, asked))
         for name, source in self._prometheus.items():
             wanted = [through_prometheus(spec) for spec in fleet.servers if _through(spec) == name]
             wanted += [gateway_wanted(spec, fleet.models) for spec in fleet.gateways if _through(spec) == name]
@@ -153,6 +156,9 @@ class FleetCollector:
             max_age_s = self._max_ages_s[spec.through.prometheus]
         return Gateway(spec, fleet.models, source, max_age_s=max_age_s, keep_s=self._keep_s)
 
+    def _ratio(self, name: str, wanted: Sequence[tuple[str, Objective]]) -> Ratios:
+        return Ratios(self._asked[name], wanted, max_age_s=self._max_ages_s[name], keep_s=self._keep_s)
+
     async def collect(self, now: float, servers: Collection[str] | None = None) -> None:
         """One round over all targets, or some servers only. A failing target costs its own timeout, nothing else.
 
@@ -168,6 +174,8 @@ class FleetCollector:
             through[_through(entry.reader.spec)].append((entry, ""))
         for gateway in self._gateways.values():
             through[_through(gateway.reader.spec)].append((gateway, "gateway "))
+        for name, ratios in self._ratios.items():
+            through[name].append((ratios, "objectives of "))
         del through[""]
         told = {f"Prometheus {name}": partial(self._read_through, name, own) for name, own in through.items() if own}
         rounds = [self._read_all(direct), self._unhurried.run(told, self._timeout_s)]
@@ -191,6 +199,7 @@ class FleetCollector:
             gpus=gpus,
             gateways=gates,
             gpu_nodes=nodes,
+            ratios=_merged(entry.reader.readings(now) for entry in self._ratios.values()),
         )
 
     def _gpus(self, now: float) -> tuple[Gpus, dict[str, Signal[bool]]]:
@@ -269,6 +278,15 @@ def gateway_wanted(spec: GatewaySpec, models: Sequence[ModelSpec]) -> Wanted:
 
 def _readings(servers: Iterable[TritonServer | PageServer], now: float) -> dict[str, ServerReading]:
     return {server.spec.name: server.reading(now) for server in servers}
+
+
+def _merged(found: Iterable[Mapping[str, Mapping[str, RatioReading]]]) -> dict[str, dict[str, RatioReading]]:
+    """By model, whichever Prometheus told it."""
+    merged: dict[str, dict[str, RatioReading]] = {}
+    for by_model in found:
+        for model, ratios in by_model.items():
+            merged.setdefault(model, {}).update(ratios)
+    return merged
 
 
 def _latencies(sources: Iterable[TritonServer | PageServer | Gateway]) -> dict[str, tuple[LatencyInterval, ...]]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.prometheus_api import Answer
 
-_NAME = "__name__"
+NAME = "__name__"
 _UP = "up"
 _JOB, _INSTANCE = "job", "instance"
 """Labels that Prometheus gives to every target, and that tell its targets apart."""
-_MARK = "controlplane"
+MARK = "controlplane"
 """A label of ours, on what tells whether and when a target was scraped."""
 _SCRAPED_AT = "scraped_at"
 _EXPORTED = "exported_"
@@ -65,16 +65,16 @@ def series_query(several: Sequence[Wanted]) -> str:
     for label in set.intersection(*(set(labels) for labels in all_labels)):
         values[label] = {labels[label] for labels in all_labels}
     common = [_matcher(label, found) for label, found in sorted(values.items()) if len(found) <= _VALUES_NAMED]
-    series = [_matcher(_NAME, several[0].series), *common]
+    series = [_matcher(NAME, several[0].series), *common]
     series += [f"{label}=~{_quoted(pattern)}" for label, pattern in several[0].where]
     up = f"{_UP}{{{','.join(common)}}}"
     # Labels of ours, since `or` passes over what has the labels of something before, whatever the name of the metric.
-    return f"{{{','.join(series)}}} or {_marked(up, _UP)} or {_marked(f'timestamp({up})', _SCRAPED_AT)}"
+    return f"{{{','.join(series)}}} or {marked(up, _UP)} or {marked(f'timestamp({up})', _SCRAPED_AT)}"
 
 
 def selector(wanted: Wanted) -> str:
     """PromQL that selects the series which one wants of its targets."""
-    matchers = [_matcher(_NAME, wanted.series), *(_matcher(label, (text,)) for label, text in wanted.labels)]
+    matchers = [_matcher(NAME, wanted.series), *(_matcher(label, (text,)) for label, text in wanted.labels)]
     return f"{{{','.join([*matchers, *(f'{label}=~{_quoted(pattern)}' for label, pattern in wanted.where)])}}}"
 
 
@@ -120,11 +120,11 @@ def _scrape(rows: Iterable[tuple[Labels, float]], kept: frozenset[str]) -> Scrap
     scrape = Scrape()
     samples: dict[str, list[tuple[Labels, float]]] = {}
     for sample in rows:
-        mark = sample[0].get(_MARK)
+        mark = sample[0].get(MARK)
         if mark is None:
-            samples.setdefault(sample[0].get(_NAME, ""), []).append(sample)
+            samples.setdefault(sample[0].get(NAME, ""), []).append(sample)
         elif mark == _UP:
-            labels = {name: text for name, text in sample[0].items() if name not in {_MARK, _NAME}}
+            labels = {name: text for name, text in sample[0].items() if name not in {MARK, NAME}}
             scrape.ups.append((labels, sample[1]))
         else:
             scrape.scraped_at = sample[1]
@@ -145,7 +145,7 @@ def as_scraped(samples: Page, target: Labels, kept: frozenset[str]) -> Page:
 
     def own(labels: Labels) -> Labels:
         mine = dict(labels)
-        mine.pop(_NAME, None)
+        mine.pop(NAME, None)
         for name, text in added:
             if mine.get(name) == text:
                 del mine[name]
@@ -159,11 +159,12 @@ def as_scraped(samples: Page, target: Labels, kept: frozenset[str]) -> Page:
 
 def shown(labels: Mapping[str, str]) -> str:
     """Labels as PromQL writes them."""
-    return "{" + ", ".join(f"{name}={_quoted(text)}" for name, text in sorted(labels.items()) if name != _NAME) + "}"
+    return "{" + ", ".join(f"{name}={_quoted(text)}" for name, text in sorted(labels.items()) if name != NAME) + "}"
 
 
-def _marked(promql: str, mark: str) -> str:
-    return f'label_replace({promql}, "{_MARK}", "{mark}", "{_MARK}", ".*")'
+def marked(promql: str, mark: str) -> str:
+    """PromQL for the same vector with a mark of ours on each series."""
+    return f'label_replace({promql}, "{MARK}", "{mark}", "{MARK}", ".*")'
 
 
 def _matcher(label: str, values: Iterable[str]) -> str:

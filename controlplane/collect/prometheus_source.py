@@ -15,6 +15,7 @@ from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.prometheus_answer import Found, Scrape, Wanted, by_target, series_query, shown
 from controlplane.collect.prometheus_api import Prometheus
+from controlplane.collect.prometheus_clock import PrometheusClock
 from controlplane.domain.errors import ControlPlaneError, NotToldError, TargetUnreachableError
 
 
@@ -40,8 +41,7 @@ class PrometheusSource:
         self._wanted: tuple[Wanted, ...] = ()
         self._told: dict[str, Mapping[str, Metrics | ControlPlaneError] | ControlPlaneError] = {}
         self._newest: dict[str, dict[str, _Newest]] = {}
-        self._offset_s: float | None = None
-        """Our clock less Prometheus'."""
+        self._clock = PrometheusClock()
 
     def follow(self, wanted: Iterable[Wanted]) -> None:
         """Ask for these from now on."""
@@ -88,10 +88,7 @@ class PrometheusSource:
 
     def _absorb(self, several: Sequence[Wanted], found: Found, before: float, after: float) -> None:
         if found.at is not None:
-            # It was asked in between, which bounds the offset; one that is within is left alone, so that the distance
-            # of two scrapes is exact.
-            low, high = before - found.at, after - found.at
-            self._offset_s = min(high, max(low, (low + high) / 2 if self._offset_s is None else self._offset_s))
+            self._clock.seen(found.at, before, after)
         for wanted in several:
             self._told[wanted.name] = self._targets(wanted, found)
 
@@ -124,7 +121,8 @@ class PrometheusSource:
         if len(scrape.ups) > 1:
             several = " and ".join(sorted(shown(labels) for labels, _ in scrape.ups))
             raise NotToldError(f"{name}: {self._where} has one target twice: {several}: name a label that tells them")
-        if scrape.scraped_at is None or answer.at is None or self._offset_s is None:
+        at = None if scrape.scraped_at is None else self._clock.ours(scrape.scraped_at)
+        if scrape.scraped_at is None or answer.at is None or at is None:
             raise (
                 lacking if answer.warnings else NotToldError(f"{name}: {self._where} does not tell when it scraped it")
             )
@@ -141,7 +139,7 @@ class PrometheusSource:
         ):
             raise lacking
         if newest is None or is_new:
-            newest = _Newest(scrape.scraped_at, scrape.scraped_at + self._offset_s, series)
+            newest = _Newest(scrape.scraped_at, at, series)
         return Metrics(newest.at, scrape.samples), newest
 
 
