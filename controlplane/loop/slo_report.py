@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from controlplane.decide.explain import headline
@@ -116,11 +116,13 @@ def read_report(store: Store, fleet: Fleet, asked: Asked, now: float) -> ModelRe
         whys = "; ".join(f"{name}: {why}" for name, why in refused.items())
         raise ConflictError(f"model {spec.name} cannot be judged again: {whys}")
     since = min((report.standing.since for report in reports), default=now)
+    marks, marks_from = _marks(store, spec.name, since, now)
     return ModelReport(
         model=spec.name,
         at=now,
         objectives=tuple(reports),
-        marks=tuple(sorted(_marks(store, spec.name, since, now), key=lambda mark: mark.at)),
+        marks=marks,
+        marks_from=marks_from,
         adjustments=shown(adjustments, spec.name, since, now),
         refused=refused,
     )
@@ -221,15 +223,23 @@ def _objectives(spec: ModelSpec, name: str) -> tuple[Objective, ...]:
     return tuple(objective for objective in spec.objectives if name in {"", objective.key})
 
 
-def _marks(store: Store, model: str, since: float, until: float) -> Iterator[Mark]:
-    """What was done about a model, by the control plane and by people."""
-    for record in store.decisions(model, _NEWEST, changes_only=True):
-        decision = record.decision
-        if decision.actionable and since <= decision.at < until:
-            yield Mark(decision.at, _kind(decision), headline(decision), decision.id, _came_of(record))
-    for entry in store.audit_log(_NEWEST):
-        if entry.verb in _PEOPLE and entry.subject in {model, "*"} and since <= entry.at < until:
-            yield Mark(entry.at, MarkKind.PERSON, _said(entry))
+def _marks(store: Store, model: str, since: float, until: float) -> tuple[tuple[Mark, ...], float]:
+    """What was done about a model by the control plane and by people, oldest first, and from when on that is all."""
+    records, entries = store.decisions(model, _NEWEST, changes_only=True), store.audit_log(_NEWEST)
+    cut = [[r.decision.at for r in records], [entry.at for entry in entries]]
+    complete_from = max([since, *(min(moments) for moments in cut if len(moments) == _NEWEST)])
+    marks = [
+        Mark(r.decision.at, _kind(r.decision), headline(r.decision), r.decision.id, _came_of(r))
+        for r in records
+        if r.decision.actionable
+    ]
+    marks += [
+        Mark(entry.at, MarkKind.PERSON, _said(entry))
+        for entry in entries
+        if entry.verb in _PEOPLE and entry.subject in {model, "*"}
+    ]
+    inside = [mark for mark in marks if complete_from <= mark.at < until]
+    return tuple(sorted(inside, key=lambda mark: mark.at)), complete_from
 
 
 def _kind(decision: Decision) -> MarkKind:

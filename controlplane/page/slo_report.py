@@ -107,7 +107,16 @@ def _section(report: ModelReport, prefix: str) -> str:
     return f"""<section id="{prefix}"><h2>{escape(report.model)}</h2>
 {objectives}{refused}
 <h3>What happened</h3>
-{event_list(happened)}</section>"""
+{_cut(report)}{event_list(happened)}</section>"""
+
+
+def _cut(report: ModelReport) -> str:
+    since = min((objective.standing.since for objective in report.objectives), default=report.at)
+    if report.marks_from <= since:
+        return ""
+    return (
+        f'<p class="soft">Scaling is shown from {wording.moment(report.marks_from)} on: before, there was too much.</p>'
+    )
 
 
 def _objective(report: ModelReport, objective: ObjectiveReport, happened: Sequence[Event]) -> str:

@@ -152,12 +152,16 @@ class ObjectiveReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """A model over a window. `refused`: why an objective could not be judged again, by its name."""
+    """A model over a window. `refused`: why an objective could not be judged again, by its name.
+
+    `marks` are complete from `marks_from` on: of many only the newest are read.
+    """
 
     model: str
     at: float
     objectives: tuple[ObjectiveReport, ...]
     marks: tuple[Mark, ...]
+    marks_from: float
     adjustments: tuple[Adjustment, ...]
     refused: Mapping[str, str]
 

@@ -93,9 +93,19 @@ def test_a_report_tells_what_happened(month: SqlStore) -> None:
     person = next(mark for mark in report.marks if mark.kind is MarkKind.PERSON)
     assert person.text == "freeze by ann: no_down; INC-1234; for 7200 s"
     assert [mark.at for mark in report.marks] == sorted(mark.at for mark in report.marks)
+    assert report.marks_from == SINCE, "all of them are there"
     week = read_report(month, FLEET, Asked(BERT, window_s=7 * DAY_S), NOW)
     assert min(mark.at for mark in week.marks) >= NOW - 7 * DAY_S
     assert [a.id for a in week.adjustments] == ["ad-load-test"]
+
+
+def test_of_many_decisions_the_newest_are_read_and_the_report_says_so(
+    month: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.loop.slo_report._NEWEST", 10)
+    report = read_report(month, FLEET, Asked(BERT), NOW)
+    assert len([mark for mark in report.marks if mark.kind is not MarkKind.PERSON]) == 10
+    assert report.marks_from == report.marks[0].at > SINCE
 
 
 def test_time_in_which_nothing_was_measured_is_told(month: SqlStore) -> None:

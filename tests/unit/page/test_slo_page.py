@@ -52,7 +52,7 @@ def objective_report(bad: int = 5, unsure: int = 0, *, model: str = "bert", dark
 
 
 def model_report(*objectives: ObjectiveReport, **changes: object) -> ModelReport:
-    found = ModelReport("bert", NOW, objectives or (objective_report(),), (), (), {})
+    found = ModelReport("bert", NOW, objectives or (objective_report(),), (), NOW - 10 * DAY, (), {})
     return replace(found, **changes)  # type: ignore[arg-type]
 
 
@@ -157,6 +157,12 @@ def test_everyday_scaling_is_one_line_and_scaling_around_an_alert_stands_alone()
     assert found[0].moments == (), "it is in the plot of scaling"
     few = events(model_report(marks=marks[:3]), "m0")
     assert [e.sign for e in few] == ["▼", "▲", "▼"]
+
+
+def test_scaling_that_was_cut_off_says_from_when_on_it_is_shown() -> None:
+    assert "Scaling is shown from" not in page(model_report())
+    cut = page(model_report(marks_from=NOW - 3 * DAY))
+    assert f"Scaling is shown from {wording.moment(NOW - 3 * DAY)} on" in cut
 
 
 def test_alerts_that_go_on_say_so() -> None:
