@@ -7,7 +7,6 @@ vLLM: everything goes with the process.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
@@ -264,11 +263,6 @@ def _sizes(base: Reading, reading: Reading, *, anew: bool) -> dict[int, Executed
     return sizes
 
 
-@dataclass(slots=True)
-class _OwnRequest:
-    finished_at: float | None = None
-
-
 class GivenUp:
     """Counts requests that a server counts nowhere because their clients went away after the first token.
 
@@ -288,72 +282,3 @@ class GivenUp:
         self._first_tokens = first_tokens
         self._given_up = max(self._given_up, first_tokens - ended - running)
         return self._given_up
-
-
-# A server may count a request a moment after its answer.
-_COUNTED_S = 1.0
-_REMEMBERED = 4096
-"""Newest probes that are remembered while no reading comes that could count them."""
-
-
-class OwnRequests:
-    """Tells which of the completed requests of a model were our own probes.
-
-    A probe under way while counters are read may be counted in this interval or in the next. It is taken to be in the
-    first one with completions to spare, so that an idle model with probes shows as many probes as completions; by as
-    many as were under way at its ends an interval may be wrong.
-    """
-
-    def __init__(self) -> None:
-        self._open: deque[_OwnRequest] = deque(maxlen=_REMEMBERED)
-        self._sent: deque[_OwnRequest] = deque(maxlen=_REMEMBERED)
-        self._under_way = 0
-        self._turned_away = False
-
-    def begin(self) -> _OwnRequest:
-        """A probe is about to be sent."""
-        request = _OwnRequest()
-        self._open.append(request)
-        self._sent.append(request)
-        return request
-
-    def end(self, request: _OwnRequest, at: float, *, counted: bool, turned_away: bool = False) -> None:
-        """It came to its end; `counted` False: the server refused it before counting it anywhere.
-
-        `turned_away`: because its queue was full.
-        """
-        request.finished_at = at
-        self._turned_away |= turned_away
-        if not counted and request in self._open:
-            self._open.remove(request)
-
-    def forget(self) -> None:
-        """The process has ended: the next one counts none of those begun so far."""
-        self._open.clear()
-        self._sent.clear()
-        self._under_way, self._turned_away = 0, False
-
-    def settle(self, interval: Interval) -> Interval:
-        """The interval with its `probes`."""
-        self._open = _not_ended(self._open, interval.start)
-        probes = min(len(self._open), interval.completed)
-        for _ in range(probes):
-            self._open.popleft()
-        before, turned_away = self._under_way, self._turned_away
-        self.expire(interval.end)
-        if not (probes or before or self._under_way or turned_away):
-            return interval
-        return replace(
-            interval, probes=probes, probes_start=before, probes_end=self._under_way, turned_away=turned_away
-        )
-
-    def expire(self, at: float) -> None:
-        """Forget those that had ended by `at`: no later interval counts them."""
-        self._open, self._sent = _not_ended(self._open, at), _not_ended(self._sent, at)
-        self._under_way, self._turned_away = len(self._sent), False
-
-
-def _not_ended(requests: deque[_OwnRequest], at: float) -> deque[_OwnRequest]:
-    """Those that may be counted after `at`."""
-    left = (r for r in requests if r.finished_at is None or r.finished_at > at - _COUNTED_S)
-    return deque(left, maxlen=_REMEMBERED)

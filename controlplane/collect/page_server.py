@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
-from controlplane.collect.counters import GivenUp, Ledger, OwnRequests, Reading, Totals
+from controlplane.collect.counters import GivenUp, Ledger, Reading, Totals
 from controlplane.collect.families import REASON_CANCELED, REASON_REJECTED
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import Metrics, MetricsSource
+from controlplane.collect.own_requests import OwnRequests
 from controlplane.collect.tokens import Engines, tokens_between, tokens_fell
 from controlplane.collect.triton import FAILURES_KEPT, NOT_ASKED
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError

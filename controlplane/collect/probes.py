@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from controlplane.collect.counters import OwnRequests
+from controlplane.collect.own_requests import OwnRequests
 from controlplane.domain.observation import ProbeResult
 
 _ERROR_CHARS = 500

@@ -6,21 +6,18 @@ HTTP API: https://prometheus.io/docs/prometheus/latest/querying/api/
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
-from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
 from controlplane.collect.exposition import Labels
-from controlplane.collect.token_file import read_token
+from controlplane.collect.prometheus_http import Bearer, Bounded, TooLargeError, TooSlowError, why_not
 from controlplane.collect.worker import Worker
 from controlplane.domain.errors import (
     AnswerTooLargeError,
@@ -37,7 +34,6 @@ LIMIT_BYTES = 128 * 2**20
 _SHOWN = 200
 _TOO_MANY = "too many samples"
 """What Prometheus says of a query above its --query.max-samples."""
-_PART_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +146,7 @@ class _Asker:
             url=spec.url,
             session=self._session,
             # never None: requests would look for a password in ~/.netrc
-            auth=_Bearer(self.name, spec.token_file),
+            auth=Bearer(self.name, spec.token_file),
             timeout=spec.timeout_s,
             retry=Retry(0, read=False),  # as requests itself: one try, and a late answer is told from a lost one
         )
@@ -214,22 +210,22 @@ class _Asker:
             raise self._refusal(promql) from None
         except requests.TooManyRedirects:
             raise QueryRefusedError(f"{self.name}: redirects are not followed: give the URL it redirects to") from None
-        except _TooLargeError:
+        except TooLargeError:
             raise AnswerTooLargeError(f"{self.name}: answer larger than {self._limit_bytes / 2**20:g} MiB") from None
         except _BAD_URL:
             raise QueryRefusedError(f"{self.name}: {self._spec.url} is not a URL that can be asked") from None
         except (requests.JSONDecodeError, KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise MalformedPageError(f"{self.name}: not an answer of a Prometheus: {self._begin()!r}") from None
-        except (requests.Timeout, _TooSlowError):
+        except (requests.Timeout, TooSlowError):
             raise TargetUnreachableError(self.name, f"no answer within {self._spec.timeout_s:g} s") from None
         except requests.RequestException as error:
-            raise TargetUnreachableError(self.name, _why(error)) from None
+            raise TargetUnreachableError(self.name, why_not(error)) from None
         finally:
             self._let_go()
 
     def _answered(self, response: requests.Response, **_: object) -> None:
         """A response hook: the library is to see no more of the body than is wanted, in no more time."""
-        response.raw = _Bounded(response.raw, self._limit_bytes, self._until)
+        response.raw = Bounded(response.raw, self._limit_bytes, self._until)
         self._response = response
 
     def _let_go(self) -> None:
@@ -273,71 +269,3 @@ class _Asker:
         """How the answer begins; with what it says is wrong in front, where it says so."""
         said = self._error()
         return said or (self._response.content[:80].decode("utf-8", "replace") if self._response is not None else "")
-
-
-class _Bearer(AuthBase):
-    """Sets the token of a file."""
-
-    def __init__(self, name: str, file: str) -> None:
-        self._name = name
-        self._file = file
-
-    def __call__(self, request: Any) -> Any:
-        if self._file:
-            try:
-                request.headers["Authorization"] = f"Bearer {read_token(self._file)}"
-            except ValueError as error:
-                raise QueryRefusedError(f"{self._name}: {error}") from None
-        return request
-
-
-class _TooLargeError(Exception):
-    pass
-
-
-class _TooSlowError(Exception):
-    pass
-
-
-class _Bounded:
-    """A response's raw body, of limited size when unpacked, that has to be there in time."""
-
-    def __init__(self, raw: Any, limit_bytes: int, until: float) -> None:
-        self._raw = raw
-        self._left = limit_bytes
-        self._until = until
-
-    def stream(self, amount: int, *, decode_content: bool) -> Iterator[bytes]:
-        # read1 gives what is there: a slow drip would keep urllib3's own stream() within one call for good
-        while part := self._raw.read1(max(amount, _PART_BYTES), decode_content=decode_content):
-            self._left -= len(part)
-            if self._left < 0:
-                raise _TooLargeError
-            if time.monotonic() > self._until:
-                raise _TooSlowError
-            yield part
-
-    def close(self) -> None:
-        self._raw.close()
-
-    def release_conn(self) -> None:
-        self._raw.release_conn()
-
-
-def _why(error: BaseException) -> str:
-    """What happened to a connection, from the innermost error that tells."""
-    seen: BaseException | None = error
-    while seen is not None:
-        inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
-        if isinstance(seen, socket.gaierror):
-            return "its host name cannot be resolved"
-        if isinstance(seen, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(seen, OSError) and not isinstance(seen, requests.RequestException) and seen.errno:
-            return os.strerror(seen.errno).lower()
-        seen = inner if isinstance(inner, BaseException) else (seen.__cause__ or seen.__context__)
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS failed: is its certificate signed by an authority that is known here?"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the answer ended before its end"
-    return "connection closed without an answer"

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from controlplane.collect.counters import Executions, Ledger, OwnRequests, Reading, executions_fell, failures_fell, fell
+from controlplane.collect.counters import Executions, Ledger, Reading, executions_fell, failures_fell, fell
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import MetricsSource
+from controlplane.collect.own_requests import OwnRequests
 from controlplane.collect.retiring import Retiring
 from controlplane.collect.triton_detail import REFUSED as REFUSED_UNCOUNTED
 from controlplane.collect.triton_detail import UnitDetails

@@ -129,7 +129,7 @@ async def test_an_answer_that_drips_too_slowly_is_given_up_in_its_own_time(vllm:
 
 async def test_a_model_that_is_asleep_is_not_probed_until_it_wakes(vllm: CompletionServer) -> None:
     vllm.awake.clear()
-    async with watching(vllm, ProbeSpec(0.05, 0.05)) as collector:
+    async with watching(vllm, ProbeSpec(0.05, 2)) as collector:
         await asyncio.sleep(0.3)
         assert vllm.asked == []
         vllm.awake.set()
