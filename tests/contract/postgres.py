@@ -23,24 +23,43 @@ class NoPostgresError(Exception):
 @contextmanager
 def postgres_server() -> Iterator[Path]:
     """The folder of the socket of a running server whose superuser is `tester` without password."""
-    found = sorted(_BINARIES.glob("*/bin/initdb"), key=lambda path: int(path.parent.parent.name))
-    if not found:
-        raise NoPostgresError(f"no initdb under {_BINARIES}; install the Debian package postgresql")
-    binaries, user = found[-1].parent, _other_user()
+    binaries, user = _binaries(), _other_user()
     folder = Path(tempfile.mkdtemp(prefix="cp-pg-"))
     try:
         if user:
             shutil.chown(folder, user)
         data = folder / "data"
         _run(user, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=40"
-        _run(user, binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
+        start_server(folder)
         try:
             yield folder
         finally:
-            _run(user, binaries / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+            stop_server(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_server(folder: Path) -> None:
+    """Start the server of that folder, again if need be."""
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=40"
+    _control(folder, "-l", folder / "log", "-o", options, "start")
+
+
+def stop_server(folder: Path) -> None:
+    """Stop it at once, as a crash does; what was committed is there at the next start. Nothing where it is stopped."""
+    if (folder / "data" / "postmaster.pid").exists():
+        _control(folder, "-m", "immediate", "stop")
+
+
+def _control(folder: Path, *words: str | Path) -> None:
+    _run(_other_user(), _binaries() / "pg_ctl", "-D", folder / "data", "-w", *words)
+
+
+def _binaries() -> Path:
+    found = sorted(_BINARIES.glob("*/bin/initdb"), key=lambda path: int(path.parent.parent.name))
+    if not found:
+        raise NoPostgresError(f"no initdb under {_BINARIES}; install the Debian package postgresql")
+    return found[-1].parent
 
 
 def new_database(socket_folder: Path, name: str) -> str:

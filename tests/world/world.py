@@ -35,6 +35,8 @@ WORKLOAD = workload("w")
 T0 = 1_700_000_000.0
 SCRAPE_S, DECIDE_S = 5.0, 15.0
 _QUIET_ROUNDS = 5
+_BUSY_S = 0.1
+"""Of real time: virtual time stands still while a lock is waited for."""
 
 
 class BreakableStore:
@@ -87,7 +89,7 @@ class World:
         tritons: Sequence[SimTriton],
         models: Sequence[ModelSpec],
         *,
-        store: Path | None = None,
+        store: Path | str | None = None,
         policy: Policy | None = None,
         phase_s: float = 0.0,
     ) -> None:
@@ -101,7 +103,9 @@ class World:
         self.discovery = ToldDiscovery(WORKLOAD)
         self.configured = Fleet(servers, tuple(models), workloads=(WORKLOAD,))
         self.policy = policy or Policy()
-        self.store = BreakableStore(open_store(f"sqlite:///{store}" if store else "sqlite://"))
+        url = store if isinstance(store, str) else f"sqlite:///{store or ''}"
+        self.real_store = open_store(url, busy_timeout_s=_BUSY_S)
+        self.store = BreakableStore(self.real_store)
         self.thread = CountedThread(self.store)
         self.applied: list[tuple[float, Action]] = []
         self.decisions: list[Decision] = []
@@ -302,7 +306,9 @@ class World:
         return next(d for d in reversed(self.decisions) if (d.model, d.server) == (model, server))
 
 
-def one_model(sim: SimModel, *, loaded: int = 1, phase_s: float = 0.0, store: Path | None = None, **spec: Any) -> World:
+def one_model(
+    sim: SimModel, *, loaded: int = 1, phase_s: float = 0.0, store: Path | str | None = None, **spec: Any
+) -> World:
     """A world of one server and one model, loaded with so many instances (0: not loaded)."""
     triton = SimTriton("t0", [sim], T0)
     if loaded:
