@@ -118,7 +118,7 @@ class Tick:
         plan, self._state = decide(snapshot, self._state, self._policy, now)
         self._strain.note(plan.decisions, now)
         versions = versions_of(fleet, self._versions, now)
-        self._versions |= {(version.model, version.version) for version in versions}
+        self._versions = {(model.name, objective.version) for model in fleet.models for objective in model.objectives}
         record = TickRecord(
             now,
             closed.slices,

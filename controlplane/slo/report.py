@@ -279,9 +279,10 @@ def version_spans(
 ) -> tuple[VersionSpan, ...]:
     """The versions of an objective (oldest first) that held in [since, until), each as far as it held there."""
     spans = []
-    for index, version in enumerate(versions):
+    changes = [v for n, v in enumerate(versions) if n == 0 or v.version != versions[n - 1].version]
+    for index, version in enumerate(changes):
         start = max(since, version.since)
-        end = min(until, versions[index + 1].since) if index + 1 < len(versions) else until
+        end = min(until, changes[index + 1].since) if index + 1 < len(changes) else until
         if start < end:
             low, high = _attainment(adjusted(counts_of, start, end, adjustments))
             target = version.objective.target

@@ -14,19 +14,26 @@ from controlplane.store.tables import adjustments, alert_events, objective_versi
 
 
 def add_versions(connection: Connection, new: Sequence[ObjectiveVersion]) -> None:
-    """Keep what each version of an objective is; one that is known stays as it was first seen."""
-    if new:
-        rows = [
-            {
+    """Keep what each version of an objective is, from when it came in place of another.
+
+    One that held already stays as it was first seen; one that comes back after another is kept again.
+    """
+    held: dict[tuple[str, str], tuple[ObjectiveVersion, ...]] = {}
+    for version in sorted(new, key=lambda v: v.since):
+        key = (version.model, version.objective.key)
+        known = held[key] if key in held else versions_of(connection, *key)
+        before = [other.version for other in known if other.since <= version.since]
+        if before[-1:] != [version.version]:
+            row = {
                 "model": version.model,
                 "version": version.version,
                 "objective": version.objective.key,
                 "since": version.since,
                 "body": OBJECTIVE_VERSION.dump(version),
             }
-            for version in new
-        ]
-        connection.execute(insert(connection, objective_versions).on_conflict_do_nothing(), rows)
+            connection.execute(insert(connection, objective_versions).values(**row).on_conflict_do_nothing())
+            known = tuple(sorted((*known, version), key=lambda v: v.since))
+        held[key] = known
 
 
 def versions_of(connection: Connection, model: str, objective: str) -> tuple[ObjectiveVersion, ...]:

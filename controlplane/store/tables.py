@@ -121,8 +121,8 @@ objective_versions = Table(
     metadata,
     Column("model", Text, primary_key=True),
     Column("version", Text, primary_key=True),
+    Column("since", Double, primary_key=True),
     Column("objective", Text, nullable=False),
-    Column("since", Double, nullable=False),
     Column("body", Text, nullable=False),
 )
 

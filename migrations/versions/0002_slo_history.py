@@ -58,10 +58,10 @@ def _create_judging() -> None:
         "objective_versions",
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
-        sa.Column("objective", sa.Text, nullable=False),
         sa.Column("since", sa.Double, nullable=False),
+        sa.Column("objective", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("model", "version", name="pk_objective_versions"),
+        sa.PrimaryKeyConstraint("model", "version", "since", name="pk_objective_versions"),
     )
     op.create_table(
         "adjustments",

@@ -128,6 +128,20 @@ def test_what_an_objective_was_is_kept_by_version(store: SqlStore) -> None:
     assert list(store.versions("bert", "other")) == []
 
 
+def test_an_objective_that_is_changed_back_is_kept_again(store: SqlStore) -> None:
+    first = ObjectiveVersion("bert", OBJECTIVE.version, OBJECTIVE, NOW)
+    stricter = replace(OBJECTIVE, target=0.999)
+    second = ObjectiveVersion("bert", stricter.version, stricter, NOW + 60)
+    back = replace(first, since=NOW + 120)
+    store.write_tick(replace(a_tick(), versions=(first, second)))
+    for again in (60, 61):
+        store.write_tick(replace(a_tick(NOW + 60 + again), versions=(replace(first, since=NOW + 60 + again),)))
+    assert list(store.versions("bert", OBJECTIVE.key)) == [first, second, back]
+    past = replace(second, since=NOW - 60)
+    store.write_tick(replace(a_tick(NOW + 200), versions=(past,)))
+    assert list(store.versions("bert", OBJECTIVE.key)) == [past, first, second, back], "imported history goes before"
+
+
 def test_corrections_are_appended_and_withdrawn_once(store: SqlStore) -> None:
     made = Adjustment("a1", NOW, "ann", "load test", AdjustmentKind.EVENTS, "bert", "", NOW - 60, NOW, -5)
     gone = Adjustment("a2", NOW + 1, "bob", "it was real", AdjustmentKind.WITHDRAW, withdraws="a1")

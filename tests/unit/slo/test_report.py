@@ -107,6 +107,8 @@ def test_each_version_is_judged_by_its_own_target_over_its_own_time() -> None:
         (0.99, NOW - 7 * DAY, NOW, Promise.KEPT),
     ]
     assert version_spans(versions, steadily(1, 0), (), since=NOW - DAY, until=NOW)[0].target == 0.99
+    twice = [versions[0], replace(versions[0], since=NOW - 20 * DAY), versions[1]]
+    assert version_spans(twice, steadily(995, 5), (), since=NOW - 28 * DAY, until=NOW) == spans
 
 
 def test_alerts_become_spans_also_where_one_end_lies_outside() -> None:
