@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from controlplane.cli.tables import escape, is_narrow, new_table, or_unknown
+from controlplane.cli.tables import escape, is_narrow, new_table, number, or_unknown
 
 View = Mapping[str, Any]
 
@@ -39,11 +39,11 @@ def serving_table(models: Sequence[View]) -> RenderableType | None:
     for model, server, s in generating:
         table.add_row(
             *((f"{escape(model)}\n {escape(server)}",) if narrow else (escape(model), escape(server))),
-            or_unknown(s["prompt_tokens_per_s"], _number),
-            or_unknown(s["generation_tokens_per_s"], _number),
+            or_unknown(s["prompt_tokens_per_s"], number),
+            or_unknown(s["generation_tokens_per_s"], number),
             or_unknown(s["prefix_hit_ratio"], _share),
             f"{or_unknown(s['kv_cache_usage'], _share)} of {or_unknown(s['kv_cache_tokens'], _tokens)}",
-            or_unknown(s["preemptions_per_s"], lambda per_s: _number(60 * per_s)),
+            or_unknown(s["preemptions_per_s"], lambda per_s: number(60 * per_s)),
             or_unknown(s["sleep"], _sleep),
             or_unknown(s["adapters"], _adapters),
         )
@@ -72,10 +72,6 @@ def _adapters(adapters: View) -> str:
     """Running ones by name, and how many wait."""
     running = ", ".join(escape(name) for name in adapters["running"]) or "none"
     return running + (f" [yellow]+{len(adapters['waiting'])} waiting[/]" if adapters["waiting"] else "")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _share(value: float) -> str:

@@ -91,30 +91,28 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
     Where the terminal is narrow the decisions stand below the table too.
     """
     narrow = is_narrow()
-    columns = ("model", "server", "mode", "state", "instances", "want", "demand/s", "capacity/s", "waiting", "decided")
-    table = new_table("Models", *(c for c in columns if not (narrow and c in {"mode", "decided"})))
+    names = ("model\n server",) if narrow else ("model", "server", "mode")
+    figures = ("state", "read", "instances", "want", "demand\n/s", "capacity\n/s", "waiting")
+    table = new_table("Models", *names, *figures, *(() if narrow else ("decided",)))
     below: list[str] = []
     for model in models:
+        name = escape(model["name"])
         if not model["units"]:
-            row = [escape(model["name"]), *[UNKNOWN] * (len(table.columns) - 1)]
-            if not narrow:
-                row[columns.index("mode")] = model["mode"]
-            table.add_row(*row)
+            named = (name,) if narrow else (name, UNKNOWN, model["mode"])
+            table.add_row(*named, *[UNKNOWN] * (len(table.columns) - len(named)))
         for unit in model["units"]:
-            decision = unit["decision"]
-            flying = unit["in_flight"]
+            server, decision, flying = escape(unit["server"]), unit["decision"], unit["in_flight"]
             decided = UNKNOWN if decision is None else escape(decision["headline"])
             if narrow:
-                below.append(f"{escape(model['name'])} on {escape(unit['server'])} ({model['mode']}): {decided}")
+                below.append(f"{name} on {server} ({model['mode']}): {decided}")
             table.add_row(
-                escape(model["name"]),
-                escape(unit["server"]),
-                *(() if narrow else (model["mode"],)),
+                *((f"{name}\n {server}",) if narrow else (name, server, model["mode"])),
                 or_unknown(unit["state"]) + (f" [yellow]{flying['step']}…[/]" if flying else ""),
+                UNKNOWN if (age_s := unit["state"]["age_s"]) is None else f"{duration(age_s)} ago",
                 f"{or_unknown(unit['instances'])} of {model['instances_min']}-{model['instances_max']}",
                 or_unknown(unit["desired_instances"]),
-                or_unknown(unit["demand_per_s"], _number),
-                or_unknown(unit["capacity_per_s"], _number),
+                or_unknown(unit["demand_per_s"], number),
+                or_unknown(unit["capacity_per_s"], number),
                 or_unknown(unit["pending"]),
                 *(() if narrow else (decided,)),
             )
@@ -124,12 +122,16 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
 _GAPS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_per_s", "pending")
 
 
+_NAMED = 3
+
+
 def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line per model and server of which something is not known, what and why, or whose probe failed."""
+    """What is not known of a model and why, a line for all servers that lack the same, and whose probe failed."""
     for model in models:
         if not model["units"]:
             empty = (f"workload {w['name']}: {_servers_of(w['members'])}" for w in model["workloads"])
             yield f"[dim]{escape(model['name'])}: {escape('; '.join(empty))}[/]"
+        lines: dict[tuple[str, str], list[str]] = {}
         for unit in model["units"]:
             whys: dict[str, list[str]] = {}
             for key in _GAPS:
@@ -137,10 +139,14 @@ def _gaps(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                     whys.setdefault(unit[key]["why"], []).append(key.removesuffix("_per_s").replace("_", " "))
             if whys:
                 parts = "; ".join(f"{', '.join(keys)}: {why}" for why, keys in whys.items())
-                yield f"[dim]{escape(model['name'])} on {escape(unit['server'])}: {escape(parts)}[/]"
+                lines.setdefault(("dim", parts), []).append(unit["server"])
             if failed := unit.get("probe_failure"):
                 text = f"the probe failed: {failed['message']} [{failed['failure']}; {failed['remedy']}]"
-                yield f"[red]{escape(model['name'])} on {escape(unit['server'])}: {escape(text)}[/]"
+                lines.setdefault(("red", text), []).append(unit["server"])
+        for (style, text), servers in lines.items():
+            more = f" and {len(servers) - _NAMED} more" if len(servers) > _NAMED else ""
+            where = f"{model['name']} on {', '.join(servers[:_NAMED])}{more}"
+            yield f"[{style}]{escape(where)}: {escape(text)}[/]"
 
 
 def _servers_of(members: Mapping[str, Any]) -> str:
@@ -162,7 +168,7 @@ def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
                 f"{100 * o['target']:.10g}%",
                 _attained(o),
                 _budget(o["budget_left"]) + _spent_in(o["exhausted_1h_s"]),
-                " / ".join(_number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
+                " / ".join(number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
                 UNKNOWN
                 if o["coverage"] is None
                 else f"{o['coverage']:.1%} ({duration(o['coverage'] * o['window_s'])})",
@@ -257,8 +263,9 @@ def _window(objective: Mapping[str, Any]) -> str:
     return f"over the {objective['period']} ({objective['timezone']})"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def number(value: float | None) -> str:
+    """Three digits of it; all in front of the point."""
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def gib(value: int) -> str:

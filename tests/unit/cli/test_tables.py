@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from rich.console import Console
+
 from controlplane.cli.tables import models_table
 
 KNOWN = {"state": "known", "value": 1, "age_s": 0.0, "why": ""}
@@ -23,6 +26,28 @@ def test_nothing_is_said_where_all_is_known() -> None:
 def test_what_is_missing_is_said_with_its_reason() -> None:
     missing = {"state": "missing", "value": None, "age_s": None, "why": "refused"}
     assert below(pending=missing, demand_per_s=missing) == ["[dim]bert on t0: demand, pending: refused[/]"]
+
+
+def test_servers_that_lack_the_same_share_a_line() -> None:
+    missing = {"state": "missing", "value": None, "age_s": None, "why": "not learned yet"}
+    units = [UNIT | {"server": f"t{n}", "capacity_per_s": missing} for n in range(5)]
+    parts = models_table([MODEL | {"units": [*units, UNIT | {"server": "t9", "pending": missing}]}]).renderables  # type: ignore[union-attr]
+    assert [str(part) for part in parts[1:]] == [
+        "[dim]bert on t0, t1, t2 and 2 more: capacity: not learned yet[/]",
+        "[dim]bert on t9: pending: not learned yet[/]",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_age_of_a_models_state_is_shown_in_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(highlight=False, width=width)
+    monkeypatch.setattr("controlplane.cli.tables.console", lambda: console)
+    unit = UNIT | {"server": f"pool/{'a-pod-of-a-deployment' * 2}", "state": KNOWN | {"value": "ready", "age_s": 3.0}}
+    with console.capture() as shown:
+        console.print(models_table([MODEL | {"units": [unit]}]))
+    lines = shown.get().splitlines()
+    assert any("3 s ago" in line for line in lines)
+    assert max(map(len, lines)) <= width
 
 
 def test_a_failing_probe_is_said_with_its_class_and_remedy() -> None:
