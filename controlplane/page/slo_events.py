@@ -103,7 +103,7 @@ def _scaling(report: ModelReport) -> Iterator[_Found]:
     if everyday:
         counts = Counter(mark.kind for mark in everyday)
         text = ", ".join(f"{_DONE[kind]} {number} times" for kind, number in counts.most_common())
-        other = "otherwise " if len(everyday) < len(made) else ""
+        other = "at other times " if len(everyday) < len(made) else ""
         yield everyday[0].at, _SCALED, f"{other}{text}", tuple(_line(mark) for mark in everyday), (), ""
 
 

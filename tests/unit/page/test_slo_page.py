@@ -149,7 +149,7 @@ def test_everyday_scaling_is_one_line_and_scaling_around_an_alert_stands_alone()
     marks = tuple(scaled(NOW - 9 * DAY + n * 8 * HOUR + 60, MarkKind.UP if n % 2 else MarkKind.DOWN) for n in range(27))
     found = events(model_report(replace(objective_report(), alerts=(alert,)), marks=marks), "m0")
     assert [(e.sign, e.text) for e in found] == [
-        ("⇅", "otherwise scaled down 13 times, scaled up 13 times"),
+        ("⇅", "at other times scaled down 13 times, scaled up 13 times"),
         ("⚑", "Page for 1 h: 5 % burned in 1 h"),
         ("▼", "2 -> 3 instances: demand"),
     ]
