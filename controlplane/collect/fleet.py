@@ -166,7 +166,10 @@ class FleetCollector:
         """
         del now  # each answer is dated when it comes
         if servers is not None:
-            await _all(self._read(self._servers[name], anew=True) for name in servers if name in self._servers)
+            wanted = [self._servers[name] for name in servers if name in self._servers]
+            # what a Prometheus tells comes with its next round
+            asked = [e for e in wanted if not (_through(e.reader.spec) and isinstance(e.reader, PageServer))]
+            await _all(self._read(entry, anew=True) for entry in asked)
             return
         direct: list[_Named] = [(entry, "agent ") for entry in self._agents.values()]
         through: dict[str, list[_Named]] = {"": direct} | {name: [] for name in self._prometheus}

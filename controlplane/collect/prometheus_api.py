@@ -67,13 +67,11 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An active target: its labels, the URL of its page, and its health (up, down, unknown) with the newest error."""
+    """An active target: its labels, the URL of its page, and its health (up, down, unknown)."""
 
     labels: Labels
-    discovered: Labels
     scrape_url: str
     health: str
-    last_error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +182,7 @@ class _Asker:
     def targets(self) -> Targets:
         def read() -> Targets:
             found = self._library.get_targets(state="active")["activeTargets"]
-            active = tuple(
-                Target(
-                    row["labels"],
-                    row.get("discoveredLabels", {}),
-                    row["scrapeUrl"],
-                    row["health"],
-                    row.get("lastError", ""),
-                )
-                for row in found
-            )
+            active = tuple(Target(row["labels"], row["scrapeUrl"], row["health"]) for row in found)
             return Targets(active, self._remarks()[0])
 
         return self._ask("", read)

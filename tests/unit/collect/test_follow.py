@@ -7,12 +7,24 @@ import gc
 import weakref
 from dataclasses import replace
 
+from structlog.testing import capture_logs
+
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.page_server import PageServer
 from controlplane.domain.errors import TargetUnreachableError
-from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase, ProbeSpec, ServerKind
+from controlplane.domain.fleet import (
+    Fleet,
+    Member,
+    Mode,
+    ModelSpec,
+    Phase,
+    ProbeSpec,
+    PrometheusSpec,
+    ServerKind,
+    Through,
+)
 from controlplane.domain.observation import ControlMode, FleetReading, Interval
-from controlplane.domain.signal import Known, known
+from controlplane.domain.signal import Known, Missing, known
 from tests.discovery_fake import member, workload
 from tests.unit.collect.pages import absorb, recorded
 
@@ -97,6 +109,18 @@ async def test_what_is_still_under_way_on_one_that_left_is_no_error_and_counts_n
     reader.missed(31.0, TargetUnreachableError("w/0", "connection refused"))
     assert following.collector.reading(31.0).servers == {}
     await following.collector.close()
+
+
+async def test_what_only_a_prometheus_tells_of_one_that_came_is_waited_for_and_no_error() -> None:
+    spec = replace(LLMS.server("0", "10.0.0.1"), through=Through("prod", (("instance", "a"),)))
+    fleet = replace(BASE, prometheus=(PrometheusSpec("prod", "http://127.0.0.1:1", 1),))
+    collector = FleetCollector(fleet, timeout_s=1, max_age_s=15, clock=lambda: 0.0, nvml=False)
+    collector.follow(fleet.with_members([Member(spec, "w", Phase.READY)]), 0.0)
+    with capture_logs() as logs:
+        await collector.collect(0.0, ["w/0"])
+    assert logs == []
+    assert collector.reading(0.0).servers["w/0"].live == Missing("never read")
+    await collector.close()
 
 
 async def test_nothing_holds_a_server_that_left() -> None:

@@ -20,7 +20,7 @@ W = WorkloadSpec("w", ServerKind.TRITON, QUERY, Ports(8000, 8001, 8002))
 
 def target(instance: str = "10.0.0.1:8002", *, job: str = "triton", health: str = "up", **more: str) -> Target:
     labels = {"job": job, "instance": instance, "zone": "eu-1", **more}
-    return Target(labels, {}, f"http://{instance}/metrics", health, "")
+    return Target(labels, f"http://{instance}/metrics", health)
 
 
 def found(*targets: Target, before: tuple[Member, ...] | None = None, of: WorkloadSpec = W) -> tuple[Member, ...]:
