@@ -42,14 +42,12 @@ class Strain:
 
 
 def near_capacity(decision: Decision) -> bool:
-    """Whether the demand that the decision saw was near the capacity of the instances that there were."""
+    """Whether the demand that the decision saw for certain was near the capacity of the instances that there were."""
     demand, capacity = _numbers(decision, ReasonCode.DEMAND), _numbers(decision, ReasonCode.CAPACITY)
     held = capacity.get("capacity_per_s", 0.0)
     if held <= 0.0 or decision.current is None or decision.current.instances > capacity["instances"]:
         return False
-    low = demand.get("low_per_s", 0.0)
-    # the middle of what was seen; where nothing bounds it, what was seen for certain
-    return (low + demand.get("high_per_s", low)) / 2 >= NEAR * held
+    return demand.get("low_per_s", 0.0) >= NEAR * held
 
 
 def _numbers(decision: Decision, code: ReasonCode) -> Mapping[str, float]:

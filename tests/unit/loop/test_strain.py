@@ -23,8 +23,7 @@ def seen(
     [
         (seen(90.0), True),
         (seen(89.0), False),
-        (seen(80.0, 100.0), True),
-        (seen(70.0, 100.0), False),
+        (seen(80.0, 130.0), False),
         (seen(200.0, capacity_per_s=0.0), False),
         (seen(90.0, present=1), True),
         (seen(90.0, present=3), False),
