@@ -31,7 +31,7 @@ class _Newest:
 class PrometheusSource:
     """One Prometheus, asked once a round for everybody who is read through it.
 
-    The newest scrape is told as too old when that is more than `max_age_s` ago and it was told before.
+    The newest scrape is told as too old when that is more than `max_age_s` ago and it was told before, or failed.
     """
 
     def __init__(self, prometheus: Prometheus, *, max_age_s: float) -> None:
@@ -129,7 +129,7 @@ class PrometheusSource:
         ((_, up),) = scrape.ups
         is_new = newest is None or newest.scraped_at != scrape.scraped_at
         age_s = answer.at - scrape.scraped_at
-        if not is_new and age_s > self._max_age_s:
+        if age_s > self._max_age_s and not (is_new and up):
             raise NotToldError(f"{name}: not scraped by {self._where} for {age_s:.0f} s")
         if not up:
             raise TargetUnreachableError(f"{name} metrics page", f"{self._where} cannot scrape it")

@@ -104,6 +104,13 @@ async def test_a_target_that_could_not_be_scraped_is_down_and_not_idle() -> None
     assert down == "TargetUnreachableError: s metrics page: Prometheus p cannot scrape it"
 
 
+async def test_a_failed_scrape_of_long_ago_does_not_tell_that_the_target_is_down_now() -> None:
+    down, old = await told((10, answer(10, rows(9, alive=0))), (60, answer(60, rows(9, alive=0))))
+    assert isinstance(down, str)
+    assert down.startswith("TargetUnreachableError")
+    assert old == "NotToldError: s: not scraped by Prometheus p for 51 s"
+
+
 async def test_no_up_is_no_target() -> None:
     (first,) = await told((10, answer(10, [])))
     assert first == 'NotToldError: s: not a target of Prometheus p: no up{instance="x", job="j"}'
