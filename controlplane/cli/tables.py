@@ -154,8 +154,8 @@ def _servers_of(members: Mapping[str, Any]) -> str:
     return f"servers {members['state']}: {members['why']}" if members["why"] else "has no servers now"
 
 
-def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
-    """Objectives with attainment, budget and coverage."""
+def objectives_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Objectives with attainment, budget and coverage; below what a Prometheus does not tell, or what is odd of it."""
     narrow = is_narrow()
     names = ("model\n objective",) if narrow else ("model", "objective")
     figures = ("budget\nleft", "burn\n5m/1h/6h") if narrow else ("budget left", "burn 5m/1h/6h")
@@ -173,7 +173,17 @@ def objectives_table(models: Sequence[Mapping[str, Any]]) -> Table:
                 if o["coverage"] is None
                 else f"{o['coverage']:.1%} ({duration(o['coverage'] * o['window_s'])})",
             )
-    return table
+    return Group(table, *_untold(models))
+
+
+def _untold(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for model in models:
+        for o in model["objectives"]:
+            told = o.get("told")
+            if told and told["state"] != "known":
+                yield f"[dim]{escape(model['name'])} {o['objective']}: {told['state']}: {escape(told['why'])}[/]"
+            if o.get("warning"):
+                yield f"[yellow]{escape(model['name'])} {o['objective']}: {escape(o['warning'])}[/]"
 
 
 def people_table(overrides: Sequence[Mapping[str, Any]], freezes: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import structlog
+
 from controlplane.collect.counter_ratio import Beyond, CounterEvents, counters_query, read_counters
 from controlplane.collect.http import Pages
 from controlplane.collect.prometheus_api import Answer, Prometheus
@@ -16,6 +18,8 @@ from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import CounterRatio, Objective, ValueRatio
 from controlplane.domain.observation import RatioInterval, RatioReading
 from controlplane.domain.signal import Known, Missing, Signal, aged
+
+_log = structlog.get_logger(__name__)
 
 
 def by_prometheus(models: Iterable[ModelSpec]) -> dict[str, tuple[tuple[str, Objective], ...]]:
@@ -130,11 +134,16 @@ class _Ratio:
         self.intervals: deque[RatioInterval] = deque()
         self.live: Signal[bool] = Missing("never asked for")
         self.why = ""
+        self._odd = False
 
     def told(self, at: float, interval: RatioInterval | None) -> None:
         self.live, self.why = Known(value=True, observed_at=at), ""
         if interval is not None:
             self.intervals.append(interval)
+        warning = self.asked.warning(at)
+        if warning and not self._odd:
+            _log.warning("objective counts oddly", model=self.model, objective=self.key, why=warning)
+        self._odd = warning != ""
 
     def missed(self, at: float, why: str) -> None:
         self.why = why

@@ -32,6 +32,12 @@ class ObjectiveView(BaseModel):
     source: IndicatorSource
     target: float
     threshold_s: float | None
+    floor_per_s: float | None = Field(default=None, description="Of throughputs")
+    version: str = Field(default="", description="The only version of the model that counts; empty: all")
+    told: SignalView[bool] | None = Field(
+        default=None, description="Whether the Prometheus that is asked tells it; null: none is asked"
+    )
+    warning: str = Field(default="", description="What is odd about what it tells")
     window_s: float = Field(description="Of a calendar window its nominal length")
     period: Period | None = Field(default=None, description="Of a calendar window")
     timezone: str | None = Field(default=None, description="Of a calendar window")
@@ -49,14 +55,19 @@ class ObjectiveView(BaseModel):
     events: int | None = None
 
     @classmethod
-    def of(cls, objective: Objective, judgement: Judgement | None) -> ObjectiveView:
+    def of(cls, objective: Objective, judgement: Judgement | None, picture: Picture, model: str) -> ObjectiveView:
         """As it was judged last; None: not yet."""
+        ratio = picture.reading.ratios.get(model, {}).get(objective.key)
         return cls(
             objective=objective.key,
             indicator=objective.indicator,
             source=objective.source,
             target=objective.target,
             threshold_s=objective.threshold_s,
+            floor_per_s=objective.floor_per_s,
+            version=objective.model_version,
+            told=None if ratio is None else SignalView[bool].of(ratio.live, picture.at),
+            warning="" if ratio is None else ratio.warning,
             window_s=objective.window_s,
             period=calendar.period if (calendar := objective.calendar) else None,
             timezone=calendar.zone.key if calendar else None,
@@ -230,7 +241,9 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
             _unit(picture, spec, server, decisions.get(server), flying.get(server), max_age_s)
             for server in spec.runs_on
         ],
-        objectives=[ObjectiveView.of(objective, judged.get(objective.key)) for objective in spec.objectives],
+        objectives=[
+            ObjectiveView.of(objective, judged.get(objective.key), picture, spec.name) for objective in spec.objectives
+        ],
         alerts=alerts_of(picture, spec),
         startups={
             knob: StartupTimesView.model_validate(times) for knob, times in picture.startups.get(spec.name, {}).items()
