@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from controlplane.config.faults import join, one_of
 from controlplane.config.gateways import to_gateway
@@ -15,7 +16,7 @@ from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import COMPLETIONS, GatewaySpec, ServerKind
 from controlplane.domain.mapping import MAPPED_INDICATORS, PageMapping
-from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
+from controlplane.domain.objectives import NOMINAL_S, Calendar, Indicator, IndicatorSource, Objective, Period
 
 _SOURCES = {
     (ServerKind.TRITON, Indicator.AVAILABILITY): (IndicatorSource.SERVER, IndicatorSource.GATEWAY),
@@ -59,11 +60,13 @@ def to_objective(item: ObjectiveItem) -> Objective | None:
     source, ratio = item.source or _usual_source(item, indicator), to_ratio(item)
     if source is None or (indicator is Indicator.RATIO and ratio is None):
         return None
+    calendar = Calendar(item.window, item.timezone or ZoneInfo("UTC")) if isinstance(item.window, Period) else None
     return Objective(
         indicator,
         target,
-        item.window,
+        NOMINAL_S[item.window] if isinstance(item.window, Period) else item.window,
         source,
+        calendar=calendar,
         threshold_s=getattr(item, indicator.value) if indicator in _TIMED else None,
         gateway=item.gateway or "",
         floor_per_s=getattr(item, indicator.value) if indicator in _FLOORS else None,
@@ -84,8 +87,7 @@ def _usual_source(item: ObjectiveItem, indicator: Indicator) -> IndicatorSource 
 def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -> Iterator[Fault]:
     """Faults of meaning of one objective of a model."""
     item, given = part.item, _indicators(part.item)
-    if not _SHORTEST_S <= item.window <= _LONGEST_S:
-        yield Fault(join(part.path, "window"), format_duration(item.window), "1h to 90d")
+    yield from _check_window(part)
     if len(given) != 1:
         value = " and ".join(i.value for i in given) or "nothing"
         yield Fault(part.path, value, f"exactly one of: {', '.join(i.value for i in Indicator)}")
@@ -108,6 +110,19 @@ def check_objective(part: Part[ObjectiveItem], model: ModelItem, where: Where) -
         yield Fault(join(part.path, indicator.value), "this key", f"one of {known} for a model on {kinds}")
         return
     yield from _check_source(part, indicator, allowed, model, where.gateways)
+
+
+def _check_window(part: Part[ObjectiveItem]) -> Iterator[Fault]:
+    window, zone = part.item.window, part.item.timezone
+    if isinstance(window, Period):
+        return
+    if not _SHORTEST_S <= window <= _LONGEST_S:
+        yield Fault(join(part.path, "window"), format_duration(window), "1h to 90d")
+    if zone is not None:
+        periods = ", ".join(Period)
+        yield Fault(
+            join(part.path, "timezone"), repr(zone.key), f"only with a window of the calendar ({periods}); leave it out"
+        )
 
 
 def _check_version(part: Part[ObjectiveItem], indicator: Indicator, where: Where) -> Iterator[Fault]:

@@ -21,6 +21,8 @@ from controlplane.config.units import (
     STORE_FORM,
     URL_FORM,
     VERSION_FORM,
+    WINDOW_FORM,
+    ZONE_FORM,
 )
 
 _BLOCKS = {
@@ -61,6 +63,8 @@ This page is generated from the code (`python -m controlplane.config.reference`)
 Forms
 - duration: {DURATION_FORM}. A plain number is refused.
 - share: {SHARE_FORM}.
+- window: {WINDOW_FORM}.
+- time zone: {ZONE_FORM}.
 - name: {NAME_FORM}.
 - rate: {RATE_FORM}.
 - PromQL selector: {SELECTOR_FORM}.

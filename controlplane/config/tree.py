@@ -24,8 +24,11 @@ from controlplane.config.units import (
     Url,
     Version,
     Whole,
+    WindowLength,
+    Zone,
     format_duration,
     format_share,
+    format_window,
 )
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import AgentKind, Mode, ServerKind
@@ -370,7 +373,14 @@ class ObjectiveItem(_Block):
     target: Share | None = Field(
         default=None, description="Share of events to be good; required except with availability."
     )
-    window: Duration = Field(default=28 * _DAY_S, description="Time over which the target holds, 1h to 90d.")
+    window: WindowLength = Field(
+        default=28 * _DAY_S,
+        description="Time over which the target holds: the last so long, 1h to 90d, or the present day, week (from"
+        " Monday), month or quarter.",
+    )
+    timezone: Zone | None = Field(
+        default=None, description="Where the days of a calendar window begin at midnight; default: UTC."
+    )
     source: IndicatorSource | None = Field(
         default=None,
         description="Where events are counted. Latency: gateway, probe or, on Triton, mean_slices, must be named;"
@@ -446,7 +456,7 @@ class Root(_Block):
 def schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors. It holds forms and keys; `controlplane check` knows more."""
     tree = Root.model_json_schema()
-    written = {"duration": format_duration, "share": format_share}
+    written = {"duration": format_duration, "share": format_share, "window": format_window}
     for block in (tree, *tree["$defs"].values()):
         for field in block.get("properties", {}).values():
             write = written.get(field.get("format"))

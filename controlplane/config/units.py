@@ -11,8 +11,11 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from controlplane.domain.objectives import Period
 
 _UNITS = {
     "w": Decimal(604800),
@@ -36,6 +39,8 @@ NAME_FORM = "letters, digits, '_', '.' and '-', at most 128, not starting with '
 URL_FORM = "http(s)://HOST[:PORT][/PATH] without credentials, query or fragment"
 RATE_FORM = "a number above 0 per second, minute or hour, such as 50/s, 3000/m"
 VERSION_FORM = "the number of a version in the model repository, such as 2"
+WINDOW_FORM = f"a duration such as 28d, or a period of the calendar: {', '.join(Period)}"
+ZONE_FORM = "a time zone by its IANA name, such as Europe/Berlin"
 GRPC_FORM = "HOST:PORT, such as 127.0.0.1:8001"
 STORE_FORM = "sqlite:///FILE or postgresql+psycopg://USER@HOST[:PORT]/DATABASE"
 
@@ -61,6 +66,29 @@ def format_duration(seconds: float) -> str:
     if rest:
         parts.append(f"{(rest / _UNITS['ms']).normalize():f}ms")
     return "".join(parts) or "0s"
+
+
+def parse_window(value: object) -> float | Period:
+    """Seconds of a duration, or a period."""
+    if isinstance(value, str) and value.strip() in set(Period):
+        return Period(value.strip())
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise ValueError(WINDOW_FORM) from None
+
+
+def format_window(window: float | Period) -> str:
+    """The written form of a window."""
+    return window.value if isinstance(window, Period) else format_duration(window)
+
+
+def parse_zone(value: object) -> ZoneInfo:
+    """The time zone of a name."""
+    try:
+        return ZoneInfo(value) if isinstance(value, str) else ZoneInfo("")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(ZONE_FORM) from None
 
 
 def parse_share(value: object) -> float:
@@ -198,6 +226,17 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration),
     WithJsonSchema({"type": "string", "format": "duration", "examples": ["100ms", "5s", "1m30s", "28d"]}),
+]
+WindowLength = Annotated[
+    float | Period,
+    BeforeValidator(parse_window),
+    PlainSerializer(format_window),
+    WithJsonSchema({"type": "string", "format": "window", "examples": ["28d", "month"]}),
+]
+Zone = Annotated[
+    ZoneInfo,
+    BeforeValidator(parse_zone),
+    WithJsonSchema({"type": "string", "format": "time zone", "examples": ["Europe/Berlin"]}),
 ]
 Share = Annotated[
     float,
