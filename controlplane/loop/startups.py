@@ -103,14 +103,15 @@ class StartupBook:
 
     def __init__(self, since: float) -> None:
         self._since = since
-        self._sights: dict[str, Sight] = {}
+        self._sights: dict[tuple[str, str], Sight] = {}
+        """By unit and pod: another pod of the same name is another server."""
         self._new: list[Startup] = []
         self._unread: set[str] = set()
         self.times: dict[str, Mapping[str, StartupTimes]] = {}
 
     def look(self, fleet: Fleet, reading: FleetReading, ours: Callable[[str, float], bool]) -> None:
         """Note the start-ups that a newer reading shows. `ours(unit, since)`: an action of ours on it since then."""
-        sights: dict[str, Sight] = {}
+        sights: dict[tuple[str, str], Sight] = {}
         servers = {server.name: server for server in fleet.servers}
         for model in fleet.models:
             for name in model.runs_on:
@@ -118,9 +119,10 @@ class StartupBook:
                 if server is None or seen is None:
                     continue
                 key, member = unit_key(model.name, name), fleet.members.get(name)
-                before = self._sights.get(key, Sight(incarnation=seen.incarnation))
+                place = (key, member.pod_uid if member is not None else "")
+                before = self._sights.get(place, Sight(incarnation=seen.incarnation))
                 phase = member.phase if member is not None else Phase.READY
-                now = sights[key] = look(before, seen, model.name, server.kind, phase)
+                now = sights[place] = look(before, seen, model.name, server.kind, phase)
                 workload = member.workload if member is not None else ""
                 if member is not None and (took := came(before, now, member, reading.at, self._since)):
                     self._new.append(Startup(model.name, name, REPLICA, reading.at, took[1], took[0], workload))

@@ -142,6 +142,18 @@ def test_a_server_serves_only_once_what_discovered_it_says_so_too() -> None:
     assert (startup.least_s, startup.seconds) == (14, 19)
 
 
+def test_another_pod_of_the_same_name_starts_up_anew_though_nobody_looked_while_there_was_none() -> None:
+    def fleet(uid: str, created_at: float) -> Fleet:
+        member = Member(a_server(), "w", Phase.READY, created_at, pod_uid=uid)
+        return replace(a_fleet(), members={"s": member})
+
+    watched = Watched(fleet("first", 1010.0))
+    assert len(watched.see(a_reading(1030, READY))) == 1
+    watched.fleet = fleet("second", 1100.0)
+    (startup,) = watched.see(a_reading(1105, DOWN), a_reading(1130, READY))
+    assert (startup.knob, startup.least_s, startup.seconds) == (REPLICA, 5.0, 30.0)
+
+
 def test_a_server_that_was_there_before_anybody_looked_teaches_nothing() -> None:
     watched = Watched(a_fleet(ServerKind.VLLM, created_at=BEGAN - 1))
     assert watched.see(a_reading(1005, DOWN), a_reading(1060, READY)) == ()
