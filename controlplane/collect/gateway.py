@@ -62,6 +62,7 @@ class Gateway:
         self._seen = False
         self._latencies: dict[str, deque[LatencyInterval]] = {}
         self._live: Signal[bool] = Missing("never read")
+        self._failed = False
         self._why = ""
 
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
@@ -98,14 +99,14 @@ class Gateway:
             interval = LatencyInterval(Indicator.LATENCY, *counted, gateway=self.spec.name)
             self._latencies.setdefault(model, deque()).append(interval)
         if self._seen:
-            self._live, self._why = Known(value=True, observed_at=metrics.at), ""
+            self._live, self._why, self._failed = Known(value=True, observed_at=metrics.at), "", False
 
     def reading(self, now: float) -> Signal[bool]:
-        """Whether it was read."""
+        """Known where it was read; where the last try failed, stale or missing, with why."""
         for kept in self._latencies.values():
             while kept and kept[0].end < now - self._keep_s:
                 kept.popleft()
-        return aged(self._live, now, self._max_age_s, self._why)
+        return aged(self._live, now, 0 if self._failed else self._max_age_s, self._why)
 
     def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:
         """Histogram intervals by model, of all processes."""
@@ -113,9 +114,8 @@ class Gateway:
 
     def _missed(self, at: float, error: ControlPlaneError) -> ControlPlaneError:
         self._why = str(error)
-        if not isinstance(error, NotToldError):
-            self._live = Known(value=False, observed_at=at)
-        elif isinstance(self._live, Missing):
+        self._failed = not isinstance(error, NotToldError)
+        if isinstance(self._live, Missing):
             self._live = Missing(self._why)
         for counts in self._counts.values():
             counts.missed(at)

@@ -264,7 +264,7 @@ async def test_a_process_that_is_not_told_of_leaves_a_gap_of_its_own() -> None:
     assert counted == [(5, 10, 1), (10, 15, 0), (5, 15, 6)]
     targets.say(20, a=down, b=down)
     assert await targets.read(seen) == str(down)
-    assert seen.reading(20) == Known(value=False, observed_at=20)
+    assert seen.reading(20) == Stale(value=True, observed_at=15, age_s=5, why=str(down))
 
 
 async def test_what_a_prometheus_does_not_tell_is_missing_and_then_stale() -> None:
