@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from controlplane.collect.http import Answer, Pages
@@ -52,12 +53,22 @@ class CompletionProbe:
 
     async def send(self) -> Sent | None:
         """As Probe."""
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
+        token = ""
         if self._probe.token_file:
             try:
-                headers["Authorization"] = f"Bearer {read_token(self._probe.token_file)}"
+                token = read_token(self._probe.token_file)
             except ValueError as error:
                 raise NotProbedError(f"not probed: {error}") from None
+        try:
+            sent = await self._send(token)
+        except NotProbedError as error:
+            raise NotProbedError(without(token, str(error))) from None
+        return replace(sent, error=without(token, sent.error)) if sent is not None else None
+
+    async def _send(self, token: str) -> Sent | None:
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         begun = time.perf_counter()
         stream = Stream(begun)
         try:
@@ -152,6 +163,15 @@ def fault(body: bytes | None) -> str:
         or ("" if choices else "the answer holds no choice")
         or (f"the server broke it off ({reason})" if reason else "")
     )
+
+
+def without(token: str, words: str) -> str:
+    """The words of a server that says back what it was sent, without the token, or the beginning of it at a cut."""
+    if not token:
+        return words
+    words = words.replace(token, "***")
+    begun = next((n for n in range(len(token) - 1, 3, -1) if words.endswith(token[:n])), 0)
+    return words[:-begun] + "***" if begun else words
 
 
 def _why(error: TargetUnreachableError | MalformedPageError) -> str:

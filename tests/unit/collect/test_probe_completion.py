@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.collect.probe_completion import Stream, fault
+from controlplane.collect.probe_completion import Stream, fault, without
 
 CHAT = (
     b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
@@ -82,3 +82,15 @@ def test_a_stream_that_is_no_whole_answer_says_why(body: bytes, why: str) -> Non
 def test_a_whole_answer_is_one_with_a_choice(told: Any, why: str) -> None:
     assert fault(json.dumps(told).encode()) == why
     assert fault(b"<html>") == "the answer is not JSON"
+
+
+@pytest.mark.parametrize("words", ["invalid key: s3cret-key", "s3cret-key is not known", "invalid key: s3cret-k"])
+def test_a_token_that_a_server_says_back_is_taken_out_of_its_words(words: str) -> None:
+    told = without("s3cret-key", words)
+    assert "***" in told
+    assert "s3cret" not in told
+
+
+@pytest.mark.parametrize("token", ["", "s3cret-key"])
+def test_words_without_the_token_stay(token: str) -> None:
+    assert without(token, "Unauthorized") == "Unauthorized"
