@@ -12,17 +12,19 @@ from pydantic_core import ErrorDetails
 
 from controlplane.domain.errors import Fault
 
-_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@|(?<=password=)[^&\s]*", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=//)\S*@|^[^\s/@:]+:[^\s@]*@|(?<=password=)[^&\s]*", re.IGNORECASE)
+_BEHIND_THE_PATH = re.compile(r"(//[^\s?#]*[?#])\S+")
 _LONGEST = 80
 
 
 def shown(value: object) -> str:
-    """A value as a message may hold it: short, and without credentials of a URL."""
+    """A value as a message may hold it: short, and without what may be secret of a URL: credentials, query, fragment."""
     if value is None or isinstance(value, dict | list):
         return {type(None): "nothing", dict: "a mapping", list: "a list"}[type(value)]
     if isinstance(value, bool):
         return str(value).lower()
     text = _CREDENTIALS.sub(lambda m: "***@" if m[0].endswith("@") else "***", str(value))
+    text = _BEHIND_THE_PATH.sub(r"\1***", text)
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
     return repr(text) if isinstance(value, str) else text
 

@@ -46,7 +46,7 @@ def read_yaml(text: str) -> tuple[dict[str, Any], list[Fault]]:
     if tree is None or tree == {}:
         return {}, [Fault("the file", "nothing", _MAPPING)]
     if not isinstance(tree, dict):
-        return {}, [*duplicates, Fault("the file", shown(tree), _MAPPING)]
+        return {}, [*duplicates, Fault("the file", "text" if isinstance(tree, str) else shown(tree), _MAPPING)]
     return tree, duplicates
 
 

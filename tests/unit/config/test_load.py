@@ -186,6 +186,13 @@ def test_no_secret_reaches_a_message() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(SMALL.replace("http://h:8000/", "http://u:hunter2@h:8000"))
     assert "hunter2" not in str(caught.value)
+    for url in ("http://h?token=hunter2", "http://h/m#hunter2", "http://u:hun/ter2@h", "u:hunter2@h:8000"):
+        with pytest.raises(ConfigurationError) as caught:
+            parse(SMALL.replace("http://h:8000/", url))
+        assert "ter2" not in str(caught.value)
+    with pytest.raises(ConfigurationError) as caught:
+        parse("hunter2")  # a file of a token, named by mistake
+    assert "hunter2" not in str(caught.value)
 
 
 def with_model(**keys: object) -> str:
