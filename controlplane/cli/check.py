@@ -20,8 +20,9 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="The configuration file.", metavar="FILE")], as_json: Json = False
 ) -> None:
-    """Print every fault of a configuration, with its path, its value and what is allowed."""
+    """Print every fault of a configuration, with its path, its value and what is allowed; and what is worth a note."""
     from controlplane.config import load_settings
+    from controlplane.config.notes import notes
 
     try:
         settings = load_settings(file)
@@ -41,9 +42,11 @@ def check(
         "models": len(fleet.models),
     }
     if as_json:
-        print_json({"ok": True, "file": str(file), "faults": [], **counts})
+        print_json({"ok": True, "file": str(file), "faults": [], "notes": list(notes(fleet)), **counts})
     else:
         print(f"{file}: ok; " + ", ".join(counted(count, kind[:-1]) for kind, count in counts.items()))
+        for note in notes(fleet):
+            print(f"note: {note}")
 
 
 def _check_tokens(path: Path | None) -> None:
