@@ -18,7 +18,7 @@ _LONGEST = 80
 
 
 def shown(value: object) -> str:
-    """A value as a message may hold it: short, and without what may be secret of a URL: credentials, query, fragment."""
+    """A value as a message may hold it: short, and without what of a URL may be secret: user, query, fragment."""
     if value is None or isinstance(value, dict | list):
         return {type(None): "nothing", dict: "a mapping", list: "a list"}[type(value)]
     if isinstance(value, bool):
