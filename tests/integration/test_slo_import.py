@@ -282,7 +282,7 @@ def configuration(remembering: RealPrometheus, tmp_path: Path) -> Path:
 store: sqlite:///{tmp_path / "store.db"}
 prometheus: [{{name: prom, url: "{remembering.url}", interval: 15s}}]
 servers:
-  - {{name: t, kind: triton, http: "http://t:8000", through: {{prometheus: prom, labels: {{job: triton}}}}}}
+  - {{name: t, kind: triton, http: "http://t:8000", grpc: "t:8001", through: {{prometheus: prom, labels: {{job: triton}}}}}}
   - {{name: v, kind: vllm, http: "http://v:8000"}}
   - {{name: w, kind: vllm, http: "http://nowhere:8000"}}
 models:
