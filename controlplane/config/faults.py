@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from controlplane.domain.errors import Fault
 
-_CREDENTIALS = re.compile(r"(?<=//)\S*@|^[^\s/@:]+:[^\s@]*@|(?<=password=)[^&\s]*", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=//)\S*@|^[^\s/@:]+:(?!//)[^\s@]*@|(?<=password=)[^&\s]*", re.IGNORECASE)
 _BEHIND_THE_PATH = re.compile(r"(//[^\s?#]*[?#])\S+")
 _LONGEST = 80
 
