@@ -75,9 +75,12 @@ def rates_of(interval: Interval, indicator: Indicator) -> Rates | None:
 
 def _piled_up(interval: Interval, before: int, waiting: int) -> bool:
     """Whether requests waited for room, and not for others to be batched with."""
-    if interval.running_max is None:
-        return before > 0 and waiting > 0
-    return waiting > interval.running_max or (before > 0 and waiting > 0 and interval.completed == 0)
+    both = before > 0 and waiting > 0
+    if interval.running_max is not None and waiting > interval.running_max:
+        return True
+    # an engine that tells what it runs takes on whatever it has room for; others may wait for a batch to fill
+    engine = interval.running_max is None and interval.running_end is not None
+    return both and (engine or interval.completed == 0)
 
 
 def outcomes(

@@ -11,7 +11,14 @@ from alembic.migration import MigrationContext
 from controlplane.domain.decision import Action, Step
 from controlplane.domain.errors import StoreError
 from controlplane.domain.objectives import Counts, Indicator
-from controlplane.domain.observation import BatchCount, Interval, LatencyInterval, ProbeResult
+from controlplane.domain.observation import (
+    BatchCount,
+    Interval,
+    LatencyInterval,
+    ProbeResult,
+    RatioInterval,
+    VersionCount,
+)
 from controlplane.domain.ports import Store, Trace, Unclosed
 from controlplane.domain.state import PolicyState, UnitState
 from controlplane.store import SqlStore, open_store, schema_revision, upgrade_schema
@@ -28,7 +35,9 @@ def test_the_sql_store_keeps_the_contract_of_the_port(store: SqlStore) -> None:
 def test_what_was_read_and_is_in_no_closed_slice_outlives_a_restart(url: str) -> None:
     interval = Interval(NOW, NOW + 5, 7, 0, 0, 0, 0, 0.7, 0.1, 0, 2, 8, 1, (BatchCount(2, 3, 0.5),))
     latency = LatencyInterval(Indicator.LATENCY, NOW, NOW + 5, (0.1, 0.2), (1, 2, 3))
-    trace = Trace((("t0", (interval,)), ("t1", ())), (latency,), (ProbeResult(NOW, "t0", 0.1),))
+    interval = replace(interval, versions=(VersionCount("1", 7, 0, 0, 0),))
+    ratio = RatioInterval("ratio_orders_prometheus", NOW, NOW + 5, 3, 1)
+    trace = Trace((("t0", (interval,)), ("t1", ())), (latency,), (ProbeResult(NOW, "t0", 0.1),), (ratio,))
     unclosed = Unclosed(NOW, {"bert": trace})
     first = open_store(url)
     assert first.load_unclosed() == Unclosed()

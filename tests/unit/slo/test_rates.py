@@ -41,6 +41,10 @@ def test_demand_is_what_arrives_and_what_waits() -> None:
     assert outcome(replace(SLICE, completed=300, pending_end=200)) is Outcome.BAD
     # more wait than can execute at once
     assert outcome(replace(SLICE, completed=30, pending_start=9, pending_end=9)) is Outcome.BAD
+    # how many can execute is not known where only the page of a Triton is
+    page = replace(SLICE, completed=30, pending_start=9, pending_end=9, running_max=None)
+    assert outcome(page) is Outcome.NO_EVENT
+    assert outcome(replace(page, running_start=3, running_end=3)) is Outcome.BAD
     # nothing is answered though somebody waits
     assert outcome(replace(SLICE, completed=0, pending_start=2, pending_end=2)) is Outcome.BAD
 
