@@ -182,24 +182,21 @@ def _open(trace: Trace, at: float) -> Trace:
 
 def _summed(latencies: tuple[LatencyInterval, ...], at: float) -> tuple[LatencyInterval, ...]:
     """The same for the minute that holds `at`: one of each kind in place of all that ended before `at`."""
-    sums: dict[tuple[object, ...], LatencyInterval] = {}
+    alike: dict[tuple[object, ...], list[LatencyInterval]] = {}
     for new in latencies:
-        if new.end >= at:
-            continue
-        key = (new.indicator, new.gateway, new.edges)
-        old = sums.get(key)
-        sums[key] = (
-            new
-            if old is None
-            else replace(
-                old,
-                start=min(old.start, new.start),
-                end=max(old.end, new.end),
-                counts=tuple(a + b for a, b in zip(old.counts, new.counts, strict=True)),
-                errors=old.errors + new.errors,
-            )
+        if new.end < at:
+            alike.setdefault((new.indicator, new.gateway, new.edges), []).append(new)
+    sums = (
+        replace(
+            several[0],
+            start=min(i.start for i in several),
+            end=max(i.end for i in several),
+            counts=tuple(map(sum, zip(*(i.counts for i in several), strict=True))),
+            errors=sum(i.errors for i in several),
         )
-    return (*sums.values(), *(new for new in latencies if new.end >= at))
+        for several in alike.values()
+    )
+    return (*sums, *(new for new in latencies if new.end >= at))
 
 
 def _intervals(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
@@ -298,17 +299,16 @@ def split(edges: Sequence[float], counts: Sequence[int], threshold_s: float) -> 
     `edges` are the finite upper bounds, ascending; `counts` is not cumulative and has one entry more. Events of the
     bucket that the threshold cuts are unsure; a threshold on an edge cuts none.
     """
-    good = bad = unsure = 0
-    for i, count in enumerate(counts):
-        lower = edges[i - 1] if i else 0.0
-        upper = edges[i] if i < len(edges) else math.inf
-        if upper < threshold_s or math.isclose(upper, threshold_s, rel_tol=1e-9):
-            good += count
-        elif lower > threshold_s or math.isclose(lower, threshold_s, rel_tol=1e-9):
-            bad += count
-        else:
-            unsure += count
-    return good, bad, unsure
+    first, last = _cut(tuple(edges), threshold_s)
+    return sum(counts[:first]), sum(counts[last:]), sum(counts[first:last])
+
+
+@lru_cache(maxsize=4096)
+def _cut(edges: tuple[float, ...], threshold_s: float) -> tuple[int, int]:
+    """The buckets [first, second) that hold times on both sides of a threshold: one, or none where it is an edge."""
+    below = sum(edge < threshold_s or math.isclose(edge, threshold_s, rel_tol=1e-9) for edge in edges)
+    cut = not (below and math.isclose(edges[below - 1], threshold_s, rel_tol=1e-9))
+    return below, below + cut
 
 
 def _threshold(objective: Objective) -> float:
