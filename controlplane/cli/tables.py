@@ -69,8 +69,8 @@ def _unwritten(loop: Mapping[str, Any], now: float) -> str:
 _SERVING = (None, "ready")
 
 
-def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
-    """Servers: whether they answer, how old that is, and whether they may be controlled."""
+def servers_table(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Servers: whether they answer, how old that is, and whether they may be controlled; below what went wrong."""
     table = new_table("Servers", "server", "kind", "live", "read", "model control", "starts seen")
     for server in servers:
         live = server["live"]
@@ -82,7 +82,15 @@ def servers_table(servers: Sequence[Mapping[str, Any]]) -> Table:
             signal(server["control"]),
             str(server["incarnation"]),
         )
-    return table
+    return Group(table, *_problems(servers))
+
+
+def _problems(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Why servers do not answer or are not read in full, where the table does not say so already."""
+    for server in servers:
+        problem = server.get("problem")
+        if problem and server["live"]["state"] == "known":
+            yield f"[dim]{escape(server['name'])}: {escape(problem.removeprefix(server['name'] + ' '))}[/]"
 
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:

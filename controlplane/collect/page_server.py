@@ -18,7 +18,7 @@ from controlplane.collect.own_requests import OwnRequests
 from controlplane.collect.tokens import Engines, tokens_between, tokens_fell
 from controlplane.collect.triton import FAILURES_KEPT, NOT_ASKED
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
-from controlplane.domain.fleet import ModelSpec, ServerSpec
+from controlplane.domain.fleet import CONTROLLED, ModelSpec, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import (
     NOT_EXPORTED,
@@ -183,7 +183,8 @@ class PageServer(ABC):
         self._keep_s = keep_s
         self._live: Signal[bool] = Missing("never read")
         self._why = ""
-        self._control: Signal[ControlMode] = NOT_ASKED
+        self._unasked = NOT_ASKED if spec.kind in CONTROLLED else Missing("observed only")
+        self._control: Signal[ControlMode] = self._unasked
         self._incarnation = 0
         self._histograms: HistogramLedger[tuple[str, Indicator]] = HistogramLedger()
 
@@ -212,7 +213,7 @@ class PageServer(ABC):
         began_anew = [unit.absorb(at, served.get(name) or self.unnamed(name)) for name, unit in names.items()]
         if any(began_anew):
             self._incarnation += 1
-            self._control = NOT_ASKED
+            self._control = self._unasked
         for (name, indicator), counted in self._histograms.seen(at, found).items():
             if unit := names.get(name):
                 unit.latencies.append(LatencyInterval(indicator, *counted))
@@ -225,7 +226,7 @@ class PageServer(ABC):
         else:
             self._live = Known(isinstance(error, MalformedPageError), at)
         if isinstance(error, TargetUnreachableError):
-            self._control = NOT_ASKED
+            self._control = self._unasked
         self._histograms.missed(at)
         for unit in self.units.values():
             unit.missed(at, refused=was_refused(error))
@@ -257,6 +258,7 @@ class PageServer(ABC):
             control=self._control,
             incarnation=self._incarnation,
             models={name: unit.reading(now, self._max_age_s, self._why) for name, unit in self.units.items()},
+            problem=self._why,
         )
 
     def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:

@@ -31,7 +31,7 @@ from controlplane.domain.observation import (
 )
 from controlplane.domain.signal import Known, Missing, Signal, aged
 
-NOT_ASKED = Missing("not asked yet")
+NOT_ASKED = Missing("not asked")
 CONFIG_EVERY_S = 30.0
 """A configuration is read again after this long, where nothing tells that it is another one."""
 FAILURES_KEPT = 5
@@ -213,7 +213,7 @@ class TritonServer:
         self._max_age_s = max_age_s
         self._keep_s = keep_s
         self._live: Signal[bool] = Missing("never read")
-        self._why = ""
+        self._why = self._problem = ""
         self._control: Signal[ControlMode] = NOT_ASKED
         self._incarnation = 0
         self._host: Signal[HostReading] = Missing("never read")
@@ -294,6 +294,7 @@ class TritonServer:
             incarnation=self._incarnation,
             models={name: unit.reading(now, self._max_age_s, self._why) for name, unit in self.units.items()},
             host=aged(self._host, now, self._max_age_s, self._why),
+            problem=self._problem,
         )
 
     def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:
@@ -303,6 +304,7 @@ class TritonServer:
     def _note_liveness(self, answers: TritonRound) -> None:
         index, series = answers.index, answers.series
         self._why = str(index) if isinstance(index, ControlPlaneError) else ""
+        self._problem = self._why or (str(series) if isinstance(series, ControlPlaneError) else "")
         live = not (isinstance(index, ControlPlaneError) and isinstance(series, ControlPlaneError))
         only_counted = live and isinstance(index, ControlPlaneError)
         self._live = Known(live, answers.counted_at if only_counted else answers.at)

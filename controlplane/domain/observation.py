@@ -284,6 +284,7 @@ class ServerReading:
     """One server now. `live` says whether it answered; `models` maps a model's name to its reading.
 
     `incarnation` grows by one at each restart that was noticed. `host`: its machine, as its own page tells it.
+    `problem`: what went wrong when it was read last, empty: nothing.
     """
 
     name: str
@@ -292,6 +293,7 @@ class ServerReading:
     incarnation: int
     models: Mapping[str, Signal[ModelReading]]
     host: Signal[HostReading] = NOT_EXPORTED
+    problem: str = ""
 
 
 def _never() -> Missing:

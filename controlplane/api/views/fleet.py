@@ -150,6 +150,7 @@ class ServerView(BaseModel):
     workload: str | None = Field(description="That of a discovered server")
     phase: Phase | None = Field(description="Where a discovered server is in its life")
     live: SignalView[bool]
+    problem: str = Field(description="What went wrong when it was read last; empty: nothing")
     control: SignalView[ControlMode] = Field(description="Whether its models may be loaded and unloaded")
     incarnation: int = Field(description="Grows with each restart that was noticed")
     models: dict[str, SignalView[ModelState]]
@@ -215,6 +216,7 @@ def server_view(picture: Picture, spec: ServerSpec) -> ServerView:
         workload=member.workload if member else None,
         phase=member.phase if member else None,
         live=SignalView[bool].of(entry.live, now),
+        problem=entry.problem,
         control=SignalView[ControlMode].of(entry.control, now),
         incarnation=entry.incarnation,
         models={name: SignalView[ModelState].of(_state(seen), now) for name, seen in sorted(entry.models.items())},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from rich.console import Console
 
-from controlplane.cli.tables import models_table
+from controlplane.cli.tables import models_table, servers_table
 
 KNOWN = {"state": "known", "value": 1, "age_s": 0.0, "why": ""}
 KEYS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_per_s", "pending")
@@ -54,3 +56,16 @@ def test_a_failing_probe_is_said_with_its_class_and_remedy() -> None:
     failure = {"message": "no [stub]", "failure": "backend", "remedy": "reload it"}
     (line,) = below(probe_failure=failure)
     assert line == r"[red]bert on t0: the probe failed: no \[stub] \[backend; reload it][/]"
+
+
+def test_a_server_that_does_not_answer_says_why() -> None:
+    signal = {"state": "known", "value": False, "age_s": 1.0, "why": ""}
+    server = {"name": "t0", "kind": "vllm", "phase": None, "live": signal, "incarnation": 0}
+    server |= {"control": {"state": "missing", "value": None, "age_s": None, "why": "observed only"}}
+    console = Console(width=120, file=io.StringIO())
+    console.print(servers_table([server | {"problem": "t0 metrics page: connection refused"}]))
+    console.print(servers_table([server | {"problem": "not told", "live": signal | {"state": "stale"}}]))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "t0: metrics page: connection refused" in printed
+    assert "not told" not in printed  # the reason of what is not known stands in the table
+    assert "observed only" in printed

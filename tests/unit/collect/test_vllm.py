@@ -140,5 +140,6 @@ def test_a_vllm_that_stops_answering_goes_stale() -> None:
     vllm.missed(25, TargetUnreachableError("v", "connection refused"))
     reading = vllm.reading(25)
     assert reading.live == Known(value=False, observed_at=25)
+    assert reading.problem == "v: connection refused"
     assert isinstance(reading.models["llm"], Stale)
     assert reading.models["llm"].why == "v: connection refused"
