@@ -50,3 +50,13 @@ def test_what_nobody_asked_for_stays_unloaded() -> None:
 def test_a_server_that_is_down_is_told_with_what_it_answered() -> None:
     decision = decided(Missing("t0 repository index: connection refused"), live=False)
     assert headline(decision).endswith("the server does not answer: t0 repository index: connection refused")
+
+
+def test_what_was_only_recommended_is_not_said_to_have_been_there() -> None:
+    server = ServerReading("t0", Known(True, NOW), Known(ControlMode.EXPLICIT, NOW), 0, {"m": UNLOADED})  # noqa: FBT003
+    fleet = Fleet((SERVER,), (replace(SPEC, idle_unload_s=None),))
+    state = PolicyState({"m@t0": UnitState(wanted=True, instances=1, used_at=NOW - 900, learned_until=NOW - 5)})
+    plan, _ = decide(
+        Snapshot(fleet, FleetReading(NOW, {"t0": server}, {}, {}, Missing("no driver"))), state, Policy(), NOW
+    )
+    assert headline(plan.decisions[0]) == "load with 1 instance: at least 1: it must be loaded"
