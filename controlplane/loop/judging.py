@@ -76,7 +76,12 @@ class Windows:
 
         def of(model: str, objective: str) -> CountsOf:
             key = (model, objective)
-            return lambda since, until: sum((part[key] for part in parts(since, until) if key in part), Counts())
+
+            def counts_of(since: float, until: float) -> Counts:
+                first, *more = [part[key] for part in parts(since, until) if key in part] or [Counts()]
+                return sum(more, first)
+
+            return counts_of
 
         return of
 
@@ -113,10 +118,14 @@ class _Ask:
     adjustments: Sequence[Adjustment]
     windows: Windows
     now: float
+    known: dict[float, Counts] = field(default_factory=dict)
 
     def last(self, window_s: float) -> Counts:
         """Of the last so many seconds."""
-        return adjusted(self.counts_of, self.windows.since(self.now, window_s), self.now, self.adjustments)
+        if window_s not in self.known:
+            since = self.windows.since(self.now, window_s)
+            self.known[window_s] = adjusted(self.counts_of, since, self.now, self.adjustments)
+        return self.known[window_s]
 
     def judgement(self, model: str, objective: Objective) -> Judgement:
         now = self.now

@@ -33,6 +33,8 @@ def adjusted(counts_of: CountsOf, since: float, until: float, adjustments: Seque
     so that they leave a rolling window with it; bad events are not taken back beyond those that there are.
     """
     counts = counts_of(since, until)
+    if not adjustments:
+        return counts
     for start, end in _excluded(adjustments, since, until):
         counts = _less(counts, counts_of(start, end))
     corrected = [a for a in adjustments if a.kind is AdjustmentKind.EVENTS and since < a.end <= until]
