@@ -12,6 +12,7 @@ from typing import NamedTuple
 import aiohttp
 
 from controlplane.collect.exposition import OPENMETRICS_END
+from controlplane.collect.names import Names
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 
 LIMIT_BYTES = 8 * 2**20
@@ -45,6 +46,7 @@ class Pages:
     def __init__(self, *, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._names: Names | None = None
 
     async def get(self, target: str, url: str, timeout_s: float) -> bytes:
         """Body of a page. `target` names it in errors. Raises TargetUnreachableError, MalformedPageError."""
@@ -101,6 +103,9 @@ class Pages:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._names is not None:
+            await self._names.close()
+            self._names = None
 
     async def _body(
         self, target: str, method: str, url: str, timeout_s: float, body: bytes | None
@@ -142,8 +147,9 @@ class Pages:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
+            self._names = Names()
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
+                connector=aiohttp.TCPConnector(limit=0, force_close=True, resolver=self._names),
                 timeout=aiohttp.ClientTimeout(total=None),
                 # Compressing a page costs the thread that serves it milliseconds, so that it is not asked for;
                 # proxies that do it all the same are understood.

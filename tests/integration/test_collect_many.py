@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import time
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
 
+import pytest
+
+from controlplane.collect import http
 from controlplane.collect.fleet import FleetCollector
+from controlplane.collect.http import REFUSED, Pages
+from controlplane.collect.names import Names
+from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
-from controlplane.domain.signal import Known, Missing
+from controlplane.domain.signal import Known, Missing, known
 from tests.integration.test_collect_misbehaving import BAD, PAGE, answer, hang, says, serving
 
 TIMEOUT_S = 1.5
@@ -70,3 +81,40 @@ async def test_a_round_lasts_one_timeout_however_many_targets_hang() -> None:
     assert max(took_s) < 1.8 * TIMEOUT_S  # 150 are read 64 at a time, in 3 timeouts
     assert isinstance(live, Known)
     assert not live.value
+
+
+async def test_names_that_no_name_server_tells_hold_no_other_name_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(http, "Names", partial(Names, nameservers=[f"127.0.0.1:{silent.getsockname()[1]}"]))
+        async with serving(says(answer(PAGE))) as url:
+            port = urlsplit(url).port
+            # more than any pool of threads on which names are resolved by default
+            urls = {f"lost-{n}": f"http://lost-{n}.invalid:{port}" for n in range(50)}
+            collect = collector(urls | {"good": f"http://localhost:{port}"})
+            await collect.collect(0)
+            begun = time.monotonic()
+            await collect.collect(0)
+            took_s = time.monotonic() - begun
+            servers = collect.reading(wall_clock()).servers
+            await collect.close()
+    assert took_s < 2 * TIMEOUT_S
+    assert isinstance(servers["good"].models["llm"], Known)
+    assert known(servers["lost-0"].live) is False
+
+
+class _WithoutIpv6(socket.socket):
+    def __init__(self, family: int = -1, *args: Any, **named: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        super().__init__(family, *args, **named)
+
+
+async def test_that_nobody_listens_on_localhost_is_known_without_ipv6_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(socket, "socket", _WithoutIpv6)
+        pages = Pages()
+        with pytest.raises(TargetUnreachableError, match=REFUSED):
+            await pages.get("local", f"http://localhost:{nobody.getsockname()[1]}", TIMEOUT_S)
+        await pages.close()
