@@ -12,7 +12,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import collect_tick, parse_time, pure_time, reaction, store_time
+from bench import collect_tick, history_time, parse_time, pure_time, reaction, store_time
 from bench.figure import Figure
 from controlplane.domain.errors import ControlPlaneError
 
@@ -22,22 +22,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures beside their bounds.")
     parser.add_argument("--quick", action="store_true", help="one load step in place of four, one fleet size")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--only", choices=("parse", "collect", "decide", "store", "reaction"), help="one of them")
+    parser.add_argument(
+        "--only", choices=("parse", "collect", "decide", "store", "history", "reaction"), help="one of them"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the load steps")
     given = parser.parse_args(arguments)
-    benchmarks: dict[str, Callable[[], Figure]] = {
-        "parse": parse_time.run,
-        "collect": lambda: collect_tick.run(quick=given.quick),
-        "decide": pure_time.run,
-        "store": store_time.run,
-        "reaction": lambda: reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say),
+    benchmarks: dict[str, Callable[[], list[Figure]]] = {
+        "parse": lambda: [parse_time.run()],
+        "collect": lambda: [collect_tick.run(quick=given.quick)],
+        "decide": lambda: [pure_time.run()],
+        "store": lambda: [store_time.run()],
+        "history": lambda: history_time.run(quick=given.quick),
+        "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
     figures: list[Figure] = []
     try:
         for name, benchmark in benchmarks.items():
             if given.only in (None, name):
                 _say(f"{name} ...")
-                figures.append(benchmark())
+                figures.extend(benchmark())
     except ControlPlaneError as error:
         print(error, file=sys.stderr)
         return 1
