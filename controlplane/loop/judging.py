@@ -37,7 +37,7 @@ class Judged:
     def unjudged(self, why: str) -> Judged:
         """The same while the store cannot be asked: alerts stay what they were, and nothing began or ended."""
         alerts = {
-            model: tuple(replace(alert, frozen=f"not judged: {why}") for alert in found)
+            model: tuple(replace(alert, frozen=f"the store cannot be asked: {why}") for alert in found)
             for model, found in self.alerts.items()
         }
         return replace(self, alerts=alerts, events=())

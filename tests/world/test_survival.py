@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from controlplane.domain.decision import ActionStatus, Step
+from controlplane.domain.history import BucketRow
+from controlplane.domain.objectives import Indicator
 from tests.world.batcher import SimModel
 from tests.world.server import OUTAGES
 from tests.world.world import T0, World, one_model
@@ -69,6 +71,25 @@ async def test_a_kill_loses_no_history_but_what_was_read_since_the_last_tick(
     # the last reading before a tick is at most a scrape interval old
     assert unmeasured_s <= after_tick_s + 5.5
     assert sum(counts.events for _, counts in kept[1:]) >= 0.9 * 50.0 * (10.0 * (len(kept) - 1) - unmeasured_s)
+
+
+async def test_killed_at_any_moment_each_minute_of_histograms_is_kept_once_with_what_its_slices_count(
+    tmp_path: Path,
+) -> None:
+    sim = SimModel("m", rates=((T0, 20.0),))
+    async with one_model(sim, store=tmp_path / "s.db") as world:
+        for i in range(9):
+            await world.run(37.0 + 3.7 * i)
+            world.kill()
+            await world.start()
+        await world.run(100.0)
+        key = world.fleet.models[0].objectives[0].key
+        kept = await world.thread.call(lambda s: s.slices("m", key, T0, world.now, 60.0))
+        minutes = await world.thread.call(lambda s: s.histograms("m", Indicator.LATENCY, "", T0, world.now, 60.0))
+    events = {row.start: sum(row.counts) for row in minutes if isinstance(row, BucketRow)}
+    assert len(events) == len(minutes) >= 7
+    whole = {start: counts.events for start, counts in kept if start in events}
+    assert events == whole
 
 
 async def test_time_in_which_nothing_ran_is_kept_as_unmeasured(tmp_path: Path) -> None:

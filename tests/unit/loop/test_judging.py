@@ -117,7 +117,9 @@ def test_an_alert_is_frozen_while_the_store_cannot_be_asked(store: Store) -> Non
     away = fired.unjudged("the database is away")
     assert away.states == fired.states
     assert away.events == ()
-    assert {(a.firing, a.frozen) for a in away.alerts["a"]} == {(True, "not judged: the database is away")}
+    assert {(a.firing, a.frozen) for a in away.alerts["a"]} == {
+        (True, "the store cannot be asked: the database is away")
+    }
 
 
 def test_what_people_exclude_counts_for_no_judgement_and_no_alert(store: Store) -> None:
