@@ -41,10 +41,22 @@ class Events:
 
 def counters_query(ratio: CounterRatio) -> str:
     """PromQL for both selectors' series with the moments of their scrapes: one query sees one state of the database."""
-    both = ((_ALL, ratio.total), (_PART, _part(ratio)))
-    asked = [(mark, selector.promql) for mark, selector in both]
+    asked = [(mark, selector.promql) for mark, selector in selectors(ratio)]
     asked.append((_AT, f"timestamp({ratio.total.promql})"))
     return " or ".join(marked(promql, mark) for mark, promql in asked)
+
+
+def selectors(ratio: CounterRatio) -> tuple[tuple[str, Selector], ...]:
+    """Its selectors, and what marks their series."""
+    return (_ALL, ratio.total), (_PART, _part(ratio))
+
+
+def newest(current: Mapping[Key, tuple[float, float, Labels]]) -> list[tuple[Labels, float]]:
+    """As the query would be answered: from series as (scraped at, value, labels) each, by mark and labels."""
+    samples: list[tuple[Labels, float]] = [
+        ({**labels, MARK: mark}, value) for (mark, _), (_, value, labels) in current.items()
+    ]
+    return samples + [({MARK: _AT}, at) for (mark, _), (at, _, _) in current.items() if mark == _ALL]
 
 
 def read_counters(ratio: CounterRatio, samples: Iterable[tuple[Labels, float]]) -> Counters:

@@ -50,8 +50,8 @@ class _Asked(Protocol):
         ...
 
 
-class _AskedCounters:
-    """A ratio of counters."""
+class AskedCounters:
+    """A ratio of counters, for the objective called `key`; oddities are told for `keep_s` seconds."""
 
     def __init__(self, key: str, ratio: CounterRatio, keep_s: float) -> None:
         self.promql = counters_query(ratio)
@@ -61,6 +61,7 @@ class _AskedCounters:
         self._beyond = Beyond(ratio, keep_s)
 
     def read(self, answer: Answer, clock: PrometheusClock) -> tuple[float, RatioInterval | None]:
+        """Of when it tells, and what is new. Raises NotToldError, MalformedPageError."""
         counters = read_counters(self._ratio, answer.samples)
         at = _ours(clock, counters.at)
         events = self._events.seen(at, counters.values)
@@ -71,9 +72,11 @@ class _AskedCounters:
         return at, RatioInterval(self._key, events.start, events.end, good, bad)
 
     def missed(self, at: float) -> None:
+        """It was asked at `at` and did not tell."""
         self._events.missed(at)
 
     def warning(self, now: float) -> str:
+        """What is odd about what it tells; empty: nothing."""
         return self._beyond.warning(now)
 
 
@@ -127,7 +130,7 @@ class _Ratio:
         self.model = model
         self.key = objective.key
         self.asked: _Asked = (
-            _AskedCounters(self.key, objective.ratio, keep_s)
+            AskedCounters(self.key, objective.ratio, keep_s)
             if isinstance(objective.ratio, CounterRatio)
             else _AskedValue(self.key, objective.ratio)
         )

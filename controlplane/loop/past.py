@@ -13,12 +13,13 @@ from statistics import median
 from typing import Protocol, TypeVar
 
 from controlplane.collect.past import past_targets
+from controlplane.collect.past_ratios import PastRatio, ratios_at
 from controlplane.collect.past_readers import PastGateway, PastServer, gateways_at, member_of, server_at
 from controlplane.collect.prometheus_api import Prometheus
 from controlplane.domain.fleet import Fleet, ModelSpec, TargetsQuery
 from controlplane.domain.history import BUCKETS_S, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import SLICE_S, Counts, IndicatorSource, Objective, Slice
-from controlplane.domain.observation import Interval, LatencyInterval
+from controlplane.domain.observation import Interval, LatencyInterval, RatioInterval
 from controlplane.slo.indicators import close_slices
 from controlplane.slo.minutes import close_minutes
 
@@ -27,7 +28,7 @@ LONGEST_S = 400 * 86400.0
 """For so long hours are kept; a day is not read and written at once."""
 _LEAD_S = 300.0
 """Read before the first hour, so that its first moments have a reading to be compared with."""
-_Measured = TypeVar("_Measured", Interval, LatencyInterval)
+_Measured = TypeVar("_Measured", Interval, LatencyInterval, RatioInterval)
 
 
 class PastStore(Protocol):
@@ -56,7 +57,7 @@ class Imported:
 
 @dataclass(slots=True)
 class ImportResult:
-    """What was found, how many slices were new, and why nothing was read of some servers and gateways, by name.
+    """What was found, how many slices were new, and why nothing was read of some servers, gateways and ratios, by name.
 
     `scrape_s` is the usual distance of two scrapes; None: there were none.
     """
@@ -88,6 +89,7 @@ class PastImport:
         servers = (server_at(spec, name, self._models) for spec in fleet.servers)
         self._servers = {server.name: server for server in servers if server is not None}
         self._gateways = tuple(gateways_at(fleet.gateways, name, self._models))
+        self._ratios = tuple(ratios_at(self._models, name, prometheus.spec.interval_s))
         run = {workload for model in self._models for workload in model.workloads}
         self._workloads = [
             (workload, workload.query.where)
@@ -122,8 +124,8 @@ class PastImport:
         return result
 
     @property
-    def _sources(self) -> list[PastServer | PastGateway]:
-        return [*self._servers.values(), *self._gateways]
+    def _sources(self) -> list[PastServer | PastGateway | PastRatio]:
+        return [*self._servers.values(), *self._gateways, *self._ratios]
 
     async def _read(self, since: float, until: float) -> None:
         for workload, where in self._workloads:
@@ -144,7 +146,8 @@ class PastImport:
             intervals = [(server.name, self._known(server.intervals(model.name))) for server in servers]
             sources: list[PastServer | PastGateway] = [*servers, *self._gateways]
             latencies = self._known(latency for source in sources for latency in source.latencies(model.name))
-            closed = close_slices(model, intervals, latencies, (), since=since, until=until, there=there)
+            ratios = self._known(i for r in self._ratios if r.model == model.name for i in r.intervals())
+            closed = close_slices(model, intervals, latencies, (), since=since, until=until, there=there, ratios=ratios)
             slices += [part for part in closed if self._begun(part)]
             rows += close_minutes(model.name, latencies, (), since=since, until=until)
         for source in self._sources:
@@ -173,6 +176,7 @@ class PastImport:
 
 
 def _importable(model: ModelSpec) -> ModelSpec:
-    """A model as something that is but looked at; of our own probes no Prometheus knows."""
-    kept = tuple(o for o in model.objectives if o.source is not IndicatorSource.PROBE)
+    """A model as something that is but looked at; of our own probes, and how a share was then, no Prometheus knows."""
+    gone = {IndicatorSource.PROBE, IndicatorSource.VALUE_SLICES}
+    kept = tuple(o for o in model.objectives if o.source not in gone)
     return replace(model, objectives=kept, probe=None)
