@@ -1,4 +1,4 @@
-"""Learned start-up times, by model and knob."""
+"""Learned start-up times, by model, workload and knob."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from controlplane.cli.tables import escape, new_table
 
 def startups_table(models: Sequence[Mapping[str, Any]]) -> Table | None:
     """How long what adds capacity takes; None where no start-up was seen."""
-    learned = [(model["name"], knob, times) for model in models for knob, times in model["startups"].items()]
+    learned = [(model["name"], times) for model in models for times in model["startups"]]
     if not learned:
         return None
-    table = new_table("Start-up times", "model", "knob", "half within", "9 of 10 within", "seen")
-    for name, knob, times in learned:
+    table = new_table("Start-up times", "model", "workload", "knob", "half within", "9 of 10 within", "seen")
+    for name, times in learned:
         seen = f"{times['seen']} [dim](and {times['assumed']} assumed)[/]" if times["assumed"] else str(times["seen"])
-        table.add_row(escape(name), knob.replace("_", " "), _took(times["p50_s"]), _took(times["p90_s"]), seen)
+        workload, knob = escape(times["workload"]) or "[dim]-[/]", times["knob"].replace("_", " ")
+        table.add_row(escape(name), workload, knob, _took(times["p50_s"]), _took(times["p90_s"]), seen)
     return table
 
 

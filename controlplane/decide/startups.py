@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from controlplane.domain.decision import Step
-from controlplane.domain.startups import REPLICA, Startup, StartupTimes
+from controlplane.domain.startups import REPLICA, Knob, Startup, StartupTimes
 
 LEARNED_AFTER = 10
 """With so many start-ups nothing is assumed any more: the fewest by which a tenth of them can be told."""
@@ -37,9 +37,9 @@ def _quantile(values: Sequence[float], q: float) -> float:
     return values[math.ceil(q * (len(values) + 1)) - 1]
 
 
-def by_knob(startups: Sequence[Startup]) -> dict[str, StartupTimes]:
-    """What is learned of each knob that was seen to start something."""
-    knobs: dict[str, list[Startup]] = {}
+def by_knob(startups: Sequence[Startup]) -> dict[Knob, StartupTimes]:
+    """What is learned of each workload's knobs that were seen to start something."""
+    knobs: dict[Knob, list[Startup]] = {}
     for startup in startups:
-        knobs.setdefault(startup.knob, []).append(startup)
-    return {knob: startup_times(seen, ASSUMED_S.get(knob, ASSUMED_S[REPLICA])) for knob, seen in sorted(knobs.items())}
+        knobs.setdefault((startup.workload, startup.knob), []).append(startup)
+    return {key: startup_times(seen, ASSUMED_S.get(key[1], ASSUMED_S[REPLICA])) for key, seen in sorted(knobs.items())}

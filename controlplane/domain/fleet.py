@@ -160,6 +160,11 @@ def is_member_name(server: str) -> bool:
     return _OF in server
 
 
+def workload_of(server: str) -> str:
+    """The workload that a server of that name is a member of, "" where it was not discovered."""
+    return server.partition(_OF)[0] if is_member_name(server) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One discovered server. `created_at`: when it was asked for; `ready_at`: when it was last seen to become ready.

@@ -11,7 +11,7 @@ from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Signal
-from controlplane.domain.startups import StartupTimes
+from controlplane.domain.startups import Knob, StartupTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Picture:
     """The present fleet and its newest reading, with judgements and decisions (one per unit) of the last tick.
 
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
-    start-up times, by model and knob. `alerts` by model, those that do not fire among them.
+    start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
     """
 
     at: float
@@ -52,5 +52,5 @@ class Picture:
     freezes: tuple[Freeze, ...] = ()
     health: LoopHealth = field(default_factory=LoopHealth)
     workloads: Mapping[str, Signal[tuple[Member, ...]]] = field(default_factory=dict)
-    startups: Mapping[str, Mapping[str, StartupTimes]] = field(default_factory=dict)
+    startups: Mapping[str, Mapping[Knob, StartupTimes]] = field(default_factory=dict)
     alerts: Mapping[str, tuple[BurnAlert, ...]] = field(default_factory=dict)

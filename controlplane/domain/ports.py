@@ -277,7 +277,7 @@ class Store(Protocol):
         ...
 
     def startups(self, model: str, knob: str = "", server: str = "") -> tuple[Startup, ...]:
-        """The newest 50 of a model for each knob, newest first; of one knob, on one server, where they are given."""
+        """The newest 50 of a model for each workload and knob, newest first; of one knob, on one server if given."""
         ...
 
     def audit(self, entry: AuditEntry) -> None:

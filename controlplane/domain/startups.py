@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 REPLICA = "replica"
 """The knob of a whole server; the others are the steps load, reload and set_instances."""
+Knob: TypeAlias = tuple[str, str]
+"""A workload, empty for servers that have none, and a knob of its servers: others may be slower machines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from controlplane.domain.fleet import Fleet, Member, Phase, ServerKind
 from controlplane.domain.observation import FleetReading, ModelState, ServerReading
 from controlplane.domain.ports import Store
 from controlplane.domain.signal import Known, known
-from controlplane.domain.startups import REPLICA, Startup, StartupTimes
+from controlplane.domain.startups import REPLICA, Knob, Startup, StartupTimes
 from controlplane.domain.state import unit_key
 
 _NEVER = -math.inf
@@ -99,7 +99,7 @@ def came(before: Sight, now: Sight, member: Member, at: float, since: float) -> 
 
 
 class StartupBook:
-    """Watches for start-ups from the time `since` on, and holds what is learned by model and knob."""
+    """Watches for start-ups from the time `since` on, and holds what is learned by model, workload and knob."""
 
     def __init__(self, since: float) -> None:
         self._since = since
@@ -107,7 +107,7 @@ class StartupBook:
         """By unit and pod: another pod of the same name is another server."""
         self._new: list[Startup] = []
         self._unread: set[str] = set()
-        self.times: dict[str, Mapping[str, StartupTimes]] = {}
+        self.times: dict[str, Mapping[Knob, StartupTimes]] = {}
 
     def look(self, fleet: Fleet, reading: FleetReading, ours: Callable[[str, float], bool]) -> None:
         """Note the start-ups that a newer reading shows. `ours(unit, since)`: an action of ours on it since then."""
@@ -144,12 +144,12 @@ class StartupBook:
         """Models of which the store may hold start-ups that were not learned from yet."""
         return tuple(m.name for m in fleet.models if m.name in self._unread or m.name not in self.times)
 
-    def learn(self, times: Mapping[str, Mapping[str, StartupTimes]]) -> None:
+    def learn(self, times: Mapping[str, Mapping[Knob, StartupTimes]]) -> None:
         """Take in what `learned` gave."""
         self.times |= times
         self._unread.difference_update(times)
 
 
-def learned(store: Store, models: Iterable[str]) -> dict[str, Mapping[str, StartupTimes]]:
-    """What the kept start-ups of these models teach, by knob. Raises StoreError, StoreBusyError."""
+def learned(store: Store, models: Iterable[str]) -> dict[str, Mapping[Knob, StartupTimes]]:
+    """What the kept start-ups of these models teach, by workload and knob. Raises StoreError, StoreBusyError."""
     return {model: by_knob(store.startups(model)) for model in models}

@@ -18,6 +18,7 @@ from controlplane.domain.decision import (
     Step,
 )
 from controlplane.domain.errors import NotFoundError
+from controlplane.domain.fleet import workload_of
 from controlplane.domain.ports import TickRecord, Unclosed
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
@@ -199,8 +200,8 @@ def finish_action(connection: Connection, outcome: Outcome) -> None:
     ).first()
     if new and outcome.status is ActionStatus.SUCCEEDED and _starts_something(connection, action):
         took_s = outcome.finished_at - action.issued_at
-        step, at = action.step.value, outcome.finished_at
-        add_startups(connection, [Startup(action.model, action.server, step, at, took_s, took_s)])
+        step, at, workload = action.step.value, outcome.finished_at, workload_of(action.server)
+        add_startups(connection, [Startup(action.model, action.server, step, at, took_s, took_s, workload)])
 
 
 def _starts_something(connection: Connection, action: Action) -> bool:

@@ -1,4 +1,4 @@
-"""Start-ups from which times are learned: the newest KEPT of each model and knob."""
+"""Start-ups from which times are learned: the newest KEPT of each model, workload and knob."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def add_startups(connection: Connection, new: Collection[Startup]) -> None:
     ]
     if rows:
         connection.execute(insert(connection, startups).on_conflict_do_nothing(), rows)
-    for model, knob in sorted({(startup.model, startup.knob) for startup in new}):
-        mine = (startups.c.model == model, startups.c.knob == knob)
+    for model, workload, knob in sorted({(startup.model, startup.workload, startup.knob) for startup in new}):
+        mine = (startups.c.model == model, startups.c.workload == workload, startups.c.knob == knob)
         newest_gone = select(startups.c.seq).where(*mine).order_by(startups.c.seq.desc()).offset(KEPT).limit(1)
         connection.execute(delete(startups).where(*mine, startups.c.seq <= newest_gone.scalar_subquery()))
 

@@ -187,6 +187,9 @@ def test_start_up_times_are_learned_from_successes_and_come_newest_first(store: 
         Startup("bert", "t0", "load", NOW + 4, 4.0, 4.0),
     )
     assert store.startups("bert") == learned
+    action = replace(an_action("d9"), server="workers/pod-1")
+    store.finish_action(an_outcome(action, ActionStatus.SUCCEEDED, after_s=3.0))
+    assert [startup.workload for startup in store.startups("bert", server="workers/pod-1")] == ["workers"]
     assert store.startups("bert", server="t1") == store.startups("resnet") == store.startups("bert", "reload") == ()
 
 

@@ -1,4 +1,4 @@
-"""Start-ups are kept with the tick that saw them, once, and only the newest of each knob."""
+"""Start-ups are kept with the tick that saw them, once, and only the newest of each workload and knob."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_start_ups_outlive_the_process(url: str) -> None:
     second.close()
 
 
-def test_the_newest_of_each_knob_are_kept(store: SqlStore) -> None:
+def test_the_newest_of_each_workload_and_knob_are_kept(store: SqlStore) -> None:
     load = replace(COME, knob="load")
     store.write_tick(replace(a_tick(), startups=(load, replace(load, model="bert"))))
     many = tuple(replace(COME, at=NOW + n) for n in range(KEPT + 20))
@@ -43,4 +43,8 @@ def test_the_newest_of_each_knob_are_kept(store: SqlStore) -> None:
     store.write_tick(replace(a_tick(), startups=many[30:]))
     assert store.startups("llama", REPLICA) == many[:19:-1]
     assert store.startups("llama", "load") == (load,)
+    elsewhere = replace(COME, server="pod-9", workload="other-workers")
+    store.write_tick(replace(a_tick(), startups=(elsewhere,)))
+    store.write_tick(replace(a_tick(), startups=tuple(replace(COME, at=NOW + 100 + n) for n in range(KEPT))))
+    assert store.startups("llama", REPLICA, "pod-9") == (elsewhere,)
     assert len(store.startups("bert")) == 1

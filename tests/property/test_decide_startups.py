@@ -59,8 +59,11 @@ def test_an_observed_start_up_counts_with_its_upper_bound() -> None:
     assert startup_times([wide] * LEARNED_AFTER, ASSUMED).p50_s == 40.0
 
 
-def test_every_knob_is_learned_by_itself() -> None:
-    times = by_knob([*seen([2.0] * 10), *seen([90.0] * 3, REPLICA)])
-    assert times["load"] == startup_times(seen([2.0] * 10), ASSUMED_S[Step.LOAD])
-    assert times[REPLICA].p90_s == ASSUMED_S[REPLICA]
-    assert times.keys() == {"load", REPLICA}
+def test_every_knob_of_every_workload_is_learned_by_itself() -> None:
+    fast = [replace(startup, workload="fast") for startup in seen([2.0] * 10, REPLICA)]
+    slow = [replace(startup, workload="slow") for startup in seen([90.0] * 10, REPLICA)]
+    times = by_knob([*seen([2.0] * 10), *fast, *slow, *seen([90.0] * 3, REPLICA)])
+    assert times["", "load"] == startup_times(seen([2.0] * 10), ASSUMED_S[Step.LOAD])
+    assert times["", REPLICA].p90_s == ASSUMED_S[REPLICA]
+    assert (times["fast", REPLICA].p90_s, times["slow", REPLICA].p90_s) == (2.0, 90.0)
+    assert times.keys() == {("", "load"), ("", REPLICA), ("fast", REPLICA), ("slow", REPLICA)}

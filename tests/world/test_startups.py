@@ -29,7 +29,7 @@ async def test_instances_that_somebody_else_added_are_learned_from_and_known_aft
         assert (startup.knob, startup.least_s) == (Step.SET_INSTANCES, 0.0)
         assert 0 < startup.seconds <= SCRAPE_S + 1
         learned = world.tick.picture().startups["m"]
-        assert learned[Step.SET_INSTANCES].seen == 1
+        assert learned["", Step.SET_INSTANCES].seen == 1
         world.kill()
         await world.start()
         await world.run(30.0)
@@ -44,7 +44,7 @@ async def test_an_action_of_ours_is_learned_from_once_with_the_time_it_took(tmp_
         startups = await kept(world)
         assert len(startups) == len(raised) > 0
         assert all(startup.least_s == startup.seconds for startup in startups)
-        times = world.tick.picture().startups["m"][Step.SET_INSTANCES]
+        times = world.tick.picture().startups["m"]["", Step.SET_INSTANCES]
         assert (times.seen, times.assumed) == (len(raised), LEARNED_AFTER - len(raised))
 
 
@@ -75,4 +75,4 @@ async def test_a_start_up_seen_while_the_store_is_away_is_written_when_it_is_bac
         world.store.broken = False
         await world.run(40.0)
         assert len(await kept(world)) == 1
-        assert world.tick.picture().startups["m"][Step.SET_INSTANCES].seen == 1
+        assert world.tick.picture().startups["m"]["", Step.SET_INSTANCES].seen == 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from controlplane.act.failures import classify
 from controlplane.api.views.alerts import AlertView, alerts_of
@@ -111,8 +112,8 @@ class UnitView(BaseModel):
 class StartupTimesView(BaseModel):
     """How long a knob takes until what it adds serves, learned from start-ups."""
 
-    model_config = ConfigDict(from_attributes=True)
-
+    workload: str = Field(description="That of the servers; empty: those that the configuration names")
+    knob: str = Field(description="load, reload, set_instances, or replica: a whole server")
     seen: int = Field(description="Start-ups behind it, the newest 50 at most")
     assumed: int = Field(description="So many more were assumed: until ten were seen the times are rather too long")
     p50_s: float
@@ -134,9 +135,7 @@ class ModelView(BaseModel):
     units: list[UnitView]
     objectives: list[ObjectiveView]
     alerts: list[AlertView] = Field(description="Burn alerts of its objectives, those that do not fire among them")
-    startups: dict[str, StartupTimesView] = Field(
-        description="By knob: load, reload, set_instances, replica; those that were seen to start something"
-    )
+    startups: list[StartupTimesView] = Field(description="Of knobs that were seen to start something")
     overrides: list[OverrideView]
     freezes: list[FreezeView] = Field(description="Those of this model and those that hold for all")
 
@@ -247,9 +246,10 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
             ObjectiveView.of(objective, judged.get(objective.key), picture, spec.name) for objective in spec.objectives
         ],
         alerts=alerts_of(picture, spec),
-        startups={
-            knob: StartupTimesView.model_validate(times) for knob, times in picture.startups.get(spec.name, {}).items()
-        },
+        startups=[
+            StartupTimesView(workload=workload, knob=knob, **asdict(times))
+            for (workload, knob), times in picture.startups.get(spec.name, {}).items()
+        ],
         overrides=[OverrideView.model_validate(o) for o in picture.overrides if o.model == spec.name],
         freezes=[FreezeView.model_validate(f) for f in picture.freezes if f.model in ("", spec.name)],
     )
