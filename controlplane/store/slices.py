@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
@@ -160,12 +161,17 @@ def sum_counts(connection: Connection, model: str, objective: str, since: float,
 
 def sum_all_counts(connection: Connection, since: float, until: float) -> dict[Key, Counts]:
     """`sum_counts` of every series that has rows in the window, in one statement."""
-    bounds: dict[str, object] = {**_NO_BOUNDS}
+    bounds: dict[str, object] = {}
     parts = {level: list(names) for level, names in _PARTS.items()}
+    used: list[tuple[int, str]] = []
     for level, low, high in cover(since, until, kept_from(connection)):
         name = parts[level].pop()
-        bounds |= {f"low{name}": low, f"high{name}": high}
-    return {(row.model, row.objective): _counts(row) for row in connection.execute(_SUM_ALL, bounds)}
+        used.append((level, name))
+        bounds |= {f"low{name}": low, f"high{name}": high} | ({} if level == FINEST_S else {f"level{name}": level})
+    if not used:
+        return {}
+    rows = connection.execute(_sum_all_statement(tuple(used)), bounds)
+    return {(row.model, row.objective): _counts(row) for row in rows}
 
 
 def sum_steps(
@@ -269,18 +275,10 @@ def _sum_statement() -> Select[tuple[object, ...]]:
     return select(*(func.coalesce(func.sum(parts.c[figure]), 0).label(figure) for figure in _FIGURES))
 
 
-def _sum_all_statement() -> Select[tuple[object, ...]]:
-    # all of them are asked for by id: no index finds rows by their start alone
-    ids = select(series.c.id)
-    parts = union_all(
-        *(
-            select(_table(level).c.series_id, *(func.sum(_table(level).c[figure]).label(figure) for figure in _FIGURES))
-            .where(_table(level).c.series_id.in_(ids), *_span(_table(level), name))
-            .group_by(_table(level).c.series_id)
-            for level, names in _PARTS.items()
-            for name in names
-        )
-    ).subquery()
+@cache
+def _sum_all_statement(used: tuple[tuple[int, str], ...]) -> Select[tuple[object, ...]]:
+    """Sums of these parts by series. There are a few sets of parts only, so that each is compiled once."""
+    parts = union_all(*(_part(_table(level), name) for level, name in used)).subquery()
     return (
         select(series.c.model, series.c.objective, *(func.sum(parts.c[figure]).label(figure) for figure in _FIGURES))
         .join_from(parts, series, series.c.id == parts.c.series_id)
@@ -288,5 +286,11 @@ def _sum_all_statement() -> Select[tuple[object, ...]]:
     )
 
 
+def _part(table: Table, name: str) -> Select[tuple[object, ...]]:
+    # all of them are asked for by id: in SQLite no index finds rows by their start alone
+    own = table.c.series_id.in_(select(series.c.id))
+    sums = (func.sum(table.c[figure]).label(figure) for figure in _FIGURES)
+    return select(table.c.series_id, *sums).where(own, *_span(table, name)).group_by(table.c.series_id)
+
+
 _SUM = _sum_statement()
-_SUM_ALL = _sum_all_statement()

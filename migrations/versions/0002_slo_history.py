@@ -84,9 +84,15 @@ def _create_judging() -> None:
         sa.UniqueConstraint("at", "model", "objective", "severity", name="uq_alert_events_at_model_objective_severity"),
     )
     op.create_index("ix_alert_events_model_seq", "alert_events", ["model", "seq"])
+    if op.get_context().dialect.name == "postgresql":
+        op.create_index("ix_slices_start", "slices", ["start"])
+        op.create_index("ix_rollups_level_s_start", "rollups", ["level_s", "start"])
 
 
 def downgrade() -> None:
+    if op.get_context().dialect.name == "postgresql":
+        op.drop_index("ix_rollups_level_s_start", "rollups")
+        op.drop_index("ix_slices_start", "slices")
     for table in ("alert_events", "adjustments", "objective_versions"):
         op.drop_table(table)
     for table in ("histograms", "histogram_shapes", "histogram_series"):

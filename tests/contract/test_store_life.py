@@ -116,8 +116,14 @@ def test_migrations_lead_to_the_tables_of_the_code(url: str) -> None:
     assert upgrade_schema(url) == REVISION
     assert schema_revision(url) == REVISION
     engine = make_engine(parse_url(url), 1.0)
+    only_postgresql = {"ix_slices_start", "ix_rollups_level_s_start"}
     with reading(engine) as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection)
+        differences = compare_metadata(context, metadata)
+        if connection.dialect.name == "sqlite":
+            assert {index.name for _, index in differences} == only_postgresql
+        else:
+            assert differences == []
     engine.dispose()
 
 
