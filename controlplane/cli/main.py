@@ -1,8 +1,7 @@
-"""The entry point. Exit codes: 0 ok, 1 the thing asked failed, 2 usage or configuration."""
+"""The command line. Exit codes: 0 ok, 1 the thing asked failed, 2 usage or configuration."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -33,11 +32,6 @@ slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
-
-
-def main() -> None:
-    """What the command `controlplane` runs."""
-    sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:

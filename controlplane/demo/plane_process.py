@@ -17,7 +17,7 @@ import aiohttp
 from controlplane.demo.rig_errors import RigError
 
 _PR_SET_PDEATHSIG = 1
-_COMMAND = ("-c", "import sys; from controlplane.cli.main import main; sys.exit(main())")
+_COMMAND = ("-c", "import sys; from controlplane.cli.entry import main; sys.exit(main())")
 
 
 class PlaneProcess:

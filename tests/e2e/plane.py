@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import yaml
 
 T = TypeVar("T")
-COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from controlplane.cli.entry import main; main()"]
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 1, 24, 1
 
 

@@ -28,7 +28,7 @@ from tests.integration.test_collect_processes import IDLE, parent
 from tests.nvml_shim.drive import CUT, GPU, HOPPER, HOPPER_CUT, ROOT, Reader, answer, build, environment
 
 HAS_DRIVER = Path("/dev/nvidiactl").exists()
-COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()", "agent"]
+COMMAND = [sys.executable, "-c", "from controlplane.cli.entry import main; main()", "agent"]
 
 
 class Running:

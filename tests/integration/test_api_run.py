@@ -29,7 +29,7 @@ servers:
 models:
   - {name: bert, runs_on: [triton-0], instances: {min: 1, max: 8}}
 """
-COMMAND = [sys.executable, "-c", "from controlplane.cli.main import main; main()", "run"]
+COMMAND = [sys.executable, "-c", "from controlplane.cli.entry import main; main()", "run"]
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -133,3 +134,19 @@ def test_help_starts_at_once_and_imports_nothing_heavy() -> None:
 )
 def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_ctrl_c_while_everything_is_imported_ends_without_a_traceback() -> None:
+    code = """
+import sys
+class Importing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "controlplane.cli.main":
+            import os, signal
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Importing())
+from controlplane.cli.entry import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
