@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from controlplane.domain.alerts import AlertState, AlertStates, BurnAlert, Severity, alert_key, of_alert_key
@@ -164,11 +164,11 @@ def _events(alerts: Mapping[str, tuple[BurnAlert, ...]], before: AlertStates, no
             yield AlertEvent(now, model, objective, severity, firing=False, summary=text)
 
 
-def versions_of(fleet: Fleet, known: Mapping[tuple[str, str], str], now: float) -> tuple[ObjectiveVersion, ...]:
-    """What the objectives are from `now` on, but for those whose version, by model and name, is known."""
+def versions_of(fleet: Fleet, but: Container[tuple[str, str]], now: float) -> tuple[ObjectiveVersion, ...]:
+    """What the objectives are from `now` on, but for those known by model and version."""
     return tuple(
         ObjectiveVersion(model.name, objective.version, objective, now)
         for model in fleet.models
         for objective in model.objectives
-        if known.get((model.name, objective.key)) != objective.version
+        if (model.name, objective.version) not in but
     )
