@@ -22,8 +22,8 @@ from controlplane.store.levels import FINEST_S, KEEP_HOLDS_S, KEEP_S, cutoff
 from controlplane.store.schema import require_current, upgrade
 from controlplane.store.tables import policy_state
 
-_SERIES_A_TRANSACTION = 50
-"""How many series one pruning transaction clears, so that it never holds the lock for long."""
+_ROWS_A_TRANSACTION = 20_000
+"""How many rows one pruning transaction deletes, about, so that it never holds the lock for long."""
 _HOLDS_A_TRANSACTION = 500
 _HOLD_TRANSACTIONS = 20
 """Called every ten minutes, that is room for 16 decisions a second."""
@@ -58,15 +58,16 @@ def _require_writable(engine: Engine) -> None:
         connection.execute(update(policy_state).values(at=policy_state.c.at))
 
 
-def _prunings(connection: Connection, level: int, before: int) -> list[Callable[[Connection], int]]:
-    """What is to be deleted of a level, a few series at a time."""
+def _prunings(connection: Connection, level: int, since: int, before: int) -> list[Callable[[Connection], int]]:
+    """What is to be deleted of a level that was cut at `since`, a few series at a time."""
+    at_once = max(1, _ROWS_A_TRANSACTION * level // (before - since))
     jobs: list[Callable[[Connection], int]] = []
     for ids, delete_rows in (
         (slices.all_series(connection), slices.delete_rows),
         (histograms.all_histogram_series(connection), histograms.delete_histograms),
     ):
-        for first in range(0, len(ids), _SERIES_A_TRANSACTION):
-            some = ids[first : first + _SERIES_A_TRANSACTION]
+        for first in range(0, len(ids), at_once):
+            some = ids[first : first + at_once]
             jobs.append(partial(delete_rows, series_ids=some, level=level, before=before))
     return jobs
 
@@ -284,8 +285,9 @@ class SqlStore:
         for level in KEEP_S:
             before = cutoff(level, now)
             with writing(self._engine) as connection:
+                since = slices.kept_from(connection).get(level, before - KEEP_S[level])
                 cut = slices.cut_level(connection, level, before)
-                jobs = _prunings(connection, level, before) if cut else []
+                jobs = _prunings(connection, level, since, before) if cut else []
             for job in jobs:
                 with writing(self._engine) as connection:
                     deleted += job(connection)
