@@ -148,8 +148,18 @@ def test_a_page_that_names_no_model_is_about_one() -> None:
     [
         ("sglang", "availability: 99%", "source", "does not tell it"),
         ("tgi", "ttft: 1s, target: 99%", "source", "one of probe"),
-        ("tfserving", "ttft: 1s, target: 99%", "ttft", "one of availability, latency, e2e, ratio for a model on tfserving"),
-        ("ollama", "queue_time: 1s, target: 99%", "queue_time", "one of availability, latency, ttft, e2e, ratio for a model"),
+        (
+            "tfserving",
+            "ttft: 1s, target: 99%",
+            "ttft",
+            "one of availability, latency, e2e, ratio for a model on tfserving",
+        ),
+        (
+            "ollama",
+            "queue_time: 1s, target: 99%",
+            "queue_time",
+            "one of availability, latency, ttft, e2e, ratio for a model",
+        ),
     ],
 )
 def test_an_objective_needs_what_measures_it(kind: str, objective: str, path: str, word: str) -> None:
