@@ -68,12 +68,16 @@ class Ledger:
     have come before. What came between the last reading and a crash is counted nowhere: `began_anew` says so, unless
     that time is not covered. What was in the system then came before, in the interval that the last reading ended.
 
-    `version_of` gives the model's version of a group, where requests are to be told apart by it.
+    `version_of` gives the model's version of a group, where requests are to be told apart by it. `may_return`: groups
+    may be off a page and go on later. Then a page without any is a missed one unless nobody listened in between, and a
+    group that returns is counted on from where it left unless it fell.
     """
 
-    def __init__(self, version_of: Callable[[str], str] | None = None) -> None:
+    def __init__(self, version_of: Callable[[str], str] | None = None, *, may_return: bool = False) -> None:
         self._version_of = version_of
+        self._may_return = may_return
         self._base: Reading | None = None
+        self._left: dict[str, Totals] = {}
         self._missed_at: float | None = None
         self._refused_at: float | None = None
 
@@ -107,6 +111,9 @@ class Ledger:
         base = self._base
         if base is not None and reading.at <= base.at:
             return None
+        if base is not None and base.groups and self._off_page(reading):
+            self._missed_at = reading.at
+            return None
         self._base = reading
         missed_at, self._missed_at = _parted(self._missed_at, reading.at)
         refused_at, self._refused_at = _parted(self._refused_at, reading.at)
@@ -114,11 +121,27 @@ class Ledger:
             return None
         gone = base.groups.keys() - reading.groups.keys()
         if refused_at is not None and (not base.groups or gone or fell(base, reading) or failures_fell(base, reading)):
+            self._left = {}
             nothing = Reading(refused_at, {}, {}, pending=0, running=0)
             return self._told(nothing, reading, refused_at, unseen=False)
+        if self._may_return:
+            base = self._with_returned(base, reading)
         if gone:
             return None
         return self._told(base, reading, missed_at, unseen=refused_at is not None)
+
+    def _off_page(self, reading: Reading) -> bool:
+        return self._may_return and not reading.groups and self._refused_at is None
+
+    def _with_returned(self, base: Reading, reading: Reading) -> Reading:
+        """The base with the groups that return, as they left."""
+        if fell(base, reading) or failures_fell(base, reading):
+            self._left = {}  # those of another process
+        known = {**self._left, **base.groups}
+        self._left = {group: totals for group, totals in known.items() if group not in reading.groups}
+        here = ((group, totals, reading.groups.get(group)) for group, totals in known.items())
+        going_on = {g: then for g, then, now in here if now is not None and not _began_anew(then, now)}
+        return replace(base, groups={**base.groups, **going_on})
 
     def _told(self, base: Reading, reading: Reading, missed_at: float | None, *, unseen: bool) -> Interval:
         interval = _between(base, reading, missed_at, unseen=unseen)

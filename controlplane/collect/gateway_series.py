@@ -84,8 +84,8 @@ class GatewayCounts:
     """Turns consecutive readings of one process of a gateway into what it counted in between, by model."""
 
     def __init__(self) -> None:
-        self._durations: HistogramLedger[str] = HistogramLedger()
-        self._requests: HistogramLedger[str] = HistogramLedger()
+        self._durations: HistogramLedger[str] = HistogramLedger(may_return=True)
+        self._requests: HistogramLedger[str] = HistogramLedger(may_return=True)
 
     def missed(self, at: float) -> None:
         """A reading was tried at `at` and failed."""

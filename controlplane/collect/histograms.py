@@ -65,11 +65,14 @@ class HistogramLedger(Generic[K]):
     """Turns consecutive readings of a page of histograms into what was counted in between, by key (such as a model).
 
     A key that was there before and has no series now counts zero: its exporter began anew and nobody asked since, or
-    took single series away while it lives, as gateways do with routes.
+    took single series away while it lives, as gateways do with routes. `may_return`: a series that
+    returns is counted on from where it left unless it fell; else from 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_return: bool = False) -> None:
+        self._may_return = may_return
         self._base: tuple[float, Mapping[K, Mapping[Group, Buckets]]] | None = None
+        self._left: dict[K, dict[Group, Buckets]] = {}
         self._keys: set[K] = set()
         self._missed_at: float | None = None
 
@@ -90,28 +93,45 @@ class HistogramLedger(Generic[K]):
         if base is None:
             return {}
         start, before = base
-        if _began_anew(before, page):
+        if fallen := _fell(before, page):
+            self._left = {}
+        if fallen or _all_gone(before, page):
             # a reading that was told late may be of before the miss
-            start, before = start if missed_at is None or missed_at >= at else missed_at, {}
-        return {key: _counted(start, at, before.get(key, {}), page.get(key, {}), errors) for key in self._keys}
+            start = start if missed_at is None or missed_at >= at else missed_at
+        then = {key: self._known(key, {} if fallen else before.get(key, {}), page.get(key, {})) for key in self._keys}
+        return {key: _counted(start, at, then[key], page.get(key, {}), errors) for key in self._keys}
+
+    def _known(self, key: K, before: Mapping[Group, Buckets], now: Mapping[Group, Buckets]) -> Mapping[Group, Buckets]:
+        """The histograms that go on, as they were when they were there last."""
+        known = {**self._left.get(key, {}), **before}
+        if self._may_return:
+            self._left[key] = {group: buckets for group, buckets in known.items() if group not in now}
+        return {group: then for group, then in known.items() if group in now and not _anew(then, now[group])}
 
 
-def _began_anew(before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]]) -> bool:
-    """Whether the exporter did: a histogram has other edges, a bucket went down, or some are gone and none goes on."""
-    gone = goes_on = False
-    for key, groups in before.items():
-        now = page.get(key, {})
-        for group, buckets in groups.items():
-            after = now.get(group)
-            if after is None:
-                gone = True
-                continue
-            if after.edges != buckets.edges:
-                return True
-            if any(new < old for old, new in zip(buckets.cumulative, after.cumulative, strict=True)):
-                return True
-            goes_on |= buckets.cumulative[-1] > 0
-    return gone and not goes_on
+def _fell(before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]]) -> bool:
+    """Whether a histogram has other edges or a bucket went down: its exporter began anew."""
+    return any(
+        group in page.get(key, {}) and _anew(buckets, page[key][group])
+        for key, groups in before.items()
+        for group, buckets in groups.items()
+    )
+
+
+def _all_gone(before: Mapping[K, Mapping[Group, Buckets]], page: Mapping[K, Mapping[Group, Buckets]]) -> bool:
+    """Whether some are gone and none goes on that has counted anything: its exporter likely began anew."""
+    there = [
+        (group in page.get(key, {}), buckets.cumulative[-1])
+        for key, groups in before.items()
+        for group, buckets in groups.items()
+    ]
+    return not all(here for here, _ in there) and not any(here and count > 0 for here, count in there)
+
+
+def _anew(before: Buckets, after: Buckets) -> bool:
+    if before.edges != after.edges:
+        return True
+    return any(now < then for then, now in zip(before.cumulative, after.cumulative, strict=True))
 
 
 def in_seconds(buckets: Buckets, unit_s: float) -> Buckets:

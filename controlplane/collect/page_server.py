@@ -75,7 +75,7 @@ class PageUnit:
         self.model = model
         self.intervals: deque[Interval] = deque()
         self.latencies: deque[LatencyInterval] = deque()
-        self.ledger = Ledger(version_of if model.by_version else None)
+        self.ledger = Ledger(version_of if model.by_version else None, may_return=True)
         self.own_requests = OwnRequests()
         self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
         self._given_up = GivenUp()
@@ -186,7 +186,7 @@ class PageServer(ABC):
         self._unasked = NOT_ASKED if spec.kind in CONTROLLED else Missing("observed only")
         self._control: Signal[ControlMode] = self._unasked
         self._incarnation = 0
-        self._histograms: HistogramLedger[tuple[str, Indicator]] = HistogramLedger()
+        self._histograms: HistogramLedger[tuple[str, Indicator]] = HistogramLedger(may_return=True)
 
     @abstractmethod
     def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:

@@ -142,6 +142,44 @@ def test_a_version_that_is_gone_while_others_stay_leaves_the_interval_uncovered(
     assert seen(ledger, Reading(15, {"2": Totals(6, 0, 0)}, {})).completed == 2
 
 
+def test_a_model_that_was_off_a_page_is_counted_on_from_where_it_left() -> None:
+    ledger = Ledger(may_return=True)
+    ledger.seen(reading(5, 1_000_000))
+    assert ledger.seen(reading(10, None)) is None
+    assert ledger.seen(reading(15, None)) is None
+    interval = seen(ledger, reading(20, 1_000_007))
+    assert (interval.start, interval.completed, interval.began_anew) == (5, 7, False)
+
+
+def test_a_model_that_returns_lower_began_anew_after_the_page_without_it() -> None:
+    ledger = Ledger(may_return=True)
+    ledger.seen(reading(5, 1_000_000))
+    ledger.seen(reading(10, None))
+    interval = seen(ledger, reading(15, 7))
+    assert (interval.start, interval.completed, interval.began_anew) == (10, 7, True)
+
+
+def test_a_model_off_the_page_of_a_process_that_was_away_is_one_of_a_new_process() -> None:
+    ledger = Ledger(may_return=True)
+    ledger.seen(reading(5, 3))
+    ledger.missed(10, refused=True)
+    ledger.seen(reading(15, None))
+    interval = seen(ledger, reading(20, 7))
+    assert (interval.start, interval.completed) == (15, 7)
+
+
+@pytest.mark.parametrize(("returns_with", "completed"), [(1_000_003, 5), (4, 6)])
+def test_a_group_that_returns_while_others_go_on_is_counted_from_where_it_left_unless_it_fell(
+    returns_with: float, completed: int
+) -> None:
+    ledger = Ledger(may_return=True)
+    ledger.seen(Reading(5, {"1": Totals(1_000_000, 0, 0), "2": Totals(1, 0, 0)}, {}))
+    assert ledger.seen(Reading(10, {"2": Totals(4, 0, 0)}, {})) is None
+    assert seen(ledger, Reading(15, {"2": Totals(6, 0, 0)}, {})).completed == 2
+    interval = seen(ledger, Reading(20, {"1": Totals(returns_with, 0, 0), "2": Totals(8, 0, 0)}, {}))
+    assert interval.completed == completed
+
+
 def test_a_new_version_counts_from_zero() -> None:
     ledger = Ledger()
     ledger.seen(Reading(5, {"1": Totals(5, 0, 0)}, {}))

@@ -96,3 +96,21 @@ def test_histograms_with_different_edges_add_up_at_the_common_ones() -> None:
     ledger: HistogramLedger[str] = HistogramLedger()
     ledger.seen(5, {"m": {}})
     assert ledger.seen(10, {"m": one(1, 2, 3) | other})["m"] == Counted(5, 10, (0.1,), (2, 4), 0)
+
+
+def test_a_series_that_returns_is_counted_on_from_where_it_left() -> None:
+    ledger: HistogramLedger[str] = HistogramLedger(may_return=True)
+    ledger.seen(5, {"m": one(1000, 1000, 1000), "n": one(1, 1, 1)})
+    ledger.seen(10, {"n": one(1, 1, 2)})
+    ledger.seen(15, {})
+    assert ledger.seen(20, {"m": one(1001, 1001, 1003), "n": one(1, 2, 3)}) == {
+        "m": Counted(15, 20, (0.1, 0.5), (1, 0, 2), 0),
+        "n": Counted(15, 20, (0.1, 0.5), (0, 1, 0), 0),
+    }
+
+
+def test_a_series_that_returns_lower_is_one_of_another_process() -> None:
+    ledger: HistogramLedger[str] = HistogramLedger(may_return=True)
+    ledger.seen(5, {"m": one(1000, 1000, 1000)})
+    ledger.seen(10, {})
+    assert ledger.seen(15, {"m": one(3, 3, 4)})["m"] == Counted(10, 15, (0.1, 0.5), (3, 0, 1), 0)
