@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 
 from controlplane.api.app import create_app
+from controlplane.cli.descriptors import needed, raise_limit, too_few
 from controlplane.cli.output import complain
 from controlplane.config import Settings
 from controlplane.loop.wire import ControlPlane, build
@@ -38,6 +39,7 @@ async def serve(settings: Settings, listening: socket.socket, *, dry_run: bool) 
     """Run until SIGTERM or SIGINT; gives the exit code. A second signal ends the process at once."""
     stop = asyncio.Event()
     _on_signals(stop)
+    descriptors = raise_limit()
     plane = build(settings, dry_run=dry_run)
     server = _Server(
         uvicorn.Config(
@@ -51,7 +53,7 @@ async def serve(settings: Settings, listening: socket.socket, *, dry_run: bool) 
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="api")
-    running = asyncio.create_task(_run(plane, settings, listening, stop, dry_run=dry_run), name="loop")
+    running = asyncio.create_task(_run(plane, settings, listening, stop, descriptors, dry_run=dry_run), name="loop")
     try:
         # either ends: the loop by a signal or because it cannot start, the API only if it fails
         await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,7 +70,13 @@ async def serve(settings: Settings, listening: socket.socket, *, dry_run: bool) 
 
 
 async def _run(
-    plane: ControlPlane, settings: Settings, listening: socket.socket, stop: asyncio.Event, *, dry_run: bool
+    plane: ControlPlane,
+    settings: Settings,
+    listening: socket.socket,
+    stop: asyncio.Event,
+    descriptors: int,
+    *,
+    dry_run: bool,
 ) -> None:
     starting = asyncio.create_task(plane.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -80,6 +88,13 @@ async def _run(
         return
     starting.result()
     _announce(settings, listening, dry_run=dry_run)
+    fleet = plane.picture().fleet
+    if too_few(descriptors, fleet):
+        log.warning(
+            "fewer open files are allowed than the fleet may need: raise the hard limit (ulimit -Hn, LimitNOFILE)",
+            allowed=descriptors,
+            needed=needed(fleet),
+        )
     await stopping
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "controlplane.yaml").write_text(CONFIGURATION, encoding="utf-8")
     processes: list[subprocess.Popen[str]] = []
 
-    def started(*options: str, **variables: str) -> subprocess.Popen[str]:
+    def started(*options: str, under: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
-                [*COMMAND, *options],
+                [*under, *COMMAND, *options],
                 cwd=tmp_path,
                 env=os.environ | variables,
                 stdout=subprocess.PIPE,
@@ -105,6 +106,15 @@ def test_it_runs_tells_what_it_cannot_see_and_stops_on_a_signal(
         "stopping",
         "stopped",
     ]
+
+
+def test_it_takes_all_descriptors_it_may_have_and_says_so_where_they_are_too_few(start: Start, tmp_path: Path) -> None:
+    process = start(under=("bash", "-c", 'ulimit -Sn 200; ulimit -Hn 600; exec "$@"', "-"))
+    until_ready(address(process))
+    assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (600, 600)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    (warning,) = (line for line in lines if line["event"].startswith("fewer open files"))
+    assert (warning["allowed"], warning["needed"]) == (600, 641)
 
 
 @contextlib.contextmanager
