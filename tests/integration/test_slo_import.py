@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -18,8 +18,20 @@ from statistics import median
 import pytest
 
 from controlplane.cli.main import execute
-from controlplane.collect.prometheus_api import Prometheus
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Through
+from controlplane.collect.prometheus_api import LIMIT_BYTES, Prometheus
+from controlplane.domain.errors import AnswerTooLargeError
+from controlplane.domain.fleet import (
+    Fleet,
+    GatewaySpec,
+    Mode,
+    ModelSpec,
+    Ports,
+    ServerKind,
+    ServerSpec,
+    TargetsQuery,
+    Through,
+    WorkloadSpec,
+)
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, Slice
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
@@ -106,6 +118,24 @@ def generations(scrapes: Scrapes, start: float, hours: int, seed: int) -> None:
         scrapes.page(at, page + gauges, **VLLM)
 
 
+def answers(scrapes: Scrapes, start: float, hours: int) -> int:
+    """Hours of two processes of a gateway, one of which begins anew; gives how many errors they answered."""
+    errors, told = 0, [[0, 0], [0, 0]]
+    for step in range(int(hours * HOUR_S / EVERY_S)):
+        for process in (0, 1):
+            at = start + 2.0 + 4.0 * process + step * EVERY_S
+            told[process] = [0, 0] if process and step == 100 else told[process]
+            told[process][0] += 7
+            told[process][1] += step % 5 == 0
+            errors += step % 5 == 0 and step > 0
+            page = "".join(
+                histogram_page("request_seconds", {"0.5": count, "+Inf": count}, model="bert", code=code)
+                for code, count in zip(("200", "503"), told[process], strict=True)
+            )
+            scrapes.page(at, page, job="gateway", instance=f"g{process}:80")
+    return errors
+
+
 AGES_S = {"recent": 8 * HOUR_S, "days": 4 * DAY_S, "weeks": 20 * DAY_S}
 """At the levels of 10 s, a minute and an hour."""
 RECENT = NOW - AGES_S["recent"]
@@ -125,6 +155,7 @@ def remembering(prometheus_binary: str, days: dict[str, Day]) -> Iterator[RealPr
     for day in sorted(days.values(), key=lambda day: day.start):
         day.into(scrapes)
     generations(scrapes, RECENT, 6, seed=9)
+    answers(scrapes, RECENT, 1)
     try:
         made.remember(scrapes.openmetrics())
         made.start()
@@ -146,12 +177,19 @@ def fleet(prometheus: RealPrometheus) -> Fleet:
 
 
 def imported(
-    prometheus: RealPrometheus, store: PastStore | None, since: float, until: float, *, model: str = ""
+    prometheus: RealPrometheus,
+    store: PastStore | None,
+    since: float,
+    until: float,
+    *,
+    model: str = "",
+    of: Fleet | None = None,
+    limit_bytes: int = LIMIT_BYTES,
 ) -> ImportResult:
     async def run() -> ImportResult:
-        source = Prometheus(prometheus.spec())
+        source = Prometheus(prometheus.spec(), limit_bytes=limit_bytes)
         try:
-            work = PastImport(fleet(prometheus), (model,) if model else (), source, GRACE_S)
+            work = PastImport(of or fleet(prometheus), (model,) if model else (), source, GRACE_S)
             return await work.run(store, since, until, lambda _: None)
         finally:
             source.close()
@@ -209,6 +247,46 @@ def test_each_time_goes_in_at_the_levels_that_are_kept_for_it(
         steps = store.slices("bert", AVAILABILITY.key, day.start, day.start + 3 * HOUR_S, 10)
         finest[name] = min(after - before for (before, _), (after, _) in pairwise(steps))
     assert finest == {"recent": 10, "days": 60, "weeks": HOUR_S}
+
+
+def test_servers_that_a_workload_found_then_are_imported_while_they_were_there(
+    remembering: RealPrometheus, days: dict[str, Day], store: SqlStore
+) -> None:
+    found_by = TargetsQuery("prom", (("job", "tri.*"),))
+    workload = WorkloadSpec("tritons", ServerKind.TRITON, found_by, Ports(8000, 8001, 8002))
+    model = ModelSpec("bert", "bert", (), Mode.ACT, objectives=(AVAILABILITY,), workloads=("tritons",))
+    day = days["recent"]
+    of = Fleet((), (model,), prometheus=(remembering.spec(),), workloads=(workload,))
+    imported(remembering, store, day.start, day.start + 6 * HOUR_S, of=of)
+    counts = store.counts("bert", AVAILABILITY.key, day.start, day.start + 6 * HOUR_S)
+    assert (counts.good, counts.bad) == day.truth.between(0, NOW)
+    # nothing is measured of the two hours after it had left
+    assert counts.measured_s < 4 * HOUR_S
+
+
+def test_the_processes_of_a_gateway_are_differenced_each_on_its_own(
+    remembering: RealPrometheus, store: SqlStore
+) -> None:
+    through = Through("prom", (("job", "gateway"),))
+    gateway = GatewaySpec("edge", "", "request_seconds", "model", "code", "5..", through=through)
+    seen = replace(AVAILABILITY, source=IndicatorSource.GATEWAY)
+    model = ModelSpec("bert", "bert", (), Mode.OBSERVE, objectives=(seen,))
+    of = Fleet((), (model,), gateways=(gateway,), prometheus=(remembering.spec(),))
+    imported(remembering, store, RECENT, RECENT + 2 * HOUR_S, of=of)
+    counts = store.counts("bert", seen.key, RECENT, RECENT + 2 * HOUR_S)
+    assert counts.bad == answers(Scrapes(), RECENT, 1)
+    assert counts.good == 2 * 7 * (240 - 1)
+    assert counts.measured_s == pytest.approx(HOUR_S, abs=2 * EVERY_S)
+
+
+def test_answers_that_would_be_too_large_are_asked_for_in_parts(
+    remembering: RealPrometheus, store: SqlStore, whole: SqlStore
+) -> None:
+    imported(remembering, store, RECENT, NOW - 60, limit_bytes=30_000)
+    assert everything(store) == everything(whole)
+    assert minutes(store) == minutes(whole)
+    with pytest.raises(AnswerTooLargeError, match="answer larger than"):
+        imported(remembering, store, RECENT, NOW - 60, limit_bytes=300)
 
 
 @pytest.mark.parametrize("age", AGES_S)
@@ -282,7 +360,7 @@ def configuration(remembering: RealPrometheus, tmp_path: Path) -> Path:
 store: sqlite:///{tmp_path / "store.db"}
 prometheus: [{{name: prom, url: "{remembering.url}", interval: 15s}}]
 servers:
-  - {{name: t, kind: triton, http: "http://t:8000", grpc: "t:8001", through: {{prometheus: prom, labels: {{job: triton}}}}}}
+  - {{name: t, kind: triton, http: "http://t", grpc: "t:1", through: {{prometheus: prom, labels: {{job: triton}}}}}}
   - {{name: v, kind: vllm, http: "http://v:8000"}}
   - {{name: w, kind: vllm, http: "http://nowhere:8000"}}
 models:
