@@ -34,13 +34,13 @@ class Judged:
     states: AlertStates = field(default_factory=dict)
     events: tuple[AlertEvent, ...] = ()
 
-    def unjudged(self, why: str) -> Judged:
+    def unjudged(self, states: AlertStates, why: str) -> Judged:
         """The same while the store cannot be asked: alerts stay what they were, and nothing began or ended."""
         alerts = {
             model: tuple(replace(alert, frozen=f"the store cannot be asked: {why}") for alert in found)
             for model, found in self.alerts.items()
         }
-        return replace(self, alerts=alerts, events=())
+        return replace(self, alerts=alerts, states=states, events=())
 
 
 class Windows:

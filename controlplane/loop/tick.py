@@ -12,6 +12,7 @@ import structlog
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
+from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Decision, Plan, Reason, ReasonCode
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet
@@ -73,6 +74,7 @@ class Tick:
         self._strain = Strain()
         self._windows = Windows()
         self._judged = Judged()
+        self._alerts: AlertStates = {}
         self._versions: set[tuple[str, str]] = set()
         self._backlog = Backlog()
         self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
@@ -88,7 +90,7 @@ class Tick:
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
-        self._judged = Judged(states=await self._store.call(lambda s: s.load_alerts()))
+        self._alerts = await self._store.call(lambda s: s.load_alerts())
 
     def part(self, left: FleetReading) -> None:
         """What was read of servers that leave counts in the slices it was read in. Never while a tick runs."""
@@ -132,6 +134,7 @@ class Tick:
             self._judged.events,
             self._startups.take(),
         )
+        self._alerts = record.alerts
         unwritten, kept_as = await self._write(record)
         problem = unwritten or problem
         if unwritten:
@@ -156,12 +159,12 @@ class Tick:
 
     async def _read_store(self, fleet: Fleet, reading: FleetReading, now: float) -> str:
         """Ask it what was judged, what people said and what was learned. Gives the problem, "" when all was read."""
-        judge = partial(judge_fleet, windows=self._windows, states=self._judged.states, policy=AlertPolicy())
+        judge = partial(judge_fleet, windows=self._windows, states=self._alerts, policy=AlertPolicy())
         unread = self._startups.unread(fleet)
         try:
             self._told, self._judged = await self._store.call(lambda s: _ask(s, fleet, reading, judge, now))
         except ControlPlaneError as error:
-            self._judged = self._judged.unjudged(str(error))
+            self._judged = self._judged.unjudged(self._alerts, str(error))
             log.error("the store cannot be read", error=str(error))
             return str(error)
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +87,29 @@ async def test_what_a_backlog_makes_late_is_explained_and_widens_the_headroom() 
         assert counts.bad_capacity >= 0.9 * counts.bad
         assert max(quantiles(world, T0 + 300.0)) > 0.95
     assert sim.count >= 3
+
+
+async def test_the_beginning_of_an_alert_is_kept_once_though_the_tick_that_saw_it_failed(tmp_path: Path) -> None:
+    sim = Released("m", rates=((T0, 20.0),), seed=3, released_at=T0 + 300)
+    async with one_model(sim, store=tmp_path / "s.db") as world:
+        await world.run(300.0)
+        startups, world.tick._startups.written = world.tick._startups.written, _fails  # type: ignore[method-assign]
+        for _ in range(10):
+            with contextlib.suppress(ArithmeticError):
+                await world.run(15.0)
+        world.tick._startups.written = startups  # type: ignore[method-assign]
+        await world.run(60.0)
+        world.kill()
+        await world.start()
+        await world.run(60.0)
+        events = await world.thread.call(lambda s: s.alert_events("m"))
+        fires = {alert.severity for alert in world.runner.picture().alerts["m"] if alert.firing}
+    assert fires == set(Severity)
+    assert sorted((event.severity, event.firing) for event in events) == [
+        (Severity.PAGE, True),
+        (Severity.TICKET, True),
+    ]
+
+
+def _fails(models: object) -> None:
+    raise ArithmeticError
