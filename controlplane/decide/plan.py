@@ -9,7 +9,7 @@ from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
-from controlplane.domain.fleet import ModelSpec, ServerSpec, is_member_name
+from controlplane.domain.fleet import ModelSpec, ServerSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.signal import Signal, known
 from controlplane.domain.snapshot import Snapshot
@@ -46,19 +46,22 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
-    units |= _unnamed(state, units, now)
+    units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
     return plan, PolicyState(units)
 
 
-def _unnamed(state: PolicyState, decided: Collection[str], now: float) -> dict[str, UnitState]:
-    """What is kept of units about which nothing was decided."""
+def _unnamed(
+    state: PolicyState, decided: Collection[str], unlisted: Collection[str], now: float
+) -> dict[str, UnitState]:
+    """What is kept of units about which nothing was decided; who is in an `unlisted` workload is not known."""
     kept: dict[str, UnitState] = {}
     for key, unit in state.units.items():
         if key in decided:
             continue
-        if not is_member_name(server_of(key)):
+        server = server_of(key)
+        if not is_member_name(server) or workload_of(server) in unlisted:
             kept[key] = unit
         elif unit.gone_since is None or now - unit.gone_since <= _KEEP_LEFT_S:
             kept[key] = replace(unit, gone_since=now if unit.gone_since is None else unit.gone_since)

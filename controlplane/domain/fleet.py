@@ -276,7 +276,10 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything the configuration names, and the discovered servers, which are also in `members` by name."""
+    """Everything the configuration names, and the discovered servers, which are also in `members` by name.
+
+    `unlisted`: workloads of which it was not told so far who their members are.
+    """
 
     servers: tuple[ServerSpec, ...]
     models: tuple[ModelSpec, ...]
@@ -285,6 +288,7 @@ class Fleet:
     prometheus: tuple[PrometheusSpec, ...] = ()
     workloads: tuple[WorkloadSpec, ...] = ()
     members: Mapping[str, Member] = field(default_factory=dict)
+    unlisted: frozenset[str] = frozenset()
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""
@@ -294,7 +298,7 @@ class Fleet:
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)
 
-    def with_members(self, members: Iterable[Member]) -> Fleet:
+    def with_members(self, members: Iterable[Member], unlisted: frozenset[str] = frozenset()) -> Fleet:
         """The same fleet with these discovered servers in place of those it has."""
         found = {member.server.name: member for member in members}
         by_workload: dict[str, list[str]] = {}
@@ -311,4 +315,5 @@ class Fleet:
             servers=(*configured, *(member.server for member in found.values())),
             models=tuple(replace(m, runs_on=runs_on(m)) if m.workloads else m for m in self.models),
             members=found,
+            unlisted=unlisted,
         )

@@ -16,10 +16,10 @@ class Roster:
     """The present fleet, in one place for all who need it. `fleet` changes in `update` only."""
 
     def __init__(self, fleet: Fleet, discoveries: Sequence[Discovery] = ()) -> None:
-        self.fleet = fleet
         self._configured = fleet
         self._discoveries = discoveries
         self._members: dict[str, tuple[Member, ...]] = {}
+        self.fleet = self._present()
 
     async def start(self, changed: Callable[[], None]) -> None:
         """Begin to look for servers; `changed` is called whenever `update` may find something new."""
@@ -33,9 +33,12 @@ class Roster:
         for workload, found in self.workloads(now).items():
             if not isinstance(found, Missing):
                 self._members[workload] = tuple(sorted(found.value, key=lambda member: member.server.name))
-        self.fleet = self._configured.with_members(
-            member for workload in self._configured.workloads for member in self._members.get(workload.name, ())
-        )
+        self.fleet = self._present()
+
+    def _present(self) -> Fleet:
+        workloads = [workload.name for workload in self._configured.workloads]
+        members = (member for name in workloads for member in self._members.get(name, ()))
+        return self._configured.with_members(members, frozenset(workloads) - self._members.keys())
 
     def workloads(self, now: float) -> dict[str, Signal[tuple[Member, ...]]]:
         """The members of every workload, as they were found last."""

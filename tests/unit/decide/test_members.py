@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controlplane.decide.explain import headline
@@ -64,6 +66,16 @@ def test_a_unit_is_kept_for_an_hour_after_its_server_left_and_begins_again_when_
     assert back.units["m@w/0"].instances == 3
     _, state = decide(snapshot(), state, Policy(), NOW + HOUR_S + 1)
     assert set(state.units) == {"m@gone"}, "one that the configuration named may come back at any time"
+
+
+def test_nobody_is_taken_to_have_left_a_workload_that_was_not_listed_yet() -> None:
+    state = PolicyState({"m@w/0": UnitState(wanted=True, instances=3), "m@v/0": UnitState(wanted=True)})
+    unknown = replace(snapshot(), fleet=CONFIGURED.with_members((), unlisted=frozenset({"w"})))
+    for at in (NOW, NOW + HOUR_S, NOW + 2 * HOUR_S):
+        _, state = decide(unknown, state, Policy(), at)
+    assert state.units == {"m@w/0": UnitState(wanted=True, instances=3)}
+    _, state = decide(snapshot(), state, Policy(), NOW + 3 * HOUR_S)
+    assert state.units["m@w/0"].gone_since == NOW + 3 * HOUR_S
 
 
 def test_a_clock_that_was_ahead_does_not_keep_it_for_longer() -> None:

@@ -54,6 +54,10 @@ def test_before_the_first_listing_nobody_is_there_and_it_is_said_why() -> None:
     roster.update(NOW)
     assert roster.fleet.model("only") == ONLY
     assert roster.workloads(NOW) == {"w": Missing("the API server refuses: 403")}
+    assert roster.fleet.unlisted == {"w"}
+    discovery.find("w", [], NOW)
+    roster.update(NOW)
+    assert roster.fleet.unlisted == frozenset()
 
 
 def test_members_stay_while_nobody_can_be_asked() -> None:
