@@ -114,7 +114,7 @@ class Counted:
         self._clock = clock
 
     def __enter__(self) -> Self:
-        self._own = self._own_requests.begin()
+        self._own = self._own_requests.begin(self._clock())
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -75,7 +75,7 @@ class Reader(ABC):
 
     def probe(self, takes_s: float) -> None:
         if self.listens and self.engine.loaded:
-            self.engine.arrive(Request(self.engine.now, takes_s, own=self.unit.own_requests.begin()))
+            self.engine.arrive(Request(self.engine.now, takes_s, own=self.unit.own_requests.begin(self.engine.now)))
 
     def hear(self) -> None:
         """Our own requests' answers arrive."""

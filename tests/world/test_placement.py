@@ -64,7 +64,7 @@ async def test_probes_do_not_keep_an_idle_model_awake() -> None:
     async with one_model(sim, idle_unload_s=600.0) as world:
 
         async def probe() -> None:
-            request = world.collector.servers["t0"].units["m"].own_requests.begin()
+            request = world.collector.servers["t0"].units["m"].own_requests.begin(world.now)
             if sim.loaded:
                 sim.waiting.append(world.now)
             world.at(world.now + 0.05, lambda: own.end(request, world.now, counted=sim.loaded))

@@ -242,7 +242,7 @@ def interval(start: float, end: float, completed: int) -> Interval:
 
 def test_probes_are_told_from_the_requests_of_others() -> None:
     own = OwnRequests()
-    own.end(own.begin(), 3, counted=True)
+    own.end(own.begin(2), 3, counted=True)
     assert own.settle(interval(0, 5, 4)).probes == 1
     assert own.settle(interval(5, 10, 4)).probes == 0
 
@@ -250,7 +250,7 @@ def test_probes_are_told_from_the_requests_of_others() -> None:
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_probe_under_way_while_counters_are_read_is_found_in_this_interval_or_the_next(first: int) -> None:
     own = OwnRequests()
-    probe = own.begin()
+    probe = own.begin(4)
     before = own.settle(interval(0, 5, first))
     own.end(probe, 5.01, counted=True)
     after = own.settle(interval(5, 10, 1 - first))
@@ -259,7 +259,7 @@ def test_a_probe_under_way_while_counters_are_read_is_found_in_this_interval_or_
 
 def test_a_probe_that_was_counted_nowhere_does_not_hide_a_request_of_another() -> None:
     own = OwnRequests()
-    own.end(own.begin(), 3, counted=False)
+    own.end(own.begin(2), 3, counted=False)
     assert own.settle(interval(0, 5, 1)).probes == 0
 
 
@@ -273,7 +273,7 @@ def test_whoever_got_a_first_token_and_neither_ended_nor_executes_was_given_up()
 
 def test_a_probe_hides_at_most_one_request_and_only_for_two_intervals() -> None:
     own = OwnRequests()
-    own.end(own.begin(), 3, counted=True)
+    own.end(own.begin(2), 3, counted=True)
     for end in (5, 10):
         assert own.settle(interval(end - 5, end, 0)).probes == 0
     assert own.settle(interval(10, 15, 1)).probes == 0
@@ -281,23 +281,33 @@ def test_a_probe_hides_at_most_one_request_and_only_for_two_intervals() -> None:
 
 def test_a_probe_that_found_the_queue_full_tells_so_of_the_interval_it_was_in_and_of_no_other() -> None:
     own = OwnRequests()
-    own.end(own.begin(), 3, counted=False, turned_away=True)
+    own.end(own.begin(2), 3, counted=False, turned_away=True)
     assert own.settle(interval(0, 5, 2)).turned_away
     assert not own.settle(interval(5, 10, 2)).turned_away
+
+
+def test_a_probe_that_began_after_the_end_of_an_interval_that_is_told_late_is_not_in_it() -> None:
+    own = OwnRequests()
+    own.end(own.begin(7), 8, counted=True)
+    own.end(own.begin(8), 9, counted=False, turned_away=True)
+    early = own.settle(interval(0, 5, 4))
+    assert (early.probes, early.probes_start, early.probes_end, early.turned_away) == (0, 0, 0, False)
+    late = own.settle(interval(5, 10, 4))
+    assert (late.probes, late.turned_away) == (1, True)
 
 
 def test_probes_that_nothing_ever_counts_are_forgotten_in_the_end() -> None:
     own = OwnRequests()
     for at in range(10_000):
-        own.end(own.begin(), at, counted=True)
+        own.end(own.begin(at), at, counted=True)
     settled = own.settle(interval(0, 10_000, 10_000))
     assert 1_000 < settled.probes < 5_000
 
 
 def test_probes_of_a_process_that_ended_are_not_sought_in_the_counts_of_the_next() -> None:
     own = OwnRequests()
-    own.end(own.begin(), 4.9, counted=True)
-    own.begin()
+    own.end(own.begin(4), 4.9, counted=True)
+    own.begin(4.95)
     own.forget()
     settled = own.settle(interval(5, 10, 3))
     assert (settled.probes, settled.probes_start, settled.probes_end) == (0, 0, 0)
