@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
-from controlplane.collect.counters import GivenUp, Ledger, Reading, Totals
+from controlplane.collect.counters import Ledger, Reading, Totals, failures_fell, fell
 from controlplane.collect.families import REASON_CANCELED, REASON_REJECTED
+from controlplane.collect.given_up import GivenUp
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.metrics_source import Metrics, MetricsSource
@@ -38,6 +39,7 @@ from controlplane.domain.signal import Known, Missing, Signal, aged
 T = TypeVar("T")
 Histograms: TypeAlias = dict[tuple[str, Indicator], dict[Group, Buckets]]
 """By served name and indicator."""
+_UNCOUNTED = ("", REASON_CANCELED)
 _THERE = frozenset({ModelState.READY, ModelState.UNAVAILABLE})
 
 
@@ -89,20 +91,24 @@ class PageUnit:
         if not served.whole or not _countable(served):
             self.ledger.missed(at)
             return False
-        failures = served.failures | self._uncounted(served)
-        reading = Reading(at, served.groups, failures, served.waiting, 1, running_max=None, running=served.running)
-        fell, interval = tokens_fell(self._tokens, served.tokens), self.ledger.seen(reading)
+        reading = Reading(
+            at, served.groups, served.failures, served.waiting, 1, running_max=None, running=served.running
+        )
+        if base is not None and _began_anew(base, reading):
+            self._given_up = GivenUp()
+        reading = replace(reading, failures=served.failures | self._uncounted(served))
+        other, interval = tokens_fell(self._tokens, served.tokens), self.ledger.seen(reading)
         if interval is None:
             self.own_requests.expire(at)
         else:
             interval = self.own_requests.settle(interval)
             anew = base is not None and interval.start != base.at
             if tokens := tokens_between(self._tokens, served.tokens, anew=anew):
-                interval = replace(interval, tokens=tokens, began_anew=interval.began_anew or fell)
+                interval = replace(interval, tokens=tokens, began_anew=interval.began_anew or other)
             self.intervals.append(interval)
         if self.ledger.base is reading:
             self._tokens = served.tokens
-        return fell or (
+        return other or (
             base is not None
             and any(
                 now.success < base.groups[group].success for group, now in served.groups.items() if group in base.groups
@@ -115,7 +121,7 @@ class PageUnit:
             return {}
         refused = sum(count for (_, reason), count in served.failures.items() if reason == REASON_REJECTED)
         ended = sum(totals.success for totals in served.groups.values()) + sum(served.failures.values()) - refused
-        return {("", REASON_CANCELED): self._given_up.seen(served.first_tokens, ended, served.running or 0)}
+        return {_UNCOUNTED: self._given_up.seen(served.first_tokens, ended, served.running or 0)}
 
     @property
     def away(self) -> bool:
@@ -153,6 +159,12 @@ class PageUnit:
             recent_failures=tuple(self.failures),
         )
         return aged(Known(reading, at), now, max_age_s, why)
+
+
+def _began_anew(base: Reading, now: Reading) -> bool:
+    """Whether what the server itself counts did."""
+    told = {key: count for key, count in base.failures.items() if key != _UNCOUNTED}
+    return fell(base, now) or failures_fell(replace(base, failures=told), now)
 
 
 def _countable(served: Served) -> bool:

@@ -361,6 +361,15 @@ def test_intervals_do_not_overlap_and_nothing_is_counted_twice(
     assert sum(interval.completed for interval in run.reader.intervals) <= len(engine.answered_at)
 
 
+def test_who_was_given_up_before_a_restart_is_not_counted_again_after_it() -> None:
+    engine = Engine(instances=1, max_batch=1, full_at=3, timeout_s=2.5)
+    slow, restarted = (("arrive", 9, 4.0, False), 0.05, "scrape"), (("arrive", 9, 0.01, False), 0.05, "scrape")
+    crash: list[Step] = [(("crash",), 0.05, "scrape"), (("nothing",), 0.05, "scrape"), (("restart",), 0.05, "miss")]
+    run = Run(AsVllm(engine))
+    run.play([QUICK, slow, QUICK, QUICK, QUICK, (("cancel",), 5.0, "scrape"), QUICK, *crash, restarted])
+    assert sum(interval.completed for interval in run.reader.intervals) <= len(engine.answered_at)
+
+
 @readers
 @given(engine=ENGINES, steps=CALM)
 def test_without_resets_everything_between_the_first_and_the_last_reading_is_counted_once(

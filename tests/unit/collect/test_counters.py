@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.collect.counters import FAILED, Executed, Executions, GivenUp, Ledger, Reading, Totals
+from controlplane.collect.counters import FAILED, Executed, Executions, Ledger, Reading, Totals
+from controlplane.collect.given_up import GivenUp
 from controlplane.collect.own_requests import OwnRequests
 from controlplane.domain.observation import BatchCount, Interval
 
