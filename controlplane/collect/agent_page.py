@@ -26,6 +26,10 @@ def _finite(value: float) -> float:
     return value
 
 
+def _yes(value: float) -> bool:
+    return bool(_finite(value))
+
+
 _FIGURES: Mapping[str, tuple[str, Callable[[float], Any]]] = {
     "utilisation": (names.GPU_UTILISATION, _finite),
     "sm_utilisation": (names.GPU_SM_UTILISATION, _finite),
@@ -34,7 +38,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[float], Any]]] = {
     "memory_used_bytes": (names.GPU_MEMORY_USED, int),
     "memory_total_bytes": (names.GPU_MEMORY_TOTAL, int),
     "power_w": (names.GPU_POWER, _finite),
-    "mig_enabled": (names.GPU_MIG_ENABLED, bool),
+    "mig_enabled": (names.GPU_MIG_ENABLED, _yes),
     "temperature_c": (names.GPU_TEMPERATURE, int),
     "sm_clock_mhz": (names.GPU_SM_CLOCK, lambda hertz: round(_finite(hertz) / 1e6)),
     "ecc_uncorrected": (f"{names.GPU_ECC_UNCORRECTED}_total", int),
@@ -136,7 +140,7 @@ class _Rows:
         return self._missing(signal, piece)
 
     def _throttle_reasons(self) -> Signal[tuple[str, ...]]:
-        told = {row[names.REASON]: bool(value) for row, value in self._rows(names.GPU_THROTTLED)}
+        told = {row[names.REASON]: _yes(value) for row, value in self._rows(names.GPU_THROTTLED)}
         if not told:
             return self._missing("throttle_reasons")
         return Known(tuple(reason for reason in (*THROTTLE_REASONS, *told) if told.pop(reason, False)), self.at)

@@ -79,6 +79,8 @@ def test_processes_of_an_older_agent_are_of_no_known_server() -> None:
         'controlplane_agent_nvml_up{reason=""} 1\ncontrolplane_gpu_info{gpu="G",index="x",name="X"} 1\n',
         INFO + 'controlplane_gpu_memory_used_bytes{gpu="G"} NaN\n',
         INFO + 'controlplane_gpu_utilisation_ratio{gpu="G"} NaN\n',
+        INFO + 'controlplane_gpu_mig_enabled{gpu="G"} NaN\n',
+        INFO + 'controlplane_gpu_throttled{gpu="G",reason="sw_power_cap"} NaN\n',
         INFO + 'controlplane_gpu_processes{gpu="G"} 1\ncontrolplane_gpu_process_info{gpu="G",pid="x"} 1\n',
         INFO + 'controlplane_gpu_processes{gpu="G"} 1\ncontrolplane_gpu_process_info{gpu="G",pid="1",ports="x"} 1\n',
         INFO + 'controlplane_gpu_slices{gpu="G"} 1\ncontrolplane_gpu_slice_info{gpu="G",slice="S"} 1\n',
