@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Document, Part
+from controlplane.config.target_items import GatewayItem, GatewayKind, TimeUnit
 from controlplane.config.through import check_through, to_through
-from controlplane.config.tree import GatewayItem, GatewayKind, TimeUnit
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import GatewaySpec
 

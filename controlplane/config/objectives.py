@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 
 from controlplane.config.faults import join, one_of
 from controlplane.config.gateways import to_gateway
+from controlplane.config.model_items import ModelItem, ObjectiveItem
 from controlplane.config.probes import tells_ttft
 from controlplane.config.ratios import check_ratio, source_of, to_ratio
 from controlplane.config.reading import Part
-from controlplane.config.tree import GatewayItem, ModelItem, ObjectiveItem, PrometheusItem
+from controlplane.config.target_items import GatewayItem, PrometheusItem
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import COMPLETIONS, GatewaySpec, ServerKind

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from controlplane.config.faults import join
-from controlplane.config.tree import ProbeBlock
+from controlplane.config.model_items import ProbeBlock
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import COMPLETIONS, ProbeSpec, ServerKind

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from controlplane.config.faults import join, one_of
+from controlplane.config.model_items import ObjectiveItem, RatioBlock
 from controlplane.config.reading import Part
-from controlplane.config.tree import ObjectiveItem, PrometheusItem, RatioBlock
+from controlplane.config.target_items import PrometheusItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.objectives import CounterRatio, IndicatorSource, ValueRatio
 

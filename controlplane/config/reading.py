@@ -12,16 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.config.environment import LISTS
 from controlplane.config.faults import from_pydantic, join
-from controlplane.config.tree import (
-    AgentItem,
-    GatewayItem,
-    ModelItem,
-    ObjectiveItem,
-    PrometheusItem,
-    Root,
-    ServerItem,
-    WorkloadItem,
-)
+from controlplane.config.model_items import ModelItem, ObjectiveItem
+from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
+from controlplane.config.tree import Root
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
 from controlplane.domain.mapping import PageMapping

@@ -8,8 +8,8 @@ from dataclasses import replace
 from controlplane.config.faults import join
 from controlplane.config.mapping_file import load_mapping, shipped
 from controlplane.config.reading import Document, Part
+from controlplane.config.target_items import ServerItem, WorkloadItem
 from controlplane.config.through import check_through, to_through
-from controlplane.config.tree import ServerItem, WorkloadItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind, ServerSpec
 from controlplane.domain.mapping import PageMapping

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Part
-from controlplane.config.tree import PrometheusItem, ThroughBlock
+from controlplane.config.target_items import PrometheusItem, ThroughBlock
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import Through
 

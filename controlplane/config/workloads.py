@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Document, Part
 from controlplane.config.servers import check_mapping, page_of
-from controlplane.config.tree import WorkloadItem
+from controlplane.config.target_items import WorkloadItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import KubernetesQuery, Ports, PrometheusSpec, ServerKind, TargetsQuery, WorkloadSpec
 from controlplane.domain.mapping import PageMapping

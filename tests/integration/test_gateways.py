@@ -12,7 +12,7 @@ import pytest
 from controlplane.collect.fleet import FleetCollector
 from controlplane.config import Settings, parse_settings
 from controlplane.config.gateways import PRESETS
-from controlplane.config.tree import GatewayKind
+from controlplane.config.target_items import GatewayKind
 from controlplane.domain.observation import LatencyInterval
 from controlplane.domain.signal import Known, Missing
 from controlplane.slo.indicators import close_slices

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.config.gateways import PRESETS
-from controlplane.config.tree import GatewayKind
+from controlplane.config.target_items import GatewayKind
 from controlplane.domain.fleet import GatewaySpec, PrometheusSpec, Through
 from tests.unit.config.test_load import faults, parse
 

@@ -1,0 +1,155 @@
+"""A model as it is written: where it runs, its bounds, its probe and what was promised."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from controlplane.config.block import Block
+from controlplane.config.promql import CounterSelector
+from controlplane.config.units import (
+    Body,
+    Duration,
+    Name,
+    Names,
+    Rate,
+    Share,
+    Version,
+    Whole,
+    WindowLength,
+    Zone,
+)
+from controlplane.domain.fleet import Mode
+from controlplane.domain.objectives import IndicatorSource
+
+_METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
+_DAY_S = 86400.0
+
+
+class InstancesBlock(Block):
+    """Bounds of a model's instance count, as totals per server."""
+
+    min: Whole = Field(
+        default=1, ge=0, description="Fewest instances; 0 lets the model be unloaded and needs a wake source."
+    )
+    max: Whole = Field(default=1, ge=1, description="Most instances.")
+
+
+class WakeBlock(Block):
+    """What tells that a model which is not loaded is wanted; servers count no requests for it."""
+
+    ensure: bool = Field(default=False, description="Clients or gateways call POST /api/v1/models/{model}/ensure.")
+
+
+class ProbeBlock(Block):
+    """A real inference of our own at a steady pace, counted as its own indicator, never as load."""
+
+    every: Duration = Field(default=30.0, description="Time between two probes.")
+    timeout: Duration = Field(default=5.0, description="A probe is given up after this long; at most `every`.")
+    body: Body | None = Field(
+        default=None,
+        description="The request. Triton: with `inputs`, by default made from the model's metadata, with zeros. Others:"
+        " a completion (`prompt`) or chat completion (`messages`), by default of one token, streamed.",
+    )
+    token_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="File that holds a bearer token, for others than Triton; read each time.",
+    )
+
+
+class RatioBlock(Block):
+    """What a Prometheus tells: `total` with `good` or `bad`, all counters, or `value` with `at_least` or `at_most`."""
+
+    prometheus: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
+    total: CounterSelector | None = Field(
+        default=None,
+        description="Selector of cumulative counters of all events, such as http_requests_total{job='shop'}, no rate():"
+        " series are differenced here, each with its own resets, and added up.",
+    )
+    good: CounterSelector | None = Field(default=None, description="The same of good events.")
+    bad: CounterSelector | None = Field(default=None, description="The same of bad events.")
+    value: str | None = Field(
+        default=None,
+        min_length=1,
+        description="PromQL that gives one share, 0 to 1. A slice of 10 s is one event, good when always inside.",
+    )
+    at_least: Share | None = Field(default=None, description="Lower bound of a good `value`.")
+    at_most: Share | None = Field(default=None, description="Upper bound of a good `value`.")
+
+
+class ObjectiveItem(Block):
+    """One target. Exactly one of the indicator keys (`availability` to `ratio`) is given."""
+
+    availability: Share | None = Field(
+        default=None, description="Share of requests answered without error; is its own target."
+    )
+    latency: Duration | None = Field(default=None, description="Threshold of the time to an answer; needs a source.")
+    ttft: Duration | None = Field(
+        default=None,
+        description="Threshold of the time to the first token; on Triton to the first response, of decoupled models.",
+    )
+    inter_token_latency: Duration | None = Field(default=None, description="Threshold of the time between tokens.")
+    e2e: Duration | None = Field(default=None, description="Threshold of the time to the whole answer.")
+    queue_time: Duration | None = Field(default=None, description="Threshold of the time spent waiting.")
+    throughput: Rate | None = Field(
+        default=None,
+        description="Requests to be answered per second whenever as many are asked for, by all servers together.",
+    )
+    token_throughput: Rate | None = Field(
+        default=None, description="Tokens to be generated per second whenever as many are asked for; on vLLM."
+    )
+    ratio: RatioBlock | None = Field(default=None, description="What a Prometheus tells; needs a `name`.")
+    name: Name | None = Field(default=None, description="Names a ratio among the objectives of its model.")
+    version: Version | None = Field(
+        default=None, description="Count this version of the model only; availability of models on Triton."
+    )
+    target: Share | None = Field(
+        default=None, description="Share of events to be good; required except with availability."
+    )
+    window: WindowLength = Field(
+        default=28 * _DAY_S,
+        description="Time over which the target holds: the last so long, 1h to 90d, or the present day, week (from"
+        " Monday), month or quarter.",
+    )
+    timezone: Zone | None = Field(
+        default=None, description="Where the days of a calendar window begin at midnight; default: UTC."
+    )
+    source: IndicatorSource | None = Field(
+        default=None,
+        description="Where events are counted. Latency: gateway, probe or, on Triton, mean_slices, must be named;"
+        " availability: server (default) where it tells failures, or gateway; all others: server, where it has the"
+        " histogram (see the reference of backends); ttft and e2e: probe too, but on Triton. Not for throughputs and"
+        " ratios.",
+    )
+    gateway: Name | None = Field(
+        default=None, description="With source gateway: the one that counts; default: all. Needed where two differ."
+    )
+
+
+class ModelItem(Block):
+    """What clients call by name, where it runs and what may be done with it."""
+
+    name: Name = Field(description="Unique among servers, workloads and models.")
+    served_name: str | None = Field(
+        default=None, min_length=1, description="Its name on the servers; default: the name."
+    )
+    runs_on: Names = Field(
+        min_length=1, description="Names of servers and workloads; `*` in a name stands for anything."
+    )
+    mode: Mode | None = Field(
+        default=None, description="How far to go with this model; default: the mode of the whole."
+    )
+    instances: InstancesBlock = Field(default=InstancesBlock(), description="Bounds of the instance count.")
+    idle_unload: Duration | None = Field(
+        default=None, description="Unload after idling this long; needs a wake source."
+    )
+    wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
+    priority: Whole = Field(
+        default=0, description="Who is to go first when something is scarce; higher wins. Kept, without effect yet."
+    )
+    device: str = Field(
+        default="",
+        description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",
+    )
+    probe: ProbeBlock | None = Field(default=None, description="Probe; absent: none.")
+    objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

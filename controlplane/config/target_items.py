@@ -1,0 +1,190 @@
+"""What is read, as it is written: servers, workloads, a Prometheus, gateways, agents."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from controlplane.config.block import Block
+from controlplane.config.units import (
+    Duration,
+    Grpc,
+    Name,
+    Pattern,
+    Url,
+    Whole,
+)
+from controlplane.domain.fleet import AgentKind, ServerKind
+
+_METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
+
+
+class GatewayKind(StrEnum):
+    """What stands before the servers."""
+
+    HISTOGRAM = "histogram"
+    """Anything with a histogram of request durations."""
+    ISTIO = "istio"
+    ENVOY = "envoy"
+    NGINX = "nginx"
+    """The Kubernetes project's ingress-nginx."""
+
+
+class TimeUnit(StrEnum):
+    """A unit of times on a metrics page."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+
+
+class ThroughBlock(Block):
+    """What a Prometheus scrapes and is asked of it, in place of a metrics page."""
+
+    prometheus: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
+    labels: dict[str, str] = Field(
+        description="Labels of the target there, such as {job: triton, instance: 'triton-0:8002'}: of one target for a"
+        " server, of any number for a gateway.",
+    )
+
+
+class ServerItem(Block):
+    """One serving process. All but Triton are observed only."""
+
+    name: Name = Field(description="Unique among servers, workloads and models.")
+    kind: ServerKind = Field(description="Which serving software it runs.")
+    http: Url = Field(description="Base URL of its HTTP API.")
+    grpc: Grpc | None = Field(default=None, description="Its gRPC endpoint; required for Triton, absent for others.")
+    metrics: Url | None = Field(
+        default=None,
+        description="URL of its metrics page; required for Triton and TorchServe, whose pages have a port of their own."
+        " Default: `http` with /metrics, or what the mapping says. Not with `through`.",
+    )
+    through: ThroughBlock | None = Field(
+        default=None, description="Ask a Prometheus for its metrics; default: read its page."
+    )
+    mapping: str | None = Field(
+        default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
+    )
+
+
+class PrometheusItem(Block):
+    """A Prometheus (or Thanos, Mimir), which knows of servers or scrapes them for us."""
+
+    name: Name = Field(description="Unique among entries of `prometheus`.")
+    url: Url = Field(description="Base URL of its HTTP API, such as http://prometheus:9090.")
+    timeout: Duration = Field(default=5.0, description="A question to it is given up after this long.")
+    interval: Duration = Field(
+        default=15.0,
+        description="How often it scrapes what is read through it; what is older than three times that is stale.",
+    )
+    token_file: str | None = Field(
+        default=None, min_length=1, description="File that holds a bearer token; read anew for each question."
+    )
+
+
+class KubernetesBlock(Block):
+    """Pods of one namespace by label selector, or the pods behind services. Exactly one of both is given."""
+
+    namespace: str = Field(min_length=1, description="The namespace.")
+    pods: str | None = Field(default=None, min_length=1, description="Label selector of pods, such as app=triton.")
+    services: str | None = Field(
+        default=None, min_length=1, description="Label selector of services, whose endpoints are the servers."
+    )
+    kubeconfig: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Kubeconfig file; default: the pod's own service account, else the usual file.",
+    )
+    context: str | None = Field(default=None, min_length=1, description="Context in the kubeconfig.")
+
+
+class TargetsBlock(Block):
+    """Targets that a Prometheus scrapes."""
+
+    source: str = Field(min_length=1, description="Name of an entry in `prometheus`.")
+    where: dict[str, Pattern] = Field(
+        min_length=1, description="Label and regular expression that it matches as a whole, such as {job: triton}."
+    )
+    through: bool = Field(
+        default=True,
+        description="Take the servers' metrics from that Prometheus too, as large fleets do; false: from each server.",
+    )
+
+
+class PortsBlock(Block):
+    """Where a discovered server listens, where that is not the usual port of its kind."""
+
+    http: Whole | None = Field(default=None, ge=1, le=65535, description="Its HTTP API.")
+    grpc: Whole | None = Field(default=None, ge=1, le=65535, description="Its gRPC endpoint; Triton only.")
+    metrics: Whole | None = Field(
+        default=None, ge=1, le=65535, description="Its metrics page; default: `http` where that has the page."
+    )
+
+
+class WorkloadItem(Block):
+    """Servers alike that are discovered. Exactly one of `kubernetes` and `prometheus` is given."""
+
+    name: Name = Field(description="Unique among servers, workloads and models. Its servers are called NAME/INSTANCE.")
+    kind: ServerKind = Field(description="Which serving software they run.")
+    kubernetes: KubernetesBlock | None = Field(default=None, description="Found as pods.")
+    prometheus: TargetsBlock | None = Field(default=None, description="Found as targets of a Prometheus.")
+    ports: PortsBlock = Field(default=PortsBlock(), description="Ports; default: the usual ones of the kind.")
+    mapping: str | None = Field(
+        default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
+    )
+
+
+class GatewayItem(Block):
+    """A request-duration histogram of what stands before the servers. Exactly one of `page` and `through` is given.
+
+    The keys from `histogram` to `where` have defaults by kind (see the how-to on gateways).
+    """
+
+    name: Name = Field(description="Unique among gateways.")
+    kind: GatewayKind = Field(default=GatewayKind.HISTOGRAM, description="What it is.")
+    page: Url | None = Field(default=None, description="URL of its metrics page.")
+    through: ThroughBlock | None = Field(default=None, description="Ask a Prometheus that scrapes it.")
+    histogram: str | None = Field(
+        default=None,
+        min_length=1,
+        pattern=_METRIC,
+        description="Name of the histogram without `_bucket`, such as http_request_duration_seconds; required for kind"
+        " histogram.",
+    )
+    unit: TimeUnit | None = Field(default=None, description="Unit of the histogram; kind histogram: `s`.")
+    model_label: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Label that holds the model's served_name or name, or what `models` says; kind histogram: `model`.",
+    )
+    code_label: str | None = Field(
+        default=None, description="Label that holds the response code; kind histogram: none, so that no error is seen."
+    )
+    error_codes: Pattern | None = Field(
+        default=None, description="Codes that match it as a whole are bad events; kind histogram: `5..`."
+    )
+    counter: str | None = Field(
+        default=None,
+        min_length=1,
+        pattern=_METRIC,
+        description="Counter of requests by code, where the histogram has no code_label.",
+    )
+    where: dict[str, Pattern] | None = Field(
+        default=None, description="Label and regular expression that it matches as a whole; other series are not read."
+    )
+    models: dict[Name, str] = Field(
+        default={}, description="Model and what model_label holds for it, where that is another name."
+    )
+
+
+class AgentItem(Block):
+    """A GPU node with `controlplane agent` or NVIDIA's dcgm-exporter. The machine of `controlplane run` needs none."""
+
+    name: Name = Field(description="Name of the node; unique among agents.")
+    url: Url = Field(description="URL of the page, such as http://gpu-node-1:8901/metrics.")
+    kind: AgentKind = Field(
+        default=AgentKind.AGENT,
+        description="Whose page it is: `agent` of `controlplane agent`, `dcgm` of dcgm-exporter.",
+    )
