@@ -71,13 +71,13 @@ _SERVING = (None, "ready")
 
 def servers_table(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Servers: whether they answer, how old that is, and whether they may be controlled; below what went wrong."""
-    table = new_table("Servers", "server", "kind", "live", "read", "model control", "starts seen")
+    table = new_table("Servers", "server", "kind", "live", "read", "model\ncontrol", "starts\nseen")
     for server in servers:
         live = server["live"]
         table.add_row(
             escape(server["name"]) + (f" [yellow]{phase}[/]" if (phase := server["phase"]) not in _SERVING else ""),
             server["kind"],
-            signal(live, {True: "[green]yes[/]", False: "[red]no[/]"}.get),
+            or_unknown(live, {True: "[green]yes[/]", False: "[red]no[/]"}.get),
             UNKNOWN if live["age_s"] is None else f"{duration(live['age_s'])} ago",
             signal(server["control"]),
             str(server["incarnation"]),
@@ -86,10 +86,9 @@ def servers_table(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def _problems(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Why servers do not answer or are not read in full, where the table does not say so already."""
+    """Why servers do not answer, are not read in full or are not known."""
     for server in servers:
-        problem = server.get("problem")
-        if problem and server["live"]["state"] == "known":
+        if problem := server.get("problem") or server["live"]["why"]:
             yield f"[dim]{escape(server['name'])}: {escape(problem.removeprefix(server['name'] + ' '))}[/]"
 
 

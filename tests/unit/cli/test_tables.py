@@ -58,14 +58,25 @@ def test_a_failing_probe_is_said_with_its_class_and_remedy() -> None:
     assert line == r"[red]bert on t0: the probe failed: no \[stub] \[backend; reload it][/]"
 
 
+def test_the_name_of_a_server_that_is_not_known_is_whole_in_80_columns() -> None:
+    missing = {"state": "missing", "value": None, "age_s": None, "why": "not told of by the Prometheus that scrapes it"}
+    name = "llama/llama-vllm-7d9f8b6c5d-x2x4z"
+    server = {"name": name, "kind": "vllm", "phase": None, "live": missing, "incarnation": 0, "control": missing}
+    console = Console(width=80, file=io.StringIO())
+    console.print(servers_table([server | {"control": missing | {"why": "observed only"}}]))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"{name}  vllm" in printed
+    assert f"{name}: not told of" in printed
+
+
 def test_a_server_that_does_not_answer_says_why() -> None:
     signal = {"state": "known", "value": False, "age_s": 1.0, "why": ""}
     server = {"name": "t0", "kind": "vllm", "phase": None, "live": signal, "incarnation": 0}
     server |= {"control": {"state": "missing", "value": None, "age_s": None, "why": "observed only"}}
     console = Console(width=120, file=io.StringIO())
     console.print(servers_table([server | {"problem": "t0 metrics page: connection refused"}]))
-    console.print(servers_table([server | {"problem": "not told", "live": signal | {"state": "stale"}}]))
+    console.print(servers_table([server | {"live": signal | {"state": "missing", "age_s": None, "why": "never read"}}]))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "t0: metrics page: connection refused" in printed
-    assert "not told" not in printed  # the reason of what is not known stands in the table
+    assert "t0: never read" in printed
     assert "observed only" in printed
