@@ -6,8 +6,8 @@ import resource
 
 from controlplane.domain.fleet import Fleet
 
-_AT_ONCE = 3 * 128
-"""Connections of a round: 128 targets are read at the same time, a Triton with three requests."""
+_AT_ONCE = 3 * (4 * 64 + 64)
+"""Connections of a round: those that began to hang are read beside 64 others, a Triton with three requests."""
 _OWN = 256
 """For the store, the API and its clients, discovery and libraries."""
 

@@ -25,6 +25,7 @@ from controlplane.collect.prometheus_source import PrometheusSource
 from controlplane.collect.ratios import Ratios, by_prometheus
 from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
 from controlplane.collect.triton import TritonServer
+from controlplane.collect.turn import Turn
 from controlplane.collect.unhurried import Job, Unhurried
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet, GatewaySpec, ModelSpec, ServerSpec
@@ -34,6 +35,8 @@ from controlplane.domain.signal import Missing, Signal
 
 R = TypeVar("R", bound="_Target")
 _AT_ONCE = 64
+_SLOW = 4
+"""Who takes longer than this part of the timeout holds no place of those that are well."""
 _log = structlog.get_logger(__name__)
 
 
@@ -246,9 +249,9 @@ class FleetCollector:
 
         `anew`: with all that is not read in every round.
         """
-        # Those that may take all of their timeout again wait for each other only.
-        gate = self._gate_of_failing if entry.why else self._gate
-        async with entry.lock, gate:
+        # Those that may take all of their timeout again wait for each other only; who begins to hang leaves the others.
+        turn = Turn(self._gate_of_failing, self._timeout_s) if entry.why else Turn(self._gate, self._timeout_s / _SLOW)
+        async with entry.lock, turn:
             if anew and isinstance(entry.reader, TritonServer):
                 entry.reader.doubt_configs()
             error = await entry.reader.read(self._pages, self._timeout_s, self._clock)

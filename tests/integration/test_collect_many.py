@@ -65,6 +65,20 @@ async def test_targets_that_go_on_hanging_hold_nobody_back_however_many_they_are
     assert all(fresh)
 
 
+async def test_many_that_begin_to_hang_in_the_same_round_hold_the_others_up_for_part_of_a_timeout_each() -> None:
+    async with AsyncExitStack() as stack:
+        hanging = await stack.enter_async_context(serving(hang))
+        url = await stack.enter_async_context(serving(says(answer(PAGE))))
+        collect = collector({f"hanging-{n}": hanging for n in range(200)} | {"good": url})
+        begun = time.monotonic()
+        await collect.collect(0)
+        took_s = time.monotonic() - begun
+        good = collect.reading(wall_clock()).servers["good"].live
+        await collect.close()
+    assert known(good) is True
+    assert took_s < 2.5 * TIMEOUT_S  # in turns of 64 until the deadline of each it would be 4
+
+
 async def test_a_round_lasts_one_timeout_however_many_targets_hang() -> None:
     async with AsyncExitStack() as stack:
         hanging = await stack.enter_async_context(serving(hang))
