@@ -8,6 +8,7 @@ from typing import Protocol
 
 from controlplane.collect.gateway_series import GatewayCounts, GatewaySeries
 from controlplane.collect.http import Pages
+from controlplane.collect.kept import forget_before
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import GatewaySpec, ModelSpec
@@ -104,8 +105,7 @@ class Gateway:
     def reading(self, now: float) -> Signal[bool]:
         """Known where it was read; where the last try failed, stale or missing, with why."""
         for kept in self._latencies.values():
-            while kept and kept[0].end < now - self._keep_s:
-                kept.popleft()
+            forget_before(now - self._keep_s, kept)
         return aged(self._live, now, 0 if self._failed else self._max_age_s, self._why)
 
     def latencies(self) -> Mapping[str, Sequence[LatencyInterval]]:

@@ -14,6 +14,7 @@ from controlplane.collect.families import REASON_CANCELED, REASON_REJECTED
 from controlplane.collect.given_up import GivenUp
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
+from controlplane.collect.kept import forget_before
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.own_requests import OwnRequests
 from controlplane.collect.tokens import Engines, tokens_between, tokens_fell
@@ -261,9 +262,8 @@ class PageServer(ABC):
     def reading(self, now: float) -> ServerReading:
         """All that is known of the server at `now`."""
         for unit in self.units.values():
-            for kept in (unit.intervals, unit.latencies):
-                while kept and kept[0].end < now - self._keep_s:
-                    kept.popleft()
+            forget_before(now - self._keep_s, unit.intervals)
+            forget_before(now - self._keep_s, unit.latencies)
         return ServerReading(
             name=self.spec.name,
             live=aged(self._live, now, self._max_age_s, self._why),

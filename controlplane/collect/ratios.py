@@ -11,6 +11,7 @@ import structlog
 
 from controlplane.collect.counter_ratio import Beyond, CounterEvents, counters_query, read_counters
 from controlplane.collect.http import Pages
+from controlplane.collect.kept import forget_before
 from controlplane.collect.prometheus_api import Answer, Prometheus
 from controlplane.collect.prometheus_clock import PrometheusClock
 from controlplane.domain.errors import ControlPlaneError, NotToldError
@@ -193,8 +194,7 @@ class Ratios:
         """All that is known at `now`, by model and objective."""
         found: dict[str, dict[str, RatioReading]] = {}
         for ratio in self._ratios:
-            while ratio.intervals and ratio.intervals[0].end < now - self._keep_s:
-                ratio.intervals.popleft()
+            forget_before(now - self._keep_s, ratio.intervals)
             live = aged(ratio.live, now, self._max_age_s, ratio.why)
             warning = ratio.asked.warning(now)
             found.setdefault(ratio.model, {})[ratio.key] = RatioReading(live, tuple(ratio.intervals), warning)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from controlplane.collect.counters import Executions, Ledger, Reading, executions_fell, failures_fell, fell
 from controlplane.collect.http import Pages, was_refused
+from controlplane.collect.kept import forget_before
 from controlplane.collect.metrics_source import MetricsSource
 from controlplane.collect.own_requests import OwnRequests
 from controlplane.collect.retiring import Retiring
@@ -284,9 +285,8 @@ class TritonServer:
     def reading(self, now: float) -> ServerReading:
         """All that is known of the server at `now`."""
         for unit in self.units.values():
-            for kept in (unit.intervals, unit.details.latencies):
-                while kept and kept[0].end < now - self._keep_s:
-                    kept.popleft()
+            forget_before(now - self._keep_s, unit.intervals)
+            forget_before(now - self._keep_s, unit.details.latencies)
         return ServerReading(
             name=self.spec.name,
             live=aged(self._live, now, self._max_age_s, self._why),
