@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Objective
 from controlplane.domain.observation import LatencyInterval, ProbeResult
-from controlplane.slo.indicators import probe_s, split
+from controlplane.slo.by_histogram import split
+from controlplane.slo.by_probe import probe_s
 from controlplane.slo.sketch import Sketch, bucket_of
 
 

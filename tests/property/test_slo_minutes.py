@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from controlplane.domain.history import BucketRow, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import LatencyInterval, ProbeResult
-from controlplane.slo.indicators import split
+from controlplane.slo.by_histogram import split
 from controlplane.slo.minutes import close_minutes, judged_again
 
 SHAPES = ((0.1, 0.5), (0.2,), ())

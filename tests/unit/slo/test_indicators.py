@@ -3,7 +3,8 @@ import pytest
 from controlplane.domain.fleet import Mode, ModelSpec, ProbeSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, ProbeResult
-from controlplane.slo.indicators import close_slices, split
+from controlplane.slo.by_histogram import split
+from controlplane.slo.indicators import close_slices
 
 AVAILABILITY = Objective(Indicator.AVAILABILITY, 0.999, 86400, IndicatorSource.SERVER)
 GATEWAY_AVAILABILITY = Objective(Indicator.AVAILABILITY, 0.999, 86400, IndicatorSource.GATEWAY)
