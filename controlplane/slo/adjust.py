@@ -29,17 +29,32 @@ def in_force(adjustments: Iterable[Adjustment], model: str, objective: str) -> t
 def adjusted(counts_of: CountsOf, since: float, until: float, adjustments: Sequence[Adjustment]) -> Counts:
     """The counts of [since, until) as `adjustments` (in force, of this objective) have them.
 
-    Excluded time counts nothing and was not expected to be measured. Corrected events belong to the end of their time,
-    so that they leave a rolling window with it; bad events are not taken back beyond those that there are.
+    Excluded time counts nothing and was not expected to be measured. Bad events are not taken back beyond those that
+    there are.
     """
     counts = counts_of(since, until)
     if not adjustments:
         return counts
     for start, end in _excluded(adjustments, since, until):
         counts = _less(counts, counts_of(start, end))
-    corrected = [a for a in adjustments if a.kind is AdjustmentKind.EVENTS and since < a.end <= until]
-    bad = max(0, counts.bad + sum(a.bad for a in corrected))
+    bad = max(0, counts.bad + corrected(adjustments, since, until))
     return replace(counts, bad=bad, bad_capacity=min(bad, counts.bad_capacity))
+
+
+def corrected(adjustments: Sequence[Adjustment], since: float, until: float) -> int:
+    """Bad events of [since, until) that people added or took back (negative).
+
+    They belong to the end of their time, so that they leave a rolling window with it; where that is excluded they count
+    nothing, as what they correct counts nothing.
+    """
+    excluded = _excluded(adjustments, since, until)
+    return sum(
+        a.bad
+        for a in adjustments
+        if a.kind is AdjustmentKind.EVENTS
+        and since < a.end <= until
+        and not any(start < a.end <= end for start, end in excluded)
+    )
 
 
 def excluded_s(adjustments: Sequence[Adjustment], since: float, until: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controlplane.domain.alerts import AlertState, BurnAlert, BurnReading, Severity
 from controlplane.domain.objectives import Counts, Objective
@@ -79,7 +79,9 @@ def _judge(
 ) -> tuple[BurnAlert, AlertState]:
     frozen = _frozen(readings, policy)
     if frozen:
-        state = replace(state, frozen_since=now if state.frozen_since is None else state.frozen_since)
+        # low burn rates of before do not stand for what nobody saw since
+        frozen_since = now if state.frozen_since is None else state.frozen_since
+        state = AlertState(state.firing_since, frozen_since=frozen_since)
     elif any(reading.exceeded and not reading.held_back for reading in readings):
         state = AlertState(firing_since=now if state.firing_since is None else state.firing_since)
     elif state.firing_since is not None and _low(readings, policy.end_below):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from controlplane.domain.alerts import Severity
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective, Period
-from controlplane.slo.adjust import CountsOf, adjusted, excluded_s
+from controlplane.slo.adjust import CountsOf, adjusted, corrected, excluded_s
 from controlplane.slo.budget import judge
 from controlplane.slo.window import window_of
 
@@ -200,7 +200,7 @@ def standing(
         bad=counts.bad,
         unsure=counts.unsure,
         bad_capacity=counts.bad_capacity,
-        corrected=_corrected(adjustments, since, now),
+        corrected=corrected(adjustments, since, now),
         attainment_low=low,
         attainment_high=high,
         budget_left=found.budget_left,
@@ -255,17 +255,17 @@ def series(
         end = min(end, until)
         counts = adjusted(_all_of(counts_of, start, end, whole), start, end, exclusions)
         expected_s = max(counts.expected_s, end - start - excluded_s(exclusions, start, end))
-        found.append((start, end, replace(counts, expected_s=expected_s), _corrected(adjustments, start, end)))
+        found.append((start, end, replace(counts, expected_s=expected_s), corrected(adjustments, start, end)))
         start = end
     good, unsure = sum(counts.good for _, _, counts, _ in found), sum(counts.unsure for _, _, counts, _ in found)
-    bad = max(0, sum(counts.bad + corrected for _, _, counts, corrected in found))
+    bad = max(0, sum(counts.bad + more for _, _, counts, more in found))
     allowed = (good + bad + unsure) * (1.0 - objective.target)
     made: list[SeriesStep] = []
     bad = unsure = 0
-    for start, end, counts, corrected in found:
-        bad, unsure = bad + counts.bad + corrected, unsure + counts.unsure
+    for start, end, counts, more in found:
+        bad, unsure = bad + counts.bad + more, unsure + counts.unsure
         left = 1.0 - (max(0, bad) + unsure) / allowed if allowed > 0 else None
-        made.append(_step(start, end, counts, corrected, left))
+        made.append(_step(start, end, counts, more, left))
     return tuple(made)
 
 
@@ -332,7 +332,3 @@ def _attainment(counts: Counts) -> tuple[float | None, float | None]:
     if counts.events == 0:
         return None, None
     return counts.good / counts.events, (counts.good + counts.unsure) / counts.events
-
-
-def _corrected(adjustments: Iterable[Adjustment], since: float, until: float) -> int:
-    return sum(a.bad for a in adjustments if a.kind is AdjustmentKind.EVENTS and since < a.end <= until)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.history import Adjustment, AdjustmentKind
 from controlplane.domain.objectives import Counts
-from controlplane.slo.adjust import adjusted, excluded_s, in_force
+from controlplane.slo.adjust import adjusted, corrected, excluded_s, in_force
 
 SPAN = 100
 events = st.lists(st.tuples(st.integers(0, SPAN - 1), st.booleans(), st.booleans()), max_size=60)
@@ -74,3 +74,15 @@ def test_corrected_events_leave_a_rolling_window_with_the_end_of_their_time() ->
     made = [Adjustment("a", 0, "ann", "r", AdjustmentKind.EVENTS, "m", "o", 10, 20, 5)]
     assert [adjusted(nothing, since, since + 30, made).bad for since in (0, 19, 20)] == [5, 5, 0]
     assert adjusted(nothing, 0, 19, made).bad == 0
+
+
+def test_what_was_corrected_within_excluded_time_is_not_taken_away_twice() -> None:
+    told = [(at, at >= 30, False) for at in range(50)]  # thirty bad, twenty of them excluded
+    made = [
+        Adjustment("a", 0, "ann", "ours", AdjustmentKind.EVENTS, "m", "o", 12, 18, -6),
+        Adjustment("b", 0, "ann", "ours", AdjustmentKind.EVENTS, "m", "o", 2, 10, -3),
+        exclude(1, (10.0, 30.0)),
+    ]
+    found = adjusted(lambda a, b: counts_of(told, a, b), 0, SPAN, made)
+    assert (found.good, found.bad) == (20, 7)
+    assert corrected(made, 0, SPAN) == -3

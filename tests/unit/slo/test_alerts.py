@@ -108,6 +108,18 @@ def test_an_alert_ends_only_after_the_burn_stayed_well_below_its_factor() -> Non
     assert states[Severity.PAGE] == AlertState()
 
 
+def test_time_that_nobody_saw_does_not_count_towards_the_end_of_an_alert() -> None:
+    _, states = judged(always(0, 10), now=0.0)
+    good = always(100, 0)
+    _, states = judged(good, states, now=10.0)
+    _, states = judged(always(100, 0, measured=0.1), states, now=20.0)
+    seen_again = 20.0 + POLICY.end_after_s
+    alerts, states = judged(good, states, now=seen_again)
+    assert alerts[Severity.PAGE].firing
+    alerts, _ = judged(good, states, now=seen_again + POLICY.end_after_s)
+    assert not alerts[Severity.PAGE].firing
+
+
 def test_no_traffic_at_all_is_measured_and_ends_an_alert() -> None:
     _, states = judged(always(0, 10), now=0.0)
     _, states = judged(always(0, 0), states, now=10.0)
