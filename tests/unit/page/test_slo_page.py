@@ -83,6 +83,24 @@ def test_the_page_is_one_file_that_needs_nothing_from_elsewhere() -> None:
     assert not re.search(r"nan|none|inf", drawn, re.IGNORECASE)
 
 
+def test_what_people_and_configurations_call_things_stays_text() -> None:
+    evil = """<script>alert('x')</script>"><img src=x onerror=alert(1)>"""
+    alert = AlertSpan(Severity.PAGE, NOW - DAY, None, evil)
+    report = replace(objective_report(model=evil), alerts=(alert,), judged_by=evil)
+    report = replace(report, standing=replace(report.standing, objective=evil, model_version=evil))
+    ratio = replace(report, standing=replace(report.standing, indicator=Indicator.RATIO, ratio=evil))
+    made = (
+        Adjustment("a1", NOW, evil, evil, AdjustmentKind.EXCLUDE, evil, evil, NOW - 2 * DAY, NOW - DAY),
+        Adjustment("a2", NOW, evil, evil, AdjustmentKind.WITHDRAW, evil, withdraws="a1"),
+    )
+    marks = tuple(Mark(NOW - n * HOUR, kind, evil, evil, evil) for n in range(20) for kind in MarkKind)
+    for found in ((report,), (ratio,)):
+        text = page(model_report(*found, model=evil, marks=marks, adjustments=made, refused={evil: evil}))
+        assert "<script" not in text
+        assert "<img" not in text
+        assert text.count("&lt;script&gt;") >= 60
+
+
 @pytest.mark.parametrize(
     ("bad", "unsure", "verdict", "row"),
     [
