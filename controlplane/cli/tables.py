@@ -78,7 +78,7 @@ def servers_table(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
             escape(server["name"]) + (f" [yellow]{phase}[/]" if (phase := server["phase"]) not in _SERVING else ""),
             server["kind"],
             or_unknown(live, {True: "[green]yes[/]", False: "[red]no[/]"}.get),
-            UNKNOWN if live["age_s"] is None else f"{duration(live['age_s'])} ago",
+            UNKNOWN if server["read_age_s"] is None else f"{duration(server['read_age_s'])} ago",
             signal(server["control"]),
             str(server["incarnation"]),
         )

@@ -295,6 +295,14 @@ class ServerReading:
     host: Signal[HostReading] = NOT_EXPORTED
     problem: str = ""
 
+    @property
+    def read_at(self) -> float | None:
+        """When anything of it was read last; None: never. That it did not answer is no reading."""
+        seen = [signal.observed_at for signal in self.models.values() if not isinstance(signal, Missing)]
+        if not isinstance(self.live, Missing) and self.live.value:
+            seen.append(self.live.observed_at)
+        return max(seen, default=None)
+
 
 def _never() -> Missing:
     return Missing("never read")

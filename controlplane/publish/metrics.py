@@ -89,8 +89,8 @@ class PictureMetrics(Collector):
             live = known(reading.live)
             yield names.SERVER_LIVE, (spec.name,), None if live is None else float(live)
             yield from host_samples(spec.name, reading.host)
-            if not isinstance(reading.live, Missing):
-                yield names.SERVER_READING_AGE, (spec.name,), max(0.0, picture.at - reading.live.observed_at)
+            if reading.read_at is not None:
+                yield names.SERVER_READING_AGE, (spec.name,), max(0.0, picture.at - reading.read_at)
 
     def _people(self, picture: Picture) -> Iterator[Sample]:
         for model in picture.fleet.models:

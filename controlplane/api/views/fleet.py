@@ -149,6 +149,7 @@ class ServerView(BaseModel):
     workload: str | None = Field(description="That of a discovered server")
     phase: Phase | None = Field(description="Where a discovered server is in its life")
     live: SignalView[bool]
+    read_age_s: float | None = Field(description="Since anything of it was read; null: never")
     problem: str = Field(description="What went wrong when it was read last; empty: nothing")
     control: SignalView[ControlMode] = Field(description="Whether its models may be loaded and unloaded")
     incarnation: int = Field(description="Grows with each restart that was noticed")
@@ -215,6 +216,7 @@ def server_view(picture: Picture, spec: ServerSpec) -> ServerView:
         workload=member.workload if member else None,
         phase=member.phase if member else None,
         live=SignalView[bool].of(entry.live, now),
+        read_age_s=None if entry.read_at is None else max(0.0, now - entry.read_at),
         problem=entry.problem,
         control=SignalView[ControlMode].of(entry.control, now),
         incarnation=entry.incarnation,

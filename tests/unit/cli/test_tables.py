@@ -61,7 +61,7 @@ def test_a_failing_probe_is_said_with_its_class_and_remedy() -> None:
 def test_the_name_of_a_server_that_is_not_known_is_whole_in_80_columns() -> None:
     missing = {"state": "missing", "value": None, "age_s": None, "why": "not told of by the Prometheus that scrapes it"}
     name = "llama/llama-vllm-7d9f8b6c5d-x2x4z"
-    server = {"name": name, "kind": "vllm", "phase": None, "live": missing, "incarnation": 0, "control": missing}
+    server = {"name": name, "kind": "vllm", "phase": None, "live": missing, "incarnation": 0, "read_age_s": None}
     console = Console(width=80, file=io.StringIO())
     console.print(servers_table([server | {"control": missing | {"why": "observed only"}}]))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -71,7 +71,7 @@ def test_the_name_of_a_server_that_is_not_known_is_whole_in_80_columns() -> None
 
 def test_a_server_that_does_not_answer_says_why() -> None:
     signal = {"state": "known", "value": False, "age_s": 1.0, "why": ""}
-    server = {"name": "t0", "kind": "vllm", "phase": None, "live": signal, "incarnation": 0}
+    server = {"name": "t0", "kind": "vllm", "phase": None, "live": signal, "incarnation": 0, "read_age_s": None}
     server |= {"control": {"state": "missing", "value": None, "age_s": None, "why": "observed only"}}
     console = Console(width=120, file=io.StringIO())
     console.print(servers_table([server | {"problem": "t0 metrics page: connection refused"}]))

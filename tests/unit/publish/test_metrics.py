@@ -69,7 +69,7 @@ def test_what_is_known_is_exported() -> None:
     decided = UNIT | {"step": "set_instances", "binding": "demand"}
     assert registry.get_sample_value("controlplane_model_decision", decided) == 1.0
     assert registry.get_sample_value("controlplane_server_live", {"server": "t0"}) == 1.0
-    assert registry.get_sample_value("controlplane_server_reading_age_seconds", {"server": "t0"}) == 3.0
+    assert registry.get_sample_value("controlplane_server_reading_age_seconds", {"server": "t0"}) == 0.0
     assert registry.get_sample_value("controlplane_ticks_total") == 7.0
     assert registry.get_sample_value("controlplane_ticks_skipped_total") == 2.0
     assert registry.get_sample_value("controlplane_ticks_unwritten") == 1.0
@@ -89,9 +89,18 @@ def test_a_server_that_is_known_to_be_down_is_zero_and_one_that_is_not_known_is_
     assert down.get_sample_value("controlplane_server_live", {"server": "t0"}) == 0.0
     stale = series(registry_of(picture_with(live=Stale(value=True, observed_at=NOW - 60, age_s=60.0))))
     assert "controlplane_server_live" not in stale
-    assert "controlplane_server_reading_age_seconds" in stale
-    missing = series(registry_of(picture_with(live=Missing("never read"))))
-    assert "controlplane_server_reading_age_seconds" not in missing
+
+
+def test_a_server_is_as_old_as_what_was_read_of_it_and_not_as_the_last_attempt() -> None:
+    def age_s(live: Signal[bool], model: Signal[ModelReading]) -> float | None:
+        registry = registry_of(picture_with(model, live))
+        return registry.get_sample_value("controlplane_server_reading_age_seconds", {"server": "t0"})
+
+    down, unread = Known(value=False, observed_at=NOW), Missing("never read")
+    assert age_s(down, ready(2, NOW - 40)) == 40.0
+    assert age_s(Stale(value=True, observed_at=NOW - 60, age_s=60.0), unread) == 60.0
+    assert age_s(down, unread) is None
+    assert age_s(unread, unread) is None
 
 
 def test_an_unloaded_model_is_known_not_to_be_loaded() -> None:
