@@ -12,7 +12,7 @@ from controlplane.collect.gpus import Gpus
 from controlplane.collect.nvml_gpu import NO_PROCESS_MEMORY
 from controlplane.domain import names
 from controlplane.domain.errors import MalformedPageError
-from controlplane.domain.observation import THROTTLE_REASONS, GpuProcess, GpuReading, Placement, SliceReading
+from controlplane.domain.gpu import THROTTLE_REASONS, GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.signal import Known, Missing, Signal
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from controlplane.collect.gpm import fraction
 from controlplane.collect.gpus import Gpus
 from controlplane.collect.nvml_gpu import UNDER_MIG, throttle_reasons_of
 from controlplane.domain.errors import MalformedPageError
-from controlplane.domain.observation import GpuReading, SliceReading
+from controlplane.domain.gpu import GpuReading, SliceReading
 from controlplane.domain.signal import Known, Missing, Signal
 
 T = TypeVar("T")

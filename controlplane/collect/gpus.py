@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.domain.observation import GPU_SIGNALS, GpuReading
+from controlplane.domain.gpu import GPU_SIGNALS, GpuReading
 from controlplane.domain.signal import Known, Missing, Signal, Stale, aged
 
 Gpus: TypeAlias = Signal[tuple[GpuReading, ...]]

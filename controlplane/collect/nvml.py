@@ -13,7 +13,7 @@ from controlplane.collect.nvml_errors import why
 from controlplane.collect.nvml_gpu import GpuReader, text
 from controlplane.collect.processes import Processes
 from controlplane.collect.worker import Worker
-from controlplane.domain.observation import GpuReading
+from controlplane.domain.gpu import GpuReading
 from controlplane.domain.signal import Known, Missing
 
 

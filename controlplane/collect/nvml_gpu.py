@@ -14,7 +14,7 @@ import pynvml
 
 from controlplane.collect.gpm import Gpm
 from controlplane.collect.nvml_errors import NOT_SUPPORTED, why
-from controlplane.domain.observation import THROTTLE_REASONS, GpuProcess, GpuReading, Placement, SliceReading
+from controlplane.domain.gpu import THROTTLE_REASONS, GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.signal import Known, Missing, Signal, known
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ import psutil
 
 from controlplane.collect.gpus import Gpus
 from controlplane.collect.worker import Worker
-from controlplane.domain.observation import GpuProcess, GpuReading
+from controlplane.domain.gpu import GpuProcess, GpuReading
 from controlplane.domain.signal import Known, Missing, Signal, known
 
 GONE = "no such process on this machine"

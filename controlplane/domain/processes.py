@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from controlplane.domain.fleet import Fleet, ServerSpec
-from controlplane.domain.observation import GpuProcess
+from controlplane.domain.gpu import GpuProcess
 from controlplane.domain.signal import Known, Missing, Signal
 
 NO_PORT = "neither it nor a process above it listens where a server of this machine is"

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controlplane.domain import names
-from controlplane.domain.observation import GPU_SIGNALS, SLICE_SIGNALS, THROTTLE_REASONS, GpuReading, SliceReading
+from controlplane.domain.gpu import GPU_SIGNALS, SLICE_SIGNALS, THROTTLE_REASONS, GpuReading, SliceReading
 from controlplane.domain.signal import Known, Missing, Signal, known
 from controlplane.publish.families import AGENT_FAMILIES, Family
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from controlplane.collect.processes import DENIED, GONE, HANGS, Processes, pod_uid_of
-from controlplane.domain.observation import GpuProcess
+from controlplane.domain.gpu import GpuProcess
 from controlplane.domain.signal import Known, Missing
 from tests.unit.agent.readings import AT, POD, WHOLE
 

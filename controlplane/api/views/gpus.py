@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from controlplane.api.views.signals import SignalView, part, within
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.observation import GpuProcess, GpuReading, Placement, SliceReading
+from controlplane.domain.gpu import GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.processes import ProcessServers
 from controlplane.domain.signal import Missing, Signal, last_value
 

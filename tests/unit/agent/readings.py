@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.collect.gpus import unread_gpu
-from controlplane.domain.observation import GpuProcess, GpuReading, Placement, SliceReading
+from controlplane.domain.gpu import GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.signal import Known, Missing
 
 AT = 50.0

@@ -23,15 +23,9 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Member, Mode
+from controlplane.domain.gpu import GpuReading
 from controlplane.domain.objectives import Counts, Judgement
-from controlplane.domain.observation import (
-    ControlMode,
-    FleetReading,
-    GpuReading,
-    ModelReading,
-    ModelState,
-    ServerReading,
-)
+from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.signal import Known, Missing, Signal, Stale

@@ -12,7 +12,7 @@ from controlplane.collect.agent_page import gpus_of_page
 from controlplane.collect.gpus import Gpus, merged
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import AgentSpec
-from controlplane.domain.observation import GPU_SIGNALS
+from controlplane.domain.gpu import GPU_SIGNALS
 from controlplane.domain.signal import Known, Missing, Stale
 from controlplane.publish.gpus import GpuMetrics
 from tests.unit.agent.readings import AT, CUT, LOST, WHOLE

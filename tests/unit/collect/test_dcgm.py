@@ -12,7 +12,7 @@ from controlplane.collect.agent import AgentTarget
 from controlplane.collect.dcgm import NEVER_TOLD, NO_SLICE, NO_VALUE, gpus_of_dcgm
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.fleet import AgentKind, AgentSpec
-from controlplane.domain.observation import GpuReading, SliceReading
+from controlplane.domain.gpu import GpuReading, SliceReading
 from controlplane.domain.signal import Known, Missing, Stale
 
 AT = 50.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controlplane.domain.fleet import AgentSpec, Fleet, Member, Phase, ServerKind, ServerSpec
-from controlplane.domain.observation import GpuProcess
+from controlplane.domain.gpu import GpuProcess
 from controlplane.domain.processes import NO_POD, NO_PORT, ProcessServers
 from controlplane.domain.signal import Known, Missing, Signal
 from tests.unit.agent.readings import AT, POD
