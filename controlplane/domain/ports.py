@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -288,10 +288,10 @@ class Store(Protocol):
         """Newest first."""
         ...
 
-    def prune(self, now: float) -> int:
+    def prunings(self, now: float) -> Iterator[int]:
         """Delete slices older than their level is kept, and decisions that changed nothing and are two weeks old.
 
-        In short transactions; gives how many rows. Call it now and then.
+        One short transaction for each item asked for, which says how many rows it deleted. Call it now and then.
         """
         ...
 

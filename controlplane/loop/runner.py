@@ -194,9 +194,12 @@ class Runner:
                 log.exception("servers that came or left were not taken in; the next move does it")
 
     async def prune(self) -> None:
-        """Let go of history that is past its retention, a little at a time."""
+        """Let go of history that is past its retention, a little at a time, so that no tick waits for all of it."""
+        gone = 0
         try:
-            gone = await self._store.call(lambda s: s.prune(self._clock()))
+            some = await self._store.call(lambda s: s.prunings(self._clock()))
+            while (more := await self._store.call(lambda _: next(some, None))) is not None:
+                gone += more
         except ControlPlaneError as error:
             log.error("history not pruned; tried again later", error=str(error))
         else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Engine, update
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
@@ -18,15 +17,10 @@ from controlplane.domain.state import PolicyState
 from controlplane.store import histograms, journal, judging, people, slices, startups
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
-from controlplane.store.levels import FINEST_S, KEEP_HOLDS_S, KEEP_S, cutoff
+from controlplane.store.levels import FINEST_S
+from controlplane.store.pruning import prunings
 from controlplane.store.schema import require_current, upgrade
 from controlplane.store.tables import policy_state
-
-_ROWS_A_TRANSACTION = 20_000
-"""How many rows one pruning transaction deletes, about, so that it never holds the lock for long."""
-_HOLDS_A_TRANSACTION = 500
-_HOLD_TRANSACTIONS = 20
-"""Called every ten minutes, that is room for 16 decisions a second."""
 
 
 def open_store(url: str, *, create: bool = True, busy_timeout_s: float = 5.0) -> SqlStore:
@@ -56,20 +50,6 @@ def _require_writable(engine: Engine) -> None:
     """Raises StoreError where nothing can be written: a schema that is current needed no write so far."""
     with writing(engine) as connection:
         connection.execute(update(policy_state).values(at=policy_state.c.at))
-
-
-def _prunings(connection: Connection, level: int, since: int, before: int) -> list[Callable[[Connection], int]]:
-    """What is to be deleted of a level that was cut at `since`, a few series at a time."""
-    at_once = max(1, _ROWS_A_TRANSACTION * level // (before - since))
-    jobs: list[Callable[[Connection], int]] = []
-    for ids, delete_rows in (
-        (slices.all_series(connection), slices.delete_rows),
-        (histograms.all_histogram_series(connection), histograms.delete_histograms),
-    ):
-        for first in range(0, len(ids), at_once):
-            some = ids[first : first + at_once]
-            jobs.append(partial(delete_rows, series_ids=some, level=level, before=before))
-    return jobs
 
 
 class SqlStore:
@@ -275,29 +255,16 @@ class SqlStore:
         with reading(self._engine) as connection:
             return people.audit_entries(connection, limit)
 
-    def prune(self, now: float) -> int:
-        """Delete slices and decisions to hold that are past their time, in short transactions; gives how many rows.
+    def prunings(self, now: float) -> Iterator[int]:
+        """Delete what is past its time, one short transaction for each item asked for; gives how many rows it deleted.
 
-        Cheap when there is little to do, so it may be called every minute. What an interrupted call left over is not
-        read any more and goes with the next.
+        Cheap when there is little to do. What was not asked for is not read any more and goes with the next call.
         """
-        deleted = 0
-        for level in KEEP_S:
-            before = cutoff(level, now)
-            with writing(self._engine) as connection:
-                since = slices.kept_from(connection).get(level, before - KEEP_S[level])
-                cut = slices.cut_level(connection, level, before)
-                jobs = _prunings(connection, level, since, before) if cut else []
-            for job in jobs:
-                with writing(self._engine) as connection:
-                    deleted += job(connection)
-        for _ in range(_HOLD_TRANSACTIONS):
-            with writing(self._engine) as connection:
-                gone = journal.delete_holds(connection, now - KEEP_HOLDS_S, _HOLDS_A_TRANSACTION)
-            deleted += gone
-            if gone < _HOLDS_A_TRANSACTION:
-                break
-        return deleted
+        return prunings(self._engine, now)
+
+    def prune(self, now: float) -> int:
+        """Delete all that is past its time; gives how many rows."""
+        return sum(self.prunings(now))
 
     def close(self) -> None:
         """Close the database."""

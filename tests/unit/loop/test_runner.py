@@ -10,6 +10,7 @@ import pytest
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Plan
+from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.signal import Known
@@ -207,3 +208,19 @@ async def test_whoever_waits_for_a_change_is_woken_by_the_next_round(bench: Benc
         await waiting
     async with asyncio.timeout(1.0):
         await bench.runner.changed(0.01)
+
+
+async def test_a_tick_need_not_wait_until_all_history_is_pruned() -> None:
+    bench, now = Bench(), wall_clock()
+    start = (now - 3 * 86400) // 10 * 10
+    old = tuple(Slice(f"m{n}", "availability", start, 1, 0, 0, 10.0, 10.0, "v") for n in range(20))
+    await bench.thread.call(lambda s: s.write_tick(TickRecord(start, old, (), (), PolicyState())))
+    pruning = asyncio.create_task(bench.runner.prune())
+    await asyncio.sleep(0)  # it has begun
+    await bench.thread.call(lambda s: s.load_state())
+    assert not pruning.done()
+    await pruning
+    assert await bench.thread.call(lambda s: list(s.prunings(now))) == [0, 0, 0, 0]
+    kept = await bench.thread.call(lambda s: s.counts("m0", "availability", start - 86400, now))
+    assert kept == Counts(1, 0, 0, 10.0, 10.0, 0)
+    bench.thread.close()
