@@ -192,7 +192,7 @@ FAMILIES: tuple[Family, ...] = (
         (*_OBJECTIVE, names.SEVERITY),
     ),
     Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
-    Family(names.SERVER_READING_AGE, "gauge", "Time since anything of the server was read; absent: never", (names.SERVER,)),
+    Family(names.SERVER_READING_AGE, "gauge", "Time since anything of it was read; absent: never", (names.SERVER,)),
     *HOST_FAMILIES,
     Family(names.WORKLOAD_LISTED, "gauge", "1 when the workload's servers are known, else 0", (names.WORKLOAD,)),
     Family(names.WORKLOAD_MEMBERS, "gauge", "Servers found, by phase", (names.WORKLOAD, names.PHASE)),
