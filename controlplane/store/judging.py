@@ -36,6 +36,15 @@ def add_versions(connection: Connection, new: Sequence[ObjectiveVersion]) -> Non
         held[key] = known
 
 
+def add_past_versions(connection: Connection, new: Sequence[ObjectiveVersion]) -> None:
+    """Keep what imported history was judged by, where it begins before all that is known.
+
+    What begins later fills in what is missing of a time that other versions held in.
+    """
+    first = {(v.model, v.objective.key): next(iter(versions_of(connection, v.model, v.objective.key)), v) for v in new}
+    add_versions(connection, [v for v in new if v.since <= first[v.model, v.objective.key].since])
+
+
 def versions_of(connection: Connection, model: str, objective: str) -> tuple[ObjectiveVersion, ...]:
     """The versions of an objective, oldest first."""
     query = select(objective_versions.c.body).where(

@@ -85,7 +85,7 @@ class SqlStore:
         with writing(self._engine) as connection:
             new = slices.add_past_slices(connection, past)
             histograms.add_past_histograms(connection, rows)
-            judging.add_versions(connection, versions)
+            judging.add_past_versions(connection, versions)
         return new
 
     def load_state(self) -> PolicyState:

@@ -142,6 +142,20 @@ def test_an_objective_that_is_changed_back_is_kept_again(store: SqlStore) -> Non
     assert list(store.versions("bert", OBJECTIVE.key)) == [past, first, second, back], "imported history goes before"
 
 
+def test_imported_history_takes_no_time_from_a_version_that_held_in_it(store: SqlStore) -> None:
+    first = ObjectiveVersion("bert", OBJECTIVE.version, OBJECTIVE, NOW)
+    stricter = replace(OBJECTIVE, target=0.999)
+    second = ObjectiveVersion("bert", stricter.version, stricter, NOW + 600)
+    store.write_tick(replace(a_tick(), versions=(first,)))
+    store.write_tick(replace(a_tick(NOW + 600), versions=(second,)))
+    store.write_past((), (), (replace(second, since=NOW + 60),))
+    assert list(store.versions("bert", OBJECTIVE.key)) == [first, second]
+    past = replace(second, since=NOW - 60)
+    for _ in range(2):
+        store.write_past((), (), (past,))
+    assert list(store.versions("bert", OBJECTIVE.key)) == [past, first, second]
+
+
 def test_corrections_are_appended_and_withdrawn_once(store: SqlStore) -> None:
     made = Adjustment("a1", NOW, "ann", "load test", AdjustmentKind.EVENTS, "bert", "", NOW - 60, NOW, -5)
     gone = Adjustment("a2", NOW + 1, "bob", "it was real", AdjustmentKind.WITHDRAW, withdraws="a1")
