@@ -11,6 +11,7 @@ from controlplane.domain.fleet import Fleet
 from controlplane.domain.history import Adjustment, AlertEvent, ObjectiveVersion
 from controlplane.domain.objectives import Counts, Judgement, Objective
 from controlplane.domain.ports import Store
+from controlplane.slo.account import PACES_S
 from controlplane.slo.adjust import CountsOf, adjusted, excluded_s, in_force
 from controlplane.slo.alerts import AlertPolicy, ended, judge_alerts, told
 from controlplane.slo.budget import judge
@@ -20,7 +21,6 @@ _MINUTE_S = 60.0
 _HOUR_S = 3600.0
 # Slices are in the store by then, but for those of a store that was away.
 _SETTLED_S = 300.0
-_PACES_S = (300.0, 3600.0, 21600.0)
 
 FleetCounts = Mapping[tuple[str, str], Counts]
 
@@ -131,7 +131,7 @@ class _Ask:
         now = self.now
         rolling = objective.calendar is None
         since = self.windows.since(now, objective.window_s) if rolling else window_of(objective, now).since
-        recent, hour, hours = (self.last(pace_s) for pace_s in _PACES_S)
+        recent, hour, hours = (self.last(pace_s) for pace_s in PACES_S)
         return judge(
             model,
             objective,

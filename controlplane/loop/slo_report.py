@@ -13,21 +13,10 @@ from controlplane.domain.history import BUCKETS_S, Adjustment, AdjustmentKind
 from controlplane.domain.objectives import Objective
 from controlplane.domain.ports import AuditEntry, Store
 from controlplane.loop.slo_history import FleetCounts, History, JudgedAgain, Kept, gateways_of, step_length_s
+from controlplane.slo.account import alert_spans, over, series, standing, version_spans
 from controlplane.slo.adjust import in_force
 from controlplane.slo.again import Again, another, told, why_not
-from controlplane.slo.report import (
-    Mark,
-    MarkKind,
-    ModelReport,
-    ObjectiveReport,
-    SeriesStep,
-    Standing,
-    alert_spans,
-    over,
-    series,
-    standing,
-    version_spans,
-)
+from controlplane.slo.report import Mark, MarkKind, ModelReport, ObjectiveReport, SeriesStep, Standing
 from controlplane.slo.window import window_of
 from controlplane.store.levels import ceil_to
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from controlplane.domain.history import Adjustment, AdjustmentKind
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
-from controlplane.slo.report import Promise, series, standing
+from controlplane.slo.account import series, standing
+from controlplane.slo.report import Promise
 
 OBJECTIVE = Objective(Indicator.LATENCY, 0.9, 100.0, IndicatorSource.GATEWAY, 0.1)
 KINDS = ("good", "bad", "unsure")

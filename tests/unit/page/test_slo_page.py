@@ -12,6 +12,7 @@ from controlplane.page import wording
 from controlplane.page.plot import Frame
 from controlplane.page.slo_events import event_pins, events
 from controlplane.page.slo_report import render
+from controlplane.slo.account import series, standing
 from controlplane.slo.adjust import CountsOf
 from controlplane.slo.report import (
     AlertSpan,
@@ -22,8 +23,6 @@ from controlplane.slo.report import (
     Promise,
     Standing,
     VersionSpan,
-    series,
-    standing,
 )
 from tests.unit.demo_day.test_report import parsed
 

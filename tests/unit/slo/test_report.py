@@ -8,17 +8,9 @@ import pytest
 from controlplane.domain.alerts import Severity
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
 from controlplane.domain.objectives import Calendar, Counts, Indicator, IndicatorSource, Objective, Period
+from controlplane.slo.account import alert_spans, over, promise, series, standing, version_spans
 from controlplane.slo.adjust import CountsOf
-from controlplane.slo.report import (
-    Promise,
-    Standing,
-    alert_spans,
-    over,
-    promise,
-    series,
-    standing,
-    version_spans,
-)
+from controlplane.slo.report import Promise, Standing
 
 HOUR, DAY = 3600.0, 86400.0
 NOW = 100 * DAY
