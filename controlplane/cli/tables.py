@@ -176,9 +176,7 @@ def objectives_table(models: Sequence[Mapping[str, Any]]) -> RenderableType:
                 _attained(o),
                 _budget(o["budget_left"]) + _spent_in(o["exhausted_1h_s"]),
                 " / ".join(number(o[key]) for key in ("burn_5m", "burn_1h", "burn_6h")),
-                UNKNOWN
-                if o["coverage"] is None
-                else f"{o['coverage']:.1%} ({duration(o['coverage'] * o['window_s'])})",
+                UNKNOWN if o["coverage"] is None else f"{o['coverage']:.1%} ({duration(o['measured_s'])})",
             )
     return Group(table, *_untold(models))
 

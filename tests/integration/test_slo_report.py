@@ -130,7 +130,7 @@ def test_history_is_judged_again_where_histograms_allow_it(capsys: Captured) -> 
         (("report", "--model", "nobody"), 1, "known: bert_classifier"),
         (("report", "--html", "/nonexistent/page.html"), 2, "--html"),
         (("adjust", "bert_classifier", "exclude"), 2, "--reason"),
-        (("adjust", "bert_classifier", "exclude", "--reason", "x"), 2, "takes end, start"),
+        (("adjust", "bert_classifier", "exclude", "--reason", "x"), 2, "takes start, end"),
         (("adjust", "bert_classifier", "forget", "--reason", "x"), 2, "body.kind"),
         (("adjust", "bert_classifier", "withdraw", "--id", "ad-0", "--reason", "x"), 1, "ad-0"),
         (("adjustments", "--model", "nobody"), 1, "known: bert_classifier"),

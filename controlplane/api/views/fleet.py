@@ -52,7 +52,10 @@ class ObjectiveView(BaseModel):
         default=None, description="Until the budget is spent at the burn rate of the last hour; null: it lasts"
     )
     exhausted_6h_s: float | None = Field(default=None, description="The same at that of the last 6 hours")
-    coverage: float | None = Field(default=None, description="Measured share of the window; null: not judged yet")
+    coverage: float | None = Field(
+        default=None, description="Measured share of what is over of the window; null: not judged yet"
+    )
+    measured_s: float | None = Field(default=None, description="How much of it was measured")
     events: int | None = None
 
     @classmethod
@@ -304,6 +307,7 @@ def _standing(judgement: Judgement) -> dict[str, Any]:
         "exhausted_1h_s": judgement.exhausted_1h_s,
         "exhausted_6h_s": judgement.exhausted_6h_s,
         "coverage": judgement.window.coverage,
+        "measured_s": judgement.window.measured_s,
         "events": judgement.window.events,
     }
 

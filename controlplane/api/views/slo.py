@@ -21,9 +21,9 @@ def _moment(value: object) -> float:
     if isinstance(value, str):
         try:
             told = datetime.fromisoformat(value.strip())
-        except ValueError:
+            value = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             raise ValueError(form) from None
-        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float) or not _EARLIEST <= value < _LATEST:
         raise ValueError(form)
     return float(value)
@@ -83,15 +83,17 @@ class AdjustmentBody(BaseModel):
     def _whole(self) -> AdjustmentBody:
         needed = _NEEDED[self.kind]
         given = {name for name in ("start", "end", "bad", "withdraws") if getattr(self, name) is not None}
-        if given != needed or self.bad == 0:
-            raise ValueError(f"kind {self.kind.value} takes {', '.join(sorted(needed))}, and bad is not 0")
+        if given != set(needed):
+            raise ValueError(f"kind {self.kind.value} takes {', '.join(needed)}, no more and no less")
+        if self.bad == 0:
+            raise ValueError("bad is not 0: events are added or taken back")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError("start must lie before end")
         return self
 
 
 _NEEDED = {
-    AdjustmentKind.EXCLUDE: {"start", "end"},
-    AdjustmentKind.EVENTS: {"start", "end", "bad"},
-    AdjustmentKind.WITHDRAW: {"withdraws"},
+    AdjustmentKind.EXCLUDE: ("start", "end"),
+    AdjustmentKind.EVENTS: ("start", "end", "bad"),
+    AdjustmentKind.WITHDRAW: ("withdraws",),
 }

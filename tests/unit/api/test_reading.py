@@ -28,6 +28,7 @@ async def test_the_fleet_shows_each_signal_with_its_state_and_age(client: httpx.
 async def test_an_objective_that_was_not_judged_is_shown_without_figures(client: httpx.AsyncClient) -> None:
     judged, waiting = (await client.get("/api/v1/models/bert")).json()["objectives"]
     assert (judged["attainment_low"], judged["budget_left"], judged["coverage"]) == (0.99, -9.0, 0.5)
+    assert judged["measured_s"] > 0.0
     assert waiting["objective"] == "latency_100ms_mean_slices"
     assert waiting["coverage"] is None
     assert waiting["attainment_low"] is None
