@@ -39,7 +39,8 @@ class SliceWriter:
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
-        self._closed_until = 0.0
+        self.closed_until = 0.0
+        """Slices that end by then were given; to set it back has them given anew."""
         self._before = Unclosed()
 
     def begin(self, now: float, before: Unclosed) -> None:
@@ -49,15 +50,15 @@ class SliceWriter:
         """
         here = math.floor(now / SLICE_S) * SLICE_S
         self._before = before
-        self._closed_until = before.closed_until if 0.0 < before.closed_until <= here else here
+        self.closed_until = before.closed_until if 0.0 < before.closed_until <= here else here
 
     def part(self, fleet: Fleet, left: FleetReading) -> None:
         """Keep what was read of servers that leave until the slices it was read in are closed."""
         traces = dict(self._before.traces)
         for model in fleet.models:
             trace = _trace(model, tuple(left.servers), left)
-            traces[model.name] = _open(_joined(traces.get(model.name, Trace()), trace), self._closed_until)
-        self._before = Unclosed(self._closed_until, traces)
+            traces[model.name] = _open(_joined(traces.get(model.name, Trace()), trace), self.closed_until)
+        self._before = Unclosed(self.closed_until, traces)
 
     def close(
         self, fleet: Fleet, reading: FleetReading, now: float, strained: Mapping[str, Spans] | None = None
@@ -67,10 +68,10 @@ class SliceWriter:
         `strained` by model: times in which demand was near capacity.
         """
         until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
-        if until <= self._closed_until:
+        if until <= self.closed_until:
             return Closed()
-        since, traces = max(self._closed_until, until - _REACH_S), self._traces(fleet, reading)
-        self._closed_until = until
+        since, traces = max(self.closed_until, until - _REACH_S), self._traces(fleet, reading)
+        self.closed_until = until
         slices: list[Slice] = []
         minutes: list[BucketRow | SketchRow] = []
         for model in fleet.models:
@@ -94,7 +95,7 @@ class SliceWriter:
 
     def unclosed(self, fleet: Fleet, reading: FleetReading) -> Unclosed:
         """What was read and is in no closed slice or minute yet, for whoever goes on after a crash."""
-        after = self._closed_until
+        after = self.closed_until
         self._before = Unclosed(after, {name: _open(trace, after) for name, trace in self._before.traces.items()})
         traces = self._traces(fleet, reading)
         return Unclosed(after, {name: _open(trace, after) for name, trace in traces.items()})

@@ -101,7 +101,18 @@ class Tick:
         self._startups.look(self._roster.fleet, reading, self._executor.acted)
 
     async def run(self) -> Plan:
-        """One tick. Store faults are borne: decisions go on from memory and are written when the store is back."""
+        """One tick. Store faults are borne: decisions go on from memory and are written when the store is back.
+
+        One that fails otherwise loses no slices: the next closes them anew, as far back as readings reach.
+        """
+        closed_until = self._slices.closed_until
+        try:
+            return await self._run()
+        except BaseException:
+            self._slices.closed_until = closed_until
+            raise
+
+    async def _run(self) -> Plan:
         now, fleet = self._clock(), self._roster.fleet
         reading = self._collector.reading(now)
         self.look(reading)

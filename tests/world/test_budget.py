@@ -111,5 +111,20 @@ async def test_the_beginning_of_an_alert_is_kept_once_though_the_tick_that_saw_i
     ]
 
 
+async def test_slices_that_a_failing_tick_had_closed_are_closed_by_the_next() -> None:
+    sim = Released("m", rates=((T0, 20.0),), seed=3, released_at=T0 + 3600)
+    async with one_model(sim) as world:
+        await world.run(300.0)
+        startups, world.tick._startups.written = world.tick._startups.written, _fails  # type: ignore[method-assign]
+        for _ in range(10):
+            with contextlib.suppress(ArithmeticError):
+                await world.run(15.0)
+        world.tick._startups.written = startups  # type: ignore[method-assign]
+        await world.run(60.0)
+        (objective,) = world.runner.picture().fleet.models[0].objectives
+        counts = await world.thread.call(lambda s: s.counts("m", objective.key, T0 + 200, T0 + 450))
+    assert (counts.measured_s, counts.expected_s) == (250.0, 250.0)
+
+
 def _fails(models: object) -> None:
     raise ArithmeticError
