@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from controlplane.collect.nvml import Nvml
+from controlplane.collect.gpu.nvml import Nvml
 from controlplane.domain.signal import Missing
 from controlplane.publish.gpus import GpuMetrics
 

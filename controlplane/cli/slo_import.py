@@ -62,7 +62,7 @@ def import_(
 async def _import(
     settings: Settings, spec: PrometheusSpec, models: tuple[str, ...], span_s: float, now: float, *, dry_run: bool
 ) -> ImportResult:
-    from controlplane.collect.prometheus_api import Prometheus
+    from controlplane.collect.prometheus.api import Prometheus
     from controlplane.loop.past import PastImport, grace_s
     from controlplane.store import claim, open_store
 

@@ -10,21 +10,21 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
 
-from controlplane.collect.agent import AgentTarget
 from controlplane.collect.gateway import Gateway, GatewaySource, OnePage
 from controlplane.collect.gateway_series import GatewaySeries
-from controlplane.collect.gpus import Gpus, answers, merged
+from controlplane.collect.gpu.agent import AgentTarget
+from controlplane.collect.gpu.gpus import Gpus, answers, merged
+from controlplane.collect.gpu.nvml import Nvml
 from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import MetricsSource, ScrapedPage
-from controlplane.collect.nvml import Nvml
 from controlplane.collect.page_server import PageServer
-from controlplane.collect.probing import Probing
-from controlplane.collect.prometheus_answer import Wanted
-from controlplane.collect.prometheus_api import Prometheus
-from controlplane.collect.prometheus_source import PrometheusSource
-from controlplane.collect.ratios import Ratios, by_prometheus
+from controlplane.collect.probes.probing import Probing
+from controlplane.collect.prometheus.answer import Wanted
+from controlplane.collect.prometheus.api import Prometheus
+from controlplane.collect.prometheus.ratios import Ratios, by_prometheus
+from controlplane.collect.prometheus.source import PrometheusSource
 from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
-from controlplane.collect.triton import TritonServer
+from controlplane.collect.triton.server import TritonServer
 from controlplane.collect.turn import Turn
 from controlplane.collect.unhurried import Job, Unhurried
 from controlplane.domain.errors import ControlPlaneError

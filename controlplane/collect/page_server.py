@@ -11,14 +11,14 @@ from typing import TypeAlias, TypeVar
 
 from controlplane.collect.counters import Ledger, Reading, Totals, failures_fell, fell
 from controlplane.collect.families import REASON_CANCELED, REASON_REJECTED
-from controlplane.collect.given_up import GivenUp
 from controlplane.collect.histograms import Buckets, Group, HistogramLedger
 from controlplane.collect.http import Pages, was_refused
 from controlplane.collect.kept import forget_before
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.collect.own_requests import OwnRequests
-from controlplane.collect.tokens import Engines, tokens_between, tokens_fell
-from controlplane.collect.triton import FAILURES_KEPT, NOT_ASKED
+from controlplane.collect.triton.server import FAILURES_KEPT, NOT_ASKED
+from controlplane.collect.vllm.given_up import GivenUp
+from controlplane.collect.vllm.tokens import Engines, tokens_between, tokens_fell
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import CONTROLLED, ModelSpec, ServerSpec
 from controlplane.domain.objectives import Indicator

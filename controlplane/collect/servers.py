@@ -9,12 +9,12 @@ from controlplane.collect.mapped import MappedServer, wanted
 from controlplane.collect.metrics_source import MetricsSource, ScrapedPage
 from controlplane.collect.ollama import OllamaServer
 from controlplane.collect.page_server import PageServer
-from controlplane.collect.prometheus_answer import Wanted
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_page import TritonPage
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.vllm import VllmServer
-from controlplane.collect.vllm_signals import VLLM
+from controlplane.collect.prometheus.answer import Wanted
+from controlplane.collect.triton.page import TritonPage
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.vllm.server import VllmServer
+from controlplane.collect.vllm.signals import VLLM
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 
 _READERS: dict[ServerKind, type[TritonServer | VllmServer | OllamaServer]] = {

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from controlplane.collect.signals import Backend, Kind, Resets, Row
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.vllm_signals import VLLM
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.vllm.signals import VLLM
 
 _RESETS = {
     Resets.MODEL: "goes when the model is unloaded, begins at 0 with the next load and with a restart; goes on over a"

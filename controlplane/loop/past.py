@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol, TypeVar
 
-from controlplane.collect.past import past_targets
-from controlplane.collect.past_ratios import PastRatio, ratios_at
-from controlplane.collect.past_readers import PastGateway, PastServer, gateways_at, member_of, server_at
-from controlplane.collect.prometheus_api import Prometheus
+from controlplane.collect.past.ratios import PastRatio, ratios_at
+from controlplane.collect.past.readers import PastGateway, PastServer, gateways_at, member_of, server_at
+from controlplane.collect.past.samples import past_targets
+from controlplane.collect.prometheus.api import Prometheus
 from controlplane.domain.fleet import Fleet, ModelSpec, TargetsQuery
 from controlplane.domain.history import BUCKETS_S, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import SLICE_S, Counts, IndicatorSource, Objective, Slice

@@ -13,8 +13,8 @@ from controlplane.act.metered import MeteredActuator
 from controlplane.act.ollama import OllamaActuator
 from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
-from controlplane.collect.prometheus_api import Prometheus
-from controlplane.collect.targets import PrometheusTargets
+from controlplane.collect.prometheus.api import Prometheus
+from controlplane.collect.prometheus.targets import PrometheusTargets
 from controlplane.config import Settings
 from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
 from controlplane.domain.objectives import SLICE_S
@@ -150,6 +150,6 @@ def _discoveries(fleet: Fleet, prometheus: Mapping[str, Prometheus], clock: Cloc
         yield PrometheusTargets(fleet.workloads, prometheus, clock=clock)
     if any(isinstance(workload.query, KubernetesQuery) for workload in fleet.workloads):
         # its client takes long to import, and most have no use for it
-        from controlplane.collect.kubernetes import KubernetesDiscovery  # noqa: PLC0415
+        from controlplane.collect.kubernetes.discovery import KubernetesDiscovery  # noqa: PLC0415
 
         yield KubernetesDiscovery(fleet.workloads, clock=clock, max_age_s=_UNWATCHED_S)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from controlplane.collect.fleet import FleetCollector
-from controlplane.collect.triton import CONFIG_EVERY_S
+from controlplane.collect.triton.server import CONFIG_EVERY_S
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 from tests.integration.test_collect_misbehaving import answer, serving

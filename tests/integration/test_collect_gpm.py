@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.collect.nvml import Nvml
+from controlplane.collect.gpu.nvml import Nvml
 from controlplane.domain.signal import Known, Missing, Signal
 from tests.integration.test_collect_nvml import BEFORE_HOPPER, BY_GPM, FIRST, HAS_DRIVER
 from tests.nvml_shim.drive import GPU, HOPPER, HOPPER_CUT, Reader, build

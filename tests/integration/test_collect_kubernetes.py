@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from controlplane.collect.kubernetes_watch import Pace
+from controlplane.collect.kubernetes.watch import Pace
 from controlplane.domain.fleet import Phase
 from controlplane.domain.signal import Known
 from tests.kube.cluster import Cluster, endpoint
@@ -99,7 +99,7 @@ async def test_workloads_are_told_apart(cluster: Cluster) -> None:
 async def test_more_pods_than_a_list_has_on_a_page_are_all_members(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.collect.kubernetes_api.PAGE", 2)
+    monkeypatch.setattr("controlplane.collect.kubernetes.api.PAGE", 2)
     for number in range(5):
         cluster.pod(f"p{number}", ip=f"10.0.0.{number}", ready=True)
     async with watching(by_pods(cluster)) as seen:
@@ -107,6 +107,7 @@ async def test_more_pods_than_a_list_has_on_a_page_are_all_members(
 
 
 def test_the_client_is_not_imported_before_a_workload_asks_for_it() -> None:
-    code = "import sys, controlplane.collect.kubernetes, controlplane.cli.main; print('kubernetes' in sys.modules)"
+    ours = "controlplane.collect.kubernetes.discovery, controlplane.cli.main"
+    code = f"import sys, {ours}; print('kubernetes' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout.strip() == "False"

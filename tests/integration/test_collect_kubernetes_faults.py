@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from controlplane.collect.kubernetes_members import pod_members, read_pod
-from controlplane.collect.kubernetes_watch import Pace
+from controlplane.collect.kubernetes.members import pod_members, read_pod
+from controlplane.collect.kubernetes.watch import Pace
 from controlplane.domain.fleet import Phase
 from controlplane.domain.signal import Known, Missing, Stale
 from tests.kube.cluster import Cluster

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.collect.nvml import Nvml
+from controlplane.collect.gpu.nvml import Nvml
 from controlplane.domain.signal import Known, Missing
 from tests.nvml_shim.drive import CUT, GPU, Reader, build
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from controlplane.collect.processes import DENIED, GONE, HANGS, Processes, pod_uid_of
+from controlplane.collect.gpu.processes import DENIED, GONE, HANGS, Processes, pod_uid_of
 from controlplane.domain.gpu import GpuProcess
 from controlplane.domain.signal import Known, Missing
 from tests.unit.agent.readings import AT, POD, WHOLE
@@ -123,7 +123,7 @@ def test_sockets_of_others_are_missing_to_those_who_may_not_see_them(tmp_path: P
     """As another user, where this one may change to it; else what belongs to the first process of the machine."""
     code = (
         "import asyncio,os,sys; sys.path[:0]=eval(sys.argv[2])\n"
-        "from controlplane.collect.processes import Processes\n"
+        "from controlplane.collect.gpu.processes import Processes\n"
         "from tests.integration.test_collect_processes import seen\n"
         "if os.geteuid()==0: os.setgid(65534); os.setuid(65534)\n"
         "print(asyncio.run(seen(Processes(), int(sys.argv[1]))).ports)"

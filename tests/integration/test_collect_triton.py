@@ -15,7 +15,7 @@ import pytest
 from controlplane.collect import families
 from controlplane.collect.exposition import parse
 from controlplane.collect.fleet import FleetCollector
-from controlplane.collect.triton_signals import TRITON
+from controlplane.collect.triton.signals import TRITON
 from controlplane.demo.rig import TritonRig
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode, Interval, ModelReading, ModelState, ServerReading

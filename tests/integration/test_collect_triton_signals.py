@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from controlplane.collect.fleet import FleetCollector
-from controlplane.collect.triton_detail import REFUSED
+from controlplane.collect.triton.detail import REFUSED
 from controlplane.demo.rig import TritonRig
 from controlplane.demo.rig_setup import RigEnvironment
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec

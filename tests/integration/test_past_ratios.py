@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.collect.prometheus_api import Prometheus
+from controlplane.collect.prometheus.api import Prometheus
 from controlplane.config import parse_settings
 from controlplane.domain.fleet import Fleet
 from controlplane.loop.past import PastImport

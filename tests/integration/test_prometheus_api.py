@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.collect.prometheus_api import Prometheus
+from controlplane.collect.prometheus.api import Prometheus
 from controlplane.domain.errors import (
     ControlPlaneError,
     MalformedPageError,

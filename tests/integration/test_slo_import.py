@@ -18,7 +18,7 @@ from statistics import median
 import pytest
 
 from controlplane.cli.main import execute
-from controlplane.collect.prometheus_api import LIMIT_BYTES, Prometheus
+from controlplane.collect.prometheus.api import LIMIT_BYTES, Prometheus
 from controlplane.domain.errors import AnswerTooLargeError
 from controlplane.domain.fleet import (
     Fleet,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import tritonclient.grpc.aio as triton
 
-from controlplane.collect.prometheus_api import Prometheus
-from controlplane.collect.targets import PrometheusTargets
+from controlplane.collect.prometheus.api import Prometheus
+from controlplane.collect.prometheus.targets import PrometheusTargets
 from controlplane.config import parse_settings
 from controlplane.demo.rig import TritonRig
 from controlplane.domain.decision import ReasonCode

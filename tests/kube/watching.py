@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from controlplane.collect.kubernetes import KubernetesDiscovery
-from controlplane.collect.kubernetes_watch import Pace
+from controlplane.collect.kubernetes.discovery import KubernetesDiscovery
+from controlplane.collect.kubernetes.watch import Pace
 from controlplane.domain.fleet import KubernetesQuery, Member, Phase, Ports, ServerKind, WorkloadSpec
 from controlplane.domain.signal import Known, Signal
 from tests.kube.cluster import Cluster

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from controlplane.collect.nvml import Nvml
+from controlplane.collect.gpu.nvml import Nvml
 from controlplane.domain.signal import Known
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from controlplane.collect.exposition import parse
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_round import TritonRound
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
+from controlplane.collect.triton.round import TritonRound
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import Interval, ModelState

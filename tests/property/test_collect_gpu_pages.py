@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from controlplane.collect.agent_page import gpus_of_page
-from controlplane.collect.dcgm import gpus_of_dcgm
-from controlplane.collect.gpus import Gpus
+from controlplane.collect.gpu.agent_page import gpus_of_page
+from controlplane.collect.gpu.dcgm import gpus_of_dcgm
+from controlplane.collect.gpu.gpus import Gpus
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.signal import Known, Missing
 from controlplane.publish.gpus import GpuMetrics

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from controlplane.collect.exposition import PageReader
 from controlplane.collect.signals import Backend
-from controlplane.collect.tokens import FIELDS, tokens_between
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.vllm_signals import VLLM
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.vllm.signals import VLLM
+from controlplane.collect.vllm.tokens import FIELDS, tokens_between
 from controlplane.domain.observation import Counter
 from tests.unit.collect.test_exposition import comparable, reference
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from controlplane.collect.counters import Totals
 from controlplane.collect.page_server import PageUnit, Served
-from controlplane.collect.triton import TritonUnit
-from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries
+from controlplane.collect.triton.server import TritonUnit
+from controlplane.collect.triton.wire import IndexEntry, ModelConfig, ModelSeries
 from controlplane.decide.demand import estimate
 from controlplane.domain.fleet import Mode, ModelSpec
 from controlplane.domain.observation import Interval, ModelState

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.collect.counter_ratio import CounterEvents, Events, Key
+from controlplane.collect.prometheus.counter_ratio import CounterEvents, Events, Key
 from controlplane.domain.fleet import Mode, ModelSpec
 from controlplane.domain.objectives import (
     SLICE_S,

@@ -13,8 +13,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.vllm import VllmServer
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.vllm.server import VllmServer
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective

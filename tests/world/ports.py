@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonServer
+from controlplane.collect.triton.server import TritonServer
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import TargetUnreachableError

@@ -10,9 +10,9 @@ from controlplane.collect import families
 from controlplane.collect.counters import Executed, Executions
 from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
-from controlplane.collect.triton_round import TritonRound
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import IndexEntry, ModelConfig, ModelSeries, read_config, read_series
+from controlplane.collect.triton.round import TritonRound
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import IndexEntry, ModelConfig, ModelSeries, read_config, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.observation import ControlMode, ModelState

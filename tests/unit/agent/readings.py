@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.collect.gpus import unread_gpu
+from controlplane.collect.gpu.gpus import unread_gpu
 from controlplane.domain.gpu import GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.signal import Known, Missing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlplane.collect import dcgm_fields
+from controlplane.collect.gpu import dcgm_fields
 from controlplane.domain.gpu import GPU_SIGNALS, GpuReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.publish.families import AGENT_FAMILIES, GPU_FAMILIES

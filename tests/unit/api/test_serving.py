@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from controlplane.api.views.serving import ServingView
-from controlplane.collect.triton_detail import REFUSED
+from controlplane.collect.triton.detail import REFUSED
 from controlplane.domain.observation import (
     Adapters,
     BatchCount,

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from controlplane.api.views.gpus import gpus_view
 from controlplane.cli.gpu_tables import gpus_table
-from controlplane.collect.dcgm import gpus_of_dcgm
-from controlplane.collect.gpus import Gpus, aged_gpus
+from controlplane.collect.gpu.dcgm import gpus_of_dcgm
+from controlplane.collect.gpu.gpus import Gpus, aged_gpus
 from controlplane.domain.fleet import AgentSpec, Fleet, ServerKind, ServerSpec
 from controlplane.domain.signal import Known, Missing
 from tests.unit.agent.readings import AT, CUT, LOST, WHOLE

@@ -12,8 +12,8 @@ from controlplane.api.views.serving import ServingView
 from controlplane.cli import tables
 from controlplane.cli.serving_tables import serving_table
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton_detail import REFUSED
-from controlplane.collect.vllm import VllmServer
+from controlplane.collect.triton.detail import REFUSED
+from controlplane.collect.vllm.server import VllmServer
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.signal import Known, Signal

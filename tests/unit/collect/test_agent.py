@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from controlplane.collect.agent import AgentTarget
-from controlplane.collect.agent_page import gpus_of_page
-from controlplane.collect.gpus import Gpus, merged
+from controlplane.collect.gpu.agent import AgentTarget
+from controlplane.collect.gpu.agent_page import gpus_of_page
+from controlplane.collect.gpu.gpus import Gpus, merged
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import AgentSpec
 from controlplane.domain.gpu import GPU_SIGNALS

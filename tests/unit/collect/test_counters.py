@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from controlplane.collect.counters import FAILED, Executed, Executions, Ledger, Reading, Totals
-from controlplane.collect.given_up import GivenUp
 from controlplane.collect.own_requests import OwnRequests
+from controlplane.collect.vllm.given_up import GivenUp
 from controlplane.domain.observation import BatchCount, Interval
 
 BACKEND, REJECTED = ("1", "BACKEND"), ("1", "REJECTED")

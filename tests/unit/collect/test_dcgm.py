@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.collect import dcgm_fields
-from controlplane.collect.agent import AgentTarget
-from controlplane.collect.dcgm import NEVER_TOLD, NO_SLICE, NO_VALUE, gpus_of_dcgm
+from controlplane.collect.gpu import dcgm_fields
+from controlplane.collect.gpu.agent import AgentTarget
+from controlplane.collect.gpu.dcgm import NEVER_TOLD, NO_SLICE, NO_VALUE, gpus_of_dcgm
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.fleet import AgentKind, AgentSpec
 from controlplane.domain.gpu import GpuReading, SliceReading

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.collect import families
 from controlplane.collect.exposition import Labels, PageReader, parse
-from controlplane.collect.triton_signals import TRITON
+from controlplane.collect.triton.signals import TRITON
 from controlplane.domain.errors import MalformedPageError
 from tests.unit.collect.pages import PAGES, recorded
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from controlplane.collect.kubernetes_members import (
+from controlplane.collect.kubernetes.members import (
     Pod,
     endpoint_members,
     pod_members,

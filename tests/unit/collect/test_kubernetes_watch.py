@@ -3,7 +3,7 @@ from pathlib import Path
 
 import yaml
 
-from controlplane.collect.kubernetes import KubernetesDiscovery
+from controlplane.collect.kubernetes.discovery import KubernetesDiscovery
 from controlplane.domain.fleet import KubernetesQuery, Ports, ServerKind, TargetsQuery, WorkloadSpec
 from controlplane.domain.signal import Missing
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.collect.probe_completion import Stream, fault, without
+from controlplane.collect.probes.completion import Stream, fault, without
 
 CHAT = (
     b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'

@@ -7,12 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from controlplane.collect.http import Pages
-from controlplane.collect.probe_triton import zeros_request
-from controlplane.collect.probes import Prober, in_words
-from controlplane.collect.probing import Probing
+from controlplane.collect.probes.prober import Prober, in_words
+from controlplane.collect.probes.probing import Probing
+from controlplane.collect.probes.triton import zeros_request
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_wire import Tensor
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.wire import Tensor
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec
 

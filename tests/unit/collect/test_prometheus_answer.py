@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from controlplane.collect.exposition import Labels
-from controlplane.collect.prometheus_answer import Wanted, as_scraped, by_target, series_query, shown
-from controlplane.collect.prometheus_api import Answer
+from controlplane.collect.prometheus.answer import Wanted, as_scraped, by_target, series_query, shown
+from controlplane.collect.prometheus.api import Answer
 
 SERIES = frozenset({"vllm:a", "b_total"})
 

@@ -9,9 +9,9 @@ from typing import TypeVar
 import pytest
 
 from controlplane.collect.metrics_source import Metrics
-from controlplane.collect.prometheus_answer import Wanted
-from controlplane.collect.prometheus_api import Answer, Prometheus
-from controlplane.collect.prometheus_source import PrometheusSource
+from controlplane.collect.prometheus.answer import Wanted
+from controlplane.collect.prometheus.api import Answer, Prometheus
+from controlplane.collect.prometheus.source import PrometheusSource
 from controlplane.domain.errors import ControlPlaneError, NotToldError, QueryRefusedError, TargetUnreachableError
 from controlplane.domain.fleet import PrometheusSpec
 from tests.unit.collect.test_prometheus_answer import up

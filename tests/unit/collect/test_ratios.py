@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from controlplane.collect.counter_ratio import CounterEvents, Events, Key
-from controlplane.collect.prometheus_answer import MARK
-from controlplane.collect.prometheus_api import Answer, Prometheus
-from controlplane.collect.ratios import Ratios
+from controlplane.collect.prometheus.answer import MARK
+from controlplane.collect.prometheus.api import Answer, Prometheus
+from controlplane.collect.prometheus.counter_ratio import CounterEvents, Events, Key
+from controlplane.collect.prometheus.ratios import Ratios
 from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
 from controlplane.domain.fleet import PrometheusSpec
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector, ValueRatio

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from controlplane.collect.retiring import RETIRES_S, Retiring
+from controlplane.collect.triton.retiring import RETIRES_S, Retiring
 
 
 def test_instances_that_were_taken_away_may_execute_for_a_while() -> None:

@@ -14,11 +14,11 @@ from controlplane.collect.exposition import Page, parse
 from controlplane.collect.servers import series_of
 from controlplane.collect.signals import Backend, Kind, Resets
 from controlplane.collect.signals_page import signals
-from controlplane.collect.triton_detail import read_host
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import read_series
-from controlplane.collect.vllm import read_histograms, read_served
-from controlplane.collect.vllm_signals import VLLM
+from controlplane.collect.triton.detail import read_host
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import read_series
+from controlplane.collect.vllm.server import read_histograms, read_served
+from controlplane.collect.vllm.signals import VLLM
 from controlplane.domain.fleet import ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import Counter, Interval, ModelReading, ServerReading, TokenCounts

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from controlplane.collect.prometheus_api import Prometheus, Target, Targets
-from controlplane.collect.targets import PrometheusTargets, members_of
+from controlplane.collect.prometheus.api import Prometheus, Target, Targets
+from controlplane.collect.prometheus.targets import PrometheusTargets, members_of
 from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
 from controlplane.domain.fleet import Member, Phase, Ports, ServerKind, TargetsQuery, Through, WorkloadSpec
 from controlplane.domain.signal import Known, Missing, Stale

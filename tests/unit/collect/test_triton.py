@@ -10,11 +10,11 @@ from controlplane.collect.exposition import parse
 from controlplane.collect.http import REFUSED
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.servers import only_page, scraped, server_reader
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_page import TritonPage
-from controlplane.collect.triton_round import TritonRound
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import IndexEntry, ModelConfig, read_series
+from controlplane.collect.triton.page import TritonPage
+from controlplane.collect.triton.round import TritonRound
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec, Through
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState

@@ -8,11 +8,11 @@ import pytest
 
 from controlplane.collect.exposition import parse
 from controlplane.collect.histograms import Buckets
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_detail import REFUSED, Details, UnitDetails, read_details, read_host
-from controlplane.collect.triton_round import TritonRound
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import read_series, read_stats
+from controlplane.collect.triton.detail import REFUSED, Details, UnitDetails, read_details, read_host
+from controlplane.collect.triton.round import TritonRound
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import read_series, read_stats
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import NOT_EXPORTED, Counter, HostGauge, LatencyInterval, ModelState

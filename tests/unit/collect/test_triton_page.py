@@ -5,9 +5,9 @@ from __future__ import annotations
 from controlplane.collect.exposition import parse
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton_detail import REFUSED
-from controlplane.collect.triton_page import TritonPage
-from controlplane.collect.triton_signals import TRITON
+from controlplane.collect.triton.detail import REFUSED
+from controlplane.collect.triton.page import TritonPage
+from controlplane.collect.triton.signals import TRITON
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import Counter, LatencyInterval, ModelReading

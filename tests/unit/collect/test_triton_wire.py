@@ -6,8 +6,8 @@ import pytest
 
 from controlplane.collect.counters import FAILED, Executed, Totals
 from controlplane.collect.exposition import parse
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import (
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import (
     IndexEntry,
     ModelConfig,
     largest_batch,

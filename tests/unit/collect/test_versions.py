@@ -10,9 +10,9 @@ from controlplane.collect.counters import Ledger, Reading, Totals
 from controlplane.collect.exposition import parse
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton_page import TritonPage
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import version_of
+from controlplane.collect.triton.page import TritonPage
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import version_of
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import VersionCount

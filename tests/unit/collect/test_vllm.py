@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.collect.servers import scraped
-from controlplane.collect.vllm import ASLEEP, VllmServer
+from controlplane.collect.vllm.server import ASLEEP, VllmServer
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator

@@ -8,8 +8,8 @@ import pytest
 
 from controlplane.collect.exposition import parse
 from controlplane.collect.servers import scraped
-from controlplane.collect.vllm import ASLEEP, VllmServer, read_served
-from controlplane.collect.vllm_signals import VLLM
+from controlplane.collect.vllm.server import ASLEEP, VllmServer, read_served
+from controlplane.collect.vllm.signals import VLLM
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import (

@@ -6,12 +6,12 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.collect.exposition import parse
 from controlplane.collect.servers import scraped
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_detail import read_host
-from controlplane.collect.triton_round import TritonRound
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import IndexEntry, read_config, read_series
-from controlplane.collect.vllm import VllmServer
+from controlplane.collect.triton.detail import read_host
+from controlplane.collect.triton.round import TritonRound
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import IndexEntry, read_config, read_series
+from controlplane.collect.vllm.server import VllmServer
 from controlplane.domain import names
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import Counter, FleetReading, HostGauge, ModelState, ServerReading

@@ -1,0 +1,1 @@
+"""GPUs: NVML here, agents and dcgm-exporter elsewhere."""

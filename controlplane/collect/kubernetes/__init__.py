@@ -1,0 +1,1 @@
+"""Servers found on Kubernetes."""

@@ -1,0 +1,1 @@
+"""What a Prometheus remembers, read as if it were live."""

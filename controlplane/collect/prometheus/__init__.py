@@ -1,0 +1,1 @@
+"""What a Prometheus tells: servers, targets, ratios."""
