@@ -29,10 +29,10 @@ from bench.figure import Figure
 from controlplane.act.triton import TritonActuator
 from controlplane.collect.exposition import parse
 from controlplane.collect.fleet import FleetCollector
-from controlplane.collect.triton import TritonServer
-from controlplane.collect.triton_round import TritonRound
-from controlplane.collect.triton_signals import TRITON
-from controlplane.collect.triton_wire import read_config, read_index, read_series, read_stats
+from controlplane.collect.triton.round import TritonRound
+from controlplane.collect.triton.server import TritonServer
+from controlplane.collect.triton.signals import TRITON
+from controlplane.collect.triton.wire import read_config, read_index, read_series, read_stats
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.figure import Figure
 from bench.timing import best_s
 from controlplane.collect.exposition import PageReader, parse
-from controlplane.collect.vllm_signals import VLLM
+from controlplane.collect.vllm.signals import VLLM
 
 _PAGE = Path(__file__).parents[1] / "tests" / "pages" / "vllm-0.32.0-under-load.txt"
 _GOAL = 25.0
