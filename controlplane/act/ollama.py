@@ -19,13 +19,12 @@ import structlog
 
 from controlplane.act.failure_table import (
     LOAD_TIMEOUT_REMEDY,
-    UNKNOWN_REMEDY,
-    UNREACHABLE_REMEDY,
 )
 from controlplane.act.failures import classify
 from controlplane.act.ollama_failures import OLLAMA_TABLE, UNLOAD_REMEDY
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
-from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
+from controlplane.act.outcome import Done, outcome_of
+from controlplane.domain.decision import Action, Outcome, Step
+from controlplane.domain.errors import ActionError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode
@@ -75,24 +74,16 @@ class OllamaActuator:
 
     async def apply(self, action: Action) -> Outcome:
         """Carry out one step; the outcome tells what came of it. Issuing a step again changes nothing."""
-        try:
-            detail = await self._carry_out(action)
-        except ActionError as error:
-            return self._failed(action, str(error), error.failure, error.remedy)
-        except TargetUnreachableError as error:
-            return self._failed(action, str(error), FailureClass.UNREACHABLE, UNREACHABLE_REMEDY)
-        except ControlPlaneError as error:
-            return self._failed(action, str(error), FailureClass.UNKNOWN, "correct the configuration")
-        except Exception as error:  # noqa: BLE001 (whatever a server answers, the loop goes on)
-            _log.exception("step failed unexpectedly", model=action.model, server=action.server, step=action.step)
-            return self._failed(action, f"{type(error).__name__}: {error}", FailureClass.UNKNOWN, UNKNOWN_REMEDY)
-        return Outcome(action, ActionStatus.SUCCEEDED, self._clock(), detail)
+        return await outcome_of(action, self._done(action), self._clock)
 
     async def close(self) -> None:
         """Let go of connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _done(self, action: Action) -> Done:
+        return Done(await self._carry_out(action))
 
     async def _carry_out(self, action: Action) -> str:
         spec = self._spec(action.server)
@@ -170,6 +161,3 @@ class OllamaActuator:
         if server not in self._specs:
             raise NotFoundError("Ollama server", server, tuple(sorted(self._specs)))
         return self._specs[server]
-
-    def _failed(self, action: Action, detail: str, failure: FailureClass, remedy: str) -> Outcome:
-        return Outcome(action, ActionStatus.FAILED, self._clock(), detail, failure, remedy)

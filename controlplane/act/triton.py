@@ -14,13 +14,12 @@ import structlog
 from controlplane.act.failure_table import (
     LOAD_TIMEOUT_REMEDY,
     NOT_FOUND_REMEDY,
-    UNKNOWN_REMEDY,
     UNLOAD_TIMEOUT_REMEDY,
-    UNREACHABLE_REMEDY,
 )
 from controlplane.act.failures import silent_faults
+from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
+from controlplane.domain.decision import Action, Outcome, Step
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
@@ -42,14 +41,6 @@ class _Connection:
     control: TritonControl
     users: int = 0
     left: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A step that succeeded."""
-
-    detail: str
-    in_place: bool | None = None
 
 
 class TritonActuator:
@@ -121,18 +112,7 @@ class TritonActuator:
 
     async def apply(self, action: Action) -> Outcome:
         """Carry out one step; the outcome tells what came of it. Issuing a step again changes nothing."""
-        try:
-            done = await self._carry_out(action)
-        except ActionError as error:
-            return self._failed(action, str(error), error.failure, error.remedy)
-        except TargetUnreachableError as error:
-            return self._failed(action, str(error), FailureClass.UNREACHABLE, UNREACHABLE_REMEDY)
-        except ControlPlaneError as error:
-            return self._failed(action, str(error), FailureClass.UNKNOWN, "correct the configuration")
-        except Exception as error:  # noqa: BLE001 (whatever a server answers, the loop goes on)
-            _log.exception("step failed unexpectedly", model=action.model, server=action.server, step=action.step)
-            return self._failed(action, f"{type(error).__name__}: {error}", FailureClass.UNKNOWN, UNKNOWN_REMEDY)
-        return Outcome(action, ActionStatus.SUCCEEDED, self._clock(), done.detail, in_place=done.in_place)
+        return await outcome_of(action, self._carry_out(action), self._clock)
 
     async def close(self) -> None:
         """Let go of connections and of background work."""
@@ -144,11 +124,11 @@ class TritonActuator:
         self._settling.clear()
         self._connections.clear()
 
-    async def _carry_out(self, action: Action) -> _Done:
+    async def _carry_out(self, action: Action) -> Done:
         async with self._control(action.server) as control:
             return await self._step(control, action)
 
-    async def _step(self, control: TritonControl, action: Action) -> _Done:
+    async def _step(self, control: TritonControl, action: Action) -> Done:
         model = self._served_names.get(action.model, action.model)
         if settling := self._settling.get((action.server, model)):
             await asyncio.wait([settling])
@@ -162,9 +142,9 @@ class TritonActuator:
             case Step.RELOAD:
                 return await self._reload(control, action.server, model, action.target.instances)
             case Step.HOLD:
-                return _Done("nothing to do")
+                return Done("nothing to do")
 
-    async def _load(self, control: TritonControl, server: str, model: str, instances: int) -> _Done:
+    async def _load(self, control: TritonControl, server: str, model: str, instances: int) -> Done:
         before = await control.states(model)
         if before is None:
             message = f"{model} is not in the model repository of {server}"
@@ -173,27 +153,27 @@ class TritonActuator:
         config = await control.config(model)
         if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
             done = await self._set_instances(control, model, instances)
-            return _Done(f"loaded; {done.detail}{_warnings(config)}")
+            return Done(f"loaded; {done.detail}{_warnings(config)}")
         if "READY" not in before and config.get("backend") == "python":
             self._settle(control, server, model, config)
-        return _Done(f"loaded with {_counted(total_instances(config))}{_warnings(config)}")
+        return Done(f"loaded with {_counted(total_instances(config))}{_warnings(config)}")
 
-    async def _set_instances(self, control: TritonControl, model: str, instances: int) -> _Done:
+    async def _set_instances(self, control: TritonControl, model: str, instances: int) -> Done:
         config = await control.config(model)
         have = total_instances(config)
         wanted = with_total(config, instances)
         will_have = total_instances(wanted)
         rounded = "" if will_have == instances else f" ({instances} asked for; the instance groups allow {will_have})"
         if will_have == have:
-            return _Done(f"has {_counted(have)} already{rounded}")
+            return Done(f"has {_counted(have)} already{rounded}")
         before = await control.counters(model)
         await self._send_load(control, model, wanted)
         in_place = _was_in_place(before, await control.counters(model))
         how = {True: "in place", False: "by a full reload", None: "no traffic that would tell if in place"}[in_place]
         warnings = _warnings(config, _as_stats(before))
-        return _Done(f"from {have} to {_counted(will_have)}, {how}{rounded}{warnings}", in_place)
+        return Done(f"from {have} to {_counted(will_have)}, {how}{rounded}{warnings}", in_place)
 
-    async def _unload(self, control: TritonControl, model: str) -> _Done:
+    async def _unload(self, control: TritonControl, model: str) -> Done:
         await control.unload(model)
         deadline = time.monotonic() + self._unload_timeout_s
         while held := _HELD_STATES & (await control.states(model) or frozenset()):
@@ -201,9 +181,9 @@ class TritonActuator:
                 message = f"{model} is still {', '.join(sorted(held))} {self._unload_timeout_s:g} s after its unload"
                 raise ActionError(message, FailureClass.TIMEOUT, UNLOAD_TIMEOUT_REMEDY)
             await asyncio.sleep(self._poll_interval_s)
-        return _Done("unloaded")
+        return Done("unloaded")
 
-    async def _reload(self, control: TritonControl, server: str, model: str, instances: int) -> _Done:
+    async def _reload(self, control: TritonControl, server: str, model: str, instances: int) -> Done:
         """A full reload in the background of what still serves: any change besides instance_group forces one.
 
         An unload first would hang: a python instance whose stub died under requests stays UNLOADING for ever.
@@ -215,7 +195,7 @@ class TritonActuator:
         parameters = dict(wanted.get("parameters", {}))
         parameters[_RELOAD_PARAMETER] = {"string_value": f"{self._clock():.3f}"}
         await self._send_load(control, model, {**wanted, "parameters": parameters})
-        return _Done(f"reloaded with {_counted(total_instances(wanted))}", in_place=False)
+        return Done(f"reloaded with {_counted(total_instances(wanted))}", in_place=False)
 
     async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:
         try:
@@ -262,9 +242,6 @@ class TritonActuator:
             connection.users -= 1
             if connection.left and not connection.users:
                 await connection.control.close()
-
-    def _failed(self, action: Action, detail: str, failure: FailureClass, remedy: str) -> Outcome:
-        return Outcome(action, ActionStatus.FAILED, self._clock(), detail, failure, remedy)
 
 
 async def _close(connection: _Connection, first: Iterable[asyncio.Task[None]]) -> None:
