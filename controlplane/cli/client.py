@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from controlplane.domain.errors import ConfigurationError, Fault, PermanentError, TargetUnreachableError
+from controlplane.domain.errors import ConfigurationError, ConflictError, Fault, PermanentError, TargetUnreachableError
 
 _PREFIX = "/api/v1"
 
@@ -22,6 +22,13 @@ class RefusedError(PermanentError):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
+
+
+class _Answer(dict[str, Any]):
+    """A JSON object whose lack of a key is a fault of the two being of different versions, and no bug."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ConflictError(f"the control plane's answer has no {key!r}: it runs another version; restart it")
 
 
 def path_of(*parts: str) -> str:
@@ -89,7 +96,7 @@ class Api:
 
     def _read(self, status: int, content: bytes) -> Any:
         try:
-            document = json.loads(content)
+            document = json.loads(content, object_hook=_Answer)
         except ValueError:
             raise TargetUnreachableError(
                 self._url, f"status {status} without JSON: is this the control plane's address?"

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from controlplane.api.tokens import Scope, TokenFile
+from controlplane.cli.client import Api
 from controlplane.cli.main import execute
 from controlplane.cli.output import duration
+from controlplane.cli.tables import servers_table
+from controlplane.domain.errors import ConflictError
 from tests.unit.api.fakes import CONFIGURATION
 
 
@@ -150,3 +153,11 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_an_answer_of_another_version_is_told_and_no_traceback() -> None:
+    answer = Api("http://127.0.0.1:1")._read(200, b'{"servers": [{"name": "t0"}]}')
+    assert json.loads(json.dumps(answer)) == {"servers": [{"name": "t0"}]}
+    assert answer.get("models") is None
+    with pytest.raises(ConflictError, match="has no 'live': it runs another version"):
+        servers_table(answer["servers"])
