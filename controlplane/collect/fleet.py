@@ -37,6 +37,8 @@ R = TypeVar("R", bound="_Target")
 _AT_ONCE = 64
 _SLOW = 4
 """Who takes longer than this part of the timeout holds no place of those that are well."""
+_LAST_WORDS_S = 0.2
+"""Who runs into its own timeout has this long to tell what it got all the same."""
 _log = structlog.get_logger(__name__)
 
 
@@ -184,7 +186,7 @@ class FleetCollector:
             through[name].append((ratios, "objectives of "))
         del through[""]
         told = {f"Prometheus {name}": partial(self._read_through, name, own) for name, own in through.items() if own}
-        rounds = [self._read_all(direct), self._unhurried.run(told, self._timeout_s)]
+        rounds = [self._read_all(direct), self._unhurried.run(told, self._timeout_s + _LAST_WORDS_S)]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
         await _all(rounds)
@@ -242,7 +244,7 @@ class FleetCollector:
             f"{kind}{entry.name}": partial(self._read, entry, kind) for entry, kind in named if entry.why
         }
         well = [self._read(entry, kind) for entry, kind in named if not entry.why]
-        await _all([*well, self._unhurried.run(failing, self._timeout_s)])
+        await _all([*well, self._unhurried.run(failing, self._timeout_s + _LAST_WORDS_S)])
 
     async def _read(self, entry: _AnyEntry, kind: str = "", *, anew: bool = False) -> None:
         """One target, never twice at the same time; what went wrong is logged when it begins, changes and ends.
