@@ -47,11 +47,15 @@ class Operation:
 
 
 class Desk:
-    """Takes instructions. Raises NotFoundError, ConflictError; StoreError and StoreBusyError from the store."""
+    """Takes instructions. Raises NotFoundError, ConflictError; StoreError and StoreBusyError from the store.
 
-    def __init__(self, loop: LoopView, store: StoreThread, clock: Clock) -> None:
+    What tells of the past is read on the thread of `reports`.
+    """
+
+    def __init__(self, loop: LoopView, store: StoreThread, reports: StoreThread, clock: Clock) -> None:
         self._loop = loop
         self._store = store
+        self._reports = reports
         self._clock = clock
         self._waker = Waker(loop, store, clock)
 
@@ -231,19 +235,19 @@ class Desk:
 
     async def decision(self, decision_id: str) -> DecisionRecord:
         """One decision with all that followed, by id or unique prefix."""
-        return await self._store.call(lambda s: s.decision(decision_id))
+        return await self._reports.call(lambda s: s.decision(decision_id))
 
     async def decisions(self, model: str, limit: int, *, changes_only: bool) -> list[DecisionRecord]:
         """Decisions, newest first; of one model or (empty name) of all."""
         if model:
             self._spec(model)
-        return list(await self._store.call(lambda s: s.decisions(model, limit, changes_only=changes_only)))
+        return list(await self._reports.call(lambda s: s.decisions(model, limit, changes_only=changes_only)))
 
     async def alert_events(self, model: str, limit: int) -> list[AlertEvent]:
         """When alerts began and ended to fire, newest first; of one model or (empty name) of all."""
         if model:
             self._spec(model)
-        return list(await self._store.call(lambda s: s.alert_events(model, limit))) if limit else []
+        return list(await self._reports.call(lambda s: s.alert_events(model, limit))) if limit else []
 
     async def overrides(self) -> tuple[Override, ...]:
         """Those in force."""
@@ -255,7 +259,7 @@ class Desk:
 
     async def audit_log(self, limit: int) -> list[AuditEntry]:
         """What was asked of the control plane, newest first."""
-        return list(await self._store.call(lambda s: s.audit_log(limit)))
+        return list(await self._reports.call(lambda s: s.audit_log(limit)))
 
 
 def _new_id(prefix: str) -> str:

@@ -31,33 +31,37 @@ _AHEAD_S = 366 * DAY_S
 
 
 class SloDesk:
-    """Tells how objectives stand. Raises NotFoundError, ConflictError; StoreError and StoreBusyError from the store."""
+    """Tells how objectives stand. Raises NotFoundError, ConflictError; StoreError and StoreBusyError from the store.
 
-    def __init__(self, loop: LoopView, store: StoreThread, clock: Clock) -> None:
+    What only reads is read on the thread of `reports`.
+    """
+
+    def __init__(self, loop: LoopView, store: StoreThread, reports: StoreThread, clock: Clock) -> None:
         self._loop = loop
         self._store = store
+        self._reports = reports
         self._clock = clock
 
     async def standings(self, window_s: float | None = None) -> tuple[Standing, ...]:
         """How every objective stands over its own window, or over `window_s` seconds."""
         fleet, now = self._loop.fleet, self._clock()
-        return await self._store.call(lambda s: read_standings(s, fleet, window_s, now))
+        return await self._reports.call(lambda s: read_standings(s, fleet, window_s, now))
 
     async def report(self, asked: Asked) -> ModelReport:
         """One model in full."""
         fleet, now = self._loop.fleet, self._clock()
-        return await self._store.call(lambda s: read_report(s, fleet, asked, now))
+        return await self._reports.call(lambda s: read_report(s, fleet, asked, now))
 
     async def history(self, asked: Asked) -> ObjectiveHistory:
         """One objective over time."""
         fleet, now = self._loop.fleet, self._clock()
-        return await self._store.call(lambda s: read_history(s, fleet, asked, now))
+        return await self._reports.call(lambda s: read_history(s, fleet, asked, now))
 
     async def adjustments(self, model: str) -> Sequence[Adjustment]:
         """Corrections that were made for a model, those for all among them, oldest first; `ALL`: every one."""
         if model != ALL:
             spec_of(self._loop.fleet, model)
-        made = await self._store.call(lambda s: s.adjustments())
+        made = await self._reports.call(lambda s: s.adjustments())
         own = {a.id for a in made if model == ALL or a.model in {"", model}}
         return [a for a in made if a.id in own or a.withdraws in own]
 

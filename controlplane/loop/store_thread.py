@@ -1,4 +1,4 @@
-"""The store, on a thread of its own, so that a slow disk stalls no scrape."""
+"""A store on a thread of its own, so that a slow disk stalls no scrape, and a long report no tick."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class StoreThread:
     behind it (no second thread is started).
     """
 
-    def __init__(self, store: Store, timeout_s: float = 30.0) -> None:
+    def __init__(self, store: Store, timeout_s: float = 30.0, *, name: str = "store") -> None:
         self._store = store
         self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def call(self, work: Callable[[Store], T]) -> T:
         """What `work` gives when it is handed the store."""

@@ -30,7 +30,7 @@ from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.metrics import PictureMetrics
-from controlplane.store import claim, open_store
+from controlplane.store import claim, open_reader, open_store
 
 # A watch of Kubernetes that broke is made anew within seconds.
 _UNWATCHED_S = 60.0
@@ -38,7 +38,11 @@ _UNWATCHED_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """The whole, wired. `start` resumes from the store and begins; `stop` ends it within 5 seconds."""
+    """The whole, wired. `start` resumes from the store and begins; `stop` ends it within 5 seconds.
+
+    What people ask is read on the thread of `reports`, so that a tick's write waits for no report; it is the store's
+    own where the store has one connection only.
+    """
 
     settings: Settings
     desk: Desk
@@ -46,6 +50,7 @@ class ControlPlane:
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
+    reports: StoreThread
     release: Callable[[], None]
 
     def picture(self) -> Picture:
@@ -60,6 +65,8 @@ class ControlPlane:
         """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
         await self.runner.stop()
         self.store.close()
+        if self.reports is not self.store:
+            self.reports.close()
         self.release()
 
 
@@ -95,7 +102,7 @@ def build(
     actuator = MeteredActuator(actuator, registry)
     release = claim(settings.store_url)
     try:
-        store = StoreThread(open_store(settings.store_url))
+        store, reports = _stores(settings.store_url)
     except BaseException:
         release()
         raise
@@ -131,8 +138,20 @@ def build(
         decide_s=settings.decide_interval_s,
     )
     registry.register(PictureMetrics(runner.picture, max_age_s=3 * settings.decide_interval_s))
-    desk, slo = Desk(runner, store, clock), SloDesk(runner, store, clock)
-    return ControlPlane(settings, desk, slo, registry, runner, store, release)
+    desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
+    return ControlPlane(settings, desk, slo, registry, runner, store, reports, release)
+
+
+def _stores(url: str) -> tuple[StoreThread, StoreThread]:
+    """The store for ticks and instructions, and the one for reports. Raises StoreError, StoreBusyError."""
+    store = open_store(url)
+    try:
+        reader = open_reader(url)
+    except BaseException:
+        store.close()
+        raise
+    ticks = StoreThread(store)
+    return ticks, ticks if reader is None else StoreThread(reader, name="reports")
 
 
 def _grace_s(settings: Settings) -> float:

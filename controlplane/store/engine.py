@@ -53,7 +53,10 @@ def make_engine(url: URL, busy_timeout_s: float) -> Engine:
         ) from error
 
     @event.listens_for(engine, "begin")
-    def wait_only_so_long(connection: Connection) -> None:
+    def set_up(connection: Connection) -> None:
+        if not connection.get_execution_options().get(_WRITES, False):
+            # by default each statement sees what was committed before it, and another thread prunes meanwhile
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(busy_timeout_s * 1000)}")
 
     return engine

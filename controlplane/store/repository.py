@@ -46,6 +46,17 @@ def open_store(url: str, *, create: bool = True, busy_timeout_s: float = 5.0) ->
     return SqlStore(engine)
 
 
+def open_reader(url: str) -> SqlStore | None:
+    """A second store on the database at `url`, which must be there: what reads it waits for no writer, and none for it.
+
+    None for SQLite in memory, which has one connection. Raises StoreError, StoreBusyError.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and file_of(parsed) is None:
+        return None
+    return open_store(url, create=False)
+
+
 def _require_writable(engine: Engine) -> None:
     """Raises StoreError where nothing can be written: a schema that is current needed no write so far."""
     with writing(engine) as connection:

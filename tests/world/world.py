@@ -154,7 +154,7 @@ class World:
             scrape_s=SCRAPE_S,
             decide_s=DECIDE_S,
         )
-        self.desk = Desk(self, self.thread, lambda: self.now)
+        self.desk = Desk(self, self.thread, self.thread, lambda: self.now)
         await self.tick.resume()
         await self.runner.collect()
         self._every(self.now + SCRAPE_S * 0.8 + self._phase_s, SCRAPE_S, self.runner.collect)

@@ -141,8 +141,8 @@ class FakePlane:
         self.loop = FakeLoop(self.settings, now)
         self.store = StoreThread(open_store(f"sqlite:///{directory / 'history.db'}"))
         self.loop.store = self.store
-        self.desk = Desk(self.loop, self.store, self.loop.clock)
-        self.slo = SloDesk(self.loop, self.store, self.loop.clock)
+        self.desk = Desk(self.loop, self.store, self.store, self.loop.clock)
+        self.slo = SloDesk(self.loop, self.store, self.store, self.loop.clock)
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
         self.alerts: dict[str, tuple[BurnAlert, ...]] = {}
