@@ -7,6 +7,7 @@ from pathlib import Path
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Fleet, Mode
+from controlplane.domain.routing import AlertSettings, GrafanaSettings, Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,6 @@ class Settings:
     decide_interval_s: float = 15.0
     api: ApiSettings = field(default_factory=ApiSettings)
     policy: Policy = field(default_factory=Policy)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    grafana: GrafanaSettings | None = None
+    prices: Prices = field(default_factory=Prices)

@@ -17,6 +17,8 @@ class Severity(StrEnum):
     """Wakes somebody."""
     TICKET = "ticket"
     """Is looked at in working hours."""
+    INFO = "info"
+    """Is told, and nobody need do anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,6 +210,7 @@ class ModelSpec:
     `runs_on` names servers, those of its `workloads` among them as far as they are discovered.
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
+    `team` owns it and is told of its alerts; empty: nobody does.
     """
 
     name: str
@@ -225,6 +226,7 @@ class ModelSpec:
     device: str = ""
     probe: ProbeSpec | None = None
     workloads: tuple[str, ...] = ()
+    team: str = ""
 
     @property
     def by_version(self) -> bool:

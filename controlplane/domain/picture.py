@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.domain.alerts import BurnAlert
-from controlplane.domain.decision import Action, Decision, Freeze, Override
+from controlplane.domain.conditions import Condition
+from controlplane.domain.decision import Action, Decision, Freeze, Override, ReasonCode, Step, Verdict
 from controlplane.domain.fleet import Fleet, Member
-from controlplane.domain.objectives import Judgement
+from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Knob, StartupTimes
@@ -35,11 +36,32 @@ class LoopHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What was counted since the start of the process.
+
+    `objectives` are the slices closed, by model and key of the objective. `model_gpu_s` and `model_cost` are by model
+    and server, `gpu_s` and `gpu_busy_s` by node and GPU, `reads` by server and whether it was read. `turns` are the
+    moments of the last hour at which a model on a server turned from raising to lowering or back.
+    """
+
+    objectives: Mapping[tuple[str, str], Counts] = field(default_factory=dict)
+    model_gpu_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    model_cost: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    gpu_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    gpu_busy_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    reads: Mapping[tuple[str, bool], int] = field(default_factory=dict)
+    decisions: Mapping[tuple[Step, ReasonCode], int] = field(default_factory=dict)
+    effects: Mapping[Verdict, int] = field(default_factory=dict)
+    turns: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """The present fleet and its newest reading, with judgements and decisions (one per unit) of the last tick.
 
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
     start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
+    `conditions`: what is wrong now.
     """
 
     at: float
@@ -54,3 +76,5 @@ class Picture:
     workloads: Mapping[str, Signal[tuple[Member, ...]]] = field(default_factory=dict)
     startups: Mapping[str, Mapping[Knob, StartupTimes]] = field(default_factory=dict)
     alerts: Mapping[str, tuple[BurnAlert, ...]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    conditions: tuple[Condition, ...] = ()

@@ -148,6 +148,13 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.MODEL_INSTANCES, "gauge", "Instances of the model on the server", _UNIT),
     Family(names.MODEL_DESIRED_INSTANCES, "gauge", "Instances that the last decision wants, 0: not loaded", _UNIT),
     Family(names.MODEL_DEMAND, "gauge", "Arrivals per second to be served, as the last decision saw them", _UNIT),
+    Family(
+        names.MODEL_DEMAND_SEEN,
+        "gauge",
+        "Arrivals per second as observed; bound high is left out where some may not be seen",
+        (*_UNIT, names.BOUND),
+    ),
+    Family(names.MODEL_DEMAND_QUANTILE, "gauge", "Quantile of demand that the error budget lets be served", _UNIT),
     Family(names.MODEL_CAPACITY, "gauge", "Arrivals per second that are served inside the objectives", _UNIT),
     Family(names.MODEL_PENDING, "gauge", "Requests that wait in the server's queue", _UNIT),
     Family(
@@ -157,6 +164,19 @@ FAMILIES: tuple[Family, ...] = (
         (*_UNIT, names.STEP, names.BINDING),
     ),
     Family(names.MODEL_IN_FLIGHT, "gauge", "Actions under way", (*_UNIT, names.STEP)),
+    Family(
+        names.MODEL_GPU_S, "counter", "GPU time allotted to the model: shared with what else is loaded there", _UNIT
+    ),
+    Family(names.MODEL_COST, "counter", "Price of the GPU time allotted to the model", (*_UNIT, names.CURRENCY)),
+    Family(
+        names.STARTUP_S,
+        "gauge",
+        "Learned time until what a knob adds serves, by quantile",
+        (names.MODEL, names.WORKLOAD, names.KNOB, names.QUANTILE),
+    ),
+    Family(
+        names.STARTUPS_SEEN, "gauge", "Start-ups behind the learned time", (names.MODEL, names.WORKLOAD, names.KNOB)
+    ),
     *MODEL_FAMILIES,
     Family(names.OBJECTIVE_TARGET, "gauge", "Share of good events aimed at", _OBJECTIVE),
     Family(
@@ -184,6 +204,17 @@ FAMILIES: tuple[Family, ...] = (
         "Time until the budget is spent at the burn rate of the window; none while it lasts",
         (*_OBJECTIVE, names.WINDOW),
     ),
+    Family(
+        names.OBJECTIVE_EVENTS,
+        "counter",
+        "Events in slices closed since the start; unsure: in a histogram bucket that the threshold cuts",
+        (*_OBJECTIVE, names.RESULT),
+    ),
+    Family(
+        names.OBJECTIVE_BAD_OF_CAPACITY, "counter", "Bad events that capacity explains, of those counted", _OBJECTIVE
+    ),
+    Family(names.OBJECTIVE_MEASURED_S, "counter", "Time that was measured, of closed slices", _OBJECTIVE),
+    Family(names.OBJECTIVE_EXPECTED_S, "counter", "Time that should have been measured, of closed slices", _OBJECTIVE),
     Family(names.ALERT_FIRING, "gauge", "1 while the burn alert fires, else 0", (*_OBJECTIVE, names.SEVERITY)),
     Family(
         names.ALERT_FROZEN,
@@ -193,11 +224,39 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
     Family(names.SERVER_READING_AGE, "gauge", "Time since anything of it was read; absent: never", (names.SERVER,)),
+    Family(
+        names.SERVER_READS, "counter", "Rounds in which the server was read, by result", (names.SERVER, names.RESULT)
+    ),
     *HOST_FAMILIES,
     Family(names.WORKLOAD_LISTED, "gauge", "1 when the workload's servers are known, else 0", (names.WORKLOAD,)),
     Family(names.WORKLOAD_MEMBERS, "gauge", "Servers found, by phase", (names.WORKLOAD, names.PHASE)),
     Family(names.WORKLOAD_LISTING_AGE, "gauge", "Age of the newest listing of the workload", (names.WORKLOAD,)),
     *GPU_FAMILIES,
+    Family(names.GPU_PRICE, "gauge", "Price of an hour of the GPU, as configured", (*_GPU, names.CURRENCY)),
+    Family(names.GPU_S, "counter", "Time for which the GPU was seen", _GPU),
+    Family(names.GPU_BUSY_S, "counter", "Of it, time in which it executed something", _GPU),
+    Family(
+        names.DECISIONS, "counter", "Decisions by step and the reason that settled them", (names.STEP, names.BINDING)
+    ),
+    Family(names.EFFECTS, "counter", "Judged effects of actions; harmed: rolled back", (names.VERDICT,)),
+    Family(names.DIRECTION_CHANGES, "gauge", "Turns between raising and lowering in the last hour", _UNIT),
+    Family(
+        names.CONDITION,
+        "gauge",
+        "1 for each thing that is wrong now, by the alert that tells of it; labels that do not apply are empty",
+        (
+            names.ALERT,
+            names.MODEL,
+            names.OBJECTIVE,
+            names.WORKLOAD,
+            names.SERVER,
+            names.NODE,
+            names.GPU,
+            names.KIND,
+            names.CAUSE,
+        ),
+    ),
+    Family(names.NOTICES, "counter", "Posts of alerts to an Alertmanager, by result", (names.RESULT,)),
     Family(names.OVERRIDES_ACTIVE, "gauge", "Overrides in force", (names.MODEL,)),
     Family(names.OVERRIDE_EXPIRES, "gauge", "When the last override of a kind runs out", (names.MODEL, names.KIND)),
     Family(names.FREEZES_ACTIVE, "gauge", "Freezes in force; model * holds for all", (names.MODEL,)),
@@ -207,4 +266,9 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.TICKS_LOST, "counter", "Ticks lost because too many waited for the store"),
     Family(names.TICK_LAST, "gauge", "When the last tick was done"),
     Family(names.TICK_DURATION, "gauge", "How long the last tick took"),
+    Family(names.TICK_LATENESS, "gauge", "How much later than due the last tick began"),
+    Family(names.TICK_INTERVAL, "gauge", "Time between two ticks, as configured"),
+    Family(names.LEADING, "gauge", "1 while this process decides and writes, else 0"),
+    Family(names.STORE_FAILING, "gauge", "1 while the store cannot be read or written, else 0"),
+    Family(names.BUILD_INFO, "gauge", "1", (names.VERSION,)),
 )

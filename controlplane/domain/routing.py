@@ -1,0 +1,121 @@
+"""Who is told of what, as people configure it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from controlplane.domain.alerts import Severity
+from controlplane.domain.decision import FreezeDirection
+
+
+class Via(StrEnum):
+    """Who sends alerts, never both."""
+
+    PROMETHEUS = "prometheus"
+    """A Prometheus evaluates the rules that `controlplane rules` writes."""
+    DIRECT = "direct"
+    """The control plane posts its alerts to Alertmanagers itself."""
+
+
+class ReceiverKind(StrEnum):
+    """What Alertmanager sends to; the names are those of its configuration."""
+
+    PAGERDUTY = "pagerduty"
+    OPSGENIE = "opsgenie"
+    SLACK = "slack"
+    WEBHOOK = "webhook"
+    EMAIL = "email"
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """One place to send to. Secrets are paths of files that Alertmanager reads, never values.
+
+    `secret_file` holds the PagerDuty routing key, the Opsgenie API key, the Slack webhook's URL or the SMTP password.
+    `to` is the Slack channel, the e-mail address or the webhook's URL.
+    """
+
+    kind: ReceiverKind
+    secret_file: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MuteTime:
+    """A weekly time in which alerts of some severities are not sent: days from Monday, hours as HH:MM of `location`."""
+
+    severities: tuple[Severity, ...]
+    days: tuple[str, ...]
+    since: str = "00:00"
+    until: str = "24:00"
+    location: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """People who own models. A severity without receivers of its own goes where the next more urgent one goes."""
+
+    name: str
+    receivers: Mapping[Severity, tuple[Receiver, ...]]
+    mutes: tuple[MuteTime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """How Alertmanager sends e-mail."""
+
+    smarthost: str
+    sender: str
+    username: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRule:
+    """An alert that comes back with these labels freezes the scaling of its model (without one: of all)."""
+
+    matchers: Mapping[str, str]
+    direction: FreezeDirection
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """How alerts are sent, and to whom. URLs without a slash at the end, empty: no such links.
+
+    `escalation` names the team of models without one and of what no model has to do with. `watchdog` gets the dead
+    man's switch.
+    """
+
+    via: Via = Via.PROMETHEUS
+    alertmanagers: tuple[str, ...] = ()
+    runbooks_url: str = ""
+    dashboards_url: str = ""
+    console_url: str = ""
+    teams: tuple[Team, ...] = ()
+    escalation: str = ""
+    watchdog: Receiver | None = None
+    mail: MailServer | None = None
+    freezes: tuple[FreezeRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GrafanaSettings:
+    """A Grafana to push to. `prometheus_url` is where Grafana reaches Prometheus."""
+
+    url: str
+    token_file: Path
+    prometheus_url: str
+    folder: str = "controlplane"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What an hour of a GPU costs in `currency`; None: not known. By the GPU's name as NVML gives it, else for all."""
+
+    currency: str = "USD"
+    gpu_hour: float | None = None
+    by_name: Mapping[str, float] = field(default_factory=dict)
