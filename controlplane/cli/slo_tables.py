@@ -38,13 +38,15 @@ def standings_table(standings: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def notes(reports: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What was judged again, and what could not be."""
+    """What was judged again, what could not be, and of what only the newest is shown."""
     for report in reports:
         model = escape(report["model"])
         for objective in report["objectives"]:
+            name = objective["standing"]["objective"]
             if objective["judged_by"]:
-                name = objective["standing"]["objective"]
                 yield f"[dim]{model} {name}: judged by {escape(objective['judged_by'])}[/]"
+            if objective["alerts_from"] is not None:
+                yield f"[dim]{model} {name}: alerts shown from {_minute(objective['alerts_from'])} UTC on[/]"
         for name, why in report["refused"].items():
             yield f"[yellow]{model} {name}: not judged again: {escape(why)}[/]"
 

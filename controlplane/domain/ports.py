@@ -220,8 +220,14 @@ class Store(Protocol):
         """How alerts stood at the last tick written; empty at first."""
         ...
 
-    def alert_events(self, model: str = "", limit: int = 100) -> Sequence[AlertEvent]:
-        """When alerts fired and ended, newest first; of one model or of all."""
+    def alert_events(
+        self, model: str = "", limit: int = 100, *, objective: str = "", since: float | None = None
+    ) -> Sequence[AlertEvent]:
+        """When alerts fired and ended, newest first; of one model or of all, of one objective or of every one.
+
+        With `since`, the newest `limit` from then on, and, where that is all of them, the last of each alert before it:
+        that one tells how the alert stood at `since`.
+        """
         ...
 
     def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:

@@ -23,7 +23,7 @@ from controlplane.store.levels import ceil_to
 POINTS = 400
 """Steps of a series, at most."""
 _NEWEST = 1000
-"""Decisions, alerts and audit entries looked at for one report."""
+"""Decisions, audit entries, and alerts of each objective, looked at for one report."""
 _NEARLY_ALL = 0.995
 """Histograms hold whole minutes, slices 10 s: the edges of a window may differ by so much."""
 _PEOPLE = {
@@ -162,7 +162,8 @@ def _report(
 ) -> ObjectiveReport:
     found = _over_time(source, adjustments, asked, now)
     since, key = found.standing.since, found.standing.objective
-    events = [e for e in store.alert_events(source.model, limit=_NEWEST) if e.objective == key]
+    events = store.alert_events(source.model, _NEWEST, objective=key, since=since)
+    alerts_from = events[-1].at if len(events) == _NEWEST and events[-1].at >= since else None
     # versions are of the objective as it was; by another one there is nothing to tell them apart
     versions = () if source.judged_by else store.versions(source.model, key)
     return ObjectiveReport(
@@ -170,8 +171,9 @@ def _report(
         step_s=found.step_s,
         steps=found.steps,
         versions=version_spans(versions, source.history.counts, adjustments, since=since, until=now),
-        alerts=alert_spans(events, since=since, until=now),
+        alerts=alert_spans(events, since=since if alerts_from is None else alerts_from, until=now),
         judged_by=source.judged_by,
+        alerts_from=alerts_from,
     )
 
 

@@ -112,10 +112,15 @@ def _section(report: ModelReport, prefix: str) -> str:
 
 def _cut(report: ModelReport) -> str:
     since = min((objective.standing.since for objective in report.objectives), default=report.at)
-    if report.marks_from <= since:
-        return ""
-    return (
-        f'<p class="soft">Scaling is shown from {wording.moment(report.marks_from)} on: before, there was too much.</p>'
+    cuts = [("Scaling is", report.marks_from)] if report.marks_from > since else []
+    cuts += [
+        (f"Alerts of {objective.standing.objective} are", objective.alerts_from)
+        for objective in report.objectives
+        if objective.alerts_from is not None
+    ]
+    return "".join(
+        f'<p class="soft">{escape(what)} shown from {wording.moment(at)} on: before, there was too much.</p>'
+        for what, at in cuts
     )
 
 

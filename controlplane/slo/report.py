@@ -134,7 +134,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveReport:
-    """One objective of a model. `judged_by`: what it was judged again by, in words; empty: as it was."""
+    """One objective of a model. `judged_by`: what it was judged again by, in words; empty: as it was.
+
+    Of many alerts only the newest are read: `alerts` are complete from `alerts_from` on; None: all are there.
+    """
 
     standing: Standing
     step_s: float
@@ -142,6 +145,7 @@ class ObjectiveReport:
     versions: tuple[VersionSpan, ...]
     alerts: tuple[AlertSpan, ...]
     judged_by: str = ""
+    alerts_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, ObjectiveVersion
@@ -89,9 +89,19 @@ def add_alert_events(connection: Connection, new: Sequence[AlertEvent]) -> None:
         connection.execute(insert(connection, alert_events).on_conflict_do_nothing(), rows)
 
 
-def newest_alert_events(connection: Connection, model: str, limit: int) -> tuple[AlertEvent, ...]:
-    """Newest first; of one model, or of all where it is empty."""
-    query = select(alert_events.c.body).order_by(alert_events.c.seq.desc()).limit(limit)
-    if model:
-        query = query.where(alert_events.c.model == model)
-    return tuple(ALERT_EVENT.load(body) for body in connection.execute(query).scalars())
+def newest_alert_events(
+    connection: Connection, model: str, limit: int, objective: str, since: float | None
+) -> tuple[AlertEvent, ...]:
+    """Newest first, of what is not empty; with `since` also the last of each alert before, as the port has it."""
+    columns = alert_events.c
+    named = ((columns.model, model), (columns.objective, objective))
+    wanted = [column == name for column, name in named if name]
+    inside = wanted if since is None else [*wanted, columns.at >= since]
+    query = select(columns.body).where(*inside).order_by(columns.seq.desc()).limit(limit)
+    bodies = list(connection.execute(query).scalars())
+    if since is not None and len(bodies) < limit:
+        last = select(func.max(columns.seq)).where(*wanted, columns.at < since)
+        last = last.group_by(columns.model, columns.objective, columns.severity)
+        before = select(columns.body).where(columns.seq.in_(last)).order_by(columns.seq.desc())
+        bodies += connection.execute(before).scalars()
+    return tuple(ALERT_EVENT.load(body) for body in bodies)

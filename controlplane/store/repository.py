@@ -181,10 +181,16 @@ class SqlStore:
         with reading(self._engine) as connection:
             return journal.get_alerts(connection)
 
-    def alert_events(self, model: str = "", limit: int = 100) -> Sequence[AlertEvent]:
-        """When alerts fired and ended, newest first; of one model or of all."""
+    def alert_events(
+        self, model: str = "", limit: int = 100, *, objective: str = "", since: float | None = None
+    ) -> Sequence[AlertEvent]:
+        """When alerts fired and ended, newest first; of one model or of all, of one objective or of every one.
+
+        With `since`, the newest `limit` from then on, and, where that is all of them, the last of each alert before it:
+        that one tells how the alert stood at `since`.
+        """
         with reading(self._engine) as connection:
-            return judging.newest_alert_events(connection, model, limit)
+            return judging.newest_alert_events(connection, model, limit, objective, since)
 
     def decisions(self, model: str = "", limit: int = 50, *, changes_only: bool = False) -> Sequence[DecisionRecord]:
         """Newest first; of one model or of all. `changes_only` leaves out HOLD."""

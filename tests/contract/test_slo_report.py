@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from controlplane.config import parse_settings
+from controlplane.domain.alerts import Severity
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec
-from controlplane.domain.history import BucketRow
+from controlplane.domain.history import AlertEvent, BucketRow
 from controlplane.domain.objectives import Slice
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
@@ -106,6 +108,36 @@ def test_of_many_decisions_the_newest_are_read_and_the_report_says_so(
     report = read_report(month, FLEET, Asked(BERT), NOW)
     assert len([mark for mark in report.marks if mark.kind is not MarkKind.PERSON]) == 10
     assert report.marks_from == report.marks[0].at > SINCE
+
+
+def test_alerts_of_one_objective_are_not_cut_for_those_of_another(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.loop.slo_report._NEWEST", 6)
+    page = AlertEvent(NOW - 29 * DAY_S, BERT, KEY, Severity.PAGE, firing=True, summary="burns")
+    of_latency = [page, *(replace(page, at=NOW - 60 * n, firing=n % 2 == 1) for n in range(4, 0, -1))]
+    flapping = replace(page, objective=AVAILABILITY.key)
+    of_another = [replace(flapping, at=NOW - 1000 + n, firing=n % 2 == 0) for n in range(20)]
+    events = tuple(sorted((*of_latency, *of_another), key=lambda e: e.at))
+    store.write_tick(TickRecord(NOW, (), (), (), PolicyState(), alert_events=events))
+    latency, availability = read_report(store, FLEET, Asked(BERT), NOW).objectives
+    assert latency.alerts_from is None
+    assert [(a.since, a.until) for a in latency.alerts] == [
+        (page.at, NOW - 240),
+        (NOW - 180, NOW - 120),
+        (NOW - 60, None),
+    ], "it fired when the window began"
+    assert availability.alerts_from == NOW - 1000 + 14
+    assert [a.since for a in availability.alerts] == [NOW - 1000 + n for n in (14, 16, 18)]
+
+
+def test_an_alert_that_fires_since_before_the_window_is_in_it(store: SqlStore) -> None:
+    page = AlertEvent(NOW - 9 * DAY_S, BERT, KEY, Severity.PAGE, firing=True, summary="burns")
+    ticket = replace(page, severity=Severity.TICKET)
+    events = (page, ticket, replace(ticket, at=NOW - 8 * DAY_S, firing=False))
+    store.write_tick(TickRecord(NOW, (), (), (), PolicyState(), alert_events=events))
+    (latency,) = read_report(store, FLEET, Asked(BERT, KEY, window_s=DAY_S), NOW).objectives
+    assert [(a.severity, a.since, a.until) for a in latency.alerts] == [(Severity.PAGE, page.at, None)]
 
 
 def test_time_in_which_nothing_was_measured_is_told(month: SqlStore) -> None:

@@ -180,6 +180,8 @@ def test_scaling_that_was_cut_off_says_from_when_on_it_is_shown() -> None:
     assert "Scaling is shown from" not in page(model_report())
     cut = page(model_report(marks_from=NOW - 3 * DAY))
     assert f"Scaling is shown from {wording.moment(NOW - 3 * DAY)} on" in cut
+    cut = page(model_report(replace(objective_report(), alerts_from=NOW - 2 * DAY)))
+    assert f"Alerts of {KEY} are shown from {wording.moment(NOW - 2 * DAY)} on" in cut
 
 
 def test_alerts_that_go_on_say_so() -> None:
