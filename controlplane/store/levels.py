@@ -74,7 +74,8 @@ def cover(since: float, until: float, kept_from: Mapping[int, int]) -> list[Span
 def spans_of_steps(since: float, until: float, step_s: int, kept_from: Mapping[int, int]) -> list[Span]:
     """Rows for all steps of `step_s` seconds that hold any of [since, until), at most one span a level.
 
-    Of the levels that divide a step the coarsest is read; before it was kept, the next coarser one.
+    Of the levels that divide a step the coarsest is read; before it was kept, the next coarser one. A row longer than a
+    step belongs to the one that it starts in, so that steps add up to what `cover` gives and none counts twice.
     """
     level = max((level for level in LEVELS_S if step_s % level == 0), default=FINEST_S)
     low, high = floor_to(since, step_s), ceil_to(until, step_s)

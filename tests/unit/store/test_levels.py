@@ -5,7 +5,18 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.store.levels import DAY_S, HOUR_S, KEEP_S, LEVELS_S, cover, cutoff, spans_of_steps
+from controlplane.store.levels import (
+    DAY_S,
+    HOUR_S,
+    KEEP_S,
+    LEVELS_S,
+    Span,
+    ceil_to,
+    cover,
+    cutoff,
+    floor_to,
+    spans_of_steps,
+)
 
 TIMES = st.integers(min_value=0, max_value=10 * DAY_S)
 
@@ -44,6 +55,29 @@ def test_a_cover_reads_no_level_before_it_was_kept(now: float, ages: tuple[float
     until, since = (now - age for age in sorted(ages))
     for level, low, _ in cover(since, until, kept) + spans_of_steps(since, until, 60, kept):
         assert low >= kept.get(level, low)
+
+
+@given(
+    now=st.integers(min_value=500 * DAY_S, max_value=510 * DAY_S).map(float),
+    step_s=st.sampled_from([10, 60, 240, 600, 3600, 5400, DAY_S, 4 * DAY_S]),
+    ages=st.tuples(*[st.integers(min_value=0, max_value=450 * DAY_S)] * 2),
+)
+def test_whole_steps_hold_the_rows_that_their_window_does(now: float, step_s: int, ages: tuple[int, int]) -> None:
+    kept = {level: cutoff(level, now) for level in KEEP_S}
+    since, until = sorted(floor_to(now - age, step_s) for age in ages)
+    assert _joined(spans_of_steps(since, until, step_s, kept)) == _joined(cover(since, until, kept))
+
+
+def _joined(spans: list[Span]) -> list[tuple[int, int]]:
+    """The time of the rows that start in spans, as few stretches as there are."""
+    joined: list[tuple[int, int]] = []
+    for level, low, high in sorted(spans, key=lambda span: span[1]):
+        first, last = ceil_to(low, level), ceil_to(high, level)
+        if joined and joined[-1][1] == first:
+            first = joined.pop()[0]
+        if first < last:
+            joined.append((first, last))
+    return joined
 
 
 def test_a_level_is_cut_at_a_boundary_of_the_next() -> None:
