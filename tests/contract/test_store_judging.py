@@ -20,6 +20,7 @@ from controlplane.domain.history import (
     SketchRow,
 )
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
+from controlplane.domain.state import PolicyState, UnitState
 from controlplane.store import SqlStore, open_store, upgrade_schema
 from controlplane.store.engine import make_engine, parse_url, reading, writing
 from controlplane.store.schema import migrations_folder
@@ -190,17 +191,45 @@ def test_alerts_stand_after_a_restart_as_they_did(url: str) -> None:
 
 
 def test_migrations_go_down_and_up_again_with_data_in_place(url: str) -> None:
+    judged = replace(
+        a_tick(NOW + 15),
+        histograms=(row(NOW, 1, 2, 3), SketchRow("bert", Indicator.TTFT, NOW, {3: 4}, 1)),
+        versions=(ObjectiveVersion("bert", "v1", OBJECTIVE, NOW),),
+        alerts={alert_key("bert", OBJECTIVE.key, Severity.PAGE): AlertState(firing_since=NOW)},
+        alert_events=(AlertEvent(NOW, "bert", OBJECTIVE.key, Severity.PAGE, firing=True, summary="burns"),),
+        state=PolicyState({"bert@t0": UnitState(wanted=True, instances=2)}),
+    )
+    made = Adjustment("a1", NOW, "ann", "a load test", AdjustmentKind.EXCLUDE, "bert", "", NOW, NOW + HOUR)
+    gone = replace(made, id="a2", kind=AdjustmentKind.WITHDRAW, withdraws="a1")
+
+    def judge(store: SqlStore) -> None:
+        store.write_tick(judged)
+        store.add_adjustment(made)
+        store.add_adjustment(gone)
+
+    def kept(store: SqlStore) -> tuple[object, ...]:
+        versions = list(store.versions("bert", OBJECTIVE.key))
+        told = (dict(store.load_alerts()), list(store.alert_events()), list(store.adjustments()), versions)
+        return (ttft(store, NOW, NOW + 60, 60), *told)
+
     store = open_store(url)
-    store.write_tick(a_tick(slices=tuple(a_slice(NOW + 10 * n) for n in range(10))))
-    store.write_tick(replace(a_tick(NOW + 15), histograms=(row(NOW, 1, 2, 3),)))
+    store.write_tick(a_tick(slices=tuple(replace(a_slice(NOW + 10 * n), bad_capacity=1) for n in range(10))))
     store.add_override(an_override("o1"))
+    judge(store)
+    before = kept(store)
+    assert all(before)
     store.close()
     migrate(url, "0001")
     upgrade_schema(url)
     again = open_store(url)
-    assert again.counts("bert", "latency", NOW, NOW + DAY) == Counts(90, 10, 20, 100.0, 100.0)
+    plain = Counts(90, 10, 20, 100.0, 100.0)
+    assert again.counts("bert", "latency", NOW, NOW + DAY) == plain, "what capacity explains went with its column"
+    assert [counts for _, counts in again.slices("bert", "latency", NOW, NOW + DAY, DAY)] == [plain]
     assert [o.id for o in again.overrides(NOW)] == ["o1"]
-    assert ttft(again, NOW, NOW + 60, 60) == []
+    assert again.load_state() == judged.state
+    assert kept(again) == ([], {}, [], [], [])
+    judge(again)
+    assert kept(again) == before
     again.close()
 
 
