@@ -99,12 +99,16 @@ class Actuator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What was read of one model and is in no closed slice yet: of servers, gateways, probes and a Prometheus."""
+    """What was read of one model and is in no closed slice yet: of servers, gateways, probes and a Prometheus.
+
+    `gateways`: those that count requests of it, each by name and since when.
+    """
 
     servers: tuple[tuple[str, tuple[Interval, ...]], ...] = ()
     latencies: tuple[LatencyInterval, ...] = ()
     probes: tuple[ProbeResult, ...] = ()
     ratios: tuple[RatioInterval, ...] = ()
+    gateways: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

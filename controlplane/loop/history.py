@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -13,8 +13,8 @@ from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
 from controlplane.domain.objectives import SLICE_S, Slice
 from controlplane.domain.observation import FleetReading, Interval, LatencyInterval
 from controlplane.domain.ports import Trace, Unclosed
-from controlplane.domain.signal import Missing
-from controlplane.slo.indicators import close_slices
+from controlplane.domain.signal import Known, Missing
+from controlplane.slo.indicators import close_slices, gateways_in
 from controlplane.slo.minutes import close_minutes
 from controlplane.slo.pressure import Spans
 
@@ -86,6 +86,7 @@ class SliceWriter:
                 there=there,
                 strained=(strained or {}).get(model.name, ()),
                 ratios=trace.ratios,
+                gateways=dict(trace.gateways),
             )
             if _minute(since) < _minute(until):
                 minutes += close_minutes(
@@ -101,10 +102,25 @@ class SliceWriter:
         return Unclosed(after, {name: _open(trace, after) for name, trace in traces.items()})
 
     def _traces(self, fleet: Fleet, reading: FleetReading) -> dict[str, Trace]:
-        return {
+        traces = {
             model.name: _joined(self._before.traces.get(model.name, Trace()), _trace(model, model.runs_on, reading))
             for model in fleet.models
         }
+        names = {gateway.name for gateway in fleet.gateways}
+        return {
+            model: replace(trace, gateways=tuple(_counting(trace, names, reading))) for model, trace in traces.items()
+        }
+
+
+def _counting(trace: Trace, names: Container[str], reading: FleetReading) -> Iterator[tuple[str, float]]:
+    """The gateways of the fleet that count requests of a model, each since when: also one that cannot be read now.
+
+    One that can, and gives nothing of the model, was taken out of its way.
+    """
+    told = gateways_in(trace.latencies)
+    for name, since in (told | dict(trace.gateways)).items():
+        if name in names and (name in told or not isinstance(reading.gateways.get(name), Known)):
+            yield name, since
 
 
 def _trace(model: ModelSpec, servers: tuple[str, ...], reading: FleetReading) -> Trace:
@@ -147,6 +163,7 @@ def _joined(before: Trace, now: Trace) -> Trace:
         (*before.latencies, *now.latencies),
         (*before.probes, *now.probes),
         (*before.ratios, *now.ratios),
+        before.gateways,
     )
 
 
@@ -158,6 +175,7 @@ def _since(trace: Trace, at: float) -> Trace:
         tuple(i for i in trace.latencies if i.end >= minute),
         tuple(p for p in trace.probes if p.at >= minute),
         tuple(r for r in trace.ratios if r.end >= at),
+        trace.gateways,
     )
 
 
@@ -178,6 +196,7 @@ def _open(trace: Trace, at: float) -> Trace:
         _summed(kept.latencies, at),
         kept.probes,
         kept.ratios,
+        kept.gateways,
     )
 
 

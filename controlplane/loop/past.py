@@ -20,7 +20,7 @@ from controlplane.domain.fleet import Fleet, ModelSpec, TargetsQuery
 from controlplane.domain.history import BUCKETS_S, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import SLICE_S, Counts, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, RatioInterval
-from controlplane.slo.indicators import close_slices
+from controlplane.slo.indicators import close_slices, gateways_in
 from controlplane.slo.minutes import close_minutes
 
 CHUNK_S = 3600.0
@@ -89,6 +89,7 @@ class PastImport:
         servers = (server_at(spec, name, self._models) for spec in fleet.servers)
         self._servers = {server.name: server for server in servers if server is not None}
         self._gateways = tuple(gateways_at(fleet.gateways, name, self._models))
+        self._counting: dict[str, dict[str, float]] = {}
         self._ratios = tuple(ratios_at(self._models, name, prometheus.spec.interval_s))
         run = {workload for model in self._models for workload in model.workloads}
         self._workloads = [
@@ -147,7 +148,19 @@ class PastImport:
             sources: list[PastServer | PastGateway] = [*servers, *self._gateways]
             latencies = self._known(latency for source in sources for latency in source.latencies(model.name))
             ratios = self._known(i for r in self._ratios if r.model == model.name for i in r.intervals())
-            closed = close_slices(model, intervals, latencies, (), since=since, until=until, there=there, ratios=ratios)
+            counting = gateways_in(latencies) | self._counting.get(model.name, {})
+            self._counting[model.name] = counting
+            closed = close_slices(
+                model,
+                intervals,
+                latencies,
+                (),
+                since=since,
+                until=until,
+                there=there,
+                ratios=ratios,
+                gateways=counting,
+            )
             slices += [part for part in closed if self._begun(part)]
             rows += close_minutes(model.name, latencies, (), since=since, until=until)
         for source in self._sources:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
+from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import LatencyInterval
 from controlplane.slo.cover import Grid, covered, overlaps, share
-from controlplane.slo.tally import Seen, Tally, expected_s, tallies_of, threshold_of
+from controlplane.slo.tally import Seen, Tally, added, expected_s, tallies_of, threshold_of
 
 
 def by_gateway_errors(seen: Seen, objective: Objective, grid: Grid) -> tuple[list[Tally], list[float]]:
@@ -20,7 +20,7 @@ def by_gateway_errors(seen: Seen, objective: Objective, grid: Grid) -> tuple[lis
         tally.bad += interval.errors
         tally.errors += interval.errors
         tally.good += sum(interval.counts)
-    return tallies, covered(grid, ((li.start, li.end) for li in intervals))
+    return tallies, _measured_by_gateways(seen, objective, grid, intervals)
 
 
 def by_histogram(seen: Seen, objective: Objective, grid: Grid) -> tuple[list[Tally], list[float]]:
@@ -34,11 +34,10 @@ def by_histogram(seen: Seen, objective: Objective, grid: Grid) -> tuple[list[Tal
         tally.bad += bad
         tally.late += bad
         tally.unsure += unsure
-    spans = [(li.start, li.end) for li in intervals]
     if objective.source is IndicatorSource.GATEWAY:
-        return tallies, covered(grid, spans)
+        return tallies, _measured_by_gateways(seen, objective, grid, intervals)
     # each server gives intervals of its own, so that their overlaps add up to the number of servers read
-    return tallies, share(overlaps(grid, spans), expected_s(seen, grid))
+    return tallies, share(overlaps(grid, ((li.start, li.end) for li in intervals)), expected_s(seen, grid))
 
 
 def split(edges: Sequence[float], counts: Sequence[int], threshold_s: float) -> tuple[int, int, int]:
@@ -62,6 +61,19 @@ def _cut(edges: tuple[float, ...], threshold_s: float) -> tuple[int, int]:
 def _of_gateway(objective: Objective, intervals: Iterable[LatencyInterval]) -> list[LatencyInterval]:
     """Those that the objective's gateway counted, where it names one."""
     return [interval for interval in intervals if objective.gateway in {"", interval.gateway}]
+
+
+def _measured_by_gateways(
+    seen: Seen, objective: Objective, grid: Grid, intervals: Sequence[LatencyInterval]
+) -> list[float]:
+    """The share of each slice that was read of the gateways that the objective counts on, in seconds of a slice.
+
+    Of several processes of one gateway nobody can tell which is silent: one that was read stands for them all.
+    """
+    since = {name: at for name, at in seen.gateways.items() if objective.gateway in {"", name}}
+    rows = (covered(grid, ((li.start, li.end) for li in intervals if li.gateway == name)) for name in since)
+    expected = overlaps(grid, ((at, grid.until) for at in since.values()))
+    return share(added(rows, len(grid)), [max(SLICE_S, wanted) for wanted in expected])
 
 
 def _ending_in(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
@@ -35,6 +35,7 @@ def close_slices(
     there: Mapping[str, tuple[float, float]] | None = None,
     strained: Spans = (),
     ratios: Sequence[RatioInterval] = (),
+    gateways: Mapping[str, float] | None = None,
 ) -> tuple[Slice, ...]:
     """Every slice in [since, until) of every objective of `model`, oldest first; both are multiples of SLICE_S.
 
@@ -43,10 +44,15 @@ def close_slices(
     name in `there`, else always. An interval across the slice's end is known only when it ends, so `until` has to lie
     at least a scrape interval and timeout behind now: closed slices stay closed.
 
+    Of an objective by gateways `measured_s` is averaged over `gateways`, those that count requests of the model, each
+    from a moment on; None: those in `latencies`.
+
     Capacity explains bad events that were rejected after queueing and, in slices in which requests of the model waited
     or its demand was near capacity (`strained`, by decisions), those that were late or failed in no backend.
     """
-    grid, seen = Grid(since, until), Seen(model, servers, latencies, probes, there or {}, strained, ratios)
+    grid, there = Grid(since, until), there or {}
+    gateways = gateways_in(latencies) if gateways is None else gateways
+    seen = Seen(model, servers, latencies, probes, there, strained, ratios, gateways)
     slices: list[Slice] = []
     short, failed_backend = _short(seen, grid), _failed_backend(seen, grid)
     for objective in model.objectives:
@@ -67,6 +73,14 @@ def close_slices(
             for i, tally in enumerate(tallies)
         )
     return tuple(slices)
+
+
+def gateways_in(latencies: Iterable[LatencyInterval]) -> dict[str, float]:
+    """Since when each gateway counted, by its name, as far as these tell."""
+    since: dict[str, float] = {}
+    for interval in latencies:
+        since[interval.gateway] = min(interval.start, since.get(interval.gateway, interval.start))
+    return since
 
 
 def _counter(objective: Objective) -> Count:

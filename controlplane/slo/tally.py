@@ -34,7 +34,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was read about one model."""
+    """All that was read about one model. `gateways`: since when each counts requests of it, by name."""
 
     model: ModelSpec
     servers: ServerIntervals
@@ -43,6 +43,7 @@ class Seen:
     there: Mapping[str, tuple[float, float]]
     strained: Spans
     ratios: Sequence[RatioInterval]
+    gateways: Mapping[str, float]
 
 
 Count = Callable[[Seen, Objective, Grid], tuple[list[Tally], list[float]]]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.domain.fleet import Fleet, Phase
+from controlplane.domain.fleet import Fleet, GatewaySpec, Phase
 from controlplane.domain.history import BucketRow, SketchRow
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import (
@@ -206,3 +206,59 @@ def test_over_a_restart_each_minute_is_given_exactly_once_with_all_that_was_read
         assert (sum(row.counts), row.errors) == (sum(sum(li.counts) for li in read), len(read))
     sketches = [row for row in rows if isinstance(row, SketchRow)]
     assert [row.start for row in sketches] == [row.start for row in buckets]
+
+
+# gateways
+
+AT_GATEWAYS = Objective(Indicator.LATENCY, 0.99, 86400.0, IndicatorSource.GATEWAY, 0.1)
+GATES = replace(
+    JUDGED,
+    models=(replace(JUDGED.models[0], objectives=(AT_GATEWAYS,)),),
+    gateways=tuple(GatewaySpec(name, "http://g/metrics", "h", "model", "", "5..") for name in ("left", "right")),
+)
+
+
+def through(until: float, right_until: float, began: float = NOW) -> FleetReading:
+    """Two gateways read every 5 s, the right one up to a moment; what can be read is told too."""
+    seen = [
+        replace(timed(at, 1, 0, 0), gateway=name)
+        for at in _every(began + 5.0, until, 5.0)
+        for name in ("left", "right")
+        if name == "left" or at <= right_until
+    ]
+    dead = Missing("connection refused")
+    live = {"left": Known(value=True, observed_at=until), "right": Known(value=True, observed_at=until)}
+    gateways = live if right_until >= until else live | {"right": dead}
+    return FleetReading(until, {}, {"a": tuple(seen)}, {}, dead, gateways)
+
+
+def measured(closed: Closed) -> list[float]:
+    return [piece.measured_s for piece in closed.slices]
+
+
+def test_of_two_gateways_one_that_dies_takes_half_of_the_measured_time_also_over_a_restart() -> None:
+    writer = a_writer()
+    assert measured(writer.close(GATES, through(NOW + 20, NOW + 20), NOW + 20)) == [10.0]
+    reading = through(NOW + 50, NOW + 20)
+    assert measured(writer.close(GATES, reading, NOW + 50)) == [10.0, 5.0, 5.0]
+    kept = UNCLOSED.load(UNCLOSED.dump(writer.unclosed(GATES, reading)))
+    later = SliceWriter(grace_s=10.0)
+    later.begin(NOW + 50, kept)
+    reading = through(NOW + 80, NOW + 20, began=NOW + 45)
+    assert measured(later.close(GATES, reading, NOW + 80)) == [5.0, 5.0, 5.0]
+    one = replace(GATES, gateways=GATES.gateways[:1])
+    assert measured(later.close(one, through(NOW + 90, NOW + 20, began=NOW + 45), NOW + 90)) == [10.0], "it was let go"
+
+
+def test_a_gateway_that_is_read_and_counts_none_of_a_model_is_not_waited_for() -> None:
+    writer = a_writer()
+    writer.close(GATES, through(NOW + 20, NOW + 20), NOW + 20)
+    kept = writer.unclosed(GATES, through(NOW + 20, NOW + 20))
+    later = SliceWriter(grace_s=10.0)
+    later.begin(NOW + 600, kept)
+    for until in (NOW + 620, NOW + 640):
+        live = dict.fromkeys(("left", "right"), Known(value=True, observed_at=until))
+        without = replace(through(until, NOW, began=NOW + 600), gateways=live)
+        closed = later.close(GATES, without, until)
+        later.unclosed(GATES, without)
+    assert measured(closed) == [10.0, 10.0]

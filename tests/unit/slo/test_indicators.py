@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from controlplane.domain.fleet import Mode, ModelSpec, ProbeSpec
@@ -123,6 +125,24 @@ def test_two_gateways_over_the_same_time_measure_it_once() -> None:
     seen = (histogram(0, 9, (1, 0, 0, 0)), histogram(5, 9, (1, 0, 0, 0)))
     (part,) = close_slices(model(GATEWAY_LATENCY), [("t0", ())], seen, (), since=0, until=10)
     assert (part.good, part.measured_s) == (2, 9.0)
+
+
+def test_a_gateway_of_two_that_is_not_read_is_missing_from_the_measured_time() -> None:
+    both = [replace(histogram(s, s + 10, (1, 0, 0, 0)), gateway=name) for s in (0, 10) for name in ("left", "right")]
+    alone = [replace(histogram(20, 30, (1, 0, 0, 0)), gateway="left")]
+    counting = {"left": 0.0, "right": 0.0}
+    for objective in (GATEWAY_LATENCY, GATEWAY_AVAILABILITY):
+        parts = close_slices(model(objective), [], both + alone, (), since=0, until=30, gateways=counting)
+        assert [(part.good, part.measured_s) for part in parts] == [(0, 10.0), (2, 10.0), (2, 5.0)]
+        named = replace(objective, gateway="left")
+        parts = close_slices(model(named), [], both + alone, (), since=0, until=30, gateways=counting)
+        assert [part.measured_s for part in parts] == [10.0] * 3, "the one that it names was read all the time"
+
+
+def test_a_gateway_is_expected_from_its_first_request_on() -> None:
+    seen = [replace(histogram(s, s + 10, (1, 0, 0, 0)), gateway="left") for s in (0, 10, 20)]
+    parts = close_slices(model(GATEWAY_LATENCY), [], seen, (), since=0, until=30, gateways={"left": 0.0, "right": 20.0})
+    assert [part.measured_s for part in parts] == [10.0, 10.0, 5.0]
 
 
 def test_errors_are_no_latency_events() -> None:
