@@ -83,7 +83,9 @@ def of_alert_key(key: str) -> tuple[str, str, Severity]:
 
 @dataclass(frozen=True, slots=True)
 class BurnAlert:
-    """The alert of one severity of one objective. `frozen`: why it cannot be judged now and stays what it was.
+    """The alert of one severity of one objective.
+
+    `frozen`: why it cannot be judged now and stays what it was; `frozen_since`: from when on it could not.
 
     `capacity_share` is the share of the bad events of the readings that exceed (of all, where none does) which capacity
     explains; None without bad events.
@@ -97,3 +99,4 @@ class BurnAlert:
     frozen: str
     readings: tuple[BurnReading, ...]
     capacity_share: float | None
+    frozen_since: float | None = None

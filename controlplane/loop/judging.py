@@ -34,10 +34,11 @@ class Judged:
     states: AlertStates = field(default_factory=dict)
     events: tuple[AlertEvent, ...] = ()
 
-    def unjudged(self, states: AlertStates, why: str) -> Judged:
+    def unjudged(self, states: AlertStates, why: str, now: float) -> Judged:
         """The same while the store cannot be asked: alerts stay what they were, and nothing began or ended."""
+        frozen = f"the store cannot be asked: {why}"
         alerts = {
-            model: tuple(replace(alert, frozen=f"the store cannot be asked: {why}") for alert in found)
+            model: tuple(replace(a, frozen=frozen, frozen_since=a.frozen_since or now) for a in found)
             for model, found in self.alerts.items()
         }
         return replace(self, alerts=alerts, states=states, events=())

@@ -175,7 +175,7 @@ class Tick:
         try:
             self._told, self._judged = await self._store.call(lambda s: _ask(s, fleet, reading, judge, now))
         except ControlPlaneError as error:
-            self._judged = self._judged.unjudged(self._alerts, str(error))
+            self._judged = self._judged.unjudged(self._alerts, str(error), now)
             log.error("the store cannot be read", error=str(error))
             return str(error)
         try:

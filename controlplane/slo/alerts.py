@@ -99,6 +99,7 @@ def _judge(
         frozen=frozen,
         readings=readings,
         capacity_share=_capacity_share(readings),
+        frozen_since=state.frozen_since,
     )
     return alert, state
 

@@ -50,6 +50,7 @@ class AlertView(BaseModel):
     firing: bool
     since: float | None
     frozen: str = Field(description="Why it cannot be judged now and stays what it was; empty: it is judged")
+    frozen_since: float | None = Field(description="null: it is judged")
     capacity_share: float | None = Field(description="Share of the bad events that capacity explains")
     summary: str
     windows: list[BurnWindowView]
@@ -64,6 +65,7 @@ class AlertView(BaseModel):
             firing=alert.firing,
             since=alert.since,
             frozen=alert.frozen,
+            frozen_since=alert.frozen_since,
             capacity_share=alert.capacity_share,
             summary=told(alert),
             windows=[BurnWindowView.of(reading) for reading in alert.readings],

@@ -14,9 +14,12 @@ from controlplane.cli.tables import loop_line
 NOW = 1_700_000_000.0
 
 
-def alert(severity: str = "page", *, since: float | None = NOW - 720.0, frozen: str = "") -> dict[str, Any]:
+def alert(
+    severity: str = "page", *, since: float | None = NOW - 720.0, frozen: str = "", frozen_s: float = 0.0
+) -> dict[str, Any]:
     summary = f"bert availability_server: burn rate 20 over 1 h and 25 over 5 min, {severity} above 13.4"
-    return {"firing": since is not None, "severity": severity, "since": since, "frozen": frozen, "summary": summary}
+    told = {"frozen": frozen, "frozen_since": NOW - frozen_s if frozen else None}
+    return {"firing": since is not None, "severity": severity, "since": since, "summary": summary, **told}
 
 
 def fleet(*alerts: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +44,19 @@ def test_many_take_few_lines() -> None:
 
 
 def test_alerts_that_cannot_be_judged_are_counted_with_a_reason() -> None:
-    text = firing_lines(fleet(alert(since=None, frozen="only 10% was measured"), alert(since=None)))
-    assert "1 of 2 alerts cannot be judged: only 10% was measured" in text
+    text = firing_lines(
+        fleet(
+            alert(since=None, frozen="only 20% was measured", frozen_s=60.0),
+            alert(since=None, frozen="only 10% was measured", frozen_s=7200.0),
+            alert(since=None),
+        )
+    )
+    assert "2 of 3 alerts cannot be judged, the first since 2 h: only 10% was measured" in text
+
+
+def test_an_alert_that_fires_on_unmeasured_says_since_when_and_why() -> None:
+    first = firing_lines(fleet(alert(frozen="only 10% was measured", frozen_s=300.0))).splitlines()[0]
+    assert first.endswith("since 12 min [dim](frozen since 5 min: only 10% was measured)[/]")
 
 
 def a_loop(**more: Any) -> dict[str, Any]:

@@ -114,7 +114,9 @@ def test_an_alert_of_an_objective_that_left_the_configuration_ends(store: Store)
 def test_an_alert_is_frozen_while_the_store_cannot_be_asked(store: Store) -> None:
     write(store, NOW - 600.0, NOW, good=0, bad=100)
     fired = judged(store, NOW)
-    away = fired.unjudged(fired.states, "the database is away")
+    away = fired.unjudged(fired.states, "the database is away", NOW + 15.0)
+    later = away.unjudged(fired.states, "the database is away", NOW + 30.0)
+    assert {a.frozen_since for a in (*away.alerts["a"], *later.alerts["a"])} == {NOW + 15.0}
     assert away.states == fired.states
     assert away.events == ()
     assert {(a.firing, a.frozen) for a in away.alerts["a"]} == {

@@ -86,6 +86,10 @@ def test_an_alert_stays_what_it_was_while_nothing_is_measured() -> None:
     assert blind[Severity.PAGE].firing
     assert blind[Severity.PAGE].since == 0.0
     assert "10% of the newest window was measured" in blind[Severity.PAGE].frozen
+    later, states = judged(always(10, 0, measured=0.2), states, now=100_060.0)
+    assert [alerts[Severity.PAGE].frozen_since for alerts in (blind, later)] == [100_000.0, 100_000.0]
+    seen, _ = judged(always(10, 0), states, now=100_120.0)
+    assert seen[Severity.PAGE].frozen_since is None
     quiet, _ = judged(always(0, 10, measured=0.1))
     assert not quiet[Severity.PAGE].firing
 
