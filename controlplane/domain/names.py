@@ -88,6 +88,7 @@ OBJECTIVE_MEASURED_S = f"{PREFIX}_objective_measured_seconds"
 OBJECTIVE_EXPECTED_S = f"{PREFIX}_objective_expected_seconds"
 ALERT_FIRING = f"{PREFIX}_alert_firing"
 ALERT_FROZEN = f"{PREFIX}_alert_frozen"
+ALERT_FACTOR = f"{PREFIX}_alert_factor"
 
 # servers and GPUs
 SERVER_LIVE = f"{PREFIX}_server_live"

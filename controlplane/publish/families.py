@@ -222,6 +222,12 @@ FAMILIES: tuple[Family, ...] = (
         "1 while the burn alert cannot be judged and stays what it was, else 0",
         (*_OBJECTIVE, names.SEVERITY),
     ),
+    Family(
+        names.ALERT_FACTOR,
+        "gauge",
+        "Burn rate above which the burn alert fires, by its longer window",
+        (*_OBJECTIVE, names.SEVERITY, names.WINDOW),
+    ),
     Family(names.SERVER_LIVE, "gauge", "1 when the server answers, 0 when it is known not to", (names.SERVER,)),
     Family(names.SERVER_READING_AGE, "gauge", "Time since anything of it was read; absent: never", (names.SERVER,)),
     Family(

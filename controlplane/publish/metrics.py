@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from controlplane.config.units import format_duration
 from controlplane.domain import names
 from controlplane.domain.fleet import Phase
 from controlplane.domain.objectives import Judgement
@@ -53,6 +54,8 @@ class PictureMetrics(Collector):
                 labels = (alert.model, alert.objective, alert.severity.value)
                 yield names.ALERT_FIRING, labels, float(alert.firing)
                 yield names.ALERT_FROZEN, labels, float(alert.frozen != "")
+                for reading in alert.readings:
+                    yield names.ALERT_FACTOR, (*labels, format_duration(reading.window.long_s)), reading.factor
         yield from self._servers(picture)
         yield from _workloads(picture)
         gpus = known(picture.reading.gpus)
