@@ -19,6 +19,7 @@ from controlplane.domain.observation import (
     ProbeResult,
     RatioInterval,
 )
+from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
@@ -267,6 +268,10 @@ class Store(Protocol):
         ...
 
     def end_freezes(self, model: str, now: float) -> int:
+    def put_freeze(self, freeze: Freeze) -> bool:
+        """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
+        ...
+
         """End those of one model (empty: those that hold for all); gives how many."""
         ...
 
@@ -278,6 +283,18 @@ class Store(Protocol):
         """Those in force."""
         ...
 
+
+    def add_received(self, alerts: Sequence[ReceivedAlert]) -> None:
+        """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves."""
+        ...
+
+    def received(self, model: str = "", limit: int = 50) -> Sequence[ReceivedAlert]:
+        """Those that began or ended last come first; of one model or of all."""
+        ...
+
+    def received_firing(self, at: float, model: str = "") -> Sequence[ReceivedAlert]:
+        """Those that fired at a moment, the longest firing first; of one model and of none, or of all."""
+        ...
     def add_want(self, want: Want) -> None:
         """Keep the newest want of its model."""
         ...

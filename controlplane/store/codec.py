@@ -12,6 +12,7 @@ from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outco
 from controlplane.domain.errors import StoreError
 from controlplane.domain.history import Adjustment, AlertEvent, ObjectiveVersion
 from controlplane.domain.ports import Unclosed
+from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.state import PolicyState
 
 T = TypeVar("T")
@@ -53,4 +54,5 @@ OBJECTIVE_VERSION = Codec(ObjectiveVersion)
 OUTCOME = Codec(Outcome)
 OVERRIDE = Codec(Override)
 POLICY_STATE = Codec(PolicyState)
+RECEIVED_ALERT = Codec(ReceivedAlert)
 UNCLOSED = Codec(Unclosed)

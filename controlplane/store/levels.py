@@ -21,6 +21,9 @@ KEEP_S: Mapping[int, int] = {FINEST_S: 2 * DAY_S, 60: 14 * DAY_S, HOUR_S: 400 * 
 KEEP_HOLDS_S = 14 * DAY_S
 """How long decisions that changed nothing are kept, in seconds. Those that changed something are kept for ever."""
 
+KEEP_RECEIVED_S = KEEP_S[HOUR_S]
+"""How long alerts that Alertmanagers sent back are kept, in seconds, since they were heard of last."""
+
 Span = tuple[int, int, int]
 """Rows of one level (first item) that start in [second, third)."""
 

@@ -70,6 +70,16 @@ def add_freeze(connection: Connection, freeze: Freeze) -> None:
     )
 
 
+def put_freeze(connection: Connection, freeze: Freeze) -> bool:
+    """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
+    statement = insert(connection, freezes).values(
+        id=freeze.id, model=freeze.model, expires_at=freeze.expires_at, body=FREEZE.dump(freeze)
+    )
+    moved = {"expires_at": statement.excluded.expires_at, "body": statement.excluded.body}
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_=moved, where=freezes.c.ended_at.is_(None))
+    return connection.execute(statement.returning(freezes.c.id)).first() is not None
+
+
 def end_freezes(connection: Connection, model: str, now: float) -> int:
     """End those in force of one model (empty: those that hold for all); gives how many."""
     return _end(connection, freezes, freezes.c.model == model, now)

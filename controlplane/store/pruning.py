@@ -7,9 +7,9 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
-from controlplane.store import histograms, journal, slices
+from controlplane.store import histograms, journal, received, slices
 from controlplane.store.engine import writing
-from controlplane.store.levels import KEEP_HOLDS_S, KEEP_S, cutoff
+from controlplane.store.levels import KEEP_HOLDS_S, KEEP_RECEIVED_S, KEEP_S, cutoff
 
 _ROWS_A_TRANSACTION = 20_000
 """How many rows one transaction deletes, about."""
@@ -19,9 +19,10 @@ _HOLD_TRANSACTIONS = 20
 
 
 def prunings(engine: Engine, now: float) -> Iterator[int]:
-    """Delete slices, histograms and decisions to hold that are past their time, a transaction for each item asked for.
+    """Delete slices, histograms, decisions to hold and received alerts that are past their time.
 
-    Gives how many rows each deleted. What an interrupted one left over is not read any more and goes with the next.
+    A transaction for each item asked for; gives how many rows each deleted. What an interrupted one left over is not
+    read any more and goes with the next.
     """
     for level in KEEP_S:
         before = cutoff(level, now)
@@ -40,6 +41,9 @@ def prunings(engine: Engine, now: float) -> Iterator[int]:
         yield gone
         if gone < _HOLDS_A_TRANSACTION:
             break
+    with writing(engine) as connection:
+        gone = received.delete_received(connection, now - KEEP_RECEIVED_S)
+    yield gone
 
 
 def _jobs(connection: Connection, level: int, since: int, before: int) -> list[Callable[[Connection], int]]:

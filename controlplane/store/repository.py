@@ -12,9 +12,10 @@ from controlplane.domain.errors import StoreError
 from controlplane.domain.history import BUCKETS_S, Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
+from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
-from controlplane.store import histograms, journal, judging, people, slices, startups
+from controlplane.store import histograms, journal, judging, people, received, slices, startups
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
 from controlplane.store.levels import FINEST_S
@@ -232,6 +233,11 @@ class SqlStore:
         with writing(self._engine) as connection:
             people.add_freeze(connection, freeze)
 
+    def put_freeze(self, freeze: Freeze) -> bool:
+        """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
+        with writing(self._engine) as connection:
+            return people.put_freeze(connection, freeze)
+
     def end_freezes(self, model: str, now: float) -> int:
         """End those of one model (empty: those that hold for all); gives how many."""
         with writing(self._engine) as connection:
@@ -246,6 +252,21 @@ class SqlStore:
         """Those in force, oldest first."""
         with reading(self._engine) as connection:
             return people.freezes_at(connection, now)
+
+    def add_received(self, alerts: Sequence[ReceivedAlert]) -> None:
+        """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves."""
+        with writing(self._engine) as connection:
+            received.add_received(connection, alerts)
+
+    def received(self, model: str = "", limit: int = 50) -> Sequence[ReceivedAlert]:
+        """Those that began or ended last come first; of one model or of all."""
+        with reading(self._engine) as connection:
+            return received.newest_received(connection, model, limit)
+
+    def received_firing(self, at: float, model: str = "") -> Sequence[ReceivedAlert]:
+        """Those that fired at a moment, the longest firing first; of one model and of none, or of all."""
+        with reading(self._engine) as connection:
+            return received.received_firing(connection, at, model)
 
     def add_want(self, want: Want) -> None:
         """Keep the newest want of its model."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
 
 metadata = MetaData(
@@ -151,6 +151,21 @@ alert_events = Table(
     UniqueConstraint("at", "model", "objective", "severity"),
     Index(None, "model", "seq"),
 )
+
+received_alerts = Table(
+    "received_alerts",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("starts_at", Double, primary_key=True),
+    Column("ends_at", Double),
+    Column("received_at", Double, nullable=False),
+    Column("heard_at", Double, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "received_at"),
+    Index(None, "heard_at"),
+)
+"""What Alertmanagers sent back. `ends_at` is empty while an alert fires."""
 
 decisions = Table(
     "decisions",
