@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from controlplane.domain.alerts import BurnAlert
 from controlplane.domain.conditions import Condition
-from controlplane.domain.decision import Action, Decision, Freeze, Override, ReasonCode, Step, Verdict
+from controlplane.domain.decision import Action, Decision, Freeze, Outcome, Override, ReasonCode, Step, Verdict
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
@@ -22,6 +22,10 @@ class LoopHealth:
     `unwritten` ticks wait in memory for the store to come back, the oldest since `unwritten_since` (None: none waits),
     at most those of `unwritten_most_s` seconds. `lost` ticks were let go of since the start because too many waited:
     what was measured in them counts as unmeasured, and what was decided is not told.
+
+    Ticks are due every `interval_s` seconds; the last one that was due began `late_s` seconds late, None: none was yet.
+    `started_at`: when this process took over from what the store held, `leading` from then on. `store_failing`: whether
+    the last tick could not read or write the store, None before the first.
     """
 
     ticks: int = 0
@@ -33,6 +37,11 @@ class LoopHealth:
     unwritten_since: float | None = None
     unwritten_most_s: float = 0.0
     lost: int = 0
+    interval_s: float = 0.0
+    late_s: float | None = None
+    started_at: float = 0.0
+    leading: bool = False
+    store_failing: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class Picture:
 
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
     start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
-    `conditions`: what is wrong now.
+    `failed`: the newest failed outcome of each unit since the start, as long as no success followed. `conditions`: what
+    is wrong now.
     """
 
     at: float
@@ -77,4 +87,5 @@ class Picture:
     startups: Mapping[str, Mapping[Knob, StartupTimes]] = field(default_factory=dict)
     alerts: Mapping[str, tuple[BurnAlert, ...]] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
+    failed: tuple[Outcome, ...] = ()
     conditions: tuple[Condition, ...] = ()
