@@ -6,20 +6,10 @@ import math
 from datetime import UTC, datetime
 from html import escape
 
-from controlplane.domain.objectives import Indicator, IndicatorSource
+from controlplane.domain.objectives import IndicatorSource
+from controlplane.slo.phrases import counted
 from controlplane.slo.report import Promise, Standing
 
-_WHAT = {
-    Indicator.AVAILABILITY: "of requests without error",
-    Indicator.LATENCY: "of requests within {threshold}",
-    Indicator.E2E: "of requests whole within {threshold}",
-    Indicator.TTFT: "of first tokens within {threshold}",
-    Indicator.INTER_TOKEN_LATENCY: "of tokens within {threshold} of the one before",
-    Indicator.QUEUE_TIME: "of requests queued at most {threshold}",
-    Indicator.THROUGHPUT: "of 10 s slices with demand at {floor} requests/s or more",
-    Indicator.TOKEN_THROUGHPUT: "of 10 s slices with demand at {floor} tokens/s or more",
-    Indicator.RATIO: "of {ratio}",
-}
 _BY = {
     IndicatorSource.SERVER: "counted by the servers",
     IndicatorSource.GATEWAY: "counted by the gateway",
@@ -38,13 +28,15 @@ PROMISES = {
 
 def objective(standing: Standing) -> str:
     """An objective as a phrase."""
-    threshold = "" if standing.threshold_s is None else seconds(standing.threshold_s)
-    floor = "" if standing.floor_per_s is None else f"{standing.floor_per_s:g}"
-    what = _WHAT[standing.indicator].format(threshold=threshold, floor=floor, ratio=standing.ratio)
-    if standing.source is IndicatorSource.MEAN_SLICES:
-        what = f"of 10 s slices with a mean within {threshold}"
-    version = f", version {standing.model_version}" if standing.model_version else ""
-    return f"{percent(standing.target)} {what}{version}"
+    what = counted(
+        standing.indicator,
+        standing.source,
+        threshold_s=standing.threshold_s,
+        floor_per_s=standing.floor_per_s,
+        ratio=standing.ratio,
+        model_version=standing.model_version,
+    )
+    return f"{percent(standing.target)} {what}"
 
 
 def counted_by(standing: Standing) -> str:
@@ -117,11 +109,6 @@ def day(at: float) -> str:
 def dated(at: float) -> str:
     """A day with its year, in UTC."""
     return f"{datetime.fromtimestamp(at, UTC):%-d %b %Y}"
-
-
-def seconds(value: float) -> str:
-    """A short time in its unit."""
-    return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"
 
 
 def lasting(seconds_: float) -> str:
