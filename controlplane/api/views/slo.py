@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from controlplane.api.views.people import Line
-from controlplane.config.units import parse_duration, parse_share
+from controlplane.config.units import format_duration, parse_duration, parse_share
 from controlplane.domain.history import AdjustmentKind
 from controlplane.loop.slo_desk import ADJUSTABLE_S
 
@@ -30,9 +30,13 @@ def _moment(value: object) -> float:
 
 
 def _window(value: object) -> float:
-    seconds = parse_duration(value)
+    form = f"a duration from {format_duration(_SHORTEST_S)} to {format_duration(ADJUSTABLE_S)} is allowed, such as 28d"
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        raise ValueError(form) from None
     if not _SHORTEST_S <= seconds <= ADJUSTABLE_S:
-        raise ValueError("a duration from 1m to 400d is allowed, such as 28d")
+        raise ValueError(form)
     return seconds
 
 

@@ -93,6 +93,13 @@ async def test_what_makes_no_sense_is_a_problem_that_names_the_parameter(
     assert (answer.status_code, answer.json()["errors"][0]["where"]) == (422, where)
 
 
+@pytest.mark.parametrize("window", ["soon", "10s", "401d", "", "-1d", "200y"])
+async def test_a_window_that_is_refused_names_the_limits(client: httpx.AsyncClient, window: str) -> None:
+    answer = await client.get("/api/v1/slo", params={"window": window})
+    assert answer.status_code == 422
+    assert "a duration from 1m to 400d is allowed" in answer.json()["detail"]
+
+
 async def test_time_that_is_left_out_counts_no_more_and_comes_back_when_that_is_withdrawn(
     client: httpx.AsyncClient, plane: FakePlane
 ) -> None:
