@@ -36,7 +36,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.MODE: "the model is in mode {mode}",
     ReasonCode.IDLE: "idle",
     ReasonCode.WANTED: "{actor} asked for it",
-    ReasonCode.RECONCILE: "restored: {why}",
+    ReasonCode.RECONCILE: "not as it should be: {why}",
     ReasonCode.DATA_MISSING: "data missing: {why}",
     ReasonCode.DATA_PARTIAL: "one more reading is awaited: {why}",
     ReasonCode.SAFE_FLOOR: "blind for too long: raised to {instances}, the most needed of late",

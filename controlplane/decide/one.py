@@ -102,7 +102,7 @@ def _why_load(unit: Unit, state: UnitState) -> Reason:
     if unit.want is not None and unit.want.at == state.used_at:
         return Reason(ReasonCode.WANTED, {}, {"actor": unit.want.actor})
     if state.instances is not None and unit.spec.mode is Mode.ACT:  # in others it was wanted, and not carried out
-        return Reason(ReasonCode.RECONCILE, {}, {"why": "the server no longer has it loaded"})
+        return Reason(ReasonCode.RECONCILE, {}, {"why": "the server does not have it loaded"})
     return Reason(ReasonCode.BOUNDS, {"min": float(unit.spec.instances_min)}, {"why": "it must be loaded"})
 
 
