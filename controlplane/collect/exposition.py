@@ -23,6 +23,7 @@ _BRACES = re.compile(r'\s*\{(?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+\}')
 _ESCAPED = re.compile(r'\\([\\n"])')
 _EXEMPLAR = " # {"
 _FIRST = re.compile(r"\n[ \t\r]*+([^#\s][^\n]*)")
+_HTML = re.compile(r"\s*+<")
 _AFTER_NAME = frozenset(("{", " ", "\t", ""))
 _SHOWN = 80
 _LABELS_KEPT = 4096
@@ -54,6 +55,8 @@ class PageReader:
         first sample of a page must be one, so that HTML and garbage are told from a page without the wanted series.
         Raises MalformedPageError, also for a page that ends within a line (cut short).
         """
+        if _HTML.match(text):
+            raise MalformedPageError("not a metrics page: it is HTML, as a login or an error page is")
         page = f"\n{text}"
         if not page.endswith(("\n", f"\n{OPENMETRICS_END}")):
             raise MalformedPageError("metrics page is cut short: its last line does not end")

@@ -136,6 +136,12 @@ def test_a_page_cut_within_a_line_is_malformed_even_where_the_rest_would_be_a_sa
         parse("a 1\na 123", frozenset({"a"}))
 
 
+@pytest.mark.parametrize("text", ["<html><form>Log in</form></html>", "\n <!DOCTYPE html>\n<p>Log in"])
+def test_a_login_page_is_html_and_not_cut_short(text: str) -> None:
+    with pytest.raises(MalformedPageError, match="it is HTML"):
+        parse(text, frozenset({"a"}))
+
+
 @pytest.mark.parametrize(
     "text",
     [
