@@ -160,6 +160,14 @@ REFUSED: dict[str, tuple[Handler, str]] = {
     ),
     "who are you": (says(http(b"", "401 Unauthorized")), "HTTP 401: it wants a token: set token_file"),
     "no api": (says(http(b"404 page not found", "404 Not Found")), "no Prometheus API (HTTP 404): wrong URL?"),
+    "ranges": (
+        says(http(b'{"data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "2"]]}]}}')),
+        """the query "nv_up{x='1'}" gives ranges of samples (a matrix); an instant vector is needed""",
+    ),
+    "a scalar": (
+        says(http(b'{"data": {"resultType": "scalar", "result": [1, "2"]}}')),
+        "(a scalar); an instant vector",
+    ),
     "elsewhere": (says(http(b"", "302 Found", headers="Location: /x\r\n")), "redirects are not followed"),
 }
 NO_ANSWER: dict[str, tuple[Handler, str]] = {
@@ -171,7 +179,6 @@ NO_ANSWER: dict[str, tuple[Handler, str]] = {
         says(http(refusal("internal", "no space"))),
         "not an answer of a Prometheus: 'no space'",
     ),
-    "a scalar": (says(http(b'{"data": {"resultType": "scalar", "result": [1, "2"]}}')), "not an answer of a Prom"),
     "a word": (says(http(vector(({}, "lots")))), "not an answer of a Prometheus"),
     "floods": (flood, "answer larger than 4 MiB"),
     "a bomb": (

@@ -33,6 +33,12 @@ _BAD_URL = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, r
 LIMIT_BYTES = 128 * 2**20
 _SHOWN = 200
 _TOO_MANY = "too many samples"
+_OTHER_RESULTS = {
+    "matrix": "ranges of samples (a matrix)",
+    "scalar": "one number without a series (a scalar)",
+    "string": "a string",
+}
+"""What is not a vector of the types of https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries."""
 """What Prometheus says of a query above its --query.max-samples."""
 
 
@@ -204,7 +210,7 @@ class _Asker:
         except _BAD_URL:
             raise QueryRefusedError(f"{self.name}: {self._spec.url} is not a URL that can be asked") from None
         except (requests.JSONDecodeError, KeyError, TypeError, ValueError, IndexError, AttributeError):
-            raise MalformedPageError(f"{self.name}: not an answer of a Prometheus: {self._begin()!r}") from None
+            raise self._not_understood(promql) from None
         except (requests.Timeout, TooSlowError):
             raise TargetUnreachableError(self.name, f"no answer within {self._spec.timeout_s:g} s") from None
         except requests.RequestException as error:
@@ -245,6 +251,21 @@ class _Asker:
         if status == 404:
             return QueryRefusedError(f"{self.name}: {self._spec.url} has no Prometheus API (HTTP 404): wrong URL?")
         return TargetUnreachableError(self.name, f"answered HTTP {status}{f': {said}' if said else ''}")
+
+    def _not_understood(self, promql: str) -> Exception:
+        """What an answer of status 200 means that is not what was asked for."""
+        kind = self._result_type()
+        if promql and kind in _OTHER_RESULTS:
+            return QueryRefusedError(
+                f"{self.name}: the query {promql[:_SHOWN]!r} gives {_OTHER_RESULTS[kind]}; an instant vector is needed"
+            )
+        return MalformedPageError(f"{self.name}: not an answer of a Prometheus: {self._begin()!r}")
+
+    def _result_type(self) -> str:
+        try:
+            return str(json.loads(self._response.content)["data"]["resultType"]) if self._response is not None else ""
+        except (ValueError, KeyError, TypeError):
+            return ""
 
     def _error(self) -> str:
         """What Prometheus says that is wrong, in its words; "" where nothing is to be read."""
