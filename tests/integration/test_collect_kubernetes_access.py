@@ -100,9 +100,17 @@ async def test_a_kubeconfig_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 
     (tmp_path / "odd").write_text(f"users: [{{name: a, user: {{token: {TOKEN}}}]: : x")
     (tmp_path / "empty").write_text("{}")
-    async with watching(of(tmp_path / "absent"), of(tmp_path / "odd"), of(tmp_path / "empty")) as seen:
-        for name in ("absent", "odd", "empty"):
+    (tmp_path / "folder").mkdir()
+    reasons = {
+        "absent": "No configuration found",
+        "odd": "it is not a kubeconfig (ParserError)",
+        "empty": "Expected key current-context",
+        "folder": "is a directory",
+    }
+    async with watching(*(of(tmp_path / name) for name in reasons)) as seen:
+        for name, why in reasons.items():
             signal = seen.signal(name)
             assert isinstance(signal, Missing)
-            assert "cannot read the configuration of Kubernetes" in signal.why
+            assert f"cannot read the configuration of Kubernetes in {tmp_path / name}: " in signal.why
+            assert why in signal.why
             assert TOKEN not in signal.why

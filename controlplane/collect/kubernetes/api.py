@@ -150,13 +150,29 @@ def _configuration(kubeconfig: str, context: str) -> Any:
             pass
         else:
             return configuration
-    config.load_kube_config(
-        config_file=kubeconfig or None,
-        context=context or None,
-        client_configuration=configuration,
-        persist_config=False,
-    )
+    try:
+        config.load_kube_config(
+            config_file=kubeconfig or None,
+            context=context or None,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    except Exception as error:  # noqa: BLE001 - the library lets those of yaml, of the system and of base64 through
+        raise _unreadable(kubeconfig or config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION, error) from None
     return configuration
+
+
+def _unreadable(kubeconfig: str, error: Exception) -> ApiServerError:
+    """Why a kubeconfig cannot be used, without any text of its own: it holds credentials."""
+    from kubernetes.config import ConfigException  # noqa: PLC0415
+
+    if isinstance(error, ConfigException):
+        why = str(error)
+    elif isinstance(error, OSError) and error.errno:
+        why = os.strerror(error.errno).lower()
+    else:
+        why = f"it is not a kubeconfig ({type(error).__name__})"
+    return ApiServerError(f"cannot read the configuration of Kubernetes in {kubeconfig}: {why}", refused=True)
 
 
 @contextmanager
