@@ -16,6 +16,7 @@ from controlplane.config.probes import to_probe
 from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
+from controlplane.config.text_file import UnreadableError, read_text_file
 from controlplane.config.tree import PolicyBlock, Root
 from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
@@ -30,13 +31,9 @@ def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Sett
     Raises ConfigurationError with every fault found.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            str(path), (Fault("the file", error.strerror or "unreadable", "a readable file"),)
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), (Fault("the file", "its encoding", "UTF-8"),)) from None
+        text = read_text_file(path)
+    except UnreadableError as error:
+        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed),)) from None
     return parse_settings(text, env, source=str(path))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from controlplane.config.faults import from_pydantic, join
+from controlplane.config.text_file import UnreadableError, read_text_file
 from controlplane.config.units import Names, Pattern
 from controlplane.config.yaml_source import read_yaml
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -118,8 +118,8 @@ def shipped(kind: ServerKind) -> PageMapping | None:
 def load_mapping(path: str, where: str) -> tuple[PageMapping | None, list[Fault]]:
     """The mapping in the file at `path`, or its faults, all of them; `where` is the key that names the file."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text_file(path)
+    except UnreadableError:
         return None, [Fault(where, repr(path), "a readable mapping file")]
     return parse_mapping(text, path, where)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,22 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path, tmp_path / "latin"):
         with pytest.raises(ConfigurationError, match="1 fault"):
             load_settings(path, {})
+
+
+def test_what_does_not_end_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a device"):
+        load_settings("/dev/zero", {})
+    (tmp_path / "large").write_bytes(b"#" * (4 * 2**20 + 1))
+    with pytest.raises(ConfigurationError, match=r"its size.*at most 4 MiB"):
+        load_settings(tmp_path / "large", {})
+
+
+def test_a_configuration_may_come_by_a_pipe() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, SMALL.encode())
+    os.close(writer)
+    assert [s.name for s in load_settings(f"/dev/fd/{reader}", {}).fleet.servers] == ["t0"]
+    os.close(reader)
 
 
 def test_keys_given_twice_are_all_told() -> None:
