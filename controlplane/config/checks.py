@@ -131,7 +131,10 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
         yield from check_objective(objective, model, where)
         value = to_objective(objective.item)
         if value is not None and value.key in first:
-            allowed = f"one objective of a kind, threshold and source; {first[value.key]} is the same"
+            allowed = (
+                "one objective of a kind, threshold and source, whatever its window and target;"
+                f" {first[value.key]} is the same"
+            )
             yield Fault(objective.path, value.key, allowed)
         elif value is not None:
             first[value.key] = objective.path
