@@ -81,6 +81,7 @@ def adjust(
     as_json: Json = False,
 ) -> None:
     """Correct what counts: leave a time out, count bad events otherwise, or take a correction back."""
+    _check_options(kind, {"--from": start, "--to": end, "--bad": bad, "--id": withdraws})
     given = {"objective": objective, "start": start, "end": end, "bad": bad, "withdraws": withdraws}
     body = {"kind": kind, "reason": reason} | {name: value for name, value in given.items() if value}
     made = api_of(url, token_file).call("POST", path_of("slo", model, "adjustments"), body=body)
@@ -90,6 +91,20 @@ def adjust(
         from controlplane.cli.slo_tables import adjustment_text
 
         print(f"{made['id']}: {made['model'] or 'all models'}: {adjustment_text(made)}")
+
+
+_OPTIONS_OF = {"exclude": ("--from", "--to"), "events": ("--from", "--to", "--bad"), "withdraw": ("--id",)}
+
+
+def _check_options(kind: str, options: Mapping[str, str | int]) -> None:
+    """Raise ConfigurationError for options that a kind does not take, by the names that they have here."""
+    if kind not in _OPTIONS_OF:
+        fault = Fault("KIND", repr(kind), f"one of these is: {', '.join(_OPTIONS_OF)}")
+        raise ConfigurationError("command line", (fault,))
+    needed, given = _OPTIONS_OF[kind], [name for name, value in options.items() if value]
+    if set(given) != set(needed):
+        fault = Fault(kind, " with ".join(["this", *given]), f"it takes {', '.join(needed)}, no more and no less")
+        raise ConfigurationError("command line", (fault,))
 
 
 @app.command("adjustments")
