@@ -42,9 +42,8 @@ def links(text: AlertText, settings: AlertSettings, in_url: Callable[[str], str]
         found["runbook_url"] = f"{settings.runbooks_url}/{text.runbook}"
     if settings.dashboards_url:
         chosen = "&".join(f"var-{name}={in_url(name)}" for name in _VARIABLES if name in text.labels)
-        found["dashboard_url"] = f"{settings.dashboards_url}/d/{DASHBOARDS[text.alert]}" + (
-            f"?{chosen}" if chosen else ""
-        )
+        board = f"{settings.dashboards_url}/d/{DASHBOARDS[text.alert]}"
+        found["dashboard_url"] = f"{board}?{chosen}" if chosen else board
     if settings.console_url:
         found["console_url"] = settings.console_url
     return found

@@ -1,0 +1,173 @@
+"""Telling Alertmanagers what is wrong, where no Prometheus does: what is pending, what fires, what has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from controlplane.domain.decision import Decision, Step
+from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.picture import Picture
+from controlplane.domain.routing import AlertSettings
+from controlplane.loop.clock import Clock
+from controlplane.publish.alertmanager import Alert, Alertmanager
+from controlplane.publish.notices import Notice, notices
+
+log = structlog.get_logger(__name__)
+
+RESEND_S = 60.0
+LASTS_S = 4 * RESEND_S
+"""So long an alert goes on when nothing more is heard of it: Prometheus does as much (4 times its resend delay)."""
+_REMEMBERED = 3
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class _Ended:
+    alert: Alert
+    taken_by: set[str]
+
+
+class NoticeBook:
+    """Remembers from look to look since when there is ground for each alert, and to whom an end was told."""
+
+    def __init__(self, lasts_s: float = LASTS_S, url: str = "") -> None:
+        self._lasts_s = lasts_s
+        self._url = url
+        self._since: dict[Labels, float] = {}
+        self._firing: dict[Labels, Alert] = {}
+        self._ended: dict[Labels, _Ended] = {}
+
+    def look(self, found: Iterable[Notice], now: float) -> None:
+        """Take in what there is to tell now."""
+        grounds = {notice.labels: notice for notice in found}
+        self._since = {
+            labels: self._since.get(labels, now) if notice.since is None else notice.since
+            for labels, notice in grounds.items()
+        }
+        firing = {
+            labels: self._alert(notice, min(self._since[labels], now), now)
+            for labels, notice in grounds.items()
+            if now - self._since[labels] >= notice.for_s
+        }
+        for labels, alert in self._firing.items():
+            if labels not in firing:
+                over = Alert(alert.labels, alert.annotations, alert.starts_at, now, alert.url)
+                self._ended[labels] = _Ended(over, set())
+        # One that nobody took for so long has ended by itself.
+        self._ended = {
+            labels: ended
+            for labels, ended in self._ended.items()
+            if labels not in firing and now - ended.alert.ends_at < self._lasts_s
+        }
+        self._firing = firing
+
+    def to_post(self, alertmanager: str) -> tuple[Alert, ...]:
+        """What an Alertmanager is to be told: all that fires, and the ends that it does not know of yet."""
+        unknown = (ended.alert for ended in self._ended.values() if alertmanager not in ended.taken_by)
+        return (*self._firing.values(), *unknown)
+
+    def taken(self, alertmanager: str, alerts: Sequence[Alert]) -> None:
+        """Note that it took these."""
+        for ended in self._ended.values():
+            if ended.alert in alerts:
+                ended.taken_by.add(alertmanager)
+
+    def _alert(self, notice: Notice, since: float, now: float) -> Alert:
+        return Alert(dict(notice.labels), notice.annotations, since, now + self._lasts_s, self._url)
+
+
+class Notifier:
+    """Posts what there is to tell to every Alertmanager after each tick, and at least every RESEND_S seconds.
+
+    They are told at the same time, each within its own deadline; one that does not take it is told again with the
+    next look. Which of several tells people is theirs to agree on.
+    """
+
+    def __init__(
+        self,
+        picture: Callable[[], Picture],
+        alertmanagers: Sequence[Alertmanager],
+        settings: AlertSettings,
+        clock: Clock,
+    ) -> None:
+        self._picture = picture
+        self._alertmanagers = alertmanagers
+        self._settings = settings
+        self._clock = clock
+        self._book = NoticeBook(url=settings.console_url)
+        self._recent: dict[str, deque[Decision]] = {}
+        self._due = asyncio.Event()
+        self._failing: set[str] = set()
+        self._posts = dict.fromkeys(("ok", "failed"), 0) if alertmanagers else {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def posts(self) -> Mapping[str, int]:
+        """Posts so far, by result; empty where nobody is told."""
+        return self._posts
+
+    def start(self) -> None:
+        """Begin, if there is anybody to tell."""
+        if self._alertmanagers:
+            self._task = asyncio.create_task(self._run(), name="notices")
+
+    def ticked(self) -> None:
+        """Look again as soon as possible."""
+        self._due.set()
+
+    async def close(self) -> None:
+        """End. What fires ends by itself if nobody goes on telling it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        for alertmanager in self._alertmanagers:
+            await alertmanager.close()
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESEND_S):
+                    await self._due.wait()
+            self._due.clear()
+            try:
+                await self.tell()
+            except Exception:
+                log.exception("alerts were not told; the next look tells them")
+
+    async def tell(self) -> None:
+        """One look at the picture, and one post to each Alertmanager."""
+        picture = self._picture()
+        self._remember(picture.decisions)
+        self._book.look(notices(picture, self._recent, self._settings), self._clock())
+        await asyncio.gather(*(self._post(alertmanager) for alertmanager in self._alertmanagers))
+
+    async def _post(self, alertmanager: Alertmanager) -> None:
+        url, alerts = alertmanager.url, self._book.to_post(alertmanager.url)
+        try:
+            await alertmanager.post(alerts)
+        except TargetUnreachableError as error:
+            self._posts["failed"] += 1
+            if url not in self._failing:
+                log.error("an Alertmanager takes no alerts; tried again at every tick", url=url, error=error.why)
+            self._failing.add(url)
+            return
+        self._posts["ok"] += 1
+        self._book.taken(url, alerts)
+        if url in self._failing:
+            log.info("an Alertmanager takes alerts again", url=url)
+            self._failing.discard(url)
+
+    def _remember(self, decisions: Iterable[Decision]) -> None:
+        """Keep the last few of each model that changed something, newest first."""
+        for decision in decisions:
+            recent = self._recent.setdefault(decision.model, deque(maxlen=_REMEMBERED))
+            if decision.step is not Step.HOLD and all(known.id != decision.id for known in recent):
+                recent.appendleft(decision)
