@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+from controlplane.config.alerts import check_alerts
 from controlplane.config.faults import join, one_of, shown
 from controlplane.config.gateways import check_gateways
 from controlplane.config.objectives import Where, check_objective, to_objective
@@ -29,6 +30,7 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
     yield from check_gateways(document)
+    yield from check_alerts(document)
     yield from _check_names(document)
     yield from _check_single(document)
     served: Counter[tuple[str, str]] = Counter()

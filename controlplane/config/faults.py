@@ -58,9 +58,12 @@ def _fault(cls: type[BaseModel], details: ErrorDetails, path: str) -> Fault:
         return Fault(
             join(path, *(str(step) for step in loc if step != "[key]")), "this key", "text; put quotes around it"
         )
-    where = join(path, *loc)
+    where = join(path, *(step for step in loc if step != "[key]"))
     if kind == "extra_forbidden":
-        keys = list(_block_at(cls, loc[:-1]).model_fields)
+        fields = _block_at(cls, loc[:-1]).model_fields
+        keys = [field.alias or name for name, field in fields.items()]
+        if f"{loc[-1]}_file" in keys:
+            return Fault(where, "this key", f"{loc[-1]}_file: no secret in the file, but the path of one that holds it")
         return Fault(where, "this key", one_of(loc[-1], keys))
     if kind == "missing":
         return Fault(where, "nothing", "it is required")
@@ -90,7 +93,7 @@ def _allowed(kind: str, details: ErrorDetails, given: object) -> str:
 
 
 def _block_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The block in `cls` that the keys of `loc` lead to; only blocks directly nested, as lists are read singly."""
+    """The block in `cls` that the keys of `loc` lead to, through blocks and lists of them."""
     for step in loc:
         field = cls.model_fields.get(str(step))
         options = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from controlplane.config.alerts import to_alerts
 from controlplane.config.checks import check, expand, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.gateways import to_gateway
@@ -17,12 +18,13 @@ from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
 from controlplane.config.text_file import UnreadableError, read_text_file
-from controlplane.config.tree import PolicyBlock, Root
+from controlplane.config.tree import CostBlock, GrafanaBlock, PolicyBlock, Root
 from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
 from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, Mode, ModelSpec, Wake
+from controlplane.domain.routing import GrafanaSettings, Prices
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
@@ -106,6 +108,9 @@ def _settings(document: Document, password: str | None) -> Settings:
         decide_interval_s=root.decide.interval,
         api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
         policy=_policy(root.policy, max([root.scrape.interval, *_through_s(document)]), root.decide.interval),
+        alerts=to_alerts(document),
+        grafana=None if root.grafana is None else _grafana(root.grafana),
+        prices=_prices(root.cost),
     )
 
 
@@ -135,6 +140,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         priority=item.priority,
         device=item.device,
         probe=None if item.probe is None else to_probe(item.probe),
+        team=item.team or "",
     )
 
 
@@ -155,3 +161,11 @@ def _policy(block: PolicyBlock, scrape_interval_s: float, decide_interval_s: flo
         data_max_age_s=usual_s if block.data_max_age is None else block.data_max_age,
         horizon_s=decide_interval_s + 1.0 if block.horizon is None else block.horizon,
     )
+
+
+def _grafana(block: GrafanaBlock) -> GrafanaSettings:
+    return GrafanaSettings(block.url, Path(block.token_file), block.prometheus_url, block.folder)
+
+
+def _prices(block: CostBlock) -> Prices:
+    return Prices(block.currency, block.gpu_hour, block.gpu_hours)

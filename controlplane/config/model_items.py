@@ -151,5 +151,9 @@ class ModelItem(Block):
         default="",
         description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",
     )
+    team: Name | None = Field(
+        default=None,
+        description="Name of an entry in `alerts.teams` that is told of it; default: the team `alerts.escalation`.",
+    )
     probe: ProbeBlock | None = Field(default=None, description="Probe; absent: none.")
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from controlplane.config.alert_items import TeamItem
 from controlplane.config.environment import LISTS
 from controlplane.config.faults import from_pydantic, join
 from controlplane.config.model_items import ModelItem, ObjectiveItem
@@ -46,8 +46,8 @@ class ModelPart:
 class Document:
     """All that could be read.
 
-    `kinds`, those of servers and workloads by name, has unreadable entries too: they are not unknown names. `mappings`
-    are those of servers and workloads whose page is read by one, where there is no fault in it.
+    `kinds`, those of servers and workloads by name, and `team_names` have unreadable entries too: they are not unknown
+    names. `mappings` are those of servers and workloads whose page is read by one, where there is no fault in it.
     """
 
     root: Root
@@ -57,7 +57,9 @@ class Document:
     gateways: tuple[Part[GatewayItem], ...]
     agents: tuple[Part[AgentItem], ...]
     models: tuple[ModelPart, ...]
+    teams: tuple[Part[TeamItem], ...]
     kinds: Mapping[str, ServerKind | None]
+    team_names: tuple[str, ...]
     mappings: Mapping[str, PageMapping] = field(default_factory=dict)
 
 
@@ -65,7 +67,8 @@ def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:
     """Everything in `tree` that has the right form, and a fault for everything that has not."""
     faults: list[Fault] = []
     lists = {key: tree[key] for key in LISTS if isinstance(tree.get(key), list)}
-    hollow = {**tree, **{key: [] for key in lists}}
+    alerts, raw_teams = _taken(tree.get("alerts"), "teams")
+    hollow = {**tree, **{key: [] for key in lists}} | ({"alerts": alerts} if "alerts" in tree else {})
     root = _read(Root, hollow, "", faults) or Root.model_construct()
     servers = _parts(ServerItem, lists.get("servers", []), "servers", faults)
     prometheus = _parts(PrometheusItem, lists.get("prometheus", []), "prometheus", faults)
@@ -73,8 +76,10 @@ def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:
     gateways = _parts(GatewayItem, lists.get("gateways", []), "gateways", faults)
     agents = _parts(AgentItem, lists.get("agents", []), "agents", faults)
     models = [part for i, raw in enumerate(lists.get("models", [])) if (part := _model(raw, join("models", i), faults))]
+    teams = _parts(TeamItem, raw_teams, "alerts.teams", faults)
     kinds = _kinds([*lists.get("servers", []), *lists.get("workloads", [])])
-    return Document(root, servers, prometheus, workloads, gateways, agents, tuple(models), kinds), faults
+    names = tuple(str(raw["name"]) for raw in raw_teams if isinstance(raw, dict) and "name" in raw)
+    return Document(root, servers, prometheus, workloads, gateways, agents, tuple(models), teams, kinds, names), faults
 
 
 def _kinds(raws: list[Any]) -> dict[str, ServerKind | None]:
@@ -84,14 +89,16 @@ def _kinds(raws: list[Any]) -> dict[str, ServerKind | None]:
 
 
 def _model(raw: object, path: str, faults: list[Fault]) -> ModelPart | None:
-    objectives = raw.get("objectives") if isinstance(raw, dict) else None
-    if isinstance(raw, dict) and isinstance(objectives, list):
-        raw = {**raw, "objectives": []}
-    else:
-        objectives = []
+    raw, objectives = _taken(raw, "objectives")
     parts = _parts(ObjectiveItem, objectives, join(path, "objectives"), faults)
     item = _read(ModelItem, raw, path, faults)
     return None if item is None else ModelPart(path, item, parts)
+
+
+def _taken(raw: object, key: str) -> tuple[object, list[Any]]:
+    """`raw` with an empty list at `key`, and the list that stood there; where none stood there, as it is."""
+    found = raw.get(key) if isinstance(raw, dict) else None
+    return ({**raw, key: []}, found) if isinstance(raw, dict) and isinstance(found, list) else (raw, [])
 
 
 def _parts(cls: type[B], raws: list[Any], path: str, faults: list[Fault]) -> tuple[Part[B], ...]:
@@ -105,17 +112,27 @@ def _read(cls: type[B], raw: object, path: str, faults: list[Fault]) -> B | None
         return cls.model_validate(raw)
     except ValidationError as error:
         faults.extend(from_pydantic(cls, error, path))
-        wrong = [details["loc"] for details in error.errors()]
+        wrong = _at_fault(error)
     if not isinstance(raw, dict):
         return None
     stand_ins = {**_STAND_INS, "name": re.sub(r"\W", "_", path)}
     stand_ins = {key: value for key, value in stand_ins.items() if key in cls.model_fields}
     if "name" in stand_ins and not cls.model_fields["name"].is_required():
         del stand_ins["name"]
-    for locs in (wrong, [loc[:1] for loc in wrong]):
-        with contextlib.suppress(ValidationError):
-            return cls.model_validate({**stand_ins, **_without(raw, locs)})
-    return None
+    rest = _without(raw, wrong)
+    while True:
+        try:
+            return cls.model_validate({**stand_ins, **rest})
+        except ValidationError as error:
+            smaller = _without(rest, _at_fault(error))
+        if smaller == rest:
+            return None
+        rest = smaller
+
+
+def _at_fault(error: ValidationError) -> list[tuple[int | str, ...]]:
+    """What to leave out; a block that lacks a key goes as a whole."""
+    return [found["loc"][:-1] if found["type"] == "missing" else found["loc"] for found in error.errors()]
 
 
 def _without(raw: dict[Any, Any], locs: list[tuple[int | str, ...]]) -> dict[Any, Any]:

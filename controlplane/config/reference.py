@@ -46,6 +46,17 @@ _BLOCKS = {
     "ProbeBlock": "models[].probe",
     "ObjectiveItem": "models[].objectives[]",
     "RatioBlock": "models[].objectives[].ratio",
+    "AlertsBlock": "alerts",
+    "TeamItem": "alerts.teams[]",
+    "ReceiverItem": "`page[]`, `ticket[]` and `info[]` of a team, and `alerts.watchdog`",
+    "PagerdutyBlock": "pagerduty",
+    "OpsgenieBlock": "opsgenie",
+    "SlackBlock": "slack",
+    "MuteItem": "alerts.teams[].mutes[]",
+    "MailBlock": "alerts.mail",
+    "FreezeItem": "alerts.freezes[]",
+    "GrafanaBlock": "grafana",
+    "CostBlock": "cost",
 }
 _MAPPING_BLOCKS = {
     "MappingFile": "A mapping file",
@@ -124,7 +135,13 @@ def _form(field: dict[str, Any], blocks: dict[str, Any]) -> str:
         return "list"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
-    plain = {"string": "text", "integer": "whole number", "boolean": "true, false", "object": "names and texts"}
+    plain = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true, false",
+        "object": "names and texts",
+    }
     form = field.get("format") or plain[field["type"]]
     low, high = field.get("minimum"), field.get("maximum")
     if low is not None:

@@ -5,10 +5,11 @@ The reference page and the JSON Schema are generated from this module.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from controlplane.config.alert_items import AlertsBlock
 from controlplane.config.block import Block
 from controlplane.config.model_items import ModelItem
 from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
@@ -17,6 +18,7 @@ from controlplane.config.units import (
     Name,
     Share,
     StoreUrl,
+    Url,
     Whole,
     format_duration,
     format_share,
@@ -26,6 +28,7 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Mode
 
 _POLICY = Policy()
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ScrapeBlock(Block):
@@ -107,6 +110,30 @@ class PolicyBlock(Block):
     )
 
 
+class GrafanaBlock(Block):
+    """A Grafana that `controlplane dashboards push` fills."""
+
+    url: Url = Field(description="Base URL of Grafana.")
+    token_file: str = Field(min_length=1, description="File that holds a token of a service account with role Editor.")
+    prometheus_url: Url = Field(description="Where Grafana reaches the Prometheus that scrapes the control plane.")
+    folder: str = Field(default="controlplane", min_length=1, description="Title of the folder for the dashboards.")
+
+
+class CostBlock(Block):
+    """What GPUs cost, for figures of cost by model."""
+
+    currency: str = Field(default="USD", min_length=1, max_length=8, description="Name of the currency, such as EUR.")
+    gpu_hour: Price | None = Field(
+        default=None, description="Price of an hour of a GPU that `gpu_hours` does not name."
+    )
+    gpu_hours: dict[str, Price] = Field(
+        default={},
+        description="Price of an hour by the name of the GPU, such as {NVIDIA H100 80GB HBM3: 4.1}; a GPU without"
+        " a price has no cost.",
+        json_schema_extra={"format": "names and prices"},
+    )
+
+
 class Root(Block):
     """The whole file."""
 
@@ -136,6 +163,9 @@ class Root(Block):
     gateways: list[GatewayItem] = Field(default=[], description="What stands before the servers and times requests.")
     agents: list[AgentItem] = Field(default=[], description="GPU nodes whose GPUs are to be seen.")
     models: list[ModelItem] = Field(default=[], description="The models.")
+    alerts: AlertsBlock = Field(default=AlertsBlock(), description="How alerts are sent, and to whom.")
+    grafana: GrafanaBlock | None = Field(default=None, description="A Grafana to push dashboards to; absent: none.")
+    cost: CostBlock = Field(default=CostBlock(), description="What GPUs cost.")
 
 
 def schema() -> dict[str, Any]:

@@ -34,8 +34,9 @@ class ReceiverKind(StrEnum):
 class Receiver:
     """One place to send to. Secrets are paths of files that Alertmanager reads, never values.
 
-    `secret_file` holds the PagerDuty routing key, the Opsgenie API key, the Slack webhook's URL or the SMTP password.
-    `to` is the Slack channel, the e-mail address or the webhook's URL.
+    `secret_file` holds the PagerDuty routing key, the Opsgenie API key, the Slack webhook's URL or the bearer token of
+    a webhook. `to` is the Slack channel, the e-mail address, the webhook's URL or the URL of Opsgenie's API; empty: the
+    usual one.
     """
 
     kind: ReceiverKind
@@ -45,7 +46,11 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class MuteTime:
-    """A weekly time in which alerts of some severities are not sent: days from Monday, hours as HH:MM of `location`."""
+    """A weekly time in which alerts of some severities are not sent.
+
+    `days` are names such as "monday", none: every day. Hours are HH:MM of `location`; where `until` is not after
+    `since` it is that of the next day.
+    """
 
     severities: tuple[Severity, ...]
     days: tuple[str, ...]
@@ -56,11 +61,17 @@ class MuteTime:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """People who own models. A severity without receivers of its own goes where the next more urgent one goes."""
+    """People who own models. Pages have receivers."""
 
     name: str
     receivers: Mapping[Severity, tuple[Receiver, ...]]
     mutes: tuple[MuteTime, ...] = ()
+
+    def told(self, severity: Severity) -> tuple[Receiver, ...]:
+        """Its receivers of a severity; one without goes where the next more urgent one goes."""
+        order = tuple(Severity)
+        given = (self.receivers.get(each, ()) for each in reversed(order[: order.index(severity) + 1]))
+        return next(filter(None, given), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +98,8 @@ class AlertSettings:
     """How alerts are sent, and to whom. URLs without a slash at the end, empty: no such links.
 
     `escalation` names the team of models without one and of what no model has to do with. `watchdog` gets the dead
-    man's switch.
+    man's switch. With `console_url` Alertmanager posts alerts back to the control plane, with the bearer token that it
+    finds in `hook_token_file`.
     """
 
     via: Via = Via.PROMETHEUS
@@ -95,6 +107,7 @@ class AlertSettings:
     runbooks_url: str = ""
     dashboards_url: str = ""
     console_url: str = ""
+    hook_token_file: str = ""
     teams: tuple[Team, ...] = ()
     escalation: str = ""
     watchdog: Receiver | None = None
