@@ -163,7 +163,7 @@ CATALOGUE: tuple[AlertText, ...] = (
         _INFO,
         0.0,
         (names.MODEL, names.KIND),
-        "The override ({kind}) of model {model} is about to end",
+        "What a person set is about to end: {kind} {model}",
         "Scaling goes back to policy then. Set it again if it is still wanted.",
     ),
     AlertText(

@@ -1,0 +1,60 @@
+"""Prometheus rules out of the configuration: what is recorded, and what alerts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from controlplane.config.settings import Settings
+from controlplane.config.units import format_duration
+from controlplane.domain.routing import Via
+from controlplane.publish.rules.burn import burn_rules
+from controlplane.publish.rules.recording import recording_groups
+from controlplane.publish.rules.states import condition_rules, exhausted_rule, own_rules, unmeasured_rule
+from controlplane.publish.rules.windows import every_s, watched
+from controlplane.slo.alerts import AlertPolicy
+
+RECORDING_FILE = "rules.yml"
+ALERTING_FILE = "alerts.yml"
+HEADER = "# Written by `controlplane rules` from the configuration. Change that, and run it again.\n"
+
+
+def files(settings: Settings) -> dict[str, str]:
+    """The text of each file of rules by its name. Alerts that the control plane sends itself have no rules."""
+    objectives = tuple(watched(settings))
+    alerting = alerting_groups(settings) if settings.alerts.via is Via.PROMETHEUS else []
+    return {RECORDING_FILE: _text(recording_groups(settings, objectives)), ALERTING_FILE: _text(alerting)}
+
+
+def alerting_groups(settings: Settings) -> list[dict[str, Any]]:
+    """The groups of alerting rules."""
+    policy, objectives = AlertPolicy(), tuple(watched(settings))
+    budgets = [
+        made
+        for each in objectives
+        for made in (*burn_rules(settings, each, policy), unmeasured_rule(settings, each, policy))
+    ]
+    groups = {
+        "controlplane-objectives": [*budgets, *([exhausted_rule(settings)] if budgets else [])],
+        "controlplane-conditions": list(condition_rules(settings)),
+        "controlplane-itself": list(own_rules(settings)),
+    }
+    interval = format_duration(every_s(settings))
+    return [{"name": name, "interval": interval, "rules": rules} for name, rules in groups.items() if rules]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Expressions of several lines stay lines."""
+
+
+def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _lines)
+
+
+def _text(groups: list[dict[str, Any]]) -> str:
+    body = yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=2**16, allow_unicode=True)
+    return HEADER + body
