@@ -44,6 +44,7 @@ from controlplane.loop.keep import keep_s
 from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
+from controlplane.slo.grace import Grace
 from controlplane.store import open_store
 
 COUNTS = (250, 500, 1000, 2000)
@@ -144,7 +145,16 @@ async def measure(count: int, ports: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         store = StoreThread(open_store(f"sqlite:///{Path(folder) / 'history.db'}"))
         executor = Executor(actuator, store, clock, refresh=_nothing, announce=_nothing)
-        tick = Tick(Roster(world), _POLICY, collector, store, executor, clock, grace_s=_SCRAPE_S + _TIMEOUT_S)
+        tick = Tick(
+            Roster(world),
+            _POLICY,
+            collector,
+            store,
+            executor,
+            clock,
+            grace=Grace(_SCRAPE_S, _TIMEOUT_S),
+            decide_s=_DECIDE_S,
+        )
         await tick.resume()
         empty_mb = _resident_mb()
         for number in range(-_FILL, SCRAPES_A_PAGE * _TICKS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from controlplane.domain.decision import Decision
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Wake
@@ -73,8 +74,8 @@ def tick_record(world: Snapshot, decisions: tuple[Decision, ...], state: PolicyS
         BucketRow(m.name, Indicator.LATENCY, "gateway", minute, _EDGES, tuple(range(len(_EDGES) + 1)))
         for m in world.fleet.models
     )
-    traces = {m.name: _trace(m, world) for m in world.fleet.models}
-    return TickRecord(now, slices, decisions, (), state, Unclosed(newest + SLICE_S, traces), histograms)
+    traces = {m.name: replace(_trace(m, world), closed_until=newest + SLICE_S) for m in world.fleet.models}
+    return TickRecord(now, slices, decisions, (), state, Unclosed(traces), histograms)
 
 
 def _trace(model: ModelSpec, world: Snapshot) -> Trace:

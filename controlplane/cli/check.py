@@ -42,10 +42,10 @@ def check(
         "models": len(fleet.models),
     }
     if as_json:
-        print_json({"ok": True, "file": str(file), "faults": [], "notes": list(notes(fleet)), **counts})
+        print_json({"ok": True, "file": str(file), "faults": [], "notes": list(notes(settings)), **counts})
     else:
         print(f"{file}: ok; " + ", ".join(counted(count, kind[:-1]) for kind, count in counts.items()))
-        for note in notes(fleet):
+        for note in notes(settings):
             print(f"note: {note}")
 
 

@@ -63,10 +63,11 @@ async def _import(
     settings: Settings, spec: PrometheusSpec, models: tuple[str, ...], span_s: float, now: float, *, dry_run: bool
 ) -> ImportResult:
     from controlplane.collect.prometheus.api import Prometheus
-    from controlplane.loop.past import PastImport, grace_s
+    from controlplane.loop.past import PastImport
+    from controlplane.slo.grace import Grace
     from controlplane.store import claim, open_store
 
-    grace = grace_s(spec.interval_s, settings.scrape_interval_s, spec.timeout_s)
+    grace = Grace(settings.scrape_interval_s, settings.scrape_timeout_s).asked_s(spec)
     source = Prometheus(spec)
     work = PastImport(settings.fleet, models, source, grace)
     until = now - 2 * grace

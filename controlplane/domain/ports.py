@@ -102,7 +102,8 @@ class Actuator(Protocol):
 class Trace:
     """What was read of one model and is in no closed slice yet: of servers, gateways, probes and a Prometheus.
 
-    `gateways`: those that count requests of it, each by name and since when.
+    `gateways`: those that count requests of it, each by name and since when. `closed_until`: slices that end by then
+    are closed; 0: none is.
     """
 
     servers: tuple[tuple[str, tuple[Interval, ...]], ...] = ()
@@ -110,13 +111,13 @@ class Trace:
     probes: tuple[ProbeResult, ...] = ()
     ratios: tuple[RatioInterval, ...] = ()
     gateways: tuple[tuple[str, float], ...] = ()
+    closed_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Unclosed:
-    """Slices are closed up to `closed_until` (0: none was); `traces` by model hold what came after, for a restart."""
+    """What was read and is in no closed slice yet, by model, for a restart."""
 
-    closed_until: float = 0.0
     traces: Mapping[str, Trace] = field(default_factory=dict)
 
 
@@ -267,11 +268,11 @@ class Store(Protocol):
         """Keep it."""
         ...
 
-    def end_freezes(self, model: str, now: float) -> int:
     def put_freeze(self, freeze: Freeze) -> bool:
         """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
         ...
 
+    def end_freezes(self, model: str, now: float) -> int:
         """End those of one model (empty: those that hold for all); gives how many."""
         ...
 
@@ -282,7 +283,6 @@ class Store(Protocol):
     def freezes(self, now: float) -> tuple[Freeze, ...]:
         """Those in force."""
         ...
-
 
     def add_received(self, alerts: Sequence[ReceivedAlert]) -> None:
         """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves."""
@@ -295,6 +295,7 @@ class Store(Protocol):
     def received_firing(self, at: float, model: str = "") -> Sequence[ReceivedAlert]:
         """Those that fired at a moment, the longest firing first; of one model and of none, or of all."""
         ...
+
     def add_want(self, want: Want) -> None:
         """Keep the newest want of its model."""
         ...

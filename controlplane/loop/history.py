@@ -14,6 +14,7 @@ from controlplane.domain.objectives import SLICE_S, Slice
 from controlplane.domain.observation import FleetReading, Interval, LatencyInterval
 from controlplane.domain.ports import Trace, Unclosed
 from controlplane.domain.signal import Known, Missing
+from controlplane.slo.grace import Grace
 from controlplane.slo.indicators import close_slices, gateways_in
 from controlplane.slo.minutes import close_minutes
 from controlplane.slo.pressure import Spans
@@ -31,16 +32,18 @@ class Closed:
 
 
 class SliceWriter:
-    """Closes 10 s slices once their readings are in: `grace_s` after their end, each exactly once; minutes with them.
+    """Closes 10 s slices once their readings are in: a grace after their end, each exactly once; minutes with them.
 
     Intervals must reach into a slice's last moment before it is closed, so the grace covers a scrape interval and
-    timeout.
+    timeout of the slowest source of a model.
     """
 
-    def __init__(self, grace_s: float) -> None:
-        self._grace_s = grace_s
-        self.closed_until = 0.0
-        """Slices that end by then were given; to set it back has them given anew."""
+    def __init__(self, grace: Grace) -> None:
+        self._grace = grace
+        self._graces: tuple[Fleet, Mapping[str, float]] = (Fleet((), ()), {})
+        self.closed_until: Mapping[str, float] = {}
+        """By model: slices that end by then were given; to set it back has them given anew."""
+        self._begun = 0.0
         self._before = Unclosed()
 
     def begin(self, now: float, before: Unclosed) -> None:
@@ -48,33 +51,43 @@ class SliceWriter:
 
         Without one (or with one from the future) start with the slice that `now` is in.
         """
-        here = math.floor(now / SLICE_S) * SLICE_S
+        self._begun = math.floor(now / SLICE_S) * SLICE_S
         self._before = before
-        self.closed_until = before.closed_until if 0.0 < before.closed_until <= here else here
+        self.closed_until = {
+            name: trace.closed_until for name, trace in before.traces.items() if 0.0 < trace.closed_until <= self._begun
+        }
+
+    def grace_s(self, fleet: Fleet) -> Mapping[str, float]:
+        """How long after its end a slice is closed, by model."""
+        if fleet is not self._graces[0]:
+            self._graces = (fleet, self._grace.of_models(fleet))
+        return self._graces[1]
 
     def part(self, fleet: Fleet, left: FleetReading) -> None:
         """Keep what was read of servers that leave until the slices it was read in are closed."""
         traces = dict(self._before.traces)
         for model in fleet.models:
             trace = _trace(model, tuple(left.servers), left)
-            traces[model.name] = _open(_joined(traces.get(model.name, Trace()), trace), self.closed_until)
-        self._before = Unclosed(self.closed_until, traces)
+            traces[model.name] = _open(_joined(traces.get(model.name, Trace()), trace), self._until(model.name))
+        self._before = Unclosed(traces)
 
     def close(
         self, fleet: Fleet, reading: FleetReading, now: float, strained: Mapping[str, Spans] | None = None
     ) -> Closed:
-        """The slices of every objective that ended at least the grace ago and were not given before, and the minutes.
+        """The slices of every objective that ended at least its grace ago and were not given before, and the minutes.
 
         `strained` by model: times in which demand was near capacity.
         """
-        until = math.floor((now - self._grace_s) / SLICE_S) * SLICE_S
-        if until <= self.closed_until:
+        ends = {name: math.floor((now - s) / SLICE_S) * SLICE_S for name, s in self.grace_s(fleet).items()}
+        due = [model for model in fleet.models if ends[model.name] > self._until(model.name)]
+        if not due:
             return Closed()
-        since, traces = max(self.closed_until, until - _REACH_S), self._traces(fleet, reading)
-        self.closed_until = until
+        traces = self._traces(fleet, reading)
         slices: list[Slice] = []
         minutes: list[BucketRow | SketchRow] = []
-        for model in fleet.models:
+        for model in due:
+            until = ends[model.name]
+            since = max(self._until(model.name), until - _REACH_S)
             there, trace = _there(fleet, model, traces[model.name]), _since(traces[model.name], since)
             slices += close_slices(
                 model,
@@ -92,14 +105,21 @@ class SliceWriter:
                 minutes += close_minutes(
                     model.name, trace.latencies, trace.probes, since=_minute(since), until=_minute(until)
                 )
+        self.closed_until = {**self.closed_until, **{model.name: ends[model.name] for model in due}}
         return Closed(tuple(slices), tuple(minutes))
 
     def unclosed(self, fleet: Fleet, reading: FleetReading) -> Unclosed:
         """What was read and is in no closed slice or minute yet, for whoever goes on after a crash."""
-        after = self.closed_until
-        self._before = Unclosed(after, {name: _open(trace, after) for name, trace in self._before.traces.items()})
-        traces = self._traces(fleet, reading)
-        return Unclosed(after, {name: _open(trace, after) for name, trace in traces.items()})
+        self._before = Unclosed(self._opened(self._before.traces))
+        return Unclosed(self._opened(self._traces(fleet, reading)))
+
+    def _until(self, model: str) -> float:
+        return self.closed_until.get(model, self._begun)
+
+    def _opened(self, traces: Mapping[str, Trace]) -> dict[str, Trace]:
+        """What is in no closed slice, with how far they are closed."""
+        until = {name: self._until(name) for name in traces}
+        return {name: replace(_open(trace, until[name]), closed_until=until[name]) for name, trace in traces.items()}
 
     def _traces(self, fleet: Fleet, reading: FleetReading) -> dict[str, Trace]:
         traces = {

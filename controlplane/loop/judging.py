@@ -49,16 +49,17 @@ class Windows:
 
     What is older than some minutes is read once a minute, for all windows; what came since, at each tick. So windows of
     an hour and longer begin with a whole minute: they are up to a minute longer than they say, and never miss the
-    newest events.
+    newest events. Shorter ones are the last so long that is known: a window that is not longer than it takes for slices
+    to be closed would else always be empty.
     """
 
     def __init__(self) -> None:
         self._settled: dict[tuple[float, float], FleetCounts] = {}
         self._settled_until = 0.0
 
-    def since(self, now: float, window_s: float) -> float:
-        """Where the window of the last `window_s` seconds begins."""
-        return (now if window_s < _HOUR_S else math.floor(now / _MINUTE_S) * _MINUTE_S) - window_s
+    def since(self, now: float, window_s: float, known_until: float) -> float:
+        """Where the window of the last `window_s` seconds begins; slices are there up to `known_until`."""
+        return (known_until if window_s < _HOUR_S else math.floor(now / _MINUTE_S) * _MINUTE_S) - window_s
 
     def at(self, store: Store, now: float) -> Callable[[str, str], CountsOf]:
         """Gives the counts of an objective of a model, as the store holds them at `now`."""
@@ -88,9 +89,20 @@ class Windows:
 
 
 def judge_fleet(
-    fleet: Fleet, store: Store, windows: Windows, states: AlertStates, policy: AlertPolicy, now: float
+    fleet: Fleet,
+    store: Store,
+    windows: Windows,
+    states: AlertStates,
+    policy: AlertPolicy,
+    now: float,
+    known_until: Mapping[str, float] | None = None,
+    grace_s: Mapping[str, float] | None = None,
 ) -> Judged:
-    """Every objective of every model with its alerts, as people's corrections have it."""
+    """Every objective of every model with its alerts, as people's corrections have it.
+
+    `known_until`: up to when slices are in the store, by model, where nothing but their grace keeps newer ones back.
+    Else windows end now: what has been unmeasured for longer freezes alerts. `grace_s`: how late they come, by model.
+    """
     counts, made = windows.at(store, now), store.adjustments()
     judgements: dict[str, tuple[Judgement, ...]] = {}
     alerts: dict[str, tuple[BurnAlert, ...]] = {}
@@ -100,11 +112,13 @@ def judge_fleet(
         burning: list[BurnAlert] = []
         for objective in model.objectives:
             held = in_force(made, model.name, objective.key) if made else ()
-            ask = _Ask(counts(model.name, objective.key), held, windows, now)
+            ask = _Ask(counts(model.name, objective.key), held, windows, now, (known_until or {}).get(model.name, now))
             found.append(ask.judgement(model.name, objective))
             keys = {severity: alert_key(model.name, objective.key, severity) for severity in Severity}
             before = {severity: states[key] for severity, key in keys.items() if key in states}
-            told_alerts, told_states = judge_alerts(model.name, objective, ask.last, before, policy, now)
+            told_alerts, told_states = judge_alerts(
+                model.name, objective, ask.last, before, policy, now, (grace_s or {}).get(model.name, 0.0)
+            )
             burning += told_alerts
             after |= {keys[severity]: state for severity, state in told_states.items() if state != AlertState()}
         judgements[model.name], alerts[model.name] = tuple(found), tuple(burning)
@@ -119,19 +133,20 @@ class _Ask:
     adjustments: Sequence[Adjustment]
     windows: Windows
     now: float
+    known_until: float
     known: dict[float, Counts] = field(default_factory=dict)
 
     def last(self, window_s: float) -> Counts:
         """Of the last so many seconds."""
         if window_s not in self.known:
-            since = self.windows.since(self.now, window_s)
+            since = self.windows.since(self.now, window_s, self.known_until)
             self.known[window_s] = adjusted(self.counts_of, since, self.now, self.adjustments)
         return self.known[window_s]
 
     def judgement(self, model: str, objective: Objective) -> Judgement:
         now = self.now
         rolling = objective.calendar is None
-        since = self.windows.since(now, objective.window_s) if rolling else window_of(objective, now).since
+        since = self.windows.since(now, objective.window_s, now) if rolling else window_of(objective, now).since
         recent, hour, hours = (self.last(pace_s) for pace_s in PACES_S)
         return judge(
             model,

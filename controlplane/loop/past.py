@@ -18,7 +18,7 @@ from controlplane.collect.past.samples import past_targets
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.domain.fleet import Fleet, ModelSpec, TargetsQuery
 from controlplane.domain.history import BUCKETS_S, BucketRow, ObjectiveVersion, SketchRow
-from controlplane.domain.objectives import SLICE_S, Counts, IndicatorSource, Objective, Slice
+from controlplane.domain.objectives import Counts, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, RatioInterval
 from controlplane.slo.indicators import close_slices, gateways_in
 from controlplane.slo.minutes import close_minutes
@@ -66,11 +66,6 @@ class ImportResult:
     written: int = 0
     unread: Mapping[str, str] = field(default_factory=dict)
     scrape_s: float | None = None
-
-
-def grace_s(prometheus_interval_s: float, scrape_interval_s: float, timeout_s: float) -> float:
-    """How long after a slice's end a reading through a Prometheus may come that reaches into it."""
-    return max(SLICE_S, prometheus_interval_s + scrape_interval_s + timeout_s)
 
 
 class PastImport:

@@ -16,6 +16,7 @@ from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Decision, Plan, Reason, ReasonCode
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Fleet
+from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import Collector, Store, TickRecord
@@ -31,8 +32,12 @@ from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.strain import Strain
 from controlplane.slo.alerts import AlertPolicy
+from controlplane.slo.grace import Grace
 
 log = structlog.get_logger(__name__)
+
+_LATE_S = 60.0
+"""A tick is no later than that: a store that does not answer holds one up for a minute."""
 
 
 class _Judge(Protocol):
@@ -61,7 +66,8 @@ class Tick:
         executor: Executor,
         clock: Clock,
         *,
-        grace_s: float,
+        grace: Grace,
+        decide_s: float,
     ) -> None:
         self._roster = roster
         self._policy = policy
@@ -70,7 +76,9 @@ class Tick:
         self._executor = executor
         self._clock = clock
         self._state = PolicyState()
-        self._slices = SliceWriter(grace_s)
+        self._slices = SliceWriter(grace)
+        self._late_s = max(_LATE_S, 2 * decide_s) + SLICE_S
+        self._written_until: Mapping[str, float] = {}
         self._strain = Strain()
         self._windows = Windows()
         self._judged = Judged()
@@ -170,7 +178,14 @@ class Tick:
 
     async def _read_store(self, fleet: Fleet, reading: FleetReading, now: float) -> str:
         """Ask it what was judged, what people said and what was learned. Gives the problem, "" when all was read."""
-        judge = partial(judge_fleet, windows=self._windows, states=self._alerts, policy=AlertPolicy())
+        judge = partial(
+            judge_fleet,
+            windows=self._windows,
+            states=self._alerts,
+            policy=AlertPolicy(),
+            known_until=self._known_until(fleet, now),
+            grace_s=self._slices.grace_s(fleet),
+        )
         unread = self._startups.unread(fleet)
         try:
             self._told, self._judged = await self._store.call(lambda s: _ask(s, fleet, reading, judge, now))
@@ -203,7 +218,13 @@ class Tick:
                 log.error("tick not written; it waits in memory", waiting=len(self._backlog), error=str(error))
                 return str(error), {}
             self._startups.written(startup.model for startup in self._backlog.take().startups)
+        self._written_until = {name: trace.closed_until for name, trace in record.unclosed.traces.items()}
         return "", kept_as
+
+    def _known_until(self, fleet: Fleet, now: float) -> Mapping[str, float]:
+        """Up to when the store has slices, by model, where they are as new as they can be."""
+        most_s = {name: s + self._late_s for name, s in self._slices.grace_s(fleet).items()}
+        return {name: at for name, at in self._written_until.items() if now - at <= most_s.get(name, 0.0)}
 
     def failed(self, problem: str) -> None:
         """Note that a tick ended before its end."""

@@ -17,7 +17,6 @@ from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.prometheus.targets import PrometheusTargets
 from controlplane.config import Settings
 from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
-from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
 from controlplane.loop.clock import Clock, wall_clock
@@ -30,6 +29,7 @@ from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.metrics import PictureMetrics
+from controlplane.slo.grace import Grace
 from controlplane.store import claim, open_reader, open_store
 
 # A watch of Kubernetes that broke is made anew within seconds.
@@ -83,13 +83,14 @@ def build(
     """
     fleet = settings.fleet
     registry = CollectorRegistry()
+    grace = Grace(settings.scrape_interval_s, settings.scrape_timeout_s)
     prometheus = {spec.name: Prometheus(spec) for spec in fleet.prometheus}
     collector = FleetCollector(
         fleet,
         timeout_s=settings.scrape_timeout_s,
         max_age_s=max(3 * settings.scrape_interval_s, settings.scrape_interval_s + settings.scrape_timeout_s),
         clock=clock,
-        keep_s=keep_s(settings.decide_interval_s, settings.policy),
+        keep_s=keep_s(settings.decide_interval_s, settings.policy, max(grace.of_models(fleet).values(), default=0.0)),
         prometheus=prometheus,
     )
     by_kind: dict[ServerKind, Actuator] = {
@@ -124,7 +125,8 @@ def build(
         store=store,
         executor=executor,
         clock=clock,
-        grace_s=_grace_s(settings),
+        grace=grace,
+        decide_s=settings.decide_interval_s,
     )
     runner = Runner(
         roster=roster,
@@ -152,15 +154,6 @@ def _stores(url: str) -> tuple[StoreThread, StoreThread]:
         raise
     ticks = StoreThread(store)
     return ticks, ticks if reader is None else StoreThread(reader, name="reports")
-
-
-def _grace_s(settings: Settings) -> float:
-    """How long after a slice's end a reading may come that reaches into it.
-
-    That is a scrape and its timeout; of a Prometheus one of its scrapes, and until we ask it and it answers.
-    """
-    asked_s = (spec.interval_s + settings.scrape_interval_s + spec.timeout_s for spec in settings.fleet.prometheus)
-    return max(SLICE_S, settings.scrape_interval_s + settings.scrape_timeout_s, *asked_s)
 
 
 def _discoveries(fleet: Fleet, prometheus: Mapping[str, Prometheus], clock: Clock) -> Iterator[Discovery]:

@@ -35,16 +35,18 @@ def judge_alerts(
     states: dict[Severity, AlertState],
     policy: AlertPolicy,
     now: float,
+    grace_s: float = 0.0,
 ) -> tuple[tuple[BurnAlert, ...], dict[Severity, AlertState]]:
     """The alerts of one objective, one of each severity, and what to remember of them.
 
     A severity fires when one of its windows does: its burn rate is above the factor over the long and over the short
     window, at least `least_bad` events of the long one are bad, and the least share that they speak for (Wilson) is
     above the factor too: one failure in a quiet hour wakes nobody. Only events that are bad for certain count.
+    `grace_s`: how late the objective's sources tell.
     """
     alerts, after = [], {}
     by_severity: dict[Severity, list[BurnFactor]] = {}
-    for factor in factors(objective):
+    for factor in factors(objective, grace_s=grace_s):
         by_severity.setdefault(factor.window.severity, []).append(factor)
     for severity, group in by_severity.items():
         readings = tuple(_read(objective, factor, ask, policy) for factor in group)

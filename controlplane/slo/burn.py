@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.domain.alerts import BurnWindow, Severity
 from controlplane.domain.objectives import SLICE_S, Counts, Objective
@@ -45,18 +45,22 @@ class BurnFactor:
         return self.factor < self.workbook
 
 
-def factors(objective: Objective, windows: Sequence[BurnWindow] = WORKBOOK) -> tuple[BurnFactor, ...]:
+def factors(
+    objective: Objective, windows: Sequence[BurnWindow] = WORKBOOK, *, grace_s: float = 0.0
+) -> tuple[BurnFactor, ...]:
     """What the burn rate of each window must be above for `objective`.
 
     A burn rate is at most 1 / (1 - target), reached when every event is bad: at 90 % the page of the fast window (14.4)
     could never fire, so factors above MOST_BAD of that are lowered to it. None is under 1, at which the budget is just
-    spent over the objective's window.
+    spent over the objective's window. What sources tell comes all at once every `grace_s` seconds at the latest: no
+    short window is shorter, or there would be nothing in it most of the time.
     """
     most = MOST_BAD / (1.0 - objective.target)
     found = []
     for window in _fitting(objective.window_s, windows):
         workbook = max(1.0, window.budget_share * objective.window_s / window.long_s)
-        found.append(BurnFactor(window, min(workbook, most), workbook))
+        short_s = min(window.long_s, max(window.short_s, grace_s))
+        found.append(BurnFactor(replace(window, short_s=short_s), min(workbook, most), workbook))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet
+from controlplane.domain.fleet import Fleet, GatewaySpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval
 from controlplane.domain.signal import Missing, Signal
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.world.world import World
 
 EDGES = tuple(round(0.005 * 1.35**i, 4) for i in range(24))
+GATEWAY = GatewaySpec("gateway", "", "request_duration_seconds", "model", "", "5..")
 _KEEP_S = keep_s(15.0, Policy())
 _MAX_AGE_S = 15.0
 LOAD_S, UPDATE_S, UNLOAD_S = 2.0, 0.4, 0.3
@@ -74,7 +75,7 @@ class WorldCollector:
                         model.latencies.clear()
             if since < now:
                 counts = np.histogram(seen, bins=[0.0, *EDGES, np.inf])[0].tolist()
-                kept.append(LatencyInterval(Indicator.LATENCY, since, now, EDGES, tuple(counts)))
+                kept.append(LatencyInterval(Indicator.LATENCY, since, now, EDGES, tuple(counts), gateway=GATEWAY.name))
             while kept and kept[0].end < now - _KEEP_S:
                 kept.popleft()
 

@@ -23,10 +23,11 @@ from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
+from controlplane.slo.grace import Grace
 from controlplane.store import open_store
 from tests.discovery_fake import ToldDiscovery, workload
 from tests.world.batcher import SimModel, full_batch_s
-from tests.world.ports import WorldActuator, WorldCollector
+from tests.world.ports import GATEWAY, WorldActuator, WorldCollector
 from tests.world.server import SimTriton
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class World:
             if not is_member_name(t.name)
         )
         self.discovery = ToldDiscovery(WORKLOAD)
-        self.configured = Fleet(servers, tuple(models), workloads=(WORKLOAD,))
+        self.configured = Fleet(servers, tuple(models), (GATEWAY,), workloads=(WORKLOAD,))
         self.policy = policy or Policy()
         url = store if isinstance(store, str) else f"sqlite:///{store or ''}"
         self.real_store = open_store(url, busy_timeout_s=_BUSY_S)
@@ -141,7 +142,14 @@ class World:
             actuator, self.thread, lambda: self.now, refresh=self._refresh, announce=self._announce
         )
         self.tick = Tick(
-            self.roster, self.policy, self.collector, self.thread, self.executor, lambda: self.now, grace_s=10.0
+            self.roster,
+            self.policy,
+            self.collector,
+            self.thread,
+            self.executor,
+            lambda: self.now,
+            grace=Grace(5.0, 5.0),
+            decide_s=DECIDE_S,
         )
         self.runner = Runner(
             self.roster,

@@ -21,7 +21,7 @@ def configuration(target: str, window: str = "28d") -> str:
 
 
 def told(target: str, window: str = "28d") -> list[str]:
-    return list(notes(parse_settings(configuration(target, window), {}).fleet))
+    return list(notes(parse_settings(configuration(target, window), {})))
 
 
 @pytest.mark.parametrize("target", ["95%", "99%", "99.9%"])
@@ -40,6 +40,23 @@ def test_a_page_that_ninety_percent_could_never_fire_is_told_with_its_repaired_f
 def test_short_windows_are_told_of_too() -> None:
     (note,) = told("50%", "2h")
     assert "page over 30m fires above 1.6 in place of 2" in note
+
+
+PROMETHEUS = "prometheus: [{name: slow, url: http://p:9090, interval: 5m, timeout: 10s}]\n"
+SERVED = """\
+models:
+  - {name: m, runs_on: [t], objectives: [{availability: 99%, window: 1d}]}
+  - {name: asked, runs_on: [t], objectives: [{ratio: {prometheus: slow, total: a, bad: b}, name: orders, target: 99%}]}
+"""
+
+
+def test_alerts_of_objectives_whose_sources_tell_late_are_told_and_no_others() -> None:
+    text = f"{PROMETHEUS}servers: [{SERVERS['triton']}]\n{SERVED}"
+    (note,) = notes(parse_settings(text, {}))
+    assert note == (
+        "model asked, ratio_orders_prometheus: its sources tell up to 5m15s late, so its alerts fire and end that"
+        " much later, and go by the last 5m15s in place of 5m"
+    )
 
 
 def test_check_prints_notes_and_calls_the_file_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.domain.fleet import Fleet, GatewaySpec, Phase
+from controlplane.domain.fleet import Fleet, GatewaySpec, Phase, PrometheusSpec, ServerKind, ServerSpec, Through
 from controlplane.domain.history import BucketRow, SketchRow
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import (
@@ -21,6 +21,7 @@ from controlplane.domain.observation import (
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.signal import Known, Missing
 from controlplane.loop.history import Closed, SliceWriter
+from controlplane.slo.grace import Grace
 from controlplane.store.codec import UNCLOSED
 from tests.discovery_fake import member, workload
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
@@ -35,7 +36,7 @@ def starts(writer: SliceWriter, now: float) -> list[float]:
 
 
 def test_each_slice_is_closed_once_after_the_grace() -> None:
-    writer = SliceWriter(grace_s=10.0)
+    writer = SliceWriter(Grace(5.0, 5.0))
     writer.begin(NOW + 3, Unclosed())
     assert starts(writer, NOW + 19.9) == []
     assert starts(writer, NOW + 31) == [NOW, NOW + SLICE_S]
@@ -43,7 +44,7 @@ def test_each_slice_is_closed_once_after_the_grace() -> None:
 
 
 def test_a_clock_set_far_forward_gives_only_the_slices_that_readings_reach() -> None:
-    writer = SliceWriter(grace_s=10.0)
+    writer = SliceWriter(Grace(5.0, 5.0))
     writer.begin(NOW, Unclosed())
     closed = starts(writer, NOW + 50 * YEAR_S)
     assert len(closed) == 360
@@ -83,7 +84,7 @@ def judged(closed: Closed) -> dict[float, tuple[int, float]]:
 
 
 def a_writer() -> SliceWriter:
-    writer = SliceWriter(grace_s=10.0)
+    writer = SliceWriter(Grace(5.0, 5.0))
     writer.begin(NOW, Unclosed())
     return writer
 
@@ -105,7 +106,7 @@ def test_it_waits_in_the_store_for_a_control_plane_that_goes_on() -> None:
     both = CONFIGURED.with_members([member("0", ready_at=NOW - 100), member("1", ready_at=NOW - 100)])
     writer.part(both, reading_of(**{"1": [did(NOW, NOW + 5, 7)]}))
     kept = writer.unclosed(CONFIGURED, reading_of())
-    later = SliceWriter(grace_s=10.0)
+    later = SliceWriter(Grace(5.0, 5.0))
     later.begin(NOW + 30, kept)
     assert judged(later.close(CONFIGURED, reading_of(), NOW + 40))[0.0] == (7, 10.0)
 
@@ -169,7 +170,7 @@ MINUTE = NOW // 60.0 * 60.0
 
 
 def test_a_minute_is_given_once_all_of_its_slices_are_closed() -> None:
-    writer = SliceWriter(grace_s=10.0)
+    writer = SliceWriter(Grace(5.0, 5.0))
     writer.begin(MINUTE, Unclosed())
     found = [
         minutes(writer.close(JUDGED, reading_at(at, MINUTE), at)) for at in (MINUTE + 65, MINUTE + 75, MINUTE + 90)
@@ -186,7 +187,7 @@ def test_a_minute_is_given_once_all_of_its_slices_are_closed() -> None:
 @pytest.mark.parametrize("stopped_at", [20.0, 55.0, 69.0, 75.0, 100.0, 131.0])
 def test_over_a_restart_each_minute_is_given_exactly_once_with_all_that_was_read(stopped_at: float) -> None:
     rows: list[BucketRow | SketchRow] = []
-    first, second = SliceWriter(grace_s=10.0), SliceWriter(grace_s=10.0)
+    first, second = SliceWriter(Grace(5.0, 5.0)), SliceWriter(Grace(5.0, 5.0))
     first.begin(MINUTE, Unclosed())
     kept = Unclosed()
     for at in _every(MINUTE + 15.0, MINUTE + stopped_at, 15.0):
@@ -206,6 +207,25 @@ def test_over_a_restart_each_minute_is_given_exactly_once_with_all_that_was_read
         assert (sum(row.counts), row.errors) == (sum(sum(li.counts) for li in read), len(read))
     sketches = [row for row in rows if isinstance(row, SketchRow)]
     assert [row.start for row in sketches] == [row.start for row in buckets]
+
+
+def test_each_model_waits_for_its_own_sources_also_over_a_restart() -> None:
+    slow = PrometheusSpec("slow", "http://p", 10.0, interval_s=60.0)
+    servers = (*FLEET.servers, ServerSpec("t1", ServerKind.VLLM, "http://y", "", through=Through("slow", ())))
+    models = (JUDGED.models[0], replace(FLEET.models[1], runs_on=("t1",), objectives=(AVAILABILITY,)))
+    fleet = replace(FLEET, servers=servers, models=models, prometheus=(slow,))
+
+    def given(writer: SliceWriter, now: float) -> dict[str, list[float]]:
+        slices = writer.close(fleet, a_reading(), now).slices
+        return {name: [s.start - NOW for s in slices if s.model == name] for name in ("a", "b")}
+
+    writer = SliceWriter(Grace(5.0, 5.0))
+    writer.begin(NOW, Unclosed())
+    assert given(writer, NOW + 30) == {"a": [0, 10], "b": []}
+    assert given(writer, NOW + 90) == {"a": [20, 30, 40, 50, 60, 70], "b": [0]}
+    later = SliceWriter(Grace(5.0, 5.0))
+    later.begin(NOW + 95, UNCLOSED.load(UNCLOSED.dump(writer.unclosed(fleet, a_reading()))))
+    assert given(later, NOW + 100) == {"a": [80], "b": [10]}
 
 
 # gateways
@@ -242,7 +262,7 @@ def test_of_two_gateways_one_that_dies_takes_half_of_the_measured_time_also_over
     reading = through(NOW + 50, NOW + 20)
     assert measured(writer.close(GATES, reading, NOW + 50)) == [10.0, 5.0, 5.0]
     kept = UNCLOSED.load(UNCLOSED.dump(writer.unclosed(GATES, reading)))
-    later = SliceWriter(grace_s=10.0)
+    later = SliceWriter(Grace(5.0, 5.0))
     later.begin(NOW + 50, kept)
     reading = through(NOW + 80, NOW + 20, began=NOW + 45)
     assert measured(later.close(GATES, reading, NOW + 80)) == [5.0, 5.0, 5.0]
@@ -254,7 +274,7 @@ def test_a_gateway_that_is_read_and_counts_none_of_a_model_is_not_waited_for() -
     writer = a_writer()
     writer.close(GATES, through(NOW + 20, NOW + 20), NOW + 20)
     kept = writer.unclosed(GATES, through(NOW + 20, NOW + 20))
-    later = SliceWriter(grace_s=10.0)
+    later = SliceWriter(Grace(5.0, 5.0))
     later.begin(NOW + 600, kept)
     for until in (NOW + 620, NOW + 640):
         live = dict.fromkeys(("left", "right"), Known(value=True, observed_at=until))

@@ -10,6 +10,7 @@ from controlplane.domain.observation import FleetReading, RatioInterval, RatioRe
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.signal import Known
 from controlplane.loop.history import SliceWriter
+from controlplane.slo.grace import Grace
 from controlplane.store.codec import UNCLOSED
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
 
@@ -29,13 +30,13 @@ def told(*intervals: tuple[float, int, int]) -> FleetReading:
 
 
 def test_events_are_in_the_slices_that_hold_the_ends_of_their_intervals_and_outlive_a_restart() -> None:
-    writer = SliceWriter(grace_s=10.0)
+    writer = SliceWriter(Grace(5.0, 5.0))
     writer.begin(NOW, Unclosed())
     reading = told((5, 10, 1), (10, 20, 0), (15, 30, 2))
     first = writer.close(JUDGED, reading, NOW + 20).slices
     assert [(s.start, s.good, s.bad, s.measured_s) for s in first] == [(NOW, 10, 1, 10.0)]
 
-    again = SliceWriter(grace_s=10.0)
+    again = SliceWriter(Grace(5.0, 5.0))
     again.begin(NOW + 25, UNCLOSED.load(UNCLOSED.dump(writer.unclosed(JUDGED, reading))))
     second = again.close(JUDGED, told((30, 7, 0)), NOW + 41).slices
     assert [(s.start - NOW, s.good, s.bad, s.measured_s) for s in second] == [(10, 50, 2, 5.0), (20, 0, 0, 5.0)]

@@ -46,6 +46,10 @@ def judged(store: Store, now: float, states: AlertStates | None = None, windows:
     return judge_fleet(JUDGED, store, windows or Windows(), states or {}, AlertPolicy(), now)
 
 
+SHORT = replace(GOAL, window_s=HOUR_S)
+QUICK = Fleet(FLEET.servers, (replace(FLEET.models[0], objectives=(SHORT,)),))
+
+
 def test_a_window_of_an_hour_or_more_is_at_most_a_minute_too_long_and_misses_nothing_new(store: Store) -> None:
     write(store, NOW - 2 * HOUR_S, NOW)
     windows = Windows()
@@ -53,9 +57,9 @@ def test_a_window_of_an_hour_or_more_is_at_most_a_minute_too_long_and_misses_not
         now = NOW + after_s
         write(store, now, now + SLICE_S, good=0, bad=7)
         (judgement,) = judged(store, now + SLICE_S, windows=windows).judgements["a"]
-        hour = store.counts("a", GOAL.key, windows.since(now + SLICE_S, HOUR_S), now + SLICE_S)
+        hour = store.counts("a", GOAL.key, windows.since(now + SLICE_S, HOUR_S, now + SLICE_S), now + SLICE_S)
         assert hour.bad == 7 * (after_s // 10 + 1)
-        assert HOUR_S <= now + SLICE_S - windows.since(now + SLICE_S, HOUR_S) < HOUR_S + 60.0
+        assert HOUR_S <= now + SLICE_S - windows.since(now + SLICE_S, HOUR_S, now + SLICE_S) < HOUR_S + 60.0
         assert judgement.burn_1h == pytest.approx(hour.bad / hour.events / 0.01)
         assert judgement.window.bad == hour.bad
 
@@ -122,6 +126,21 @@ def test_an_alert_is_frozen_while_the_store_cannot_be_asked(store: Store) -> Non
     assert {(a.firing, a.frozen) for a in away.alerts["a"]} == {
         (True, "the store cannot be asked: the database is away")
     }
+
+
+@pytest.mark.parametrize("grace_s", [20.0, 75.0, 80.0, 320.0, 1200.0])
+def test_alerts_are_judged_by_the_newest_that_is_known_however_late_its_sources_tell(
+    store: Store, grace_s: float
+) -> None:
+    assert SHORT.key == GOAL.key
+    known_until = NOW - grace_s
+    write(store, known_until - HOUR_S, known_until, good=0, bad=100)
+    found = judge_fleet(QUICK, store, Windows(), {}, AlertPolicy(), NOW, {"a": known_until})
+    assert [(alert.firing, alert.frozen) for alert in found.alerts["a"]] == [(True, "")] * len(found.alerts["a"])
+    late = judge_fleet(QUICK, store, Windows(), found.states, AlertPolicy(), NOW + HOUR_S)
+    page = next(alert for alert in late.alerts["a"] if alert.severity is Severity.PAGE)
+    assert page.firing
+    assert page.frozen, "the time since then was not measured"
 
 
 def test_what_people_exclude_counts_for_no_judgement_and_no_alert(store: Store) -> None:

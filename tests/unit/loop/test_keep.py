@@ -14,3 +14,4 @@ def test_rare_ticks_and_patient_policies_keep_more() -> None:
     assert keep_s(600.0, Policy()) == 2400.0
     assert keep_s(15.0, Policy(data_max_age_s=400.0)) == 800.0
     assert keep_s(15.0, Policy(settle_s=900.0)) == 1800.0
+    assert keep_s(15.0, Policy(), grace_s=310.0) == 620.0

@@ -21,6 +21,7 @@ from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
+from controlplane.slo.grace import Grace
 from controlplane.store import open_store
 from tests.unit.loop.worlds import FLEET, FixedCollector, GatedActuator, a_reading
 
@@ -59,7 +60,16 @@ class Bench:
 
         executor = Executor(self.actuator, self.thread, wall_clock, refresh=refresh, announce=announce)
         roster = roster or Roster(FLEET)
-        self.tick = SlowTick(roster, Policy(), self.collector, self.thread, executor, wall_clock, grace_s=10.0)
+        self.tick = SlowTick(
+            roster,
+            Policy(),
+            self.collector,
+            self.thread,
+            executor,
+            wall_clock,
+            grace=Grace(5.0, 5.0),
+            decide_s=decide_s,
+        )
         self.runner = Runner(
             roster,
             self.collector,

@@ -41,10 +41,20 @@ def test_a_page_that_could_never_fire_is_lowered_to_a_burn_that_can_be() -> None
 @pytest.mark.parametrize("window_s", [3600.0, DAY_S, 7 * DAY_S, 28 * DAY_S, 90 * DAY_S])
 def test_every_severity_has_a_window_that_can_fire_within_the_objectives_own(target: float, window_s: float) -> None:
     found = factors(objective(target, window_s))
-    assert {f.window.severity for f in found} == set(Severity)
+    assert {f.window.severity for f in found} == {Severity.PAGE, Severity.TICKET}
     for factor in found:
         assert factor.factor * (1 - target) < 1
         assert factor.window.short_s <= factor.window.long_s <= window_s / 4
+
+
+@pytest.mark.parametrize("window_s", [3600.0, DAY_S, 28 * DAY_S])
+def test_no_short_window_is_shorter_than_it_takes_to_be_told_of_it_or_longer_than_its_long_one(window_s: float) -> None:
+    for grace_s in (10.0, 80.0, 317.0, 3000.0):
+        for usual, found in zip(
+            factors(objective(0.99, window_s)), factors(objective(0.99, window_s), grace_s=grace_s), strict=True
+        ):
+            assert found.window.short_s == min(found.window.long_s, max(usual.window.short_s, grace_s))
+            assert (found.factor, found.window.long_s) == (usual.factor, usual.window.long_s)
 
 
 def test_few_events_speak_for_little() -> None:

@@ -1,0 +1,108 @@
+"""Ticks one after another with a real store: what was measured is judged as soon as it can be known."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from controlplane.decide.policy import Policy
+from controlplane.domain.alerts import BurnAlert, Severity
+from controlplane.domain.fleet import Fleet, PrometheusSpec
+from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
+from controlplane.domain.observation import FleetReading, RatioInterval, RatioReading
+from controlplane.domain.signal import Known
+from controlplane.loop.executor import Executor
+from controlplane.loop.roster import Roster
+from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.tick import Tick
+from controlplane.slo.grace import Grace
+from controlplane.store import open_store
+from tests.unit.loop.worlds import FLEET, NOW, FixedCollector, GatedActuator, a_reading
+
+ANY = Selector("a", "a")
+ORDERS = Objective(
+    Indicator.RATIO, 0.99, 3600.0, IndicatorSource.PROMETHEUS, ratio=CounterRatio("orders", "p", ANY, bad=ANY)
+)
+TICK_S = 15.0
+
+
+class ToldLate(FixedCollector):
+    """A Prometheus that tells every `every_s` seconds what failed since it told before; nothing after `until`."""
+
+    def __init__(self, every_s: float, until: float) -> None:
+        super().__init__(a_reading())
+        self._every_s, self._until = every_s, until
+
+    def reading(self, now: float) -> FleetReading:
+        told = range(1, int((min(now, self._until) - NOW) // self._every_s) + 1)
+        ends = [NOW + n * self._every_s for n in told]
+        intervals = tuple(RatioInterval(ORDERS.key, end - self._every_s, end, 0, 500) for end in ends)
+        ratio = RatioReading(Known(value=True, observed_at=now), intervals)
+        return replace(self.fixed, ratios={"a": {ORDERS.key: ratio}})
+
+
+class Ticks:
+    """A control plane that ticks every 15 s of its own time."""
+
+    def __init__(self, every_s: float, until: float) -> None:
+        self.now = NOW
+        prometheus = PrometheusSpec("p", "http://p", 2.0, interval_s=every_s)
+        models = (replace(FLEET.models[0], objectives=(ORDERS,)),)
+        self.fleet = Fleet(FLEET.servers, models, prometheus=(prometheus,))
+        self.thread = StoreThread(open_store("sqlite://"))
+
+        async def nothing(*_: str) -> None: ...
+
+        executor = Executor(GatedActuator(), self.thread, lambda: self.now, refresh=nothing, announce=nothing)
+        self.tick = Tick(
+            Roster(self.fleet),
+            Policy(),
+            ToldLate(every_s, until),
+            self.thread,
+            executor,
+            lambda: self.now,
+            grace=Grace(5.0, 2.0),
+            decide_s=TICK_S,
+        )
+
+    async def page(self, seconds: float) -> BurnAlert:
+        """Go on for so long; gives how the page stands then."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += TICK_S
+            await self.tick.run()
+        return next(alert for alert in self.tick.picture().alerts["a"] if alert.severity is Severity.PAGE)
+
+
+@pytest.mark.parametrize("every_s", [15.0, 60.0, 120.0, 300.0])
+def test_a_page_of_a_short_window_fires_however_seldom_its_source_is_scraped(every_s: float) -> None:
+    async def run() -> None:
+        ticks = Ticks(every_s, until=NOW + 3600.0)
+        try:
+            await ticks.tick.resume()
+            page = await ticks.page(2 * every_s + 300.0)
+            assert (page.firing, page.frozen) == (True, "")
+            ticks.now += 3600.0
+            after_sleep = await ticks.page(TICK_S)
+            assert (after_sleep.firing, bool(after_sleep.frozen)) == (True, True), "an hour that nobody saw"
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
+def test_a_page_freezes_once_its_source_is_silent() -> None:
+    async def run() -> None:
+        ticks = Ticks(120.0, until=NOW + 600.0)
+        try:
+            await ticks.tick.resume()
+            assert not (await ticks.page(600.0)).frozen
+            page = await ticks.page(600.0)
+            assert page.firing
+            assert page.frozen.startswith("only 0%")
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
