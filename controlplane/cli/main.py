@@ -6,7 +6,21 @@ from collections.abc import Sequence
 
 import typer
 
-from controlplane.cli import agent, check, db, decisions, demo, freeze, model, run, slo, slo_import, status, token
+from controlplane.cli import (
+    agent,
+    check,
+    db,
+    decisions,
+    demo,
+    freeze,
+    model,
+    rules,
+    run,
+    slo,
+    slo_import,
+    status,
+    token,
+)
 from controlplane.cli.client import RefusedError
 from controlplane.cli.output import complain
 from controlplane.domain.errors import ConfigurationError, ControlPlaneError
@@ -23,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (run, agent, demo, check, status):
+for commands in (run, agent, demo, check, rules, status):
     commands.register(app)
 app.add_typer(model.app, name="model")
 for commands in (freeze, decisions):
