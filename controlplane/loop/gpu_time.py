@@ -13,6 +13,7 @@ from controlplane.domain.processes import ProcessServers
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import known
 from controlplane.publish.gpus import gpu_label
+from controlplane.publish.spend import price_of
 
 UnitName: TypeAlias = tuple[str, str]
 """Model and server."""
@@ -83,35 +84,22 @@ class GpuTime:
         to[key] = to.get(key, 0.0) + value
 
 
-def price_of(gpu: GpuReading, prices: Prices) -> float | None:
-    """What an hour of the GPU costs, None where that is not configured."""
-    return prices.by_name.get(gpu.name, prices.gpu_hour)
-
-
 def shares(fleet: Fleet, servers: ProcessServers, reading: FleetReading) -> Iterator[Share]:
     """The parts of the GPUs on which models are known to be loaded."""
     gpus = known(reading.gpus)
     if not gpus:
         return
     kinds, loaded = {server.name: server.kind for server in fleet.servers}, _loaded(fleet, reading)
-    named: dict[str, list[UnitName]] = {}
-    for server, models in loaded.items():
-        for name, seen in models:
-            for uuid in seen.gpu_uuids:
-                named.setdefault(uuid, []).append((name, server))
+    named = _named(loaded)
     for gpu in gpus:
         parts = _parts(gpu)
         users = {place: dict.fromkeys(named.get(place, ())) for place in parts}
         for process in known(gpu.processes) or ():
-            place, server = process.slice_uuid or gpu.uuid, known(servers.server_of(process, gpu.node))
-            if server is None or place not in users:
-                continue
-            for name, seen in loaded.get(server, ()):
-                if _uses(seen, kinds[server], gpu.uuid, place):
-                    users[place][name, server] = None
-        for place, units in users.items():
-            if units:
-                yield Share(gpu, parts[place], tuple(units))
+            place, server = process.slice_uuid or gpu.uuid, known(servers.server_of(process, gpu.node)) or ""
+            if place in users:
+                there = (name for name, seen in loaded.get(server, ()) if _uses(seen, kinds[server], gpu.uuid, place))
+                users[place].update(dict.fromkeys((name, server) for name in there))
+        yield from (Share(gpu, parts[place], tuple(units)) for place, units in users.items() if units)
 
 
 def _loaded(fleet: Fleet, reading: FleetReading) -> Mapping[str, list[tuple[str, ModelReading]]]:
@@ -124,6 +112,16 @@ def _loaded(fleet: Fleet, reading: FleetReading) -> Mapping[str, list[tuple[str,
             if seen is not None and seen.state is ModelState.READY:
                 loaded.setdefault(server, []).append((model.name, seen))
     return loaded
+
+
+def _named(loaded: Mapping[str, list[tuple[str, ModelReading]]]) -> Mapping[str, list[UnitName]]:
+    """By UUID the units whose counters name the GPU or slice."""
+    named: dict[str, list[UnitName]] = {}
+    for server, models in loaded.items():
+        for name, seen in models:
+            for uuid in seen.gpu_uuids:
+                named.setdefault(uuid, []).append((name, server))
+    return named
 
 
 def _uses(seen: ModelReading, kind: ServerKind, gpu: str, place: str) -> bool:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.domain import names
-from controlplane.domain.observation import HostReading, ModelReading
+from controlplane.domain.observation import HostReading, ModelReading, ModelState
+from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Signal, known
 from controlplane.publish.families import COUNTER_PARTS
 from controlplane.publish.gpus import Sample
+
+
+def model_samples(picture: Picture) -> Iterator[Sample]:
+    """Of every model on every server, as far as it is known."""
+    for model in picture.fleet.models:
+        for server in model.runs_on:
+            entry = picture.reading.servers.get(server)
+            seen = known(entry.models[model.name]) if entry is not None and model.name in entry.models else None
+            if seen is not None:
+                unit = (model.name, server)
+                yield names.MODEL_LOADED, unit, float(seen.state is ModelState.READY)
+                yield names.MODEL_INSTANCES, unit, known(seen.instances)
+                yield names.MODEL_PENDING, unit, known(seen.pending)
+                yield from served_samples(*unit, seen)
 
 
 def served_samples(model: str, server: str, reading: ModelReading) -> Iterator[Sample]:
