@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
-from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, JobEvent, JobSubmissionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.collect.unhurried import Job, Unhurried
@@ -103,6 +103,7 @@ class Runner:
         )
         self._scheduler.add_job(_ending_quietly(self.prune), "interval", id="prune", seconds=_PRUNE_S, **every)
         self._scheduler.add_listener(self._overran, EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.add_listener(self._submitted, EVENT_JOB_SUBMITTED)
         self._scheduler.start()
         self._helpers = (
             asyncio.create_task(self._serve_nudges(), name="nudges"),
@@ -130,6 +131,8 @@ class Runner:
         await self._collector.collect(self._clock(), servers)
         reading = self.reading()
         self._tick.look(reading)
+        if servers is None:
+            self._tick.read(reading)
         await self._ask_control(reading)
         await self.announce()
 
@@ -226,6 +229,11 @@ class Runner:
     def _overran(self, event: JobEvent) -> None:
         if event.job_id == "tick":
             self._tick.skipped()
+
+    def _submitted(self, event: JobSubmissionEvent) -> None:
+        if event.job_id == "tick":
+            now = datetime.now(UTC)  # noqa: TID251 - the scheduler's clock, not ours
+            self._tick.due(max(0.0, (now - event.scheduled_run_times[-1]).total_seconds()))
 
     def nudge(self) -> None:
         """Tick as soon as possible."""

@@ -20,17 +20,20 @@ from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import Collector, Store, TickRecord
+from controlplane.domain.routing import Prices
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 from controlplane.loop.backlog import Backlog
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
+from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
 from controlplane.loop.roster import Roster
 from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.strain import Strain
+from controlplane.loop.totals import Tally
 from controlplane.slo.alerts import AlertPolicy
 from controlplane.slo.grace import Grace
 
@@ -68,6 +71,7 @@ class Tick:
         *,
         grace: Grace,
         decide_s: float,
+        prices: Prices | None = None,
     ) -> None:
         self._roster = roster
         self._policy = policy
@@ -88,7 +92,9 @@ class Tick:
         self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
         self._startups = StartupBook(clock())
-        self._health = LoopHealth()
+        self._tally = Tally(prices or Prices())
+        self._findings = Findings()
+        self._health = LoopHealth(interval_s=decide_s)
 
     async def resume(self) -> None:
         """Continue from what the store holds. Raises StoreError."""
@@ -99,6 +105,7 @@ class Tick:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = await self._store.call(lambda s: s.load_alerts())
+        self._health = replace(self._health, started_at=now, leading=True)
 
     def part(self, left: FleetReading) -> None:
         """What was read of servers that leave counts in the slices it was read in. Never while a tick runs."""
@@ -107,6 +114,11 @@ class Tick:
     def look(self, reading: FleetReading) -> None:
         """Look for start-ups in a new reading: those of a few seconds would be over between two ticks."""
         self._startups.look(self._roster.fleet, reading, self._executor.acted)
+        self._findings.renew()
+
+    def read(self, reading: FleetReading) -> None:
+        """Count a round over all servers, which gave this reading."""
+        self._tally.round(self._roster.fleet, reading)
 
     async def run(self) -> Plan:
         """One tick. Store faults are borne: decisions go on from memory and are written when the store is back.
@@ -136,6 +148,7 @@ class Tick:
             results=self._executor.take_results(),
         )
         self._startups.written(outcome.action.model for outcome in snapshot.results)
+        self._findings.note(fleet, snapshot.results)
         plan, self._state = decide(snapshot, self._state, self._policy, now)
         self._strain.note(plan.decisions, now)
         versions = versions_of(fleet, self._versions, now)
@@ -169,11 +182,14 @@ class Tick:
             last_tick_at=now,
             last_tick_s=self._clock() - now,
             problem=problem,
+            store_failing=problem != "",
             unwritten=len(self._backlog),
             unwritten_since=self._backlog.since,
             unwritten_most_s=self._backlog.most_s,
             lost=self._backlog.lost,
         )
+        self._tally.tick(fleet, reading, closed.slices, plan)
+        self._findings.renew()
         return plan
 
     async def _read_store(self, fleet: Fleet, reading: FleetReading, now: float) -> str:
@@ -226,6 +242,10 @@ class Tick:
         most_s = {name: s + self._late_s for name, s in self._slices.grace_s(fleet).items()}
         return {name: at for name, at in self._written_until.items() if now - at <= most_s.get(name, 0.0)}
 
+    def due(self, late_s: float) -> None:
+        """Note how much later than due a tick begins."""
+        self._health = replace(self._health, late_s=late_s)
+
     def failed(self, problem: str) -> None:
         """Note that a tick ended before its end."""
         self._health = replace(self._health, problem=problem)
@@ -238,7 +258,7 @@ class Tick:
         """What is known now and was decided last."""
         now = self._clock()
         snapshot = self._told
-        return Picture(
+        picture = Picture(
             now,
             self._roster.fleet,
             self._collector.reading(now),
@@ -251,7 +271,9 @@ class Tick:
             self._roster.workloads(now),
             self._startups.times,
             self._judged.alerts,
+            self._tally.totals,
         )
+        return self._findings.complete(picture)
 
 
 def _waiting(decision: Decision, why: str) -> Decision:

@@ -127,6 +127,7 @@ def build(
         clock=clock,
         grace=grace,
         decide_s=settings.decide_interval_s,
+        prices=settings.prices,
     )
     runner = Runner(
         roster=roster,
@@ -139,7 +140,7 @@ def build(
         scrape_s=settings.scrape_interval_s,
         decide_s=settings.decide_interval_s,
     )
-    registry.register(PictureMetrics(runner.picture, max_age_s=3 * settings.decide_interval_s))
+    registry.register(PictureMetrics(runner.picture, 3 * settings.decide_interval_s, settings.prices))
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
     return ControlPlane(settings, desk, slo, registry, runner, store, reports, release)
 
