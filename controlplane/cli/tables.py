@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape as _escape
 from rich.table import Table
 
+from controlplane.cli.fitting import FittingTable
 from controlplane.cli.output import clock_time, counted, duration, printable
 
 UNKNOWN = "[dim]-[/]"
@@ -25,9 +27,10 @@ def escape(text: str) -> str:
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is cut in a log."""
+    """Standard output; wide where it is no terminal and COLUMNS says nothing, so that nothing is cut in a log."""
     made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+    told = os.environ.get("COLUMNS", "").isdigit()
+    return made if made.is_terminal or told else Console(highlight=False, width=_PLAIN_WIDTH)
 
 
 def is_narrow() -> bool:
@@ -290,7 +293,7 @@ def gib(value: int) -> str:
 
 def new_table(title: str, *columns: str) -> Table:
     """An empty table in our form."""
-    table = Table(
+    table = FittingTable(
         title=title,
         title_justify="left",
         title_style="bold",

@@ -72,7 +72,7 @@ def test_status_tells_servers_models_objectives_gpus_people_and_decisions(served
 def test_status_breaks_no_name_on_a_narrow_terminal(
     served: Served, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.cli.tables._PLAIN_WIDTH", 80)
+    monkeypatch.setenv("COLUMNS", "80")
     assert run("status") == 0
     page = capsys.readouterr().out
     for text in ("bert  ", "triton-0", "unloaded", "capacity", "availability_server ", "de-0001-up"):

@@ -57,7 +57,7 @@ def at_the_address(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controlplane.cli.tables._PLAIN_WIDTH", 80)
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def view(gpus: Gpus, now: float = AT + 3) -> dict[str, Any]:
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Columns of what stands for the terminal."""
     columns: int = request.param
-    monkeypatch.setattr("controlplane.cli.tables._PLAIN_WIDTH", columns)
+    monkeypatch.setenv("COLUMNS", str(columns))
     return columns
 
 

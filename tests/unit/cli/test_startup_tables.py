@@ -15,7 +15,7 @@ def test_there_is_no_table_where_no_start_up_was_seen() -> None:
 def test_a_time_that_rests_on_what_is_assumed_says_so() -> None:
     table = startups_table([{"name": "bert", "startups": [FEW, MANY]}])
     assert table is not None
-    rows = zip(*(list(column.cells) for column in table.columns), strict=True)
+    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
     assert list(rows) == [
         ("bert", "[dim]-[/]", "load", "2 min", "2 min", "3 [dim](and 7 assumed)[/]"),
         ("bert", "llama", "set instances", "1.5 s", "4 s", "12"),
