@@ -33,7 +33,7 @@ def rules(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the rules of the configuration for Prometheus: what is recorded, and what alerts."""
+    """Write what Prometheus records and alerts on, and whom Alertmanager tells, as the configuration has it."""
     from controlplane.config import load_settings
     from controlplane.config.notes import notes
 
@@ -60,9 +60,10 @@ def rules(
 
 def _texts(settings: Settings) -> dict[str, str]:
     """Every file by its name."""
-    from controlplane.publish.rules import files
+    from controlplane.publish import routing
+    from controlplane.publish import rules as rules_of
 
-    return files(settings)
+    return {**rules_of.files(settings), **routing.files(settings)}
 
 
 def _told(changed: bool, *, check: bool) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from controlplane.config.settings import Settings
 from controlplane.config.units import format_duration
 from controlplane.domain.routing import Via
@@ -13,18 +11,19 @@ from controlplane.publish.rules.burn import burn_rules
 from controlplane.publish.rules.recording import recording_groups
 from controlplane.publish.rules.states import condition_rules, exhausted_rule, own_rules, unmeasured_rule
 from controlplane.publish.rules.windows import every_s, watched
+from controlplane.publish.written import written
 from controlplane.slo.alerts import AlertPolicy
 
 RECORDING_FILE = "rules.yml"
 ALERTING_FILE = "alerts.yml"
-HEADER = "# Written by `controlplane rules` from the configuration. Change that, and run it again.\n"
 
 
 def files(settings: Settings) -> dict[str, str]:
     """The text of each file of rules by its name. Alerts that the control plane sends itself have no rules."""
     objectives = tuple(watched(settings))
     alerting = alerting_groups(settings) if settings.alerts.via is Via.PROMETHEUS else []
-    return {RECORDING_FILE: _text(recording_groups(settings, objectives)), ALERTING_FILE: _text(alerting)}
+    groups = {RECORDING_FILE: recording_groups(settings, objectives), ALERTING_FILE: alerting}
+    return {name: written({"groups": made}) for name, made in groups.items()}
 
 
 def alerting_groups(settings: Settings) -> list[dict[str, Any]]:
@@ -42,19 +41,3 @@ def alerting_groups(settings: Settings) -> list[dict[str, Any]]:
     }
     interval = format_duration(every_s(settings))
     return [{"name": name, "interval": interval, "rules": rules} for name, rules in groups.items() if rules]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Expressions of several lines stay lines."""
-
-
-def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _lines)
-
-
-def _text(groups: list[dict[str, Any]]) -> str:
-    body = yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=2**16, allow_unicode=True)
-    return HEADER + body
