@@ -12,7 +12,19 @@ from controlplane.api.docs_page import docs_page
 from controlplane.api.guards import Guards
 from controlplane.api.plane import Plane
 from controlplane.api.problems import Problem, install, responses
-from controlplane.api.routes import alerts, audit, decisions, fleet, freezes, health, models, operations, overrides, slo
+from controlplane.api.routes import (
+    alerts,
+    audit,
+    decisions,
+    fleet,
+    freezes,
+    health,
+    hooks,
+    models,
+    operations,
+    overrides,
+    slo,
+)
 from controlplane.api.tokens import TokenFile
 from controlplane.config.units import is_loopback
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -25,6 +37,7 @@ _GUARDED: tuple[APIRouter, ...] = (
     freezes.router,
     slo.router,
     alerts.router,
+    hooks.router,
     decisions.router,
     operations.router,
     audit.router,
@@ -36,7 +49,7 @@ _TAGS = [
     {"name": "overrides", "description": "What people have fixed; it wins over freezes, bounds and policy."},
     {"name": "freezes", "description": "No scaling for a while."},
     {"name": "slo", "description": "How objectives stand, over time, and what people corrected."},
-    {"name": "alerts", "description": "Whose error budget burns too fast, and since when."},
+    {"name": "alerts", "description": "Whose error budget burns too fast, and what Alertmanagers send back."},
     {"name": "decisions", "description": "What was decided, why, and what came of it."},
     {"name": "operations", "description": "Where an instruction is on its way."},
     {"name": "audit", "description": "Who asked for what."},

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from controlplane.api.problems import problem, unexpected
 
 BODY_MAX_BYTES = 64 * 1024
+_LARGER_BYTES = {"/hooks/alertmanager": 1024 * 1024}
+"""A group of alerts comes as one body, and what is refused is not sent again."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -34,11 +36,11 @@ class Guards:
         if self._loopback_only and (why := _foreign(scope["method"], headers)):
             await problem(path, 403, "foreign", why)(scope, receive, send)
             return
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY_MAX_BYTES:
-            await problem(path, 413, "too-large", _TOO_LARGE)(scope, receive, send)
+        length, most = headers.get("content-length", ""), _LARGER_BYTES.get(path, BODY_MAX_BYTES)
+        if length.isdigit() and int(length) > most:
+            await problem(path, 413, "too-large", _too_large(most))(scope, receive, send)
             return
-        await self._guarded(scope, _limited(receive), send)
+        await self._guarded(scope, _limited(receive, most), send)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -60,7 +62,8 @@ class Guards:
                 await answer(scope, receive, send)
 
 
-_TOO_LARGE = f"a request body may have {BODY_MAX_BYTES} bytes"
+def _too_large(most: int) -> str:
+    return f"a request body may have {most} bytes"
 
 
 def _foreign(method: str, headers: Headers) -> str:
@@ -81,7 +84,7 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, most: int) -> Receive:
     """The same body, up to the limit: a chunked one tells its size only while it comes."""
     seen = 0
 
@@ -89,8 +92,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > BODY_MAX_BYTES:
-            raise HTTPException(413, _TOO_LARGE)
+        if seen > most:
+            raise HTTPException(413, _too_large(most))
         return message
 
     return counted

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from controlplane.config import Settings
 from controlplane.domain.picture import Picture
 from controlplane.loop.desk import Desk
+from controlplane.loop.hooks import Inbox
 from controlplane.loop.slo_desk import SloDesk
 
 
@@ -28,6 +29,11 @@ class Plane(Protocol):
     @property
     def slo(self) -> SloDesk:
         """Tells how objectives stand."""
+        ...
+
+    @property
+    def inbox(self) -> Inbox:
+        """Takes alerts from Alertmanagers and tells of them."""
         ...
 
     @property

@@ -1,14 +1,15 @@
-"""Burn alerts that fire, in few lines."""
+"""What fires, in few lines: burn alerts, and what Alertmanagers sent back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controlplane.cli.output import duration
+from controlplane.cli.output import counted, duration
 from controlplane.cli.tables import escape
 
 _SHOWN = 5
+_NAMED = 3
 
 
 def firing_lines(fleet: Mapping[str, Any]) -> str:
@@ -34,3 +35,11 @@ def firing_lines(fleet: Mapping[str, Any]) -> str:
 
 def _why(alert: Mapping[str, Any], now: float) -> str:
     return f" since {duration(now - alert['frozen_since'])}: {escape(alert['frozen'])}"
+
+
+def received_line(received: Sequence[Mapping[str, Any]]) -> str:
+    """What fires by the account of Alertmanagers; empty where nothing does that anybody need look at."""
+    firing = [alert for alert in received if alert["firing"] and alert["severity"] != "info"]
+    named = [escape(alert["name"] + (f" of {alert['model']}" if alert["model"] else "")) for alert in firing[:_NAMED]]
+    more = f" and {len(firing) - _NAMED} more" if len(firing) > _NAMED else ""
+    return f"Alertmanager: {counted(len(firing), 'alert')} firing: {', '.join(named)}{more}" if firing else ""

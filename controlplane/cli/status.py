@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _DECISIONS = 8
+
+_Items = list[dict[str, Any]]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,13 +47,14 @@ def status(
 
 
 def _print(api: Api, *, as_json: bool) -> None:
-    fleet, decisions = _look(api)
+    fleet, decisions, received = _look(api)
     if as_json:
-        print_json(fleet | {"decisions": decisions})  # null: they cannot be read while the store is away
+        # null: they cannot be read while the store is away
+        print_json(fleet | {"decisions": decisions, "received_alerts": received})
     else:
         from controlplane.cli.tables import show
 
-        show(_page(fleet, decisions))
+        show(_page(fleet, decisions, received))
 
 
 def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
@@ -74,18 +77,22 @@ def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
             time.sleep(interval_s)
 
 
-def _look(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
-    """The fleet, which the loop has in memory, and the newest changes; None while the store cannot be asked."""
+def _look(api: Api) -> tuple[dict[str, Any], _Items | None, _Items | None]:
+    """The fleet, which the loop has in memory, the newest changes, and the alerts that Alertmanagers say fire.
+
+    None while the store cannot be asked.
+    """
     fleet = api.get(path_of("fleet"))
     try:
-        return fleet, api.get(path_of("decisions"), limit=_DECISIONS, changes_only="true")
+        decisions = api.get(path_of("decisions"), limit=_DECISIONS, changes_only="true")
+        return fleet, decisions, api.get(path_of("alerts"), firing="true", limit=1)["received"]
     except RefusedError as error:
         if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
             raise
-        return fleet, None
+        return fleet, None, None
 
 
-def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]] | None) -> RenderableType:
+def _page(fleet: Mapping[str, Any], decisions: _Items | None, received: _Items | None) -> RenderableType:
     from rich.console import Group
 
     from controlplane.cli import alert_lines, gpu_tables, serving_tables, tables, workload_tables
@@ -94,6 +101,7 @@ def _page(fleet: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]] | Non
     parts: list[RenderableType] = [
         tables.loop_line(fleet),
         *([firing] if (firing := alert_lines.firing_lines(fleet)) else []),
+        *([line] if (line := alert_lines.received_line(received or ())) else []),
         tables.servers_table(fleet["servers"]),
         *([workload_tables.workloads_table(fleet["workloads"])] if fleet["workloads"] else []),
         tables.models_table(fleet["models"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -87,7 +87,7 @@ class Notifier:
     """Posts what there is to tell to every Alertmanager after each tick, and at least every RESEND_S seconds.
 
     They are told at the same time, each within its own deadline; one that does not take it is told again with the
-    next look. Which of several tells people is theirs to agree on.
+    next look. Which of several tells people is theirs to agree on. `posts` counts by result, empty without any.
     """
 
     def __init__(
@@ -105,13 +105,8 @@ class Notifier:
         self._recent: dict[str, deque[Decision]] = {}
         self._due = asyncio.Event()
         self._failing: set[str] = set()
-        self._posts = dict.fromkeys(("ok", "failed"), 0) if alertmanagers else {}
+        self.posts = dict.fromkeys(("ok", "failed"), 0) if alertmanagers else {}
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def posts(self) -> Mapping[str, int]:
-        """Posts so far, by result; empty where nobody is told."""
-        return self._posts
 
     def start(self) -> None:
         """Begin, if there is anybody to tell."""
@@ -154,12 +149,12 @@ class Notifier:
         try:
             await alertmanager.post(alerts)
         except TargetUnreachableError as error:
-            self._posts["failed"] += 1
+            self.posts["failed"] += 1
             if url not in self._failing:
                 log.error("an Alertmanager takes no alerts; tried again at every tick", url=url, error=error.why)
             self._failing.add(url)
             return
-        self._posts["ok"] += 1
+        self.posts["ok"] += 1
         self._book.taken(url, alerts)
         if url in self._failing:
             log.info("an Alertmanager takes alerts again", url=url)

@@ -37,7 +37,8 @@ _CONTROL_S = 1.0
 class Runner:
     """Runs the loop: a round of collecting every `scrape_s` seconds, a tick every `decide_s`.
 
-    A tick that is due while one runs is skipped and counted. `nudge` asks for one as soon as possible.
+    A tick that is due while one runs is skipped and counted. `nudge` asks for one as soon as possible, `ticked` is
+    called after each.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Runner:
         *,
         scrape_s: float,
         decide_s: float,
+        ticked: Callable[[], None] = lambda: None,
     ) -> None:
         self._roster = roster
         self._followed = roster.fleet
@@ -63,6 +65,7 @@ class Runner:
         self._clock = clock
         self._scrape_s = scrape_s
         self._decide_s = decide_s
+        self._ticked = ticked
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._ticking = asyncio.Lock()
         self._nudged = asyncio.Event()
@@ -224,6 +227,7 @@ class Runner:
         except Exception as error:
             log.exception("the tick failed; the next one starts afresh")
             self._tick.failed(f"the last tick failed: {type(error).__name__}")
+        self._ticked()
         await self.announce()
 
     def _overran(self, event: JobEvent) -> None:
@@ -251,10 +255,11 @@ class Runner:
         while True:
             await asyncio.sleep(self._scrape_s)
             now = datetime.now(UTC)  # noqa: TID251 - the scheduler's clock, not ours
-            for job in self._scheduler.get_jobs():
-                if job.next_run_time - now > job.trigger.interval:
-                    log.warning("the system's clock was set back; times run ahead until it has caught up, or a restart")
-                    job.modify(next_run_time=now)
+            kept = [job for job in self._scheduler.get_jobs() if job.next_run_time - now > job.trigger.interval]
+            if kept:
+                log.warning("the system's clock was set back; times run ahead until it has caught up, or a restart")
+            for job in kept:
+                job.modify(next_run_time=now)
 
     async def announce(self) -> None:
         """Wake everybody who waits for a change."""

@@ -19,15 +19,19 @@ from controlplane.config import Settings
 from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
+from controlplane.domain.routing import Via
 from controlplane.loop.clock import Clock, wall_clock
 from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
+from controlplane.loop.hooks import Inbox
 from controlplane.loop.keep import keep_s
+from controlplane.loop.notices import Notifier
 from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
 from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
+from controlplane.publish.alertmanager import Alertmanager
 from controlplane.publish.metrics import PictureMetrics
 from controlplane.slo.grace import Grace
 from controlplane.store import claim, open_reader, open_store
@@ -47,6 +51,8 @@ class ControlPlane:
     settings: Settings
     desk: Desk
     slo: SloDesk
+    inbox: Inbox
+    notifier: Notifier
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
@@ -60,9 +66,11 @@ class ControlPlane:
     async def start(self) -> None:
         """Begin. Raises StoreError when the store cannot be used."""
         await self.runner.start()
+        self.notifier.start()
 
     async def stop(self) -> None:
         """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
+        await self.notifier.close()
         await self.runner.stop()
         self.store.close()
         if self.reports is not self.store:
@@ -115,8 +123,13 @@ def build(
     async def announce() -> None:
         await runner.announce()
 
+    def picture() -> Picture:
+        return runner.picture()
+
     found_by = tuple(_discoveries(fleet, prometheus, clock)) if discoveries is None else discoveries
     roster = Roster(fleet, found_by)
+    told = settings.alerts.alertmanagers if settings.alerts.via is Via.DIRECT else ()
+    notifier = Notifier(picture, [Alertmanager(url) for url in told], settings.alerts, clock)
     executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
     tick = Tick(
         roster=roster,
@@ -139,10 +152,13 @@ def build(
         clock=clock,
         scrape_s=settings.scrape_interval_s,
         decide_s=settings.decide_interval_s,
+        ticked=notifier.ticked,
     )
-    registry.register(PictureMetrics(runner.picture, 3 * settings.decide_interval_s, settings.prices))
+    late_s = 3 * settings.decide_interval_s
+    registry.register(PictureMetrics(runner.picture, late_s, settings.prices, posts=notifier.posts))
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
-    return ControlPlane(settings, desk, slo, registry, runner, store, reports, release)
+    inbox = Inbox(runner, store, reports, clock, settings.alerts.freezes)
+    return ControlPlane(settings, desk, slo, inbox, notifier, registry, runner, store, reports, release)
 
 
 def _stores(url: str) -> tuple[StoreThread, StoreThread]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from controlplane.domain import names
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import known
@@ -25,13 +26,21 @@ class PictureMetrics(Collector):
 
     Label values come from the configuration (models, servers, objectives), the servers that are there now, the GPUs,
     and what is one of a few by its type, so the number of series is bounded by them. A decision older than `max_age_s`
-    seconds exports nothing of its own.
+    seconds exports nothing of its own. `posts` are those of alerts to Alertmanagers so far, by result, as they grow.
     """
 
-    def __init__(self, picture: Callable[[], Picture], max_age_s: float = 60.0, prices: Prices | None = None) -> None:
+    def __init__(
+        self,
+        picture: Callable[[], Picture],
+        max_age_s: float = 60.0,
+        prices: Prices | None = None,
+        *,
+        posts: Mapping[str, int] | None = None,
+    ) -> None:
         self._picture = picture
         self._max_age_s = max_age_s
         self._prices = prices or Prices()
+        self._posts = posts or {}
 
     def describe(self) -> Iterable[Metric]:
         """All families, empty."""
@@ -58,3 +67,5 @@ class PictureMetrics(Collector):
         yield from condition_samples(picture)
         yield from people_samples(picture)
         yield from loop_samples(picture)
+        for result, posts in self._posts.items():
+            yield names.NOTICES, (result,), float(posts)

@@ -1,4 +1,4 @@
-"""Burn alerts: how they stand, when they began and ended."""
+"""Burn alerts: how they stand, when they began and ended; and what Alertmanagers sent back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from controlplane.api.context import ThePlane, Viewer
 from controlplane.api.problems import responses
 from controlplane.api.views.alerts import AlertEventView, AlertsView, alerts_of
+from controlplane.api.views.received import ReceivedAlertView
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 
@@ -22,8 +23,9 @@ async def alerts(
     firing: Annotated[bool, Query(description="Only those that fire now")] = False,
     limit: Annotated[int, Query(ge=0, le=1000, description="Newest events to be listed, at most")] = 50,
 ) -> AlertsView:
-    """As the last tick judged them, and the newest moments at which some began or ended to fire."""
+    """As the last tick judged them, when some began or ended to fire, and what Alertmanagers sent back."""
     events = await plane.desk.alert_events(model, limit)
+    received = await plane.inbox.newest(model, limit) if limit else []
     picture = plane.picture()
     found = [
         alert
@@ -33,4 +35,9 @@ async def alerts(
         if alert.firing or not firing
     ]
     found.sort(key=lambda alert: (not alert.firing, alert.severity.value, alert.model, alert.objective))
-    return AlertsView(at=picture.at, alerts=found, events=[AlertEventView.model_validate(e) for e in events])
+    return AlertsView(
+        at=picture.at,
+        alerts=found,
+        events=[AlertEventView.model_validate(event) for event in events],
+        received=[ReceivedAlertView.model_validate(alert) for alert in received if alert.firing or not firing],
+    )

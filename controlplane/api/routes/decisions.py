@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from controlplane.api.context import ThePlane, Viewer
 from controlplane.api.problems import responses
 from controlplane.api.views.decisions import DecisionRecordView, ExplanationView
+from controlplane.api.views.received import told_then
 
 router = APIRouter(prefix="/api/v1/decisions", tags=["decisions"])
 
@@ -34,5 +35,7 @@ async def decision(decision_id: str, plane: ThePlane, _: Viewer) -> DecisionReco
 
 @router.get("/{decision_id}/explain", summary="One decision in words", responses=responses(404))
 async def explanation(decision_id: str, plane: ThePlane, _: Viewer) -> ExplanationView:
-    """What was seen, what was decided, which constraint bound, what was done and what came of it."""
-    return ExplanationView.of(await plane.desk.decision(decision_id))
+    """What was seen, what was decided, which constraint bound, what was done and came of it; which alerts fired."""
+    record = await plane.desk.decision(decision_id)
+    firing = await plane.inbox.firing(record.decision.at, record.decision.model)
+    return ExplanationView.of(record, told_then(firing))

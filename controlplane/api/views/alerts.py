@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from controlplane.api.views.received import ReceivedAlertView
 from controlplane.domain.alerts import BurnAlert, BurnReading, Severity
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.picture import Picture
@@ -91,6 +92,7 @@ class AlertsView(BaseModel):
     at: float
     alerts: list[AlertView]
     events: list[AlertEventView]
+    received: list[ReceivedAlertView] = Field(description="From Alertmanagers: those that fire, then the newest others")
 
 
 def alerts_of(picture: Picture, spec: ModelSpec) -> list[AlertView]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import AliasPath, BaseModel, Field
 
 from controlplane.api.views.signals import View
@@ -115,6 +117,6 @@ class ExplanationView(BaseModel):
     lines: list[str]
 
     @classmethod
-    def of(cls, record: DecisionRecord) -> ExplanationView:
-        """A few lines."""
-        return cls(id=record.decision.id, lines=list(explain(record)))
+    def of(cls, record: DecisionRecord, more: Sequence[str] = ()) -> ExplanationView:
+        """A few lines, and more at the end."""
+        return cls(id=record.decision.id, lines=[*explain(record), *more])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.cli import status
-from controlplane.cli.alert_lines import firing_lines
+from controlplane.cli.alert_lines import firing_lines, received_line
 from controlplane.cli.client import Api, RefusedError
 from controlplane.cli.tables import loop_line
 
@@ -74,6 +74,19 @@ def test_what_waits_for_the_store_and_what_is_lost_is_said() -> None:
     assert "7 ticks lost[/] since the start: that time counts as unmeasured" in loop_line(a_loop(lost=7))
 
 
+def test_what_alertmanagers_say_fires_is_one_line() -> None:
+    def received(name: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "severity": "page", "model": "", "firing": True, **more}
+
+    assert received_line([]) == ""
+    quiet = [received("Watchdog", severity="info"), received("Gone", firing=False)]
+    assert received_line(quiet) == ""
+    one = received("ErrorBudgetBurn", model="bert")
+    assert received_line([*quiet, one]) == "Alertmanager: 1 alert firing: ErrorBudgetBurn of bert"
+    several = [one, *(received(f"[b]{n}") for n in range(4))]
+    assert received_line(several).endswith("5 alerts firing: ErrorBudgetBurn of bert, \\[b]0, \\[b]1 and 2 more")
+
+
 class AwayApi(Api):
     """Knows the fleet; its store answers with a status of its own."""
 
@@ -88,7 +101,7 @@ class AwayApi(Api):
 
 
 def test_the_fleet_is_shown_while_the_store_is_away() -> None:
-    assert status._look(AwayApi(503)) == ({"fleet": "as it is"}, None)
+    assert status._look(AwayApi(503)) == ({"fleet": "as it is"}, None, None)
 
 
 def test_another_refusal_is_told() -> None:

@@ -1,0 +1,78 @@
+"""Alerts that Alertmanagers send back, as they come and as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+
+from controlplane.api.views.signals import View
+from controlplane.domain.alerts import Severity
+from controlplane.domain.received import ReceivedAlert
+
+_SUMMARY_MAX = 1000
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+class HookAlert(BaseModel):
+    """One alert of a webhook. What else stands in it is not read."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str] = Field(default_factory=dict)
+    startsAt: Annotated[AwareDatetime, Field(ge=_FIRST, le=_LAST)]  # noqa: N815 - Alertmanager's name
+    endsAt: AwareDatetime  # noqa: N815 - Alertmanager's name
+    fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] = Field(description="Names its labels")
+
+    def alert(self) -> ReceivedAlert:
+        """As it is kept, but for when it was told."""
+        return ReceivedAlert(
+            self.fingerprint,
+            self.labels,
+            self.startsAt.timestamp(),
+            self.endsAt.timestamp() if self.status == "resolved" else None,
+            (self.annotations.get("summary") or self.annotations.get("description", ""))[:_SUMMARY_MAX],
+            0.0,
+            0.0,
+        )
+
+
+class HookBody(BaseModel):
+    """What Alertmanager's webhook posts. https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
+
+    version: Literal["4"]
+    alerts: list[HookAlert]
+
+
+class TakenView(BaseModel):
+    """How many alerts were taken."""
+
+    alerts: int
+
+
+class ReceivedAlertView(View):
+    """An alert that an Alertmanager sent back."""
+
+    name: str
+    severity: str
+    model: str = Field(description="Empty: of none")
+    firing: bool = Field(description="As it was told last")
+    starts_at: float
+    ends_at: float | None = Field(description="null while it fires")
+    heard_at: float = Field(description="When it was told last")
+    summary: str
+    labels: dict[str, str]
+    fingerprint: str
+
+
+def told_then(alerts: Iterable[ReceivedAlert]) -> list[str]:
+    """What fired at the time of a decision, as a line of its explanation; none where nothing did that matters."""
+    shown = [alert for alert in alerts if alert.severity != Severity.INFO.value]
+    texts = [
+        f"{alert.name}{f' ({alert.severity})' if alert.severity else ''}{f' of {alert.model}' if alert.model else ''}"
+        f" since {datetime.fromtimestamp(alert.starts_at, UTC):%H:%M:%S}"
+        for alert in shown
+    ]
+    return [f"alerts:  {'; '.join(texts)}"] if texts else []

@@ -1,0 +1,96 @@
+"""Alerts that come back: kept, shown beside decisions, and, where a rule says so, a reason not to scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from controlplane.domain.decision import Freeze, FreezeDirection
+from controlplane.domain.errors import NotFoundError
+from controlplane.domain.ports import AuditEntry, Store
+from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.routing import FreezeRule
+from controlplane.loop.clock import Clock
+from controlplane.loop.store_thread import StoreThread
+from controlplane.loop.waker import LoopView
+
+ACTOR = "alertmanager"
+"""Who freezes by rule."""
+_REASON_MAX = 500
+
+
+class Inbox:
+    """Takes alerts from Alertmanagers and tells of them. Raises NotFoundError; StoreError, StoreBusyError of the store.
+
+    A rule freezes the scaling of the alert's model (of all, where it names none of ours) while the alert fires, and for
+    no longer than the rule's time after it was told last. It touches no freeze that people made; one of its own that
+    somebody ended is not made anew before the alert begins anew.
+    """
+
+    def __init__(
+        self, loop: LoopView, store: StoreThread, reports: StoreThread, clock: Clock, rules: Sequence[FreezeRule]
+    ) -> None:
+        self._loop = loop
+        self._store = store
+        self._reports = reports
+        self._clock = clock
+        self._rules = rules
+
+    async def receive(self, alerts: Sequence[ReceivedAlert]) -> None:
+        """Keep how these stand now, and freeze what rules say. Telling it again changes only how long that holds."""
+        now = self._clock()
+        told = [replace(alert, received_at=now, heard_at=now) for alert in alerts]
+        freezes = [(alert, freeze) for alert in told for freeze in self._freezes(alert, now)]
+
+        def keep(store: Store) -> bool:
+            store.add_received(told)
+            return _keep_freezes(store, freezes, now) if freezes else False
+
+        if await self._store.call(keep):
+            self._loop.nudge()
+
+    async def firing(self, at: float | None = None, model: str = "") -> Sequence[ReceivedAlert]:
+        """Those that fire now or fired at a moment; of one model and of none, or of all."""
+        moment = self._clock() if at is None else at
+        return await self._reports.call(lambda s: s.received_firing(moment, model))
+
+    async def newest(self, model: str, limit: int) -> list[ReceivedAlert]:
+        """Those that fire now, the longest firing first, then the newest others; of one model or of all."""
+        if model and self._loop.fleet.model(model) is None:
+            raise NotFoundError("model", model, tuple(m.name for m in self._loop.fleet.models))
+        now = self._clock()
+        firing, newest = await self._reports.call(lambda s: (s.received_firing(now, model), s.received(model, limit)))
+        own = [alert for alert in firing if model in {"", alert.model}]
+        return [*own, *(alert for alert in newest if not alert.fired_at(now))]
+
+    def _freezes(self, alert: ReceivedAlert, now: float) -> Iterator[Freeze]:
+        """What the rules that it matches ask for: of each direction the longest. For an alert that ended, until now."""
+        longest: dict[FreezeDirection, float] = {}
+        for rule in self._rules:
+            if all(alert.labels.get(name, "") == value for name, value in rule.matchers.items()):
+                longest[rule.direction] = max(longest.get(rule.direction, 0.0), rule.for_s)
+        model = alert.model if self._loop.fleet.model(alert.model) is not None else ""
+        reason = " ".join(f"alert {alert.name or alert.fingerprint} fires: {alert.summary}".split())[:_REASON_MAX]
+        for direction, for_s in longest.items():
+            name = f"fr-{alert.fingerprint}-{alert.starts_at * 1000:.0f}-{direction.value}"
+            until = now + for_s if alert.firing else now
+            yield Freeze(name, model, direction, ACTOR, reason.removesuffix(":"), now, until)
+
+
+def _keep_freezes(store: Store, freezes: Sequence[tuple[ReceivedAlert, Freeze]], now: float) -> bool:
+    """Begin, prolong and end them; gives whether any began or ended, which is audited."""
+    in_force = {freeze.id: freeze for freeze in store.freezes(now)}
+    changed = False
+    for alert, freeze in freezes:
+        known = in_force.get(freeze.id)
+        subject, made = freeze.model or "*", f"{freeze.direction.value}; {freeze.reason}"
+        if alert.firing and known is not None:
+            store.put_freeze(replace(freeze, created_at=known.created_at))
+        elif alert.firing and store.put_freeze(freeze):
+            changed = True
+            detail = f"{made}; for {freeze.expires_at - now:.0f} s"
+            store.audit(AuditEntry(now, ACTOR, "freeze", subject, detail))
+        elif not alert.firing and known is not None:
+            changed = store.put_freeze(replace(known, expires_at=now)) or changed
+            store.audit(AuditEntry(now, ACTOR, "end_freeze", subject, f"{freeze.id}; the alert ended"))
+    return changed
