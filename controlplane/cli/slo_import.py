@@ -128,6 +128,8 @@ def _show(result: ImportResult, spec: PrometheusSpec, *, dry_run: bool) -> None:
     for found in result.objectives:
         print(f"{found.model} {found.objective.key}: {_told(found)}")
     print("nothing was written (--dry-run)" if dry_run else f"{counted(result.written, 'slice')} of 10 s were new")
+    for name, why in result.left_out.items():
+        print(f"{name} is not imported: {why}")
     for name, why in result.unread.items():
         complain(f"nothing was read of {name} through Prometheus {spec.name}: {why}")
     if result.scrape_s is not None and result.scrape_s > 1.5 * spec.interval_s:
@@ -151,6 +153,7 @@ def _document(result: ImportResult, *, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "written": result.written,
         "unread": dict(result.unread),
+        "left_out": dict(result.left_out),
         "scrape_s": result.scrape_s,
         "objectives": [
             {

@@ -16,7 +16,7 @@ from controlplane.collect.past.ratios import PastRatio, ratios_at
 from controlplane.collect.past.readers import PastGateway, PastServer, gateways_at, member_of, server_at
 from controlplane.collect.past.samples import past_targets
 from controlplane.collect.prometheus.api import Prometheus
-from controlplane.domain.fleet import Fleet, ModelSpec, TargetsQuery
+from controlplane.domain.fleet import Fleet, KubernetesQuery, ModelSpec, TargetsQuery
 from controlplane.domain.history import BUCKETS_S, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, IndicatorSource, Objective, Slice
 from controlplane.domain.observation import Interval, LatencyInterval, RatioInterval
@@ -59,12 +59,14 @@ class Imported:
 class ImportResult:
     """What was found, how many slices were new, and why nothing was read of some servers, gateways and ratios, by name.
 
-    `scrape_s` is the usual distance of two scrapes; None: there were none.
+    `left_out`: why objectives and workloads cannot be imported at all, by name. `scrape_s` is the usual distance of two
+    scrapes; None: there were none.
     """
 
     objectives: list[Imported]
     written: int = 0
     unread: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     scrape_s: float | None = None
 
 
@@ -74,7 +76,9 @@ class PastImport:
     def __init__(self, fleet: Fleet, models: Sequence[str], prometheus: Prometheus, grace: float) -> None:
         self._prometheus = prometheus
         self._grace_s = grace
-        self._models = [_importable(model) for model in fleet.models if not models or model.name in models]
+        asked = [model for model in fleet.models if not models or model.name in models]
+        self._left_out = left_out(fleet, asked)
+        self._models = [_importable(model) for model in asked]
         self._found = {
             (model.name, objective.key): Imported(model.name, objective)
             for model in self._models
@@ -102,7 +106,7 @@ class PastImport:
         was written until then stays, and importing again goes on.
         """
         first, last = math.floor(since / CHUNK_S) * CHUNK_S, math.floor(until / BUCKETS_S) * BUCKETS_S
-        result = ImportResult(list(self._found.values()))
+        result = ImportResult(list(self._found.values()), left_out=self._left_out)
         read_until, start = first - _LEAD_S, first
         while start < last:
             end = min(start + CHUNK_S, last)
@@ -183,8 +187,25 @@ class PastImport:
         ]
 
 
+_UNKNOWN: Mapping[IndicatorSource, str] = {
+    IndicatorSource.PROBE: "our own probes are in no Prometheus",
+    IndicatorSource.VALUE_SLICES: "a share is looked at as time passes, not afterwards",
+}
+
+
+def left_out(fleet: Fleet, models: Iterable[ModelSpec]) -> dict[str, str]:
+    """Why objectives of these models and workloads that they run on cannot be imported, by name."""
+    whys: dict[str, str] = {}
+    run: set[str] = set()
+    for model in models:
+        run.update(model.workloads)
+        whys |= {f"{model.name} {o.key}": _UNKNOWN[o.source] for o in model.objectives if o.source in _UNKNOWN}
+    for workload in fleet.workloads:
+        if workload.name in run and isinstance(workload.query, KubernetesQuery):
+            whys[workload.name] = "Kubernetes does not tell which pods there were"
+    return whys
+
+
 def _importable(model: ModelSpec) -> ModelSpec:
-    """A model as something that is but looked at; of our own probes, and how a share was then, no Prometheus knows."""
-    gone = {IndicatorSource.PROBE, IndicatorSource.VALUE_SLICES}
-    kept = tuple(o for o in model.objectives if o.source not in gone)
-    return replace(model, objectives=kept, probe=None)
+    """A model as something that is but looked at."""
+    return replace(model, objectives=tuple(o for o in model.objectives if o.source not in _UNKNOWN), probe=None)

@@ -364,7 +364,11 @@ servers:
   - {{name: v, kind: vllm, http: "http://v:8000"}}
   - {{name: w, kind: vllm, http: "http://nowhere:8000"}}
 models:
-  - {{name: bert, runs_on: [t], objectives: [{{availability: 99%}}]}}
+  - name: bert
+    runs_on: [t]
+    objectives:
+      - {{availability: 99%}}
+      - {{name: lit, target: 99%, ratio: {{prometheus: prom, value: up, at_least: 50%}}}}
   - {{name: llama, runs_on: [v, w], mode: observe, objectives: [{{e2e: 500ms, target: 95%, source: server}}]}}
 """)
     return file
@@ -387,11 +391,13 @@ def test_the_command_imports_and_says_what_it_found(
     assert told["written"] == sum(found["slices"] for found in told["objectives"])
     assert told["scrape_s"] == EVERY_S
     assert told["unread"] == {"w": "no scrape of it is known"}
+    assert list(told["left_out"]) == ["bert ratio_lit_value_slices"]
     assert "100% done" in captured.err
     assert execute(command) == 0
     captured = capsys.readouterr()
     assert "0 slices of 10 s were new" in captured.out
     assert "bert availability_server: since" in captured.out
+    assert "bert ratio_lit_value_slices is not imported: a share is looked at" in captured.out
     assert "nothing was read of w through Prometheus prom: no scrape of it is known" in captured.err
 
 
