@@ -18,7 +18,7 @@ _VERSION = version("inference-controlplane")
 def server_samples(picture: Picture) -> Iterator[Sample]:
     """Of the servers that are there now."""
     for spec in picture.fleet.servers:
-        for read, result in ((True, "read"), (False, "failed")):
+        for read, result in ((True, "ok"), (False, "failed")):
             yield names.SERVER_READS, (spec.name, result), picture.totals.reads.get((spec.name, read))
         reading = picture.reading.servers.get(spec.name)
         if reading is None:
