@@ -1,4 +1,4 @@
-"""A real Alertmanager: Debian's, run by hand on a port of loopback, and a receiver that keeps what it is posted."""
+"""Debian's Alertmanager: amtool, and a server run by hand on a port of loopback."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,49 @@ import pytest
 _DEADLINE_S = 20.0
 
 
-class RealAlertmanager:
-    """An Alertmanager alone (no cluster) with a configuration that the test writes."""
+@dataclass(frozen=True, slots=True)
+class Amtool:
+    """Questions to amtool about a configuration."""
 
-    def __init__(self, binary: str, home: Path, config: str) -> None:
+    binary: str
+
+    def check(self, config: Path) -> str:
+        """What it says of a configuration that it takes; one that it refuses fails the test."""
+        return self._run("check-config", str(config))
+
+    def route(self, config: Path, labels: Mapping[str, str], receivers: Sequence[str]) -> None:
+        """Hold an alert with these labels to the receivers that it goes to, in order."""
+        given = [f"{name}={value}" for name, value in labels.items()]
+        self._run(
+            "config", "routes", "test", f"--config.file={config}", f"--verify.receivers={','.join(receivers)}", *given
+        )
+
+    def render(self, text: str, data: Mapping[str, Any], folder: Path) -> str:
+        """A template filled with a notice."""
+        (folder / "none.tmpl").touch()
+        (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+        where = (f"--template.glob={folder / 'none.tmpl'}", f"--template.data={folder / 'data.json'}")
+        return self._run("template", "render", *where, f"--template.text={text}")
+
+    def _run(self, *arguments: str) -> str:
+        ran = subprocess.run([self.binary, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, f"amtool {' '.join(arguments)}\n{ran.stdout}{ran.stderr}"
+        return ran.stdout
+
+
+class RealAlertmanager:
+    """An Alertmanager that runs by a configuration, alone."""
+
+    def __init__(self, binary: str, home: Path) -> None:
         self._binary = binary
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        (home / "alertmanager.yml").write_text(config, encoding="utf-8")
 
-    def start(self) -> None:
+    def start(self, config: str) -> None:
+        """Run by this configuration. Returns when it is ready."""
+        (self._home / "alertmanager.yml").write_text(config, encoding="utf-8")
         arguments = (
             f"--config.file={self._home / 'alertmanager.yml'}",
             f"--storage.path={self._home / 'data'}",
@@ -44,13 +74,28 @@ class RealAlertmanager:
             self._process = subprocess.Popen(
                 [self._binary, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        until(self._is_ready, f"Alertmanager is ready; its log is {self._home / 'log'}")
+        self.until(self._ready, "it is ready")
 
-    def alerts(self) -> list[dict[str, Any]]:
-        """Those that fire."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as response:
-            found: list[dict[str, Any]] = json.load(response)
-        return found
+    def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Tell it alerts, by API v2."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def get(self, path: str) -> Any:
+        """What its API v2 answers."""
+        with urllib.request.urlopen(f"{self.url}/api/v2/{path}", timeout=10) as response:
+            return json.load(response)
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for something about it, up to a deadline."""
+        deadline = time.monotonic() + _DEADLINE_S
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"Alertmanager: after {_DEADLINE_S:g} s not so that {what}\n{self._log()}")
+            time.sleep(0.05)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -58,62 +103,18 @@ class RealAlertmanager:
             self._process.wait()
             self._process = None
 
-    def _is_ready(self) -> bool:
+    def _ready(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise AssertionError((self._home / "log").read_text(encoding="utf-8", errors="replace")[-2000:])
+            raise AssertionError(self._log())
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
 
-
-class WebhookReceiver:
-    """Keeps the bodies that are posted to it, in the order in which they came."""
-
-    def __init__(self) -> None:
-        posts: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                posts.append(body | {"path": self.path})
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.posts = posts
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True)
-        self._thread.start()
-
-    def alerts(self, status: str, **labels: str) -> list[dict[str, Any]]:
-        """All alerts posted so far that have this status and these labels."""
-        return [
-            alert
-            for post in list(self.posts)
-            for alert in post["alerts"]
-            if alert["status"] == status and labels.items() <= alert["labels"].items()
-        ]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def until(is_so: Callable[[], object], what: str, deadline_s: float = _DEADLINE_S) -> None:
-    """Wait for something that other processes do, up to a deadline."""
-    end = time.monotonic() + deadline_s
-    while not is_so():
-        if time.monotonic() > end:
-            raise AssertionError(f"after {deadline_s:g} s not so that {what}")
-        time.sleep(0.05)
+    def _log(self) -> str:
+        return (self._home / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 def _free_port() -> int:
@@ -123,39 +124,30 @@ def _free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="session")
-def alertmanager_binary() -> str:
-    """The program; where it is not installed, a skip saying so (in CI a failure)."""
-    found = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+def _program(name: str) -> str:
+    found = shutil.which(name)
     if found is None:
-        why = "no Alertmanager; install the Debian package prometheus-alertmanager"
+        why = f"no {name}; install the Debian package prometheus-alertmanager"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)
     return found
 
 
-@pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    made = WebhookReceiver()
-    yield made
-    made.close()
+@pytest.fixture(scope="session")
+def amtool() -> Amtool:
+    """The program; where it is not installed, a skip saying so (in CI a failure)."""
+    return Amtool(_program("amtool"))
 
 
 @pytest.fixture
-def alertmanager_of(alertmanager_binary: str) -> Iterator[Callable[[str], RealAlertmanager]]:
-    """Starts an Alertmanager with a configuration; stopped at the end."""
-    homes: list[Path] = []
-    made: list[RealAlertmanager] = []
-
-    def start(config: str) -> RealAlertmanager:
-        homes.append(Path(tempfile.mkdtemp(prefix="cp-am-")))
-        made.append(RealAlertmanager(alertmanager_binary, homes[-1], config))
-        made[-1].start()
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.kill()
-    for home in homes:
+def alertmanager() -> Iterator[RealAlertmanager]:
+    """One that is not started yet."""
+    binary = _program("prometheus-alertmanager")
+    home = Path(tempfile.mkdtemp(prefix="cp-am-"))
+    made = RealAlertmanager(binary, home)
+    try:
+        yield made
+    finally:
+        made.kill()
         shutil.rmtree(home, ignore_errors=True)
