@@ -9,6 +9,8 @@ import typer
 from controlplane.cli import (
     agent,
     check,
+    dashboards,
+    dashboards_push,
     db,
     decisions,
     demo,
@@ -44,6 +46,8 @@ for commands in (freeze, decisions):
     commands.register(app)
 slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
+dashboards_push.register(dashboards.app)
+app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 
