@@ -49,7 +49,7 @@ clean: ## Removes the environment and what runs left behind (the rig stays in it
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 system:
-	@REQUIRED=$(REQUIRED) scripts/system-packages cc postgresql prometheus chromium
+	@REQUIRED=$(REQUIRED) scripts/system-packages cc postgresql prometheus alertmanager chromium
 
 rig: $(INSTALLED)
 	@$(BIN)/python -m controlplane.demo.rig_setup >/dev/null
