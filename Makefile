@@ -58,5 +58,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@REQUIRED=1 scripts/system-packages python
 	@$(BIN)/python -c '' 2>/dev/null || "$$(scripts/find-python)" -m venv --clear $(VENV)
 	@echo "installing into $(VENV)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[postgres,sim,dev]'
+	@# grafana-client brings a fork of urllib3 that would overwrite it; told so when built, it keeps to a name of its own
+	@URLLIB3_NO_OVERRIDE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  --no-binary urllib3-future -e '.[postgres,grafana,sim,dev]'
 	@touch $@

@@ -11,6 +11,7 @@
         ├── ConflictError              the request contradicts the state of things
         ├── MalformedPageError         a page that is not what it should be
         ├── QueryRefusedError          a Prometheus does not take a query: it is wrong, or we have no access
+        ├── GrafanaRefusedError        a Grafana does not take something, or is none
         ├── StoreError                 disk full, read-only, corrupt, wrong schema
         └── ActionError                a server refused an action; carries FailureClass and remedy
 
@@ -102,6 +103,10 @@ class AnswerTooLargeError(MalformedPageError):
 
 class QueryRefusedError(PermanentError):
     """A Prometheus does not take a query: the query is wrong, we have no access, or there is no such API."""
+
+
+class GrafanaRefusedError(PermanentError):
+    """A Grafana does not take what it is asked: no access, somebody else's, changed meanwhile, or it is no Grafana."""
 
 
 class StoreError(PermanentError):

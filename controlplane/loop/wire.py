@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -15,11 +16,14 @@ from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.prometheus.targets import PrometheusTargets
+from controlplane.collect.token_file import read_token
 from controlplane.config import Settings
+from controlplane.domain.errors import PermanentError
 from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
-from controlplane.domain.routing import Via
+from controlplane.domain.routing import GrafanaSettings, Via
+from controlplane.loop.annotator import Annotator
 from controlplane.loop.clock import Clock, wall_clock
 from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
@@ -32,9 +36,13 @@ from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.alertmanager import Alertmanager
+from controlplane.publish.annotations import Marks
 from controlplane.publish.metrics import PictureMetrics
 from controlplane.slo.grace import Grace
 from controlplane.store import claim, open_reader, open_store
+
+if TYPE_CHECKING:
+    from controlplane.publish.grafana import Grafana
 
 # A watch of Kubernetes that broke is made anew within seconds.
 _UNWATCHED_S = 60.0
@@ -53,6 +61,7 @@ class ControlPlane:
     slo: SloDesk
     inbox: Inbox
     notifier: Notifier
+    annotator: Annotator | None
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
@@ -67,10 +76,14 @@ class ControlPlane:
         """Begin. Raises StoreError when the store cannot be used."""
         await self.runner.start()
         self.notifier.start()
+        if self.annotator is not None:
+            self.annotator.start()
 
     async def stop(self) -> None:
         """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
         await self.notifier.close()
+        if self.annotator is not None:
+            await self.annotator.close()
         await self.runner.stop()
         self.store.close()
         if self.reports is not self.store:
@@ -109,6 +122,7 @@ def build(
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = MeteredActuator(actuator, registry)
+    grafana = None if settings.grafana is None else _grafana(settings.grafana)
     release = claim(settings.store_url)
     try:
         store, reports = _stores(settings.store_url)
@@ -158,7 +172,8 @@ def build(
     registry.register(PictureMetrics(runner.picture, late_s, settings.prices, posts=notifier.posts))
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
     inbox = Inbox(runner, store, reports, clock, settings.alerts.freezes)
-    return ControlPlane(settings, desk, slo, inbox, notifier, registry, runner, store, reports, release)
+    annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
+    return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, release)
 
 
 def _stores(url: str) -> tuple[StoreThread, StoreThread]:
@@ -171,6 +186,17 @@ def _stores(url: str) -> tuple[StoreThread, StoreThread]:
         raise
     ticks = StoreThread(store)
     return ticks, ticks if reader is None else StoreThread(reader, name="reports")
+
+
+def _grafana(settings: GrafanaSettings) -> Grafana:
+    """The Grafana to mark what happens in. Raises PermanentError where its client is not installed."""
+    try:
+        from controlplane.publish.grafana import Grafana  # noqa: PLC0415 - an extra, and most have no use for it
+    except ModuleNotFoundError as error:
+        raise PermanentError(
+            f"`grafana` of the configuration needs the extra [grafana]: {error.name} is missing"
+        ) from None
+    return Grafana(settings, read_token)
 
 
 def _discoveries(fleet: Fleet, prometheus: Mapping[str, Prometheus], clock: Clock) -> Iterator[Discovery]:
