@@ -6,7 +6,7 @@ said that it cannot be read, and nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -62,20 +62,27 @@ def conditions(picture: Picture, classify: Classify) -> tuple[Condition, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A model on a server; `reading` and `decision` only where they are known and fresh."""
+    """A model on a server; `reading` and `decision` only where they are known and fresh.
+
+    `reasons` are the decision's by code, of alike ones the last that tells numbers or words.
+    """
 
     spec: ModelSpec
     server: str
     reading: Known[ModelReading] | None
     decision: Decision | None
+    reasons: Mapping[ReasonCode, Reason]
 
     def condition(self, alert: AlertName, cause: str = "", detail: str = "") -> Condition:
         return Condition(alert, model=self.spec.name, server=self.server, cause=cause, detail=detail)
 
-    def reason(self, *codes: ReasonCode) -> Reason | None:
-        """The decision's last reason of these codes that tells its numbers or words."""
-        reasons = self.decision.reasons if self.decision is not None else ()
-        return next((r for r in reversed(reasons) if r.code in codes and (r.numbers or r.words)), None)
+
+def _by_code(decision: Decision | None) -> Mapping[ReasonCode, Reason]:
+    found: dict[ReasonCode, Reason] = {}
+    for reason in decision.reasons if decision is not None else ():
+        if reason.numbers or reason.words or reason.code not in found:
+            found[reason.code] = reason
+    return found
 
 
 def _units(picture: Picture, classify: Classify) -> Iterator[Condition]:
@@ -87,7 +94,8 @@ def _units(picture: Picture, classify: Classify) -> Iterator[Condition]:
             key = (spec.name, server)
             entry = picture.reading.servers.get(server)
             signal = entry.models.get(spec.name) if entry is not None else None
-            unit = _Unit(spec, server, signal if isinstance(signal, Known) else None, decisions.get(key))
+            decision = decisions.get(key)
+            unit = _Unit(spec, server, signal if isinstance(signal, Known) else None, decision, _by_code(decision))
             yield from _load_failed(unit, failed.get(key), classify)
             yield from _failing(unit, picture)
             yield from _refused(unit)
@@ -122,7 +130,7 @@ def _stands(unit: _Unit, failed: Outcome) -> bool:
     if decision is None or decision.at <= failed.finished_at or decision.current is None:
         return True
     # A raise that failed for want of memory is not tried again for a while, though it is wanted.
-    held = any(reason.code in (ReasonCode.SATURATED, ReasonCode.BACK_OFF) for reason in decision.reasons)
+    held = ReasonCode.SATURATED in unit.reasons or ReasonCode.BACK_OFF in unit.reasons
     return held or decision.current != decision.target
 
 
@@ -130,7 +138,7 @@ def _failing(unit: _Unit, picture: Picture) -> Iterator[Condition]:
     """It is ready by its server's account, and its requests fail."""
     if unit.reading is None or unit.reading.value.state is not ModelState.READY:
         return
-    if unit.decision is not None and any(r.code is ReasonCode.DEAD_BACKEND for r in unit.decision.reasons):
+    if ReasonCode.DEAD_BACKEND in unit.reasons:
         yield unit.condition(AlertName.MODEL_FAILING, "dead_backend", "requests fail as with a dead process")
         return
     failures = _all_failed(unit.reading.value.intervals, picture.at - _RECENT_S)
@@ -160,16 +168,16 @@ def _refused(unit: _Unit) -> Iterator[Condition]:
     if decision is None or decision.target is None or not decision.target.loaded:
         return
     most, count = unit.spec.instances_max, decision.target.instances
-    bounds = unit.reason(ReasonCode.BOUNDS)
+    bounds = unit.reasons.get(ReasonCode.BOUNDS)
     if bounds is not None and bounds.numbers.get("wanted", 0.0) > bounds.numbers.get("max", float("inf")):
         detail = f"{bounds.numbers['wanted']:.0f} instances wanted, at most {most} allowed"
         yield unit.condition(AlertName.CAPACITY_REFUSED, "bounds", detail)
         return
-    if any(reason.code is ReasonCode.SATURATED for reason in decision.reasons):
+    if ReasonCode.SATURATED in unit.reasons:
         detail = "more instances give no more throughput: the device is saturated"
         yield unit.condition(AlertName.CAPACITY_REFUSED, "saturated", detail)
         return
-    demand, capacity = unit.reason(ReasonCode.DEMAND), unit.reason(ReasonCode.CAPACITY)
+    demand, capacity = unit.reasons.get(ReasonCode.DEMAND), unit.reasons.get(ReasonCode.CAPACITY)
     if demand is None or capacity is None or count < most or capacity.numbers.get("instances", 0.0) < most:
         return
     # Counts above the bounds are not even looked at, so nothing else says that they are needed.
