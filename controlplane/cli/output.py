@@ -39,7 +39,11 @@ def counted(number: int, thing: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration in its two largest units, for people; the smaller one only where it is not 0."""
+    """A duration in its two largest units, for people; the smaller one only where it is not 0.
+
+    Nothing was less than no time ago: what a clock that was set back says is 0.
+    """
+    seconds = max(0.0, seconds)
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.0f} s"

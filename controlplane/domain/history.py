@@ -14,6 +14,14 @@ BUCKETS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """History dated ahead of now: so many rows of the finest level that has any, up to a moment."""
+
+    rows: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class BucketRow:
     """What histograms counted for one model in the minute (or longer step) from `start`, their edges as they are.
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
 from controlplane.domain.fleet import Fleet, Member
-from controlplane.domain.history import Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
+from controlplane.domain.history import Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.observation import (
     ControlMode,
@@ -170,6 +170,14 @@ class Store(Protocol):
 
     def load_unclosed(self) -> Unclosed:
         """What the last tick written had read and not closed yet; empty at first."""
+        ...
+
+    def ahead(self, now: float) -> Ahead | None:
+        """The slices that start more than a slice after `now`, by a clock that was set back since; None: none do."""
+        ...
+
+    def drop_ahead(self, now: float) -> None:
+        """Delete them with their histograms: what is measured at those times is kept then, and all sums hold."""
         ...
 
     def start_action(self, action: Action) -> None:

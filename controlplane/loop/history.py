@@ -49,10 +49,10 @@ class SliceWriter:
     def begin(self, now: float, before: Unclosed) -> None:
         """Go on after what an earlier run closed, with what it had read and not closed; the time between is unmeasured.
 
-        Without one (or with one from the future) start with the slice that `now` is in.
+        Without one (or with one from the future, of a clock that was set back) start with the slice that `now` is in.
         """
         self._begun = math.floor(now / SLICE_S) * SLICE_S
-        self._before = before
+        self._before = Unclosed({name: _not_ahead(trace, now) for name, trace in before.traces.items()})
         self.closed_until = {
             name: trace.closed_until for name, trace in before.traces.items() if 0.0 < trace.closed_until <= self._begun
         }
@@ -184,6 +184,21 @@ def _joined(before: Trace, now: Trace) -> Trace:
         (*before.probes, *now.probes),
         (*before.ratios, *now.ratios),
         before.gateways,
+    )
+
+
+def _not_ahead(trace: Trace, now: float) -> Trace:
+    """A trace without what ends after `now`, and without all where slices are closed further than that."""
+    gateways = tuple((name, min(at, now)) for name, at in trace.gateways)
+    if trace.closed_until > now:
+        return Trace(gateways=gateways)
+    return Trace(
+        tuple((server, tuple(i for i in intervals if i.end <= now)) for server, intervals in trace.servers),
+        tuple(i for i in trace.latencies if i.end <= now),
+        tuple(p for p in trace.probes if p.at <= now),
+        tuple(r for r in trace.ratios if r.end <= now),
+        gateways,
+        trace.closed_until,
     )
 
 

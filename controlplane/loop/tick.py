@@ -23,6 +23,7 @@ from controlplane.domain.ports import Collector, Store, TickRecord
 from controlplane.domain.routing import Prices
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
+from controlplane.loop.ahead import let_go_of_ahead, not_ahead
 from controlplane.loop.backlog import Backlog
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
@@ -103,8 +104,9 @@ class Tick:
         interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
+        await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
-        self._alerts = await self._store.call(lambda s: s.load_alerts())
+        self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
         self._health = replace(self._health, started_at=now, leading=True)
 
     def part(self, left: FleetReading) -> None:

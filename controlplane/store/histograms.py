@@ -106,6 +106,23 @@ def _roll_up(connection: Connection, new: Mapping[Key, Total]) -> None:
     )
 
 
+def sum_finer(connection: Connection, finer: int, level: int, first: int) -> None:
+    """Write a level's rows that start at `first`, as the sums of the rows of a finer level from then on."""
+    sums: dict[Key, Total] = {}
+    query = select(*_KEY, histograms.c.counts, histograms.c.errors).where(
+        histograms.c.series_id.in_(select(histogram_series.c.id)),
+        histograms.c.level_s == finer,
+        histograms.c.start >= first,
+    )
+    for row in connection.execute(query):
+        key = Key(row.series_id, level, first, row.shape_id)
+        counts, errors = sums.get(key, (Counter(), 0))
+        sums[key] = (counts + _loaded(row.counts), errors + row.errors)
+    if sums:
+        rows = [_columns(key, counts, errors) for key, (counts, errors) in sums.items()]
+        connection.execute(insert(connection, histograms), rows)
+
+
 def read_histograms(
     connection: Connection, model: str, indicator: Indicator, gateway: str, since: float, until: float, *, step_s: int
 ) -> list[Row]:

@@ -9,13 +9,13 @@ from sqlalchemy import Engine, update
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
-from controlplane.domain.history import BUCKETS_S, Adjustment, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
+from controlplane.domain.history import BUCKETS_S, Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
-from controlplane.store import histograms, journal, judging, people, received, slices, startups
+from controlplane.store import ahead, histograms, journal, judging, people, received, slices, startups
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
 from controlplane.store.levels import FINEST_S
@@ -109,6 +109,16 @@ class SqlStore:
         """What the last tick written had read and not closed yet; empty at first."""
         with reading(self._engine) as connection:
             return journal.get_unclosed(connection)
+
+    def ahead(self, now: float) -> Ahead | None:
+        """The slices that start more than a slice after `now`, by a clock that was set back since; None: none do."""
+        with reading(self._engine) as connection:
+            return ahead.history_ahead(connection, now)
+
+    def drop_ahead(self, now: float) -> None:
+        """Delete them with their histograms: what is measured at those times is kept then, and all sums hold."""
+        with writing(self._engine) as connection:
+            ahead.drop_ahead(connection, now)
 
     def start_action(self, action: Action) -> None:
         """Journal an action before it is carried out."""

@@ -38,7 +38,7 @@ Key = tuple[str, str]
 Row = tuple[int, int, int, str]
 """Series, level, start, version."""
 
-_FIGURES = ("good", "bad", "unsure", "measured_s", "expected_s", "bad_capacity")
+FIGURES = ("good", "bad", "unsure", "measured_s", "expected_s", "bad_capacity")
 
 
 def add_slices(connection: Connection, new: Sequence[Slice]) -> None:
@@ -99,7 +99,7 @@ def add_past_slices(connection: Connection, new: Sequence[Slice]) -> int:
 def _there(connection: Connection, level: int, rows: Iterable[Row]) -> set[tuple[int, int, int]]:
     """(series, level, start) of the rows of a level that are there between the first and the last of these."""
     wanted = [row for row in rows if row[1] == level]
-    table, starts = _table(level), [row[2] for row in wanted]
+    table, starts = table_of(level), [row[2] for row in wanted]
     query = select(table.c.series_id, table.c.start).where(
         table.c.series_id == bindparam("id_"), table.c.start >= min(starts), table.c.start <= max(starts)
     )
@@ -126,7 +126,7 @@ def _roll_up(connection: Connection, new: Mapping[Row, Counts]) -> None:
     statement = insert(connection, rollups)
     statement = statement.on_conflict_do_update(
         index_elements=["series_id", "level_s", "start", "slo_version"],
-        set_={name: rollups.c[name] + statement.excluded[name] for name in _FIGURES},
+        set_={name: rollups.c[name] + statement.excluded[name] for name in FIGURES},
     )
     connection.execute(statement, [{**_columns(row, counts), "level_s": row[1]} for row, counts in sums.items()])
 
@@ -183,8 +183,8 @@ def sum_steps(
     """
     sums: dict[int, Counts] = {}
     for level, low, high in spans_of_steps(since, until, step_s, kept_from(connection)):
-        table = _table(level)
-        query = _rows(table, "").with_only_columns(table.c.start, *(table.c[name] for name in _FIGURES))
+        table = table_of(level)
+        query = _rows(table, "").with_only_columns(table.c.start, *(table.c[name] for name in FIGURES))
         bounds = {"model": model, "objective": objective, "level": level, "low": low, "high": high}
         for row in connection.execute(query, bounds):
             start = floor_to(row.start, step_s)
@@ -203,7 +203,7 @@ def cut_level(connection: Connection, level: int, before: int) -> bool:
 
 def delete_rows(connection: Connection, series_ids: Sequence[int], level: int, before: int) -> int:
     """Delete a level's rows of some series that start before `before`; gives how many."""
-    table = _table(level)
+    table = table_of(level)
     doomed = delete(table).where(table.c.series_id == bindparam("id_"), table.c.start < before)
     if table is rollups:
         doomed = doomed.where(rollups.c.level_s == level)
@@ -220,15 +220,16 @@ def _counts_of(s: Slice) -> Counts:
 
 
 def _figures(counts: Counts) -> dict[str, float]:
-    return {name: getattr(counts, name) for name in _FIGURES}
+    return {name: getattr(counts, name) for name in FIGURES}
 
 
 def _counts(row: object) -> Counts:
-    good, bad, unsure, measured_s, expected_s, bad_capacity = (getattr(row, name) for name in _FIGURES)
+    good, bad, unsure, measured_s, expected_s, bad_capacity = (getattr(row, name) for name in FIGURES)
     return Counts(int(good), int(bad), int(unsure), float(measured_s), float(expected_s), int(bad_capacity))
 
 
-def _table(level: int) -> Table:
+def table_of(level: int) -> Table:
+    """Where the rows of a level are."""
     return slices if level == FINEST_S else rollups
 
 
@@ -265,22 +266,22 @@ _NO_BOUNDS = {
 def _sum_statement() -> Select[tuple[object, ...]]:
     parts = union_all(
         *(
-            _rows(_table(level), name).with_only_columns(
-                *(func.sum(_table(level).c[figure]).label(figure) for figure in _FIGURES)
+            _rows(table_of(level), name).with_only_columns(
+                *(func.sum(table_of(level).c[figure]).label(figure) for figure in FIGURES)
             )
             for level, names in _PARTS.items()
             for name in names
         )
     ).subquery()
-    return select(*(func.coalesce(func.sum(parts.c[figure]), 0).label(figure) for figure in _FIGURES))
+    return select(*(func.coalesce(func.sum(parts.c[figure]), 0).label(figure) for figure in FIGURES))
 
 
 @cache
 def _sum_all_statement(used: tuple[tuple[int, str], ...]) -> Select[tuple[object, ...]]:
     """Sums of these parts by series. There are a few sets of parts only, so that each is compiled once."""
-    parts = union_all(*(_part(_table(level), name) for level, name in used)).subquery()
+    parts = union_all(*(_part(table_of(level), name) for level, name in used)).subquery()
     return (
-        select(series.c.model, series.c.objective, *(func.sum(parts.c[figure]).label(figure) for figure in _FIGURES))
+        select(series.c.model, series.c.objective, *(func.sum(parts.c[figure]).label(figure) for figure in FIGURES))
         .join_from(parts, series, series.c.id == parts.c.series_id)
         .group_by(series.c.id, series.c.model, series.c.objective)
     )
@@ -289,7 +290,7 @@ def _sum_all_statement(used: tuple[tuple[int, str], ...]) -> Select[tuple[object
 def _part(table: Table, name: str) -> Select[tuple[object, ...]]:
     # all of them are asked for by id: in SQLite no index finds rows by their start alone
     own = table.c.series_id.in_(select(series.c.id))
-    sums = (func.sum(table.c[figure]).label(figure) for figure in _FIGURES)
+    sums = (func.sum(table.c[figure]).label(figure) for figure in FIGURES)
     return select(table.c.series_id, *sums).where(own, *_span(table, name)).group_by(table.c.series_id)
 
 

@@ -14,7 +14,13 @@ from controlplane.cli.client import Api
 from controlplane.cli.main import execute
 from controlplane.cli.output import duration
 from controlplane.cli.tables import servers_table
+from controlplane.config import load_settings
 from controlplane.domain.errors import ConflictError
+from controlplane.domain.objectives import SLICE_S, Slice
+from controlplane.domain.ports import TickRecord
+from controlplane.domain.state import PolicyState
+from controlplane.loop.clock import wall_clock
+from controlplane.store import open_store
 from tests.unit.api.fakes import CONFIGURATION
 
 
@@ -114,6 +120,19 @@ def test_the_database_is_upgraded_once(config: Path, capsys: pytest.CaptureFixtu
     assert execute(["db", "upgrade", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["before"] == document["after"] is not None
+
+
+def test_history_dated_ahead_is_dropped_when_asked(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["db", "drop-ahead"]) == 0
+    assert capsys.readouterr().out.startswith("nothing to do")
+    store = open_store(load_settings(config).store_url)
+    far = (wall_clock() + 86400.0) // SLICE_S * SLICE_S
+    store.write_tick(TickRecord(far, (Slice("m", "o", far, 1, 0, 0, 10.0, 10.0, "v"),), (), (), PolicyState()))
+    store.close()
+    assert execute(["db", "drop-ahead", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"slices": 1, "until": far + SLICE_S}
+    assert execute(["db", "drop-ahead", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"slices": 0, "until": None}
 
 
 def test_help_starts_at_once_and_imports_nothing_heavy() -> None:

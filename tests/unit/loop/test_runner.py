@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Plan
@@ -233,6 +234,18 @@ async def test_whoever_waits_for_a_change_is_woken_by_the_next_round(bench: Benc
         await waiting
     async with asyncio.timeout(1.0):
         await bench.runner.changed(0.01)
+
+
+async def test_a_clock_that_was_set_back_is_told_of_once_and_keeps_nothing_waiting(bench: Bench) -> None:
+    await bench.runner.start()
+    with capture_logs() as logs:
+        for job in bench.runner._scheduler.get_jobs():
+            job.modify(next_run_time=job.next_run_time + timedelta(hours=1))
+        rounds = bench.collector.rounds
+        await bench.until(lambda: bench.collector.rounds > rounds + 1)
+    assert [log["event"].partition(";")[0] for log in logs if "clock" in log["event"]] == [
+        "the system's clock was set back"
+    ]
 
 
 async def test_a_tick_need_not_wait_until_all_history_is_pruned() -> None:

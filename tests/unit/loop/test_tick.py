@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import BurnAlert, Severity
@@ -52,6 +53,11 @@ class Ticks:
         models = (replace(FLEET.models[0], objectives=(ORDERS,)),)
         self.fleet = Fleet(FLEET.servers, models, prometheus=(prometheus,))
         self.thread = StoreThread(open_store("sqlite://"))
+        self.collector = ToldLate(every_s, until)
+        self.restart()
+
+    def restart(self) -> None:
+        """Another control plane on the same store."""
 
         async def nothing(*_: str) -> None: ...
 
@@ -59,7 +65,7 @@ class Ticks:
         self.tick = Tick(
             Roster(self.fleet),
             Policy(),
-            ToldLate(every_s, until),
+            self.collector,
             self.thread,
             executor,
             lambda: self.now,
@@ -102,6 +108,34 @@ def test_a_page_freezes_once_its_source_is_silent() -> None:
             page = await ticks.page(600.0)
             assert page.firing
             assert page.frozen.startswith("only 0%")
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
+def test_after_a_clock_was_set_forward_and_back_what_is_measured_counts_and_alerts_stand_since_now() -> None:
+    async def run() -> None:
+        ticks = Ticks(15.0, until=NOW + 7200.0)
+        try:
+            await ticks.tick.resume()
+            await ticks.page(300.0)
+            ticks.now += 3000.0
+            page = await ticks.page(600.0)
+            assert page.firing
+            ticks.now = back = NOW + 600.0
+            ticks.restart()
+            with capture_logs() as logs:
+                await ticks.tick.resume()
+            assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
+                "slices dated ahead of now were dropped: the clock was set back"
+            ]
+            page = await ticks.page(3600.0)
+            assert page.firing
+            assert page.since is not None
+            assert page.since <= ticks.now
+            counts = await ticks.thread.call(lambda s: s.counts("a", ORDERS.key, back + 30.0, back + 3000.0))
+            assert (counts.bad, counts.expected_s) == (2970 // 15 * 500, 2970.0)
         finally:
             ticks.thread.close()
 
