@@ -20,7 +20,12 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="The configuration file.", metavar="FILE")], as_json: Json = False
 ) -> None:
-    """Print every fault of a configuration, with its path, its value and what is allowed; and what is worth a note."""
+    """Print every fault of a configuration, with its path, its value and what is allowed; and what is worth a note.
+
+    Without faults also which alerts go to whom.
+    """
+    from controlplane.cli.alert_routes import routes, routes_table
+    from controlplane.cli.tables import show
     from controlplane.config import load_settings
     from controlplane.config.notes import notes
 
@@ -41,12 +46,16 @@ def check(
         "agents": len(fleet.agents),
         "models": len(fleet.models),
     }
+    told = routes(settings)
     if as_json:
-        print_json({"ok": True, "file": str(file), "faults": [], "notes": list(notes(settings)), **counts})
+        noted = list(notes(settings))
+        print_json({"ok": True, "file": str(file), "faults": [], "notes": noted, "routes": told, **counts})
     else:
         print(f"{file}: ok; " + ", ".join(counted(count, kind[:-1]) for kind, count in counts.items()))
         for note in notes(settings):
             print(f"note: {note}")
+        if told:
+            show(routes_table(told))
 
 
 def _check_tokens(path: Path | None) -> None:

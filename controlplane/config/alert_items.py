@@ -172,7 +172,7 @@ class AlertsBlock(Block):
         default=None,
         min_length=1,
         description="File where Alertmanager runs that holds its bearer token for `console_url` (controlplane token"
-        " create); needed with `api.tokens_file`.",
+        " create, scope operator); needed with `api.tokens_file`.",
     )
     teams: list[TeamItem] = Field(default=[], description="Who is told; none: nobody but the control plane.")
     escalation: Name | None = Field(
