@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 30.0
 _MOST = 256
 _CALL_S = 15.0
+_CLOSE_S = 1.0
 _AGAIN_S = (1.0, 60.0)
 
 
@@ -79,7 +80,8 @@ class Annotator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            await self._worker.call(self._grafana.close, 1.0)
+            async with asyncio.timeout(_CLOSE_S):  # a call that hangs is left to the end of the process
+                await self._worker.call(self._grafana.close, _CLOSE_S)
         self._worker.close()
 
     async def _look(self) -> None:
