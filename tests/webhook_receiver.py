@@ -21,7 +21,7 @@ class WebhookReceiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                posts.append(body | {"path": self.path})
+                posts.append(body | {"path": self.path, "authorization": self.headers["Authorization"]})
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from controlplane.publish.routing.texts import TEXT, TITLE
 from tests.alertmanager_fixtures import Amtool, RealAlertmanager
 from tests.unit.config.test_alerts import FLEET, FULL, TEAMS
 from tests.unit.docs.pages import ROOT
+from tests.webhook_receiver import WebhookReceiver, until
 
 BACK = "controlplane"
 NO_BLOCK = parse_settings(FLEET.replace(", team: vision", ""), {})
@@ -178,3 +180,51 @@ def test_alertmanager_groups_by_model_and_keeps_back_what_follows(alertmanager: 
     assert of("platform/page", alertname="StoreFailing") == {"store fails"}
     assert of("platform/ticket", alertname="GpuXid", node="n") == {"gpu 0", "gpu 1"}
     assert not grouped
+
+
+def test_a_page_arrives_at_every_kind_of_receiver_with_the_secrets_of_files(
+    alertmanager: RealAlertmanager, folder: Path
+) -> None:
+    secrets = {"pd": "pagerduty-key", "og": "opsgenie-key", "hook": "our-token"}
+    receiver = WebhookReceiver()
+    try:
+        for name, secret in (*secrets.items(), ("slack", f"{receiver.url}slack")):
+            (folder / name).write_text(secret, encoding="utf-8")
+        configured = parse_settings(
+            f"""{FLEET.replace(", team: vision", "")}
+alerts:
+  console_url: {receiver.url}
+  hook_token_file: {folder}/hook
+  escalation: all
+  teams:
+    - name: all
+      page:
+        - pagerduty: {{routing_key_file: {folder}/pd}}
+        - opsgenie: {{api_key_file: {folder}/og, api_url: {receiver.url}}}
+        - slack: {{api_url_file: {folder}/slack, channel: "#oncall"}}
+""",
+            {},
+        )
+        tree = yaml.safe_load(files(configured)[FILE].replace("group_wait: 30s", "group_wait: 0s"))
+        (pagerduty,) = next(each for each in tree["receivers"] if each["name"] == "all/page")["pagerduty_configs"]
+        pagerduty["url"] = f"{receiver.url}pagerduty"
+        alertmanager.start(yaml.safe_dump(tree))
+        labels = {"alertname": "ErrorBudgetBurn", "severity": "page", "model": "bert"}
+        annotations = {"summary": "Model bert burns its budget", "runbook_url": "http://r/ErrorBudgetBurn.md"}
+        alertmanager.post([{"labels": labels, "annotations": annotations}])
+        until(lambda: len({post["path"] for post in receiver.posts}) == 4, "all four were told")
+    finally:
+        alertmanager.kill()
+        receiver.close()
+    told = {post["path"]: post for post in receiver.posts}
+    assert told["/hooks/alertmanager"]["authorization"] == "Bearer our-token"
+    assert told["/hooks/alertmanager"]["alerts"][0]["labels"] == labels
+    page = told["/pagerduty"]
+    assert (page["routing_key"], page["event_action"]) == ("pagerduty-key", "trigger")
+    assert (page["payload"]["summary"], page["payload"]["severity"]) == (annotations["summary"], "critical")
+    assert page["links"] == [{"href": annotations["runbook_url"], "text": "Runbook"}], "no empty link"
+    assert "Runbook: http://r/ErrorBudgetBurn.md" in page["payload"]["custom_details"]["firing"]
+    assert told["/v2/alerts"]["authorization"] == "GenieKey opsgenie-key"
+    assert (told["/v2/alerts"]["message"], told["/v2/alerts"]["priority"]) == (annotations["summary"], "P1")
+    (attachment,) = told["/slack"]["attachments"]
+    assert (told["/slack"]["channel"], attachment["title"]) == ("#oncall", annotations["summary"])
