@@ -1,0 +1,220 @@
+"""Alerts that come back: kept once, shown beside decisions, and freezing by rule without overriding people."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from controlplane.api.app import create_app
+from tests.unit.api.fakes import NOW, FakePlane
+
+RULES = """
+alerts:
+  freezes:
+    - {alert: {alertname: Maintenance}, direction: no_down, for: 10m}
+    - {alert: {alertname: Maintenance, severity: page}, direction: no_down, for: 20m}
+    - {alert: {alertname: Maintenance, zone: b}, direction: all, for: 5m}
+"""
+PRINT = "00000000000000ff"
+
+
+@pytest.fixture
+def ruled(tmp_path: Path) -> Iterator[FakePlane]:
+    made = FakePlane(tmp_path, extra=RULES)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def client(ruled: FakePlane) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=create_app(ruled, clock=ruled.loop.clock))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8900") as made:
+        yield made
+
+
+def moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def alert(
+    status: str = "firing", *, start: float = NOW - 60, end: float | None = None, **labels: str
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "labels": {"alertname": "Maintenance", **labels},
+        "annotations": {"summary": "a rack is worked on"},
+        "startsAt": moment(start),
+        "endsAt": "0001-01-01T00:00:00Z" if end is None else moment(end),
+        "generatorURL": "http://p",
+        "fingerprint": PRINT,
+    }
+
+
+async def post(client: httpx.AsyncClient, *alerts: dict[str, Any]) -> None:
+    body = {"version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing", "alerts": alerts}
+    answer = await client.post("/hooks/alertmanager", json=body)
+    assert (answer.status_code, answer.json()) == (200, {"alerts": len(alerts)})
+
+
+async def freezes(client: httpx.AsyncClient) -> list[tuple[str, str, float]]:
+    found = (await client.get("/api/v1/freezes")).json()
+    return [(f["model"], f["direction"], f["expires_at"]) for f in found if f["actor"] == "alertmanager"]
+
+
+async def audited(client: httpx.AsyncClient) -> list[tuple[str, str, str]]:
+    return [(e["actor"], e["verb"], e["subject"]) for e in (await client.get("/api/v1/audit")).json()]
+
+
+async def received(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.get(f"/api/v1/alerts{query}")).json()["received"]
+    return found
+
+
+async def test_what_comes_back_is_kept_once_and_shown_those_that_fire_first(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
+    ended = alert("resolved", end=NOW - 5, model="resnet") | {"fingerprint": "0000000000000001"}
+    await post(client, alert(model="bert"), ended)
+    ruled.loop.now += 300
+    await post(client, alert(model="bert"))
+    first, second = await received(client)
+    assert (first["name"], first["model"], first["firing"], first["starts_at"]) == (
+        "Maintenance",
+        "bert",
+        True,
+        NOW - 60,
+    )
+    assert (first["heard_at"], first["ends_at"], first["summary"]) == (NOW + 300, None, "a rack is worked on")
+    assert (second["model"], second["firing"], second["ends_at"]) == ("resnet", False, NOW - 5)
+    assert len(await received(client, "?firing=true")) == 1
+    assert [a["model"] for a in await received(client, "?model=resnet")] == ["resnet"]
+    assert await received(client, "?limit=0") == []
+
+
+async def test_a_decision_is_explained_with_what_fired_then(client: httpx.AsyncClient, ruled: FakePlane) -> None:
+    await ruled.write_decisions()
+    decided = NOW - 4.0
+    quiet = alert(severity="info") | {"fingerprint": "0000000000000001"}
+    other = alert(model="resnet", severity="page") | {"fingerprint": "0000000000000002"}
+    later = alert(model="bert", start=decided + 1) | {"fingerprint": "0000000000000003"}
+    await post(client, alert(model="bert", severity="page"), quiet, other, later)
+    lines = (await client.get("/api/v1/decisions/de-0001-up/explain")).json()["lines"]
+    assert lines[-1] == "alerts:  Maintenance (page) of bert since 07:59:00"
+    assert sum(line.startswith("alerts:") for line in lines) == 1
+
+
+async def test_a_rule_freezes_its_model_for_as_long_as_the_alert_is_told(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
+    await post(client, alert(model="bert"))
+    assert await freezes(client) == [("bert", "no_down", NOW + 600)]
+    assert ruled.loop.nudges == 1
+    (freeze,) = (await client.get("/api/v1/freezes")).json()
+    assert freeze["reason"] == "alert Maintenance fires: a rack is worked on"
+    ruled.loop.now += 300
+    await post(client, alert(model="bert"))
+    assert await freezes(client) == [("bert", "no_down", NOW + 900)]
+    assert (await client.get("/api/v1/freezes")).json()[0]["created_at"] == NOW
+    assert await audited(client) == [("alertmanager", "freeze", "bert")], "once"
+    ruled.loop.now += 600
+    assert await freezes(client) == [], "an Alertmanager that is gone freezes nothing for ever"
+    await post(client, alert(model="bert"))
+    assert await freezes(client) == [("bert", "no_down", NOW + 1500)]
+
+
+async def test_the_freeze_ends_with_the_alert(client: httpx.AsyncClient, ruled: FakePlane) -> None:
+    await post(client, alert(model="bert"))
+    ruled.loop.now += 60
+    for _ in range(2):
+        await post(client, alert("resolved", end=NOW + 50, model="bert"))
+        assert await freezes(client) == []
+    assert await audited(client) == [("alertmanager", "end_freeze", "bert"), ("alertmanager", "freeze", "bert")]
+    assert ruled.loop.nudges == 2
+    ruled.loop.now += 60
+    await post(client, alert(model="bert"))
+    assert len(await freezes(client)) == 1, "Alertmanager may lose it and find it again"
+
+
+async def test_the_longest_rule_of_each_direction_holds(client: httpx.AsyncClient) -> None:
+    await post(client, alert(model="bert", severity="page", zone="b"))
+    assert sorted(await freezes(client)) == [("bert", "all", NOW + 300), ("bert", "no_down", NOW + 1200)]
+
+
+@pytest.mark.parametrize("model", ["", "not-ours"])
+async def test_an_alert_of_no_model_of_ours_freezes_all(client: httpx.AsyncClient, model: str) -> None:
+    await post(client, alert(model=model))
+    assert await freezes(client) == [("", "no_down", NOW + 600)]
+
+
+async def test_an_alert_that_matches_no_rule_freezes_nothing(client: httpx.AsyncClient, ruled: FakePlane) -> None:
+    await post(client, alert() | {"labels": {"alertname": "Other", "model": "bert"}})
+    assert await freezes(client) == []
+    assert ruled.loop.nudges == 0
+
+
+async def test_peoples_freezes_stay_whatever_rules_do(client: httpx.AsyncClient, ruled: FakePlane) -> None:
+    said = {"model": "bert", "direction": "no_down", "ttl": "2h", "reason": "by hand", "actor": "ann"}
+    await client.post("/api/v1/freezes", json=said)
+    await post(client, alert(model="bert"))
+    await post(client, alert("resolved", end=NOW, model="bert"))
+    assert [f["actor"] for f in (await client.get("/api/v1/freezes")).json()] == ["ann"]
+    assert (await client.get("/api/v1/freezes")).json()[0]["expires_at"] == NOW + 7200
+    ruled.loop.now += 7201
+    assert (await client.get("/api/v1/freezes")).json() == []
+
+
+async def test_a_freeze_that_somebody_ended_is_not_made_anew_for_the_same_alert(client: httpx.AsyncClient) -> None:
+    await post(client, alert(model="bert"))
+    assert (await client.delete("/api/v1/freezes?model=bert")).json() == {"ended": 1}
+    await post(client, alert(model="bert"))
+    assert await freezes(client) == []
+    await post(client, alert(model="bert", start=NOW - 1))
+    assert len(await freezes(client)) == 1, "it began anew"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "burning"},
+        {"startsAt": "yesterday"},
+        {"startsAt": "0001-01-01T00:00:00+14:00"},
+        {"startsAt": "2026-01-01T00:00:00"},
+        {"fingerprint": "../../x"},
+        {"labels": {"a": 1}},
+        {"labels": None},
+    ],
+)
+async def test_what_is_no_alert_is_refused_as_a_problem_and_nothing_is_kept(
+    client: httpx.AsyncClient, change: dict[str, Any]
+) -> None:
+    body = {"version": "4", "alerts": [alert(), alert() | change]}
+    answer = await client.post("/hooks/alertmanager", json=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert await received(client) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": "3", "alerts": []}', b'{"version": "4"}'])
+async def test_what_is_no_webhook_is_refused_as_a_problem(client: httpx.AsyncClient, content: bytes) -> None:
+    answer = await client.post("/hooks/alertmanager", content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+async def test_a_large_group_is_taken_and_a_huge_one_refused(client: httpx.AsyncClient) -> None:
+    def many(count: int) -> list[dict[str, Any]]:
+        return [alert(text="x" * 200) | {"fingerprint": f"{n:016x}"} for n in range(count)]
+
+    body = {"version": "4", "alerts": many(500)}
+    assert (await client.post("/hooks/alertmanager", json=body)).status_code == 200
+    assert len(await received(client, "?limit=1000")) == 500
+    body = {"version": "4", "alerts": many(4000)}
+    assert (await client.post("/hooks/alertmanager", json=body)).status_code == 413
+
+
+async def test_times_of_alertmanager_have_nanoseconds(client: httpx.AsyncClient) -> None:
+    await post(client, alert() | {"startsAt": "2027-01-15T07:59:00.123456789Z"})
+    assert (await received(client))[0]["starts_at"] == pytest.approx(NOW - 60 + 0.123456)
