@@ -177,14 +177,30 @@ def _refused(unit: _Unit) -> Iterator[Condition]:
         detail = "more instances give no more throughput: the device is saturated"
         yield unit.condition(AlertName.CAPACITY_REFUSED, "saturated", detail)
         return
+    if count < most:
+        return
+    # Triton ends an in-place change only once its queue was empty, so that too few instances never are all there.
+    if decision.binding is ReasonCode.IN_FLIGHT and (waiting := _backlog(unit, most)):
+        detail = f"{waiting} requests wait, and the {most} instances allowed are asked for already"
+        yield unit.condition(AlertName.CAPACITY_REFUSED, "bounds", detail)
     demand, capacity = unit.reasons.get(ReasonCode.DEMAND), unit.reasons.get(ReasonCode.CAPACITY)
-    if demand is None or capacity is None or count < most or capacity.numbers.get("instances", 0.0) < most:
+    if demand is None or capacity is None or capacity.numbers.get("instances", 0.0) < most:
         return
     # Counts above the bounds are not even looked at, so nothing else says that they are needed.
     wanted_per_s, held_per_s = demand.numbers.get("demand_per_s", 0.0), capacity.numbers.get("capacity_per_s", 0.0)
     if wanted_per_s > held_per_s:
         detail = f"{wanted_per_s:.3g}/s to be held, the {most} instances allowed hold {held_per_s:.3g}/s"
         yield unit.condition(AlertName.CAPACITY_REFUSED, "bounds", detail)
+
+
+def _backlog(unit: _Unit, instances: int) -> int:
+    """Requests that wait beyond one batch for each of so many instances; 0 where that is not known."""
+    reading = unit.reading.value if unit.reading is not None else None
+    pending = known(reading.pending) if reading is not None else None
+    if reading is None or pending is None:
+        return 0
+    batch = max(1, reading.max_batch_size) if reading.dynamic_batching else 1
+    return pending if pending > instances * batch else 0
 
 
 def _slow_startups(picture: Picture) -> Iterator[Condition]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.domain.conditions import AlertName
 from controlplane.domain.decision import FreezeDirection, OverrideKind, ReasonCode, Step
 from controlplane.domain.errors import ConflictError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
@@ -62,7 +63,9 @@ async def test_bounds_beat_the_policy() -> None:
     sim = SimModel("m", rates=((T0, 400.0),))
     async with one_model(sim, instances_max=3) as world:
         await world.run(120.0)
+        refused = [one.cause for one in world.tick.picture().conditions if one.alert is AlertName.CAPACITY_REFUSED]
     assert max(count for _, count in sim.history) == 3
+    assert refused == ["bounds"]
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,18 @@ def test_capacity_is_refused_where_the_most_instances_hold_less_than_demand() ->
     assert refused(*needs(99.0), at=NOW - 61) == []
 
 
+@pytest.mark.parametrize(("waiting", "instances", "cause"), [(33, 4, ["bounds"]), (32, 4, []), (99, 3, [])])
+def test_capacity_is_refused_where_requests_wait_while_the_most_instances_are_under_way(
+    waiting: int, instances: int, cause: list[str]
+) -> None:
+    under_way = Reason(ReasonCode.IN_FLIGHT, {}, {"step": "set_instances", "id": "d-0"})
+    decision = a_decision(under_way, target=Target(loaded=True, instances=instances))
+    model = a_model(pending=Known(waiting, NOW), max_batch_size=8, dynamic_batching=True)
+    assert [one.cause for one in found(a_picture(decision, model=model))] == cause
+    unread = a_model(pending=Missing("half a page"), max_batch_size=8, dynamic_batching=True)
+    assert found(a_picture(decision, model=unread)) == []
+
+
 # StartupSlow
 
 
