@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 
 RESEND_S = 60.0
 LASTS_S = 4 * RESEND_S
-"""So long an alert goes on when nothing more is heard of it: Prometheus does as much (4 times its resend delay)."""
+"""So long an alert goes on when nothing more is heard of it: Prometheus does as much (4 times its resend delay). What
+must hold for a while to fire goes on for that while longer, so that a restart ends nothing that begins again."""
 _REMEMBERED = 3
 
 Labels = tuple[tuple[str, str], ...]
@@ -30,8 +31,11 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(slots=True)
 class _Ended:
+    """An end, who knows of it, and when the alert is over for all others too."""
+
     alert: Alert
-    taken_by: set[str]
+    until: float
+    taken_by: set[str] = field(default_factory=set)
 
 
 class NoticeBook:
@@ -58,13 +62,9 @@ class NoticeBook:
         }
         for labels, alert in self._firing.items():
             if labels not in firing:
-                over = Alert(alert.labels, alert.annotations, alert.starts_at, now, alert.url)
-                self._ended[labels] = _Ended(over, set())
-        # One that nobody took for so long has ended by itself.
+                self._ended[labels] = _Ended(replace(alert, ends_at=now), until=alert.ends_at)
         self._ended = {
-            labels: ended
-            for labels, ended in self._ended.items()
-            if labels not in firing and now - ended.alert.ends_at < self._lasts_s
+            labels: ended for labels, ended in self._ended.items() if labels not in firing and now < ended.until
         }
         self._firing = firing
 
@@ -80,7 +80,8 @@ class NoticeBook:
                 ended.taken_by.add(alertmanager)
 
     def _alert(self, notice: Notice, since: float, now: float) -> Alert:
-        return Alert(dict(notice.labels), notice.annotations, since, now + self._lasts_s, self._url)
+        until = now + self._lasts_s + notice.for_s
+        return Alert(dict(notice.labels), notice.annotations, since, until, self._url)
 
 
 class Notifier:

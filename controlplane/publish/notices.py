@@ -106,11 +106,13 @@ def _control_plane(picture: Picture, settings: AlertSettings) -> Iterator[Notice
     if health.store_failing:
         yield _notice(BY_NAME[AlertName.STORE_FAILING], {}, settings, None, [health.problem])
     last = max(health.last_tick_at, health.started_at)
-    late_s = picture.at - last
+    late_s, why = picture.at - last, ""
     if last and health.interval_s and late_s > TICKS_LATE * health.interval_s:
-        yield _notice(
-            BY_NAME[AlertName.CONTROL_PLANE_LATE], {}, settings, None, [f"The last tick was {late_s:.0f} s ago."]
-        )
+        why = f"The last tick was {late_s:.0f} s ago."
+    elif health.interval_s and health.last_tick_s > health.interval_s:
+        why = f"A tick takes {health.last_tick_s:.1f} s, so that others are left out; {health.skipped} were so far."
+    if why:
+        yield _notice(BY_NAME[AlertName.CONTROL_PLANE_LATE], {}, settings, None, [why])
     yield _notice(BY_NAME[AlertName.WATCHDOG], {}, settings, None)
 
 

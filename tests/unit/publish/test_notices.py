@@ -134,6 +134,8 @@ def test_a_store_that_fails_and_a_loop_that_stands_still_are_told() -> None:
     assert "46 s ago" in one(late, AlertName.CONTROL_PLANE_LATE).annotations["description"]
     just = picture(health=replace(well, last_tick_at=NOW - 45.0))
     assert not named(notices(just, {}, SETTINGS), AlertName.CONTROL_PLANE_LATE)
+    slow = picture(health=replace(well, last_tick_s=15.1, skipped=7))
+    assert "7 were so far" in one(slow, AlertName.CONTROL_PLANE_LATE).annotations["description"]
     never = picture(health=LoopHealth(interval_s=15.0, started_at=NOW - 46.0))
     assert one(never, AlertName.CONTROL_PLANE_LATE)
 
