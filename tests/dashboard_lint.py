@@ -25,7 +25,7 @@ RATED = {"rate", "irate", "increase"}
 GRID = 24
 NOT_QUERIED = {"row", "text"}
 
-_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|[a-zA-Z_:][\w:]*|[=!]~|[=!<>]=|\S')
+_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\d+(?:\.\d+)?(?:e[+-]?\d+|ms|[smhdwy])?|[a-zA-Z_:][\w:]*|[=!]~|[=!<>]=|\S')
 _LISTS = {"by", "without", "on", "ignoring", "group_left", "group_right"}
 _WORDS = {*_LISTS, "or", "and", "unless", "bool", "offset", "inf", "nan"}
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
