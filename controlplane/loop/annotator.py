@@ -63,7 +63,7 @@ class Annotator:
         self._filled = asyncio.Event()
         self._worker = Worker("grafana")
         self._tasks: tuple[asyncio.Task[None], ...] = ()
-        self._failing = False
+        self.failing = False
         self._pause_s = _AGAIN_S[0]
         self.dropped = 0
 
@@ -132,15 +132,15 @@ class Annotator:
             self._filled.clear()
 
     def _failed(self, why: str) -> None:
-        if not self._failing:
+        if not self.failing:
             log.error("Grafana takes no annotations; they wait, and the oldest are dropped", error=why, most=self._most)
-        self._failing = True
+        self.failing = True
 
     def _went_well(self) -> None:
         self._pause_s = _AGAIN_S[0]
-        if self._failing:
+        if self.failing:
             log.info("Grafana takes annotations again", dropped=self.dropped)
-        self._failing = False
+        self.failing = False
 
 
 async def _forever(once: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""grafana-client brings a fork of urllib3; the clients of Kubernetes and Prometheus keep the one they are tested with."""
+"""grafana-client brings a fork of urllib3; clients of Kubernetes and Prometheus keep the one they are tested with."""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,10 @@ def test_the_image_is_not_run_by_root_and_copies_only_what_it_was_given() -> Non
     for name in copied:
         assert (DEPLOY.parent / name).exists()
         assert f"!{name}" in ignored
+
+
+def test_the_image_and_the_makefile_keep_urllib3_from_being_overwritten_by_a_fork_of_it() -> None:
+    for file in (DEPLOY / "Dockerfile", DEPLOY.parent / "Makefile"):
+        (install,) = re.findall(r"URLLIB3_NO_OVERRIDE=1 (\S+ [^@&]*grafana\S*)", file.read_text().replace("\\\n", ""))
+        assert "install" in install
+        assert "--no-binary urllib3-future" in install
