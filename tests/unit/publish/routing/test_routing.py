@@ -50,6 +50,14 @@ def test_every_receiver_that_is_routed_to_is_there_and_no_other() -> None:
     assert set(routed) | {"nobody"} == {receiver["name"] for receiver in found["receivers"]}
 
 
+@pytest.mark.parametrize(("for_", "repeat"), [("30m", "900s"), ("20s", "30s"), ("9h", "4h")])
+def test_alerts_come_back_often_enough_for_freezes_to_hold_on(for_: str, repeat: str) -> None:
+    freezes = "".join(f"    - {{alert: {{alertname: X}}, for: {each}}}\n" for each in ("10h", for_))
+    found = tree("alerts:" + TEAMS + '  console_url: "http://c:8900"\n  freezes:\n' + freezes)
+    (back,) = (each for each in found["route"]["routes"] if each.get("continue"))
+    assert back["repeat_interval"] == repeat
+
+
 def test_a_team_that_owns_nothing_has_no_route() -> None:
     found = tree("alerts:" + TEAMS + '    - {name: idle, page: [{webhook: "http://idle"}]}\n')
     assert "idle" not in str(found)
