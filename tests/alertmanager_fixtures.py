@@ -140,12 +140,17 @@ def amtool() -> Amtool:
     return Amtool(_program("amtool"))
 
 
+@pytest.fixture(scope="session")
+def alertmanager_binary() -> str:
+    """The program; where it is not installed, a skip saying so (in CI a failure)."""
+    return _program("prometheus-alertmanager")
+
+
 @pytest.fixture
-def alertmanager() -> Iterator[RealAlertmanager]:
+def alertmanager(alertmanager_binary: str) -> Iterator[RealAlertmanager]:
     """One that is not started yet."""
-    binary = _program("prometheus-alertmanager")
     home = Path(tempfile.mkdtemp(prefix="cp-am-"))
-    made = RealAlertmanager(binary, home)
+    made = RealAlertmanager(alertmanager_binary, home)
     try:
         yield made
     finally:

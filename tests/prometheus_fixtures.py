@@ -35,6 +35,7 @@ class RealPrometheus:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._jobs: list[dict[str, Any]] = []
+        self._alerting: dict[str, Any] = {}
         self._write()
 
     def spec(self, name: str = "prom", timeout_s: float = 5.0) -> PrometheusSpec:
@@ -95,6 +96,11 @@ class RealPrometheus:
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/-/reload", method="POST"), timeout=10):
             pass
         self.until_scraped_anew()
+
+    def alert(self, rules: Sequence[Path], alertmanager: str) -> None:
+        """Go by these files of rules, and tell that Alertmanager (host:port), from the next `scrape` on."""
+        told = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+        self._alerting = {"rule_files": [str(path) for path in rules], "alerting": told}
 
     def past(self, selector: str, at: float, span_s: float) -> dict[float, float]:
         """The samples of one series, by moment."""
@@ -158,6 +164,7 @@ class RealPrometheus:
 
     def _write(self) -> None:
         config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": self._jobs}
+        config |= self._alerting
         (self._home / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
