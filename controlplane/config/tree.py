@@ -114,7 +114,10 @@ class GrafanaBlock(Block):
     """A Grafana that `controlplane dashboards push` fills."""
 
     url: Url = Field(description="Base URL of Grafana.")
-    token_file: str = Field(min_length=1, description="File that holds a token of a service account with role Editor.")
+    token_file: str = Field(
+        min_length=1,
+        description="File that holds a token of a service account with role Editor; Admin for the data source too.",
+    )
     prometheus_url: Url = Field(description="Where Grafana reaches the Prometheus that scrapes the control plane.")
     folder: str = Field(default="controlplane", min_length=1, description="Title of the folder for the dashboards.")
 

@@ -16,8 +16,9 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
-from controlplane.publish.annotations import Annotation, Marks
+from controlplane.publish.annotations import TAG, Annotation, Marks
 from controlplane.publish.catalogue import BY_NAME
+from controlplane.publish.dashboards import dashboards
 from tests.unit.publish.pictures import NOW, a_picture
 
 PICTURE = replace(a_picture(), health=replace(a_picture().health, ticks=1, last_tick_at=NOW))
@@ -120,3 +121,9 @@ def test_an_alert_that_fired_before_the_start_is_marked_at_its_end() -> None:
 def test_texts_are_kept_short() -> None:
     (mark,) = marks().look(PICTURE, [an_outcome(NOW + 5, ActionStatus.FAILED, "x" * 9000)])
     assert len(mark.text) == 500
+
+
+def test_dashboards_show_what_is_marked() -> None:
+    for dashboard in dashboards():
+        (pushed,) = [a["target"] for a in dashboard["annotations"]["list"] if a["datasource"]["uid"] == "-- Grafana --"]
+        assert (pushed["type"], pushed["tags"]) == ("tags", [TAG])
