@@ -52,7 +52,9 @@ class Alertmanager:
     async def post(self, alerts: Sequence[Alert]) -> None:
         """Have it take the alerts, all or none. Raises TargetUnreachableError, which says what it answered."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+            # No connection is kept: one that was given up meanwhile would look like a failure.
+            connector = aiohttp.TCPConnector(force_close=True)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         body = json.dumps([alert.body() for alert in alerts]).encode()
         headers = {"Content-Type": "application/json"}
         try:

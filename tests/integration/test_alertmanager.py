@@ -19,6 +19,7 @@ import pytest
 
 from controlplane.api.tokens import Scope, create_token
 from controlplane.domain.conditions import AlertName, Condition
+from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.loop.notices import Notifier
@@ -107,6 +108,19 @@ async def test_alertmanager_takes_every_alert_whatever_names_hold(alertmanager: 
     await client.post([Alert(dict(n.labels), n.annotations, now, now + 60) for n in found])
     assert len(names(alertmanager)) == len(found)
     await client.close()
+
+
+async def test_one_that_refuses_and_one_that_hangs_are_told_apart(alertmanager: RealAlertmanager) -> None:
+    alertmanager.start(CONFIG % ("http://127.0.0.1:9/", ""))
+    client = Alertmanager(alertmanager.url)
+    with pytest.raises(TargetUnreachableError, match=r"answered HTTP 400: .*invalid label"):
+        await client.post([Alert({"not a name": "x"}, {}, 0.0, 1.0)])
+    await client.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections and never answers
+        hanging = Alertmanager(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.2)
+        with pytest.raises(TargetUnreachableError, match=r"no answer within 0\.2 s"):
+            await hanging.post([])
+        await hanging.close()
 
 
 @pytest.fixture
