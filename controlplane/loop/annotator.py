@@ -115,6 +115,10 @@ class Annotator:
                 self.dropped += 1
                 self._failed(str(error))
                 self._done(annotation)
+            except Exception:
+                self.dropped += 1
+                log.exception("an annotation was not written", text=annotation.text)
+                self._done(annotation)
             else:
                 self._went_well()
                 self._done(annotation)

@@ -127,9 +127,10 @@ async def test_a_grafana_that_is_away_is_told_again_without_doubles_and_logged_o
     assert [entry["log_level"] for entry in logs] == ["error", "info"]
 
 
-async def test_what_is_refused_is_dropped_and_the_next_is_written() -> None:
+@pytest.mark.parametrize("error", [GrafanaRefusedError("Grafana: refuses it"), RuntimeError("a bug")])
+async def test_what_is_refused_is_dropped_and_the_next_is_written(error: Exception) -> None:
     annotator, loop, grafana = wired()
-    grafana.error = GrafanaRefusedError("Grafana: refuses it")
+    grafana.error = error
     annotator.start()
     loop.set_overrides(1)
     await until(lambda: annotator.dropped == 1)
