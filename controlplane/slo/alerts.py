@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.domain.alerts import AlertState, BurnAlert, BurnReading, Severity
 from controlplane.domain.objectives import Counts, Objective
 from controlplane.slo.burn import BurnFactor, certain_burn, factors, wilson_low
+from controlplane.slo.phrases import length
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def told(alert: BurnAlert) -> str:
     exceeding = [reading for reading in alert.readings if reading.exceeded] or list(alert.readings)
     worst = max(exceeding, key=lambda reading: min(reading.burn_long or 0.0, reading.burn_short or 0.0))
     burns = " and ".join(
-        f"{_number(burn)} over {_length(length_s)}"
+        f"{_number(burn)} over {length(length_s)}"
         for burn, length_s in (
             (worst.burn_long, worst.window.long_s),
             (worst.burn_short, worst.window.short_s),
@@ -146,16 +147,8 @@ def told(alert: BurnAlert) -> str:
 
 def ended(alert: BurnAlert, fired_s: float) -> str:
     """The end of an alert in one line."""
-    return f"{alert.model} {alert.objective}: {alert.severity.value} ended after {_length(fired_s)}"
+    return f"{alert.model} {alert.objective}: {alert.severity.value} ended after {length(fired_s)}"
 
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
-
-
-def _length(seconds: float) -> str:
-    """A length of time in its largest whole unit, as burn rates are told: 5 min, 1 h, 3 d."""
-    for unit, size_s in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= size_s:
-            return f"{seconds / size_s:.3g} {unit}"
-    return f"{seconds:.0f} s"

@@ -27,7 +27,7 @@ MOST_BAD = 0.8
 """A share of bad events that must fire: where the workbook's factor asks for more than this, it is lowered to it."""
 _SHORT_SHARES = {Severity.PAGE: 0.5, Severity.TICKET: 0.25}
 """Budget shares within a quarter of an objective's window, for windows too short for the workbook's: burn 2 and 1."""
-_Z = 1.645
+Z = 1.645
 """One-sided 95 %."""
 
 
@@ -75,7 +75,7 @@ def _fitting(objective_s: float, windows: Sequence[BurnWindow]) -> list[BurnWind
     return fitting
 
 
-def wilson_low(bad: int, events: int) -> float:
+def wilson_low(bad: float, events: float) -> float:
     """The least share of bad events that the counts speak for, at 95 % one-sided; 0 without events.
 
     Wilson score interval: E. B. Wilson, JASA 22 (1927) 209. One failure of 30 requests speaks for 0.75 %, three for
@@ -83,9 +83,9 @@ def wilson_low(bad: int, events: int) -> float:
     """
     if events <= 0:
         return 0.0
-    share, z2 = bad / events, _Z * _Z
+    share, z2 = bad / events, Z * Z
     middle = share + z2 / (2 * events)
-    spread = _Z * math.sqrt(share * (1 - share) / events + z2 / (4 * events * events))
+    spread = Z * math.sqrt(share * (1 - share) / events + z2 / (4 * events * events))
     return max(0.0, (middle - spread) / (1 + z2 / events))
 
 

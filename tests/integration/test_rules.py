@@ -172,7 +172,7 @@ def test_the_rules_and_the_store_agree_on_the_same_history(
         if long:
             # the ends weigh little there
             assert burn == pytest.approx(certain_burn(objective, counts), rel=0.1)
-            assert judged[at] == pytest.approx(wilson_low(bad, events), rel=1e-9)  # type: ignore[arg-type]
+            assert judged[at] == pytest.approx(wilson_low(bad, events), rel=1e-9)
         else:
             assert judged[at] == pytest.approx(
                 counts.coverage, abs=len(ends) * (SLICE_S + GRACE_S + EVERY_S) / window_s
