@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.domain import names
-from controlplane.domain.decision import Decision, ReasonCode
+from controlplane.domain.decision import Decision, ReasonCode, Verdict
 from controlplane.domain.picture import Picture
 from controlplane.publish.gpus import Sample
 
@@ -29,8 +29,9 @@ def scaling_samples(picture: Picture, max_age_s: float) -> Iterator[Sample]:
         yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
     for (step, binding), count in picture.totals.decisions.items():
         yield names.DECISIONS, (step.value, binding.value), count
-    for verdict, count in picture.totals.effects.items():
-        yield names.EFFECTS, (verdict.value,), count
+    for verdict in Verdict:
+        # from 0 on: a counter that begins at 1 grew by nothing, as Prometheus sees it
+        yield names.EFFECTS, (verdict.value,), float(picture.totals.effects.get(verdict, 0))
 
 
 def _decided(unit: tuple[str, str], decision: Decision) -> Iterator[Sample]:

@@ -142,7 +142,7 @@ def _by_model() -> list[Panel]:
     return [
         timeseries(
             "GPUs allotted",
-            "GPUs that each model takes, on average from point to point; parts of shared ones add up.",
+            "GPUs that each model takes, on average; parts of shared ones add up.",
             [Query(total(OWN.rate(names.MODEL_GPU_S), M), "{{model}}")],
             "suffix:GPU",
             stacked=True,

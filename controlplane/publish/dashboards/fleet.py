@@ -92,6 +92,7 @@ def _now() -> list[Panel]:
             "Share of the time of all GPUs in which they executed something.",
             Query(share(busy, seen), "in use"),
             "percentunit",
+            decimals=0,
             no_value="no GPU",
             drills=[drills.TO_GPU],
         ),

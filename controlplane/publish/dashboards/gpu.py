@@ -219,7 +219,7 @@ def _faults() -> list[Panel]:
         ),
         timeseries(
             "Uncorrected ECC errors",
-            "Errors that ECC could not correct, from point to point.",
+            "Errors that ECC could not correct, over the last few scrapes.",
             [Query(total(OWN.grown_lately(names.GPU_ECC_UNCORRECTED), *KEY), ONE)],
             "none",
             bars=True,

@@ -75,7 +75,7 @@ class Own:
         return self._merged(name, f"increase({self._selected(name, where)}[{RANGE}])")
 
     def grown_lately(self, name: str, *where: Match) -> str:
-        """By how much a counter grew from point to point, to be drawn as bars."""
+        """By how much a counter grew over the last few scrapes, to be drawn as bars."""
         return self._merged(name, f"increase({self._selected(name, where)}[{RATE_INTERVAL}])")
 
     def _merged(self, name: str, inner: str) -> str:

@@ -140,7 +140,7 @@ def _batches() -> list[Panel]:
             least=0,
             decimals=1,
             no_value=NO_TRAFFIC,
-            width=8,
+            width=6,
             drills=TO,
         ),
         timeseries(
@@ -149,7 +149,7 @@ def _batches() -> list[Panel]:
             [Query(_rate(Counter.EXECUTIONS), UNIT)],
             "ops",
             no_value=NO_TRAFFIC,
-            width=8,
+            width=6,
             drills=TO,
         ),
         timeseries(
@@ -158,7 +158,7 @@ def _batches() -> list[Panel]:
             [Query(largest(OWN.now(names.MODEL_INSTANCES), M, S), UNIT)],
             "none",
             least=0,
-            width=4,
+            width=6,
             drills=TO,
         ),
         state_timeline(
@@ -166,7 +166,7 @@ def _batches() -> list[Panel]:
             "Whether the model is ready on the server. A gap: not known.",
             [Query(largest(OWN.now(names.MODEL_LOADED), M, S), UNIT)],
             {1: ("ready", GREEN), 0: ("not loaded", GREY)},
-            width=4,
+            width=6,
             drills=TO,
         ),
     ]

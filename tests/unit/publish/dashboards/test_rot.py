@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,11 +64,14 @@ def test_counters_of_servers_are_read_by_how_they_grow(made: Mapping[str, Any]) 
             assert selector.name not in COUNTERS or selector.function in _GROWING, where
 
 
-def rules() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for file in RULES:
-        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
-            for rule in group["rules"]:
-                yield f"{file.name}, {rule.get('record', rule.get('alert'))}", rule
+@functools.cache
+def rules() -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    return tuple(
+        (f"{file.name}, {rule.get('record', rule.get('alert'))}", rule)
+        for file in RULES
+        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    )
 
 
 def known_to_rules() -> dict[str, set[str]]:
