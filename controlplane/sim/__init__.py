@@ -1,0 +1,1 @@
+"""Simulated pools of replicas under real load, in virtual time. Needs the extra `sim` (numpy, numba)."""

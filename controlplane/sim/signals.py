@@ -1,0 +1,72 @@
+"""What a collector could know of a simulated pool at one moment: of its replicas and of the gateway before them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Phase = Literal["starting", "ready", "draining"]
+Counts = npt.NDArray[np.int64]
+
+# Bucket edges of vLLM 0.32's histograms (vllm/v1/metrics/loggers.py), seconds.
+TTFT_EDGES_S = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0),
+    *(7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
+)
+ITL_EDGES_S = (
+    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0),
+    *(7.5, 10.0, 20.0, 40.0, 80.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSignals:
+    """One replica that has not ended. Counters and histograms are cumulative since its start.
+
+    `running`: requests that execute, `waiting`: in its own queue; a gateway counts both as outstanding.
+    `outstanding_s`: their number integrated over time, so that a difference over seconds is the mean concurrency.
+    `arrived`: requests sent to it. `busy_s`: time in which anything executed. `prompt_tokens` count when a request's
+    first token comes, `generated_tokens` as they come. `ttft_counts`, `itl_counts`: by bucket, NOT cumulative over
+    the edges `TTFT_EDGES_S`, `ITL_EDGES_S` (an edge belongs to the bucket below it), one more above the last.
+    Pools that have no tokens leave what is of tokens at its default; `kv_used_share` is nan there.
+    """
+
+    id: int
+    phase: Phase
+    started_s: float
+    ready_s: float
+    running: int
+    waiting: int
+    arrived: int
+    completed: int
+    outstanding_s: float
+    busy_s: float
+    kv_used_share: float = math.nan
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    preempted: int = 0
+    ttft_s_sum: float = 0.0
+    itl_s_sum: float = 0.0
+    ttft_counts: Counts | None = None
+    itl_counts: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """The gateway's readings and those of every replica that has not ended, by rising id.
+
+    `queued`: requests at the gateway that no ready replica could take. Cumulative: `arrived` (each request once),
+    `completed`, `retried` (sent anew because their replica failed). Always: arrived = completed + queued + running +
+    waiting.
+    """
+
+    at_s: float
+    queued: int
+    arrived: int
+    completed: int
+    retried: int
+    replicas: tuple[ReplicaSignals, ...]
