@@ -186,7 +186,7 @@ class FleetCollector:
             through[name].append((ratios, "objectives of "))
         del through[""]
         told = {f"Prometheus {name}": partial(self._read_through, name, own) for name, own in through.items() if own}
-        rounds = [self._read_all(direct), self._unhurried.run(told, self._timeout_s + _LAST_WORDS_S)]
+        rounds = [self._read_all(direct), self._unhurried.run(told, self._timeout_s)]
         if self._nvml is not None:
             rounds.append(self._nvml.read(self._clock))
         await _all(rounds)

@@ -260,12 +260,13 @@ async def test_a_prometheus_that_hangs_holds_up_no_round_and_is_read_when_it_ans
         begun = time.monotonic()
         for _ in range(3):
             await collector.collect(0)
-        assert time.monotonic() - begun < 3 * 0.3 + 0.5
+        took_s = time.monotonic() - begun
         waiting = collector.reading(wall_clock()).servers
         scraped.prometheus.go_on()
         async with asyncio.timeout(10):
             while isinstance(collector.reading(wall_clock()).servers["through"].live, Missing):  # noqa: ASYNC110 - polled
                 await asyncio.sleep(0.05)
+    assert took_s < 10, "far from the 20 s for which this Prometheus may be waited for"
     assert isinstance(waiting["direct"].live, Known)
     assert waiting["through"].live == Missing("never read")
 
