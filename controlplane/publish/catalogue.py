@@ -104,8 +104,8 @@ CATALOGUE: tuple[AlertText, ...] = (
         _TICKET,
         60.0,
         (*_PLACE, names.KIND),
-        "Start-up ({kind}) of model {model} on {workload}{server} takes longer than any did before",
-        "What was started is not ready after longer than nearly all start-ups seen before. Demand is served by what"
+        "Start-up ({kind}) of model {model} on {workload}{server} takes far longer than was learned",
+        "What was started is not ready after half as long again as nine of ten start-ups took. Demand is served by what"
         " there was until then.",
     ),
     AlertText(
