@@ -7,7 +7,7 @@ from controlplane.domain.observation import Counter
 from controlplane.publish.dashboards import drills
 from controlplane.publish.dashboards import variables as v
 from controlplane.publish.dashboards.builder import Dashboard, Row, dashboard
-from controlplane.publish.dashboards.marks import OR_NONE, marks
+from controlplane.publish.dashboards.marks import marks
 from controlplane.publish.dashboards.outcomes import FAILED
 from controlplane.publish.dashboards.panels import (
     GREEN,
@@ -65,7 +65,7 @@ def _now() -> list[Panel]:
         stat(
             "Conditions",
             "Things other than burning budgets that are wrong now; the table below names them.",
-            Query(f"{total(OWN.now(names.CONDITION, OR_NONE))} or 0 * {largest(OWN.now(names.TICKS_UNWRITTEN))}", ""),
+            Query(f"{total(OWN.now(names.CONDITION))} or 0 * {largest(OWN.now(names.TICKS_UNWRITTEN))}", ""),
             "none",
             steps=any_is(YELLOW),
             drills=[drills.TO_CONTROL_PLANE],
@@ -147,7 +147,7 @@ def _wrong() -> Panel:
     return table(
         "Wrong now",
         "Every condition that an alert tells of, as the control plane sees it. Empty: nothing is wrong.",
-        [Column(largest(OWN.now(names.CONDITION, OR_NONE), *labels), "Wrong", "none")],
+        [Column(largest(OWN.now(names.CONDITION), *labels), "Wrong", "none")],
         labels,
         hide_values=True,
         width=9,

@@ -13,8 +13,6 @@ from controlplane.publish.dashboards.queries import JOB, Match, Own, like, selec
 _STEP = "1m"
 
 _MODEL = like(names.MODEL, f"${names.MODEL}")
-OR_NONE = like(names.MODEL, f"${names.MODEL}|")
-"""Conditions of the models chosen, and those that no model has to do with."""
 OR_ALL = like(names.MODEL, rf"${names.MODEL}|\\*")
 """Freezes of the models chosen, and those of all."""
 
@@ -23,7 +21,7 @@ def marks(*, by_model: bool) -> list[dict[str, Any]]:
     """Actions, people's instructions and alerts; `by_model`: those of the models chosen."""
     own = Own(names.MODEL) if by_model else Own()
     freezes = own.now(names.FREEZES_ACTIVE, *([OR_ALL] if by_model else []))
-    conditions = own.now(names.CONDITION, *([OR_NONE] if by_model else []))
+    conditions = own.now(names.CONDITION)
     return [
         _pushed(),
         _told("Desired instances changed", _changes(by_model), "blue", "{{model}} on {{server}}", "model,server"),

@@ -85,7 +85,13 @@ class Own:
     def _selected(self, name: str, where: tuple[Match, ...]) -> str:
         told = {match.label for match in where}
         labels = [label for label in _LABELS[name] if label in self._variables and label not in told]
-        filters = [like(label, f"${label}") for label in (JOB, *labels, *self._apart)]
+        # labels that do not apply to a condition are empty, and it is shown whatever is chosen there
+        none = "|" if name == names.CONDITION else ""
+        filters = [
+            like(JOB, f"${JOB}"),
+            *(like(label, f"${label}{none}") for label in labels),
+            *(like(label, f"${label}") for label in self._apart),
+        ]
         suffix = "_total" if _KINDS[name] == "counter" else ""
         return selector(f"{name}{suffix}", *filters, *where)
 
