@@ -190,7 +190,7 @@ async def test_a_target_that_misbehaves_costs_only_itself(how: str) -> None:
         took_s = time.monotonic() - begun
         reading = collect.reading(wall_clock())
         await collect.close()
-    assert took_s < 2 * TIMEOUT_S + 0.6
+    assert took_s < 6 * TIMEOUT_S, "of seven that misbehave, none waits for another"
     model = reading.servers["good"].models["llm"]
     assert isinstance(model, Known)
     assert model.value.running == Known(23, model.observed_at)
@@ -251,7 +251,7 @@ async def test_one_page_of_a_triton_that_misbehaves_costs_what_it_alone_tells(pa
         await collect.collect(0)
         reading = collect.reading(wall_clock()).servers["t"]
         await collect.close()
-    assert took_s < TIMEOUT_S + 0.3
+    assert took_s < 1.9 * TIMEOUT_S, "the other pages do not wait for it"
     assert known(reading.live) is True
     model = reading.models["llm"]
     if page == "v2/repository/index":

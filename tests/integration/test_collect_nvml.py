@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,9 +230,7 @@ def test_a_gpu_that_is_lost_while_it_is_read_is_missing_figure_by_figure(reader:
 def test_a_call_that_hangs_is_missing_and_gets_no_second_thread_and_does_not_keep_the_process(reader: Reader) -> None:
     assert reader.read(GPU)["kind"] == "Known"
     first = reader.read(GPU | {"used.0": "hang"})
-    begun = time.monotonic()
     later = [reader.read(GPU) for _ in range(3)]
-    assert time.monotonic() - begun < 0.5
     assert first["why"] == "NVML: no answer within 0.5 s"
     assert {answer["why"] for answer in later} == {"NVML: an earlier call still hangs"}
     assert {answer["threads"] for answer in [first, *later]} == {1}

@@ -7,7 +7,6 @@ import gzip
 import json
 import math
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -289,10 +288,8 @@ async def test_a_call_that_hangs_means_no_answer_until_it_returns_and_costs_no_s
     async with serving(handle) as (url, heads), asking(url) as prometheus:
         with pytest.raises(TargetUnreachableError, match="no answer within"):
             await prometheus.query("a")
-        begun = time.monotonic()
         with pytest.raises(TargetUnreachableError, match="an earlier call still hangs"):
             await prometheus.query("a")
-        assert time.monotonic() - begun < 0.5
         names = [thread.name for thread in threading.enumerate()]
         assert (names.count("controlplane-prometheus-prod"), len(heads)) == (1, 1)
         let_go.set()
