@@ -96,6 +96,8 @@ def _description(watched: Watched, severity: Severity, pairs: Sequence[BurnFacto
     over_s = min(pair.window.long_s for pair in pairs)
     bad = f"sum({series(names.RECORDED_BAD, over_s, **labels)})"
     of_capacity = increase(names.OBJECTIVE_BAD_OF_CAPACITY, over_s, (), **labels)
+    # both are extrapolated from samples, each a little otherwise
+    explained = f"clamp_max({of_capacity} / ({bad} > 0), 1)"
     left = f"max({series(names.OBJECTIVE_BUDGET_LEFT, **labels)})"
     return " ".join(
         (
@@ -103,7 +105,7 @@ def _description(watched: Watched, severity: Severity, pairs: Sequence[BurnFacto
             f"The objective: {phrase(watched.objective)}.",
             f"A {severity.value} is due at a burn rate {_due(pairs)}.",
             share(left, "Budget left: ", "."),
-            share(f"{of_capacity} / ({bad} > 0)", "Capacity explains ", f" of the bad events of {length(over_s)}."),
+            share(explained, "Capacity explains ", f" of the bad events of {length(over_s)}."),
             last_decisions(watched.model),
         )
     )
