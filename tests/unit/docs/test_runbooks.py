@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
+import typer
 
+from controlplane.cli.main import app
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
 from controlplane.domain.failures import FailureClass
@@ -32,6 +35,8 @@ LONGEST_LINES = 90
 PAGES = {
     alert: read(FOLDER / BY_NAME[alert].runbook) for alert in AlertName if (FOLDER / BY_NAME[alert].runbook).exists()
 }
+
+HOW_TO = [read(ROOT / "docs/how-to" / name) for name in ("alerting.md", "alerts.md", "dashboards.md", "costs.md")]
 
 of_every_alert = pytest.mark.parametrize("alert", AlertName, ids=str)
 
@@ -83,6 +88,19 @@ def test_every_dashboard_and_panel_named_exists(alert: AlertName) -> None:
     assert {match[1] for match in found} == set(re.findall(r"`(cp-[\w-]+)`", PAGES[alert].text))
     for match in found:
         assert set(re.findall(r"\*([^*]+)\*", match[2])) <= made[match[1]], match[0]
+
+
+@pytest.mark.parametrize("page", [*PAGES.values(), *HOW_TO], ids=str)
+def test_every_command_is_one_that_can_be_given(page: Page) -> None:
+    for line in page.code():
+        if not line.startswith("controlplane "):
+            continue
+        command: Any = typer.main.get_command(app)
+        words = ["2" if word == "N" else word for word in shlex.split(line)[1:]]
+        while words and hasattr(command, "commands"):
+            command, words = command.commands[words[0]], words[1:]
+        if not hasattr(command, "commands"):
+            command.make_context(line, words)  # raises where an argument or option is not understood
 
 
 @of_every_alert
