@@ -25,7 +25,7 @@ def row(pattern: str, failure: FailureClass, remedy: str, example: str) -> Row:
 
 NOT_FOUND_REMEDY = "put the model's folder into the server's model repository, or correct the name in the configuration"
 UNREACHABLE_REMEDY = "check that the server runs and that its address in the configuration is right"
-LOAD_TIMEOUT_REMEDY = "the server goes on by itself: the next reading shows what came of it; raise the load timeout"
+LOAD_TIMEOUT_REMEDY = "the server goes on by itself: the next reading shows what came of it; make loading quicker"
 UNLOAD_TIMEOUT_REMEDY = (
     "a request in flight or a dead stub holds it; loading it again works at once, its memory may only come back with a "
     "restart of the server"

@@ -214,7 +214,7 @@ REMEDIES: Mapping[FailureClass, str] = {
     FailureClass.MODEL_NOT_FOUND: "put the model into the server's model repository, or correct its name",
     FailureClass.INVALID_CONFIGURATION: "correct the model's config.pbtxt or the override; the server's log says where",
     FailureClass.OUT_OF_MEMORY: "fewer instances, a smaller batch, or unload idle models",
-    FailureClass.TIMEOUT: "see what came of it on the server; raise the load timeout",
+    FailureClass.TIMEOUT: "the server goes on by itself: see there what came of it; make loading quicker",
     FailureClass.BACKEND: "read the backend's message in the server's log; a dead Python stub needs a reload",
     FailureClass.SHAPE_MISMATCH: "let the configuration's inputs and outputs say what the model takes and gives",
     FailureClass.VERSION_NOT_AVAILABLE: "put a numbered version into the repository, or correct the version policy",
