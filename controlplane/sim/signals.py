@@ -45,7 +45,6 @@ class ReplicaSignals:
     completed: int
     outstanding_s: float
     busy_s: float
-    kv_used_share: float = math.nan
     prompt_tokens: int = 0
     generated_tokens: int = 0
     preempted: int = 0
@@ -53,6 +52,7 @@ class ReplicaSignals:
     itl_s_sum: float = 0.0
     ttft_counts: Counts | None = None
     itl_counts: Counts | None = None
+    kv_used_share: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,179 @@
+"""A simulated pool of vLLM-like replicas behind a gateway that sends each request to the least outstanding one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from controlplane.sim import llm_kernel as kernel
+from controlplane.sim import llm_state as layout
+from controlplane.sim.results import ReplicaLife, Results
+from controlplane.sim.service import LlmService
+from controlplane.sim.signals import Phase, ReplicaSignals, Signals
+from controlplane.sim.trace import Requests
+
+_PHASES: dict[int, Phase] = {layout.STARTING: "starting", layout.READY: "ready", layout.DRAINING: "draining"}
+_ENDS: dict[int, Literal["drained", "failed"]] = {layout.DRAINED: "drained", layout.FAILED: "failed"}
+# fields of ReplicaSignals that rows of replicas have under the same name
+_READ = [
+    *("started_s", "ready_s", "running", "waiting", "arrived", "completed", "outstanding_s", "busy_s"),
+    *("prompt_tokens", "generated_tokens", "preempted", "ttft_s_sum", "itl_s_sum"),
+]
+
+
+class LlmPool:
+    """Replicas that batch continuously, iteration by iteration (see LlmService and llm_kernel), in virtual seconds.
+
+    The gateway sends a request to the ready replica with the fewest outstanding, of equals to the lowest id, for good;
+    while none is ready it queues, first come first served. A replica admits from its own queue in order, while there
+    are fewer than `max_num_seqs` members and a whole prompt and one token fit into the KV cache. Where decoding
+    outgrows the cache the newest member goes back to the front of the queue and its tokens are computed again. Nothing
+    is drawn at random: the same calls give the same results to the bit, however time is cut into advances.
+
+    With one member at a time and prefill that takes no time a replica is an M/G/1 queue. Several such are NOT M/M/c:
+    waiting requests do not move to a replica that becomes free, so that waits lie between M/M/c and separate queues.
+
+    Every call takes the moment it is made, which may not lie before the last one (ValueError).
+    """
+
+    def __init__(self, service: LlmService, requests: Requests, *, replicas: int) -> None:
+        """`replicas` are ready from 0 on. Raises ValueError for a request that the KV cache could never hold."""
+        tokens = requests.prompt_tokens.astype(np.int64) + requests.output_tokens
+        if len(tokens) and (largest := int(np.argmax(tokens))) >= 0 and tokens[largest] > service.kv_tokens:
+            raise ValueError(
+                f"request {largest} needs {tokens[largest]} tokens of KV cache; the service has {service.kv_tokens}"
+            )
+        if np.any(requests.prompt_tokens < 1) or np.any(requests.output_tokens < 1):
+            raise ValueError("a request without prompt or output tokens; each has at least 1")
+        self._service = service
+        self._now_s = 0.0
+        self._replicas = 0
+        self._state = layout.fresh(service, requests, max(replicas, 8))
+        for _ in range(replicas):
+            self.start(0.0, 0.0)
+
+    def advance(self, until_s: float) -> None:
+        """Everything up to and at `until_s`."""
+        if not until_s >= self._now_s:
+            raise ValueError(f"{until_s} s lies before {self._now_s} s, up to which all has happened")
+        kernel.advance(self._state, float(until_s))
+        self._now_s = until_s
+
+    def start(self, now_s: float, ready_s: float) -> int:
+        """A new replica, billed from `now_s`, that takes traffic from `ready_s` (inf: never); gives its id."""
+        if not ready_s >= now_s:
+            raise ValueError(f"ready at {ready_s} s, before its start at {now_s} s")
+        self.advance(now_s)
+        if self._replicas == len(self._state.replicas):
+            self._state = layout.with_room(self._state, 2 * self._replicas)
+        state, gateway, replica = self._state, self._state.gateway[0], self._replicas
+        state.replicas[replica]["started_s"] = state.replicas[replica]["since_s"] = now_s
+        state.replicas[replica]["ready_s"] = ready_s
+        state.live[gateway["live"]] = replica
+        gateway["live"] += 1
+        gateway["next_ready_s"] = min(gateway["next_ready_s"], ready_s)
+        self._replicas += 1
+        if ready_s <= now_s:
+            self.advance(now_s)
+        return replica
+
+    def drain(self, replica: int, now_s: float) -> None:
+        """It takes no new requests and ends with its last one; one that starts, or has none, ends at once."""
+        row = self._living(replica, now_s)
+        if row["phase"] == layout.READY and row["running"] + row["waiting"]:
+            row["phase"] = layout.DRAINING
+        elif row["phase"] != layout.DRAINING:
+            self._end(replica, layout.DRAINED)
+
+    def fail(self, replica: int, now_s: float) -> None:
+        """It dies with all that it has made; its requests come to the gateway again, in the order of their arrival."""
+        row = self._living(replica, now_s)
+        state = self._state
+        lost = state.members[replica, : row["running"]].tolist()
+        waiting = row["head"]
+        while waiting != layout.NONE:
+            lost.append(waiting)
+            waiting = state.behind[waiting]
+        row["outstanding_s"] += len(lost) * (now_s - row["since_s"])
+        row["running"] = row["waiting"] = 0
+        self._end(replica, layout.FAILED)
+        kernel.send_again(state, np.array(sorted(lost), np.int64), float(now_s))
+
+    def signals(self, now_s: float) -> Signals:
+        """What a collector could know now."""
+        self.advance(now_s)
+        state, gateway = self._state, self._state.gateway[0]
+        live = state.live[: gateway["live"]]
+        rows, itl = state.replicas[live], state.itl_counts[live]
+        kernel.look(state, float(now_s), rows, itl)
+        return Signals(
+            at_s=now_s,
+            queued=int(gateway["queued"]),
+            arrived=int(gateway["arrived"]),
+            completed=int(gateway["completed"]),
+            retried=int(gateway["retried"]),
+            replicas=tuple(
+                ReplicaSignals(
+                    id=replica,
+                    phase=_PHASES[phase],
+                    kv_used_share=kv_used_share,
+                    ttft_counts=ttft_counts,
+                    itl_counts=itl_counts,
+                    **dict(zip(_READ, row, strict=True)),
+                )
+                for replica, phase, row, kv_used_share, ttft_counts, itl_counts in zip(
+                    live.tolist(),
+                    rows["phase"].tolist(),
+                    rows[_READ].tolist(),
+                    (rows["kv_used"] / self._service.kv_tokens).tolist(),
+                    state.ttft_counts[live],
+                    itl,
+                    strict=True,
+                )
+            ),
+        )
+
+    def results(self) -> Results:
+        """What came of it up to the last call."""
+        state, gateway, rows = self._state, self._state.gateway[0], self._state.replicas[: self._replicas]
+        in_system_s = [gateway["queued_s"], gateway["queued"] * (self._now_s - gateway["since_s"])]
+        in_system_s += [
+            *rows["outstanding_s"],
+            *((rows["running"] + rows["waiting"]) * (self._now_s - rows["since_s"])),
+        ]
+        with np.errstate(invalid="ignore"):  # 0 / 0 for one token: nan
+            mean_itl_s = (state.done_s - state.first_s) / (state.output - 1)
+        return Results(
+            at_s=self._now_s,
+            ttft_s=state.first_s - state.at_s,
+            mean_itl_s=mean_itl_s,
+            e2e_s=state.done_s - state.at_s,
+            replica=state.sent_to.copy(),
+            lives=tuple(
+                ReplicaLife(replica, started_s, ready_s, ended_s, _ENDS.get(phase, "not ended"))
+                for replica, (started_s, ready_s, ended_s, phase) in enumerate(
+                    rows[["started_s", "ready_s", "ended_s", "phase"]].tolist()
+                )
+            ),
+            gpus=self._service.gpus,
+            in_system_s=math.fsum(in_system_s),
+        )
+
+    def _living(self, replica: int, now_s: float) -> Any:
+        self.advance(now_s)
+        if not 0 <= replica < self._replicas or self._state.replicas[replica]["phase"] > layout.DRAINING:
+            raise ValueError(f"replica {replica} does not run at {now_s} s")
+        return self._state.replicas[replica]
+
+    def _end(self, replica: int, phase: int) -> None:
+        state, gateway, row = self._state, self._state.gateway[0], self._state.replicas[replica]
+        row["phase"], row["ended_s"], row["since_s"] = phase, self._now_s, self._now_s
+        state.next_s[replica] = math.inf
+        live = state.live[: gateway["live"]]
+        rest = live[live != replica]
+        live[: len(rest)] = rest
+        gateway["live"] = len(rest)
+        starting = state.replicas[rest]["phase"] == layout.STARTING
+        gateway["next_ready_s"] = np.min(state.replicas[rest]["ready_s"][starting], initial=math.inf)
