@@ -21,7 +21,7 @@ from controlplane.publish.dashboards.panels import (
     text,
     timeseries,
 )
-from controlplane.publish.dashboards.queries import Own, largest, like, share, total
+from controlplane.publish.dashboards.queries import Own, both, largest, like, share, total
 
 M, C = names.MODEL, names.CURRENCY
 OWN = Own(M, names.SERVER, names.NODE, names.GPU)
@@ -59,12 +59,12 @@ def _per(spent: str, work: str, number: float) -> str:
 
 
 def _totals() -> list[Panel]:
-    busy, seen = total(OWN.grown(names.GPU_BUSY_S)), total(OWN.grown(names.GPU_S))
+    busy, seen = OWN.grown(names.GPU_BUSY_S), OWN.grown(names.GPU_S)
     return [
         stat(
             "GPU-hours there were",
             "Time for which GPUs were seen, used or not.",
-            Query(f"{seen} / {HOUR_S}", "hours"),
+            Query(f"{total(seen)} / {HOUR_S}", "hours"),
             "suffix:h",
             decimals=1,
             no_value=NO_GPU,
@@ -83,8 +83,8 @@ def _totals() -> list[Panel]:
         ),
         stat(
             "Idle share",
-            "Share of the GPU time in which nothing executed.",
-            Query(f"1 - {share(busy, seen)}", "idle"),
+            "Share of the GPU time in which nothing executed, of GPUs that tell it.",
+            Query(f"1 - {share(total(busy), total(both(seen, busy)))}", "idle"),
             "percentunit",
             steps=rising(0.5, 0.8),
             decimals=0,
@@ -205,7 +205,7 @@ def _per_work() -> list[Panel]:
 def _devices() -> list[Panel]:
     key = (names.NODE, names.GPU)
     busy, seen = total(OWN.rate(names.GPU_BUSY_S), *key), total(OWN.rate(names.GPU_S), *key)
-    unused = f"{total(OWN.rate(names.GPU_S))} - {total(OWN.rate(names.GPU_BUSY_S))}"
+    unused = total(f"{OWN.rate(names.GPU_S)} - {OWN.rate(names.GPU_BUSY_S)}")
     return [
         timeseries(
             "Idle share by GPU",
@@ -221,7 +221,7 @@ def _devices() -> list[Panel]:
         ),
         timeseries(
             "GPUs idle",
-            "How many whole GPUs the idle time makes up.",
+            "How many whole GPUs the idle time makes up, of GPUs that tell it.",
             [Query(unused, "idle")],
             "suffix:GPU",
             least=0,

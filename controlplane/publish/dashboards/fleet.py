@@ -26,7 +26,7 @@ from controlplane.publish.dashboards.panels import (
     table,
     timeseries,
 )
-from controlplane.publish.dashboards.queries import Own, largest, least, like, share, total
+from controlplane.publish.dashboards.queries import Own, both, largest, least, like, share, total
 
 M, S = names.MODEL, names.SERVER
 OWN = Own(M, S, names.WORKLOAD)
@@ -51,8 +51,8 @@ def fleet() -> Dashboard:
 
 
 def _now() -> list[Panel]:
-    busy = total(OWN.rate(names.GPU_BUSY_S))
-    seen = total(OWN.rate(names.GPU_S))
+    busy = OWN.rate(names.GPU_BUSY_S)
+    seen = both(OWN.rate(names.GPU_S), busy)
     return [
         stat(
             "Burn alerts firing",
@@ -89,8 +89,8 @@ def _now() -> list[Panel]:
         ),
         stat(
             "GPU time in use",
-            "Share of the time of all GPUs in which they executed something.",
-            Query(share(busy, seen), "in use"),
+            "Share of the time of GPUs in which they executed something, of all that tell it.",
+            Query(share(total(busy), total(seen)), "in use"),
             "percentunit",
             decimals=0,
             no_value="no GPU",

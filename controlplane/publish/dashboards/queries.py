@@ -116,6 +116,11 @@ def share(part: str, whole: str) -> str:
     return f"{part} / ({whole} > 0)"
 
 
+def both(series: str, told: str) -> str:
+    """Those of `series` for which `told` has one of the same labels: what is not known is left out of a whole."""
+    return f"{series} and {told}"
+
+
 def quantile_of(quantile: float, buckets: str, *by: str) -> str:
     """A quantile of a classic histogram's rates, summed before: quantiles themselves are never averaged."""
     return f"histogram_quantile({quantile:g}, {total(buckets, 'le', *by)})"
