@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, delete, or_, select
+from sqlalchemy import Connection, Select, and_, case, delete, func, or_, select, update
 
 from controlplane.domain.received import FORGOTTEN_S, ReceivedAlert
 from controlplane.store.codec import RECEIVED_ALERT
@@ -17,7 +17,10 @@ _ORDER = (received_alerts.c.starts_at, received_alerts.c.fingerprint)
 
 
 def add_received(connection: Connection, alerts: Sequence[ReceivedAlert]) -> None:
-    """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves."""
+    """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves.
+
+    One that began anew had ended by then: Alertmanager tells no end that lay between two of its notices.
+    """
     for alert in alerts:
         statement = insert(connection, received_alerts).values(
             fingerprint=alert.fingerprint,
@@ -37,6 +40,19 @@ def add_received(connection: Connection, alerts: Sequence[ReceivedAlert]) -> Non
             "body": new.body,
         }
         connection.execute(statement.on_conflict_do_update(index_elements=["fingerprint", "starts_at"], set_=changes))
+    if alerts:
+        _end_before_next(connection, {alert.fingerprint for alert in alerts})
+
+
+def _end_before_next(connection: Connection, fingerprints: Collection[str]) -> None:
+    later, columns = received_alerts.alias("later"), received_alerts.c
+    next_start = (
+        select(func.min(later.c.starts_at))
+        .where(later.c.fingerprint == columns.fingerprint, later.c.starts_at > columns.starts_at)
+        .scalar_subquery()
+    )
+    anew = (columns.fingerprint.in_(fingerprints), columns.ends_at.is_(None), next_start.is_not(None))
+    connection.execute(update(received_alerts).where(*anew).values(ends_at=next_start))
 
 
 def newest_received(connection: Connection, model: str, limit: int) -> tuple[ReceivedAlert, ...]:
@@ -61,6 +77,6 @@ def delete_received(connection: Connection, before: float) -> int:
 
 def _read(connection: Connection, query: Select[Any]) -> tuple[ReceivedAlert, ...]:
     return tuple(
-        replace(RECEIVED_ALERT.load(row.body), received_at=row.received_at, heard_at=row.heard_at)
+        replace(RECEIVED_ALERT.load(row.body), ends_at=row.ends_at, received_at=row.received_at, heard_at=row.heard_at)
         for row in connection.execute(query)
     )

@@ -28,8 +28,23 @@ def test_one_that_fires_again_from_the_same_start_is_the_same_and_a_later_start_
     again = replace(FIRING, received_at=NOW + 40, heard_at=NOW + 40)
     later = replace(FIRING, starts_at=NOW + 50, received_at=NOW + 50, heard_at=NOW + 50)
     store.add_received([again, later])
-    assert list(store.received()) == [later, again]
+    assert list(store.received()) == [later, replace(again, ends_at=later.starts_at)]
     assert list(store.received(limit=1)) == [later]
+
+
+def test_one_that_began_anew_had_ended_though_nobody_told_so(store: SqlStore) -> None:
+    later = replace(FIRING, starts_at=NOW + 50, received_at=NOW + 50, heard_at=NOW + 50)
+    other = replace(FIRING, fingerprint="01")
+    store.add_received([FIRING, other])
+    store.add_received([later])
+    store.add_received([FIRING])  # told again, later than what followed
+    assert [(a.fingerprint, a.starts_at) for a in store.received_firing(NOW + 60)] == [
+        ("01", FIRING.starts_at),
+        ("00ff", later.starts_at),
+    ]
+    store.add_received([replace(later, ends_at=NOW + 70, received_at=NOW + 71, heard_at=NOW + 71)])
+    assert [a.fingerprint for a in store.received_firing(NOW + 80)] == ["01"]
+    assert [a.starts_at for a in store.received_firing(NOW + 49) if a.fingerprint == "00ff"] == [FIRING.starts_at]
 
 
 def test_what_fired_at_a_moment_is_told(store: SqlStore) -> None:
