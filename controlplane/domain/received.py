@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from controlplane.domain import names
 
+FREEZES_AS = "alertmanager"
+"""Who freezes by a rule for alerts, where people have their names."""
 FORGOTTEN_S = 5 * 86400.0
 """A firing alert that was not heard of for so long counts as over: Alertmanager itself remembers what it sent for
 120 h (`--data.retention`), so none repeats more rarely."""

@@ -8,14 +8,12 @@ from dataclasses import replace
 from controlplane.domain.decision import Freeze, FreezeDirection
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import AuditEntry, Store
-from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.received import FREEZES_AS, ReceivedAlert
 from controlplane.domain.routing import FreezeRule
 from controlplane.loop.clock import Clock
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView
 
-ACTOR = "alertmanager"
-"""Who freezes by rule."""
 _REASON_MAX = 500
 
 
@@ -74,7 +72,7 @@ class Inbox:
         for direction, for_s in longest.items():
             name = f"fr-{alert.fingerprint}-{alert.starts_at * 1000:.0f}-{direction.value}"
             until = now + for_s if alert.firing else now
-            yield Freeze(name, model, direction, ACTOR, reason.removesuffix(":"), now, until)
+            yield Freeze(name, model, direction, FREEZES_AS, reason.removesuffix(":"), now, until)
 
 
 def _keep_freezes(store: Store, freezes: Sequence[tuple[ReceivedAlert, Freeze]], now: float) -> bool:
@@ -89,8 +87,8 @@ def _keep_freezes(store: Store, freezes: Sequence[tuple[ReceivedAlert, Freeze]],
         elif alert.firing and store.put_freeze(freeze):
             changed = True
             detail = f"{made}; for {freeze.expires_at - now:.0f} s"
-            store.audit(AuditEntry(now, ACTOR, "freeze", subject, detail))
+            store.audit(AuditEntry(now, FREEZES_AS, "freeze", subject, detail))
         elif not alert.firing and known is not None:
             changed = store.put_freeze(replace(known, expires_at=now)) or changed
-            store.audit(AuditEntry(now, ACTOR, "end_freeze", subject, f"{freeze.id}; the alert ended"))
+            store.audit(AuditEntry(now, FREEZES_AS, "end_freeze", subject, f"{freeze.id}; the alert ended"))
     return changed

@@ -16,6 +16,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import ModelSpec, Phase, workload_of
 from controlplane.domain.observation import Interval, ModelReading, ModelState
 from controlplane.domain.picture import Picture
+from controlplane.domain.received import FREEZES_AS
 from controlplane.domain.signal import Known, known
 from controlplane.domain.startups import REPLICA, StartupTimes
 from controlplane.publish.gpus import gpu_label
@@ -244,10 +245,14 @@ def _gpus(picture: Picture) -> Iterator[Condition]:
 
 
 def _endings(picture: Picture) -> Iterator[Condition]:
-    """Overrides and freezes that end soon; those made for no longer than that are not worth telling."""
+    """Overrides and freezes of people that end soon; those made for no longer than that are not worth telling.
+
+    A freeze by a rule lasts as its alert does: its end is moved on all the time.
+    """
     ends: dict[tuple[str, str, str], tuple[float, float]] = {}
     told = [((o.model, o.server, o.kind.value), o.expires_at, o.created_at) for o in picture.overrides]
-    told += [((f.model, "", "freeze"), f.expires_at, f.created_at) for f in picture.freezes]
+    by_people = [f for f in picture.freezes if f.actor != FREEZES_AS]
+    told += [((f.model, "", "freeze"), f.expires_at, f.created_at) for f in by_people]
     for key, expires_at, created_at in told:
         # Another of the kind that lasts longer takes over.
         ends[key] = max(ends.get(key, (0.0, 0.0)), (expires_at, created_at))

@@ -33,6 +33,7 @@ from controlplane.domain.gpu import GpuReading
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, ValueRatio
 from controlplane.domain.observation import ModelState, ProbeResult, RatioReading
 from controlplane.domain.picture import Picture, Totals
+from controlplane.domain.received import FREEZES_AS
 from controlplane.domain.signal import Known, Missing, Stale
 from controlplane.domain.startups import REPLICA, StartupTimes
 from tests.unit.publish.pictures import (
@@ -351,6 +352,13 @@ def test_an_override_or_freeze_of_long_is_told_before_it_ends() -> None:
     assert ending(900.0) == [("bert", "pin"), ("", "freeze")]
     assert ending(901.0) == []
     assert ending(100.0, length_s=900.0) == []
+
+
+def test_a_freeze_by_a_rule_is_never_told_to_end_since_nobody_set_it() -> None:
+    by_rule = Freeze("f", "", FreezeDirection.ALL, FREEZES_AS, "an alert fires", NOW - 3600, NOW + 250)
+    assert found(replace(a_picture(), freezes=(by_rule,))) == []
+    by_ann = replace(by_rule, id="g", actor="ann", expires_at=NOW + 100)
+    assert [c.detail for c in found(replace(a_picture(), freezes=(by_rule, by_ann)))] == ["ends in 2 min"]
 
 
 def test_an_override_that_is_followed_by_a_longer_one_of_its_kind_is_not_ending() -> None:
