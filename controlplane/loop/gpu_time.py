@@ -20,7 +20,6 @@ UnitName: TypeAlias = tuple[str, str]
 GpuName: TypeAlias = tuple[str, str]
 """Node and GPU."""
 
-# Of a longer time between two looks nobody knows what was loaded.
 _LONGEST_S = 300.0
 _EIGHTHS = 8
 _HOUR_S = 3600.0
@@ -41,11 +40,13 @@ class GpuTime:
     Time counts for a GPU that is seen at both of two looks. It is divided equally among the models that are loaded on
     it at the second; that of a MIG slice, by its share of the GPU's memory, among those in the slice. What is loaded
     where is told by the counters of a model, or by the processes of its server; of a model of which neither tells it
-    nothing is counted. Time in which no model is known to be there is nobody's.
+    nothing is counted. Time in which no model is known to be there is nobody's. Looks are `every_s` seconds apart; what
+    was loaded in a gap of more than two of them, and of some minutes, nobody knows, so that it counts for nothing.
     """
 
-    def __init__(self, prices: Prices) -> None:
+    def __init__(self, prices: Prices, every_s: float = 0.0) -> None:
         self._prices = prices
+        self._longest_s = max(_LONGEST_S, 2 * every_s)
         self._fleet = Fleet((), ())
         self._servers = ProcessServers(self._fleet)
         self._at = 0.0
@@ -64,7 +65,7 @@ class GpuTime:
                 for gone in of_units.keys() - here:
                     del of_units[gone]
         gpus = known(reading.gpus) or ()
-        past_s = now - self._at if 0.0 < now - self._at <= _LONGEST_S else 0.0
+        past_s = now - self._at if 0.0 < now - self._at <= self._longest_s else 0.0
         for gpu in gpus:
             key = _name(gpu)
             self._add(self.gpu_s, key, past_s if key in self._seen else 0.0)

@@ -93,7 +93,7 @@ class Tick:
         self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
         self._startups = StartupBook(clock())
-        self._tally = Tally(prices or Prices())
+        self._tally = Tally(prices or Prices(), decide_s)
         self._findings = Findings()
         self._health = LoopHealth(interval_s=decide_s)
 

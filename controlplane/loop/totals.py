@@ -19,16 +19,19 @@ _HOUR_S = 3600.0
 
 
 class Tally:
-    """Adds up rounds and ticks; `totals` is a new value after each, so that who reads it sees no half of one."""
+    """Adds up rounds and ticks; `totals` is a new value after each, so that who reads it sees no half of one.
 
-    def __init__(self, prices: Prices) -> None:
+    Ticks come every `every_s` seconds.
+    """
+
+    def __init__(self, prices: Prices, every_s: float = 0.0) -> None:
         self.totals = Totals()
         self._reads: Counter[tuple[str, bool]] = Counter()
         self._decisions: Counter[tuple[Step, ReasonCode]] = Counter()
         self._effects: Counter[Verdict] = Counter(dict.fromkeys(Verdict, 0))
         self._directions: dict[tuple[str, str], int] = {}
         self._turns: dict[tuple[str, str], tuple[float, ...]] = {}
-        self._gpus = GpuTime(prices)
+        self._gpus = GpuTime(prices, every_s)
 
     def round(self, fleet: Fleet, reading: FleetReading) -> None:
         """Count a round over all servers: read where it answers and nothing of it went wrong."""

@@ -103,6 +103,16 @@ def test_a_gpu_on_which_nobody_is_known_belongs_to_nobody() -> None:
     assert (time.unit_s, time.cost, time.gpu_s) == ({}, {}, {GPU: 10.0})
 
 
+def test_a_gap_between_two_looks_counts_for_nothing_and_looks_may_be_rare() -> None:
+    seen = reading(a_gpu(process(9000)))
+    assert after(seen, 300.0).gpu_s == {GPU: 300.0}
+    assert after(seen, 301.0).gpu_s == {GPU: 0.0}
+    rare = GpuTime(PRICES, every_s=600.0)
+    for at in (0.0, 600.0, 1200.0, 2401.0):
+        rare.look(FLEET, seen, NOW + at)
+    assert (rare.gpu_s, rare.unit_s) == ({GPU: 1200.0}, {LLM: 1200.0})
+
+
 def test_utilisation_that_is_not_known_adds_nothing() -> None:
     assert after(reading(a_gpu(utilisation=Missing("not supported")))).busy_s == {}
 
