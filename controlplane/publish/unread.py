@@ -7,20 +7,22 @@ from dataclasses import replace
 from typing import TypeVar
 
 from controlplane.domain.conditions import AlertName, Condition
-from controlplane.domain.fleet import Phase
+from controlplane.domain.fleet import Member, Phase
 from controlplane.domain.observation import ServerReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Known, Missing, Signal, known
 
 T = TypeVar("T")
 _FIRST_S = 60.0
+_STARTS_S = 3600.0
+"""No start-up takes so long: a pod that is not ready then waited for room, lost its readiness or never gets it."""
 
 
 def unread(picture: Picture) -> Iterator[Condition]:
     """SERVER_DOWN and SCRAPE_STALE: of a server one for each model that runs on it.
 
     Nothing is said of what never was read within the first minute of the control plane or of a discovered server, nor
-    of one that starts or terminates.
+    of one that terminates or starts; one that starts for more than an hour is stale, yet not down.
     """
     yield from _servers(picture)
     yield from _other_sources(picture)
@@ -34,15 +36,23 @@ def _servers(picture: Picture) -> Iterator[Condition]:
             models.setdefault(server, []).append(model.name)
     for spec in picture.fleet.servers:
         member, reading = picture.fleet.members.get(spec.name), picture.reading.servers.get(spec.name)
-        if member is not None and member.phase is not Phase.READY:
-            continue  # it need not answer yet, or any more
+        if member is not None and _need_not_answer(member, picture.at):
+            continue
         served = models.get(spec.name, [])
-        if reading is not None and known(reading.live) is False:
+        starting = member is not None and member.phase is Phase.STARTING
+        if reading is not None and known(reading.live) is False and not starting:
             down = Condition(AlertName.SERVER_DOWN, server=spec.name, detail=reading.problem)
             yield from (replace(down, model=model) for model in served or [""])
             continue
         since = member.created_at if member is not None else None
         yield from _unread(reading, spec.name, served, _new(picture, since))
+
+
+def _need_not_answer(member: Member, now: float) -> bool:
+    """Whether it is on its way up or down."""
+    if member.phase is Phase.STARTING:
+        return member.created_at is None or now - member.created_at <= _STARTS_S
+    return member.phase is Phase.TERMINATING
 
 
 def _unread(reading: ServerReading | None, server: str, models: list[str], new: bool) -> Iterator[Condition]:

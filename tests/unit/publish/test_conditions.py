@@ -278,13 +278,26 @@ def test_a_server_that_is_known_to_be_down_is_told_for_each_of_its_models() -> N
     assert [(one.alert, one.model) for one in unused] == [("ServerDown", "")]
 
 
-@pytest.mark.parametrize(("phase", "told"), [(Phase.READY, 2), (Phase.STARTING, 0), (Phase.TERMINATING, 0)])
-def test_a_discovered_server_is_down_only_while_it_should_be_up(phase: Phase, told: int) -> None:
-    picture = members(NOW - 100, phase)
+@pytest.mark.parametrize(
+    ("phase", "created_at", "told"),
+    [
+        (Phase.READY, NOW - 100, AlertName.SERVER_DOWN),
+        (Phase.STARTING, NOW - 3600, None),
+        (Phase.STARTING, NOW - 3601, AlertName.SCRAPE_STALE),  # it was ready once, or never gets there
+        (Phase.STARTING, None, None),
+        (Phase.TERMINATING, NOW - 100, None),
+        (Phase.TERMINATING, NOW - 7200, None),
+    ],
+)
+def test_a_discovered_server_is_down_only_while_it_should_be_up(
+    phase: Phase, created_at: float | None, told: AlertName | None
+) -> None:
+    picture = members(created_at, phase)
     down = replace(picture.reading.servers["t0"], live=Known(value=False, observed_at=NOW), models={})
     reading = replace(picture.reading, servers={name: replace(down, name=name) for name in picture.fleet.members})
-    told_of = [one.server for one in found(replace(picture, reading=reading), AlertName.SERVER_DOWN)]
-    assert told_of == ["w/p0", "w/p1"][:told]
+    unread = {AlertName.SERVER_DOWN, AlertName.SCRAPE_STALE}
+    told_of = [(one.alert, one.server) for one in found(replace(picture, reading=reading)) if one.alert in unread]
+    assert told_of == ([(told, "w/p0"), (told, "w/p1")] if told else [])
 
 
 def stale(picture: Picture) -> list[tuple[str, str, str]]:
