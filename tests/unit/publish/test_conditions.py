@@ -296,7 +296,11 @@ def test_a_discovered_server_is_down_only_while_it_should_be_up(
     down = replace(picture.reading.servers["t0"], live=Known(value=False, observed_at=NOW), models={})
     reading = replace(picture.reading, servers={name: replace(down, name=name) for name in picture.fleet.members})
     unread = {AlertName.SERVER_DOWN, AlertName.SCRAPE_STALE}
-    told_of = [(one.alert, one.server) for one in found(replace(picture, reading=reading)) if one.alert in unread]
+    told_of = [
+        (one.alert, one.server)
+        for one in found(replace(picture, reading=reading))
+        if one.alert in unread and one.server in picture.fleet.members
+    ]
     assert told_of == ([(told, "w/p0"), (told, "w/p1")] if told else [])
 
 
