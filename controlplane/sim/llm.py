@@ -52,7 +52,7 @@ class LlmPool:
         self._replicas = 0
         self._state = layout.fresh(service, requests, max(replicas, 8))
         for _ in range(replicas):
-            self.start(0.0, 0.0)
+            self._add(0.0)
 
     def advance(self, until_s: float) -> None:
         """Everything up to and at `until_s`."""
@@ -66,15 +66,7 @@ class LlmPool:
         if not ready_s >= now_s:
             raise ValueError(f"ready at {ready_s} s, before its start at {now_s} s")
         self.advance(now_s)
-        if self._replicas == len(self._state.replicas):
-            self._state = layout.with_room(self._state, 2 * self._replicas)
-        state, gateway, replica = self._state, self._state.gateway[0], self._replicas
-        state.replicas[replica]["started_s"] = state.replicas[replica]["since_s"] = now_s
-        state.replicas[replica]["ready_s"] = ready_s
-        state.live[gateway["live"]] = replica
-        gateway["live"] += 1
-        gateway["next_ready_s"] = min(gateway["next_ready_s"], ready_s)
-        self._replicas += 1
+        replica = self._add(ready_s)
         if ready_s <= now_s:
             self.advance(now_s)
         return replica
@@ -160,6 +152,18 @@ class LlmPool:
             gpus=self._service.gpus,
             in_system_s=math.fsum(in_system_s),
         )
+
+    def _add(self, ready_s: float) -> int:
+        if self._replicas == len(self._state.replicas):
+            self._state = layout.with_room(self._state, 2 * self._replicas)
+        gateway, replica = self._state.gateway[0], self._replicas
+        row = self._state.replicas[replica]
+        row["started_s"], row["ready_s"], row["since_s"] = self._now_s, ready_s, self._now_s
+        self._state.live[gateway["live"]] = replica
+        gateway["live"] += 1
+        gateway["next_ready_s"] = min(gateway["next_ready_s"], ready_s)
+        self._replicas += 1
+        return replica
 
     def _living(self, replica: int, now_s: float) -> Any:
         self.advance(now_s)
