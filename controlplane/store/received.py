@@ -21,27 +21,32 @@ def add_received(connection: Connection, alerts: Sequence[ReceivedAlert]) -> Non
 
     One that began anew had ended by then: Alertmanager tells no end that lay between two of its notices.
     """
-    for alert in alerts:
-        statement = insert(connection, received_alerts).values(
-            fingerprint=alert.fingerprint,
-            starts_at=alert.starts_at,
-            ends_at=alert.ends_at,
-            received_at=alert.received_at,
-            heard_at=alert.heard_at,
-            model=alert.model,
-            body=RECEIVED_ALERT.dump(alert),
-        )
-        new, old = statement.excluded, received_alerts.c
-        as_it_was = new.ends_at.is_(None) == old.ends_at.is_(None)
-        changes = {
-            "ends_at": new.ends_at,
-            "received_at": case((as_it_was, old.received_at), else_=new.received_at),
-            "heard_at": new.heard_at,
-            "body": new.body,
-        }
-        connection.execute(statement.on_conflict_do_update(index_elements=["fingerprint", "starts_at"], set_=changes))
-    if alerts:
-        _end_before_next(connection, {alert.fingerprint for alert in alerts})
+    if not alerts:
+        return
+    statement = insert(connection, received_alerts)
+    new, old = statement.excluded, received_alerts.c
+    as_it_was = new.ends_at.is_(None) == old.ends_at.is_(None)
+    changes = {
+        "ends_at": new.ends_at,
+        "received_at": case((as_it_was, old.received_at), else_=new.received_at),
+        "heard_at": new.heard_at,
+        "body": new.body,
+    }
+    statement = statement.on_conflict_do_update(index_elements=["fingerprint", "starts_at"], set_=changes)
+    connection.execute(statement, [_row(alert) for alert in alerts])
+    _end_before_next(connection, {alert.fingerprint for alert in alerts})
+
+
+def _row(alert: ReceivedAlert) -> dict[str, object]:
+    return {
+        "fingerprint": alert.fingerprint,
+        "starts_at": alert.starts_at,
+        "ends_at": alert.ends_at,
+        "received_at": alert.received_at,
+        "heard_at": alert.heard_at,
+        "model": alert.model,
+        "body": RECEIVED_ALERT.dump(alert),
+    }
 
 
 def _end_before_next(connection: Connection, fingerprints: Collection[str]) -> None:
