@@ -1,0 +1,204 @@
+"""One policy over one load in virtual time, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.sim.peers.perf_model import Slo
+from controlplane.sim.peers.policy import History, Policy, current, in_flight
+from controlplane.sim.results import ReplicaLife, Results
+from controlplane.sim.service import StartUp
+from controlplane.sim.signals import ReplicaSignals, Signals
+from controlplane.sim.trace import Requests
+
+READ_S = 5.0
+"""Signals are read this often; decisions fall on readings."""
+TAIL_S = 3600.0
+"""Time given to requests under way when the load ends. It is not billed."""
+HELD_S = 300.0
+"""Before that nobody decides: policies take over a pool that runs, with the history of this time."""
+_WORST_S = 300.0
+_SOON_S = 300.0
+
+
+class Pool(Protocol):
+    """A simulated pool of replicas behind one gateway (LlmPool is one); times are virtual seconds."""
+
+    def advance(self, until_s: float) -> None:
+        """Let everything up to this moment happen."""
+        ...
+
+    def start(self, now_s: float, ready_s: float) -> int:
+        """A new replica, billed from now, which takes traffic from `ready_s`; gives its id."""
+        ...
+
+    def drain(self, replica: int, now_s: float) -> None:
+        """No new requests; it ends when its last one is done, at once where it was starting."""
+        ...
+
+    def signals(self, now_s: float) -> Signals:
+        """What can be read now."""
+        ...
+
+    def results(self) -> Results:
+        """What came of everything so far."""
+        ...
+
+
+MakePool = Callable[[Requests, int], Pool]
+"""A pool under a load with so many replicas that are ready at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Fewest and most replicas; what a policy wants beyond is cut."""
+
+    least: int = 1
+    most: int = 100
+
+    def cut(self, wanted: int) -> int:
+        """A number of replicas inside the bounds."""
+        return min(max(wanted, self.least), self.most)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Replicas ready, starting and draining at every reading, and the load: requests that arrived per second."""
+
+    at_s: NDArray[np.float64]
+    ready: NDArray[np.int64]
+    starting: NDArray[np.int64]
+    draining: NDArray[np.int64]
+    arrivals_per_s: NDArray[np.float64]
+    minute_attainment: NDArray[np.float64]
+    """Share inside the objective of the requests that arrived in each minute; nan where none did."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What came of a policy.
+
+    `attainment`: share of requests with the first token and mean ITL inside the objective; unfinished ones are not.
+    `gpu_hours`: billed from the start of a replica to its end or the end of the load, loading and draining included.
+    `worst_5min`: least attainment of requests that arrived within 5 minutes, at whole minutes. `actions`: changes of
+    the number asked for, `flips` those against the direction of the one before. `wasted_starts`: replicas ended
+    before they were ready or within 5 minutes after.
+    """
+
+    attainment: float
+    gpu_hours: float
+    worst_5min: float
+    actions: int
+    flips: int
+    wasted_starts: int
+    curve: Curve
+
+
+def run(
+    make_pool: MakePool,
+    requests: Requests,
+    policy: Policy,
+    *,
+    slo: Slo,
+    startup: StartUp,
+    initial: int,
+    bounds: Bounds = Bounds(),
+    seed: int = 0,
+) -> Outcome:
+    """Let a policy scale a pool under a load, from `initial` replicas on, which it takes over after HELD_S.
+
+    The number asked for is carried out at once: replicas that start are the first to go, then the youngest, as
+    Kubernetes does. Start-up times are drawn by `seed`, in the order of starts.
+    """
+    rng = np.random.default_rng(seed)
+    pool = make_pool(requests, initial)
+    history = History()
+    end_s = max(requests.span_s, READ_S)
+    read: list[Signals] = []
+    changes: list[int] = []
+    due_s = HELD_S
+    for now_s in np.arange(0.0, end_s, READ_S).tolist():
+        pool.advance(now_s)
+        signals = pool.signals(now_s)
+        history.add(signals)
+        read.append(signals)
+        if now_s >= due_s:
+            due_s += policy.interval_s
+            change = bounds.cut(policy.decide(history)) - current(signals)
+            _carry_out(pool, signals, change, lambda: startup.draw_s(rng))
+            changes += [change] if change else []
+    pool.advance(end_s)
+    billed_s = pool.results().gpu_s
+    pool.advance(end_s + TAIL_S)
+    results = pool.results()
+    inside = is_inside(results, slo)
+    return Outcome(
+        attainment=float(inside.mean()) if len(inside) else math.nan,
+        gpu_hours=billed_s / 3600,
+        worst_5min=_worst(requests, inside),
+        actions=len(changes),
+        flips=sum(a * b < 0 for a, b in pairwise(changes)),
+        wasted_starts=sum(_is_wasted(life) for life in results.lives),
+        curve=_curve(read, requests, inside),
+    )
+
+
+def is_inside(results: Results, slo: Slo) -> NDArray[np.bool_]:
+    """Whether each request was finished inside the objective; one token alone has no ITL to miss."""
+    itl_fits = np.isnan(results.mean_itl_s) | (results.mean_itl_s <= slo.itl_s)
+    return np.isfinite(results.e2e_s) & (results.ttft_s <= slo.ttft_s) & itl_fits
+
+
+def _carry_out(pool: Pool, signals: Signals, change: int, start_s: Callable[[], float]) -> None:
+    for _ in range(change):
+        pool.start(signals.at_s, signals.at_s + start_s())
+    going = sorted((r for r in signals.replicas if r.phase != "draining"), key=_goes_first)
+    for replica in going[: max(0, -change)]:
+        pool.drain(replica.id, signals.at_s)
+
+
+def _goes_first(replica: ReplicaSignals) -> tuple[bool, float, int]:
+    return replica.phase != "starting", -replica.started_s, in_flight((replica,))
+
+
+def _is_wasted(life: ReplicaLife) -> bool:
+    return life.started_s > 0 and life.end == "drained" and life.ended_s < life.ready_s + _SOON_S
+
+
+def _minutes(requests: Requests, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Requests inside the objective and all, by minute of arrival."""
+    minute = (requests.at_s // 60).astype(np.int64)
+    all_ = np.bincount(minute).astype(np.float64)
+    return np.bincount(minute, weights=inside, minlength=len(all_)).astype(np.float64), all_
+
+
+def _worst(requests: Requests, inside: NDArray[np.bool_]) -> float:
+    if not len(requests):
+        return math.nan
+    window = np.ones(int(_WORST_S // 60))
+    good, all_ = (np.convolve(by_minute, window) for by_minute in _minutes(requests, inside))
+    return float(np.min(good[all_ > 0] / all_[all_ > 0]))
+
+
+def _curve(read: list[Signals], requests: Requests, inside: NDArray[np.bool_]) -> Curve:
+    phases = [[replica.phase for replica in signals.replicas] for signals in read]
+    ready, starting, draining = (
+        np.array([found.count(phase) for found in phases]) for phase in ("ready", "starting", "draining")
+    )
+    arrived = np.array([signals.arrived for signals in read], np.float64)
+    good, all_ = _minutes(requests, inside)
+    return Curve(
+        at_s=np.array([signals.at_s for signals in read]),
+        ready=ready,
+        starting=starting,
+        draining=draining,
+        arrivals_per_s=np.diff(arrived, prepend=0.0) / READ_S,
+        minute_attainment=np.divide(good, all_, out=np.full(len(all_), np.nan), where=all_ > 0),
+    )
