@@ -22,7 +22,10 @@ _LATE = f"""\
 time() - max({names.TICK_LAST}) > {_LATE_INTERVALS} * max({names.TICK_INTERVAL})
 or
 sum(increase({names.TICKS_SKIPPED}_total[{_SKIPPED_OVER}]))
-  > {number(_SKIPPED_SHARE)} * sum(increase({names.TICKS}_total[{_SKIPPED_OVER}]))"""
+  > {number(_SKIPPED_SHARE)} * sum(increase({names.TICKS}_total[{_SKIPPED_OVER}]))
+or
+max({names.LEADING}) == 1 unless on () {names.TICK_LAST}"""
+"""The last: one that leads and never came to the end of a tick."""
 
 _OWN = {
     AlertName.STORE_FAILING: f"max({names.STORE_FAILING}) == 1",

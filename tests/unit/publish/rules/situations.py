@@ -157,6 +157,18 @@ def _late() -> list[Situation]:
         ),
         Situation(
             alert,
+            "no tick came to its end since the start",
+            {
+                **interval,
+                TICKS: [*[0.0] * 20, *counting(20, 3)],
+                names.LEADING: [1.0] * 40,
+                names.TICK_LAST: [*gone(20), *counting(40, 60)[20:]],
+            },
+            [(2, 20 + _KEPT)],
+        ),
+        Situation(alert, "another leads, or none", {**interval, TICKS: [0.0] * 40, names.LEADING: [0.0] * 40}),
+        Situation(
+            alert,
             "one tick in ten left out",
             {TICKS: counting(40, 3), f"{names.TICKS_SKIPPED}_total": counting(40, 0.25)},
         ),
