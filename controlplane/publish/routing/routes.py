@@ -97,14 +97,22 @@ def _of_severity(team: Team, severity: Severity, *, without_model: bool) -> dict
 def inhibit_rules() -> list[dict[str, Any]]:
     """A server that is down keeps back the other pages of its models; a page keeps back the ticket about the same.
 
-    To Alertmanager labels that are missing are equal, so that the labels have to be there.
+    Pages about another server do not follow from it, so they are sent. To Alertmanager labels that are missing are
+    equal, so that the labels have to be there.
     """
     page = equal(names.SEVERITY, Severity.PAGE)
+    down = [equal(names.ALERT_NAME, AlertName.SERVER_DOWN), present(names.MODEL)]
+    follows = [page, unequal(names.ALERT_NAME, AlertName.SERVER_DOWN)]
     return [
         {
-            "source_matchers": [equal(names.ALERT_NAME, AlertName.SERVER_DOWN), present(names.MODEL)],
-            "target_matchers": [page, unequal(names.ALERT_NAME, AlertName.SERVER_DOWN)],
+            "source_matchers": down,
+            "target_matchers": [*follows, equal(names.SERVER, "")],
             "equal": [names.MODEL],
+        },
+        {
+            "source_matchers": down,
+            "target_matchers": [*follows, present(names.SERVER)],
+            "equal": [names.MODEL, names.SERVER],
         },
         {
             "source_matchers": [page, present(names.MODEL)],
