@@ -65,12 +65,18 @@ def _preempt(state: State, r: int, now_s: float) -> None:
 
 
 @njit(cache=True)
+def _unread(state: State, r: int) -> int:
+    tokens = 0
+    for slot in range(state.replicas[r].decoding, state.replicas[r].running):
+        tokens += state.due[r, slot]
+    return tokens
+
+
+@njit(cache=True)
 def _admit(state: State, r: int) -> int:
     """Admits waiting requests while their prompts and this iteration's tokens fit; gives the prompt tokens to do."""
     fit, replica = state.fit, state.replicas[r]
-    todo = 0
-    for slot in range(replica.decoding, replica.running):
-        todo += state.due[r, slot]
+    todo = _unread(state, r)
     room = fit.kv_tokens - replica.kv_used - replica.decoding
     while (
         replica.head != NONE and replica.running < fit.max_num_seqs and todo < fit.max_batched_tokens - replica.decoding
@@ -97,13 +103,8 @@ def _begin(state: State, r: int, now_s: float) -> None:
     held = replica.running
     while replica.decoding > 0 and replica.kv_used + replica.decoding > fit.kv_tokens:
         _preempt(state, r, now_s)
-    preempted = replica.running < held
-    todo = 0
-    if not preempted:
-        todo = _admit(state, r)
-    else:
-        for slot in range(replica.decoding, replica.running):
-            todo += state.due[r, slot]
+    # who made room cannot come back before somebody is done: decoding takes in the next iteration what it has freed
+    todo = _admit(state, r) if replica.running == held else _unread(state, r)
     replica.segment_s = now_s
     if replica.running == 0:
         replica.iterations = 0
@@ -118,7 +119,7 @@ def _begin(state: State, r: int, now_s: float) -> None:
         took_s = fit.itl_base_s + fit.itl_per_running_s * replica.decoding
     if replica.chunk > 0:
         took_s += max(fit.prefill_floor_s, fit.prefill_base_s + fit.prefill_per_token_s * replica.chunk)
-    elif not preempted:  # one that was preempted may be admitted again at the next boundary
+    else:
         iterations = min(replica.first_due - replica.decoded, (fit.kv_tokens - replica.kv_used) // replica.decoding)
     replica.iteration_s = took_s
     replica.iterations = iterations
