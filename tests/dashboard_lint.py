@@ -55,7 +55,7 @@ def variables_in(text: str) -> set[str]:
 
 def selectors(expr: str) -> list[Selector]:
     """The series that an expression reads; variables may stand in it."""
-    tokens = _TOKEN.findall(re.sub(r"\[\$\w+\]", lambda found: f'["{found[0][1:-1]}"]', expr))
+    tokens = _TOKEN.findall(re.sub(r"\[(\$\w+)(?::\$\w+)?\]", r'["\1"]', expr))
     found, at = [], 0
     while at < len(tokens):
         token, following = tokens[at], tokens[at + 1 : at + 2]
@@ -65,6 +65,9 @@ def selectors(expr: str) -> list[Selector]:
             function = tokens[at - 2] if at > 1 and tokens[at - 1] == "(" else ""
             matchers, end = _matchers(tokens, at + 1)
             span = ""
+            if tokens[end : end + 2] == [")", "["]:  # a subquery: the function stands before what it is of
+                function = next((token for token in reversed(tokens[:at]) if token in _functions()), "")
+                end += 1
             if tokens[end : end + 1] == ["["]:
                 close = tokens.index("]", end)
                 span = "".join(tokens[end + 1 : close]).strip('"')

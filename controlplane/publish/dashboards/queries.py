@@ -15,6 +15,7 @@ JOB = "job"
 INSTANCE = "instance"
 RATE_INTERVAL = "$__rate_interval"
 RANGE = "$__range"
+INTERVAL = "$__interval"
 
 _KINDS = {family.name: family.kind for family in FAMILIES} | {names.ACTIONS: "counter"}
 _LABELS = {family.name: family.labels for family in FAMILIES} | {names.ACTIONS: (names.STEP, names.STATUS)}
@@ -71,8 +72,11 @@ class Own:
         return self._merged(name, f"rate({self._selected(name, where)}[{RATE_INTERVAL}])")
 
     def grown(self, name: str, *where: Match) -> str:
-        """By how much a counter grew in the time that the dashboard shows."""
-        return self._merged(name, f"increase({self._selected(name, where)}[{RANGE}])")
+        """By how much a counter grew in the time that the dashboard shows.
+
+        Merged before it is asked how much: a replica that came after another goes on from there, with a reset.
+        """
+        return f"increase({self._merged(name, self._selected(name, where))}[{RANGE}:{INTERVAL}])"
 
     def grown_lately(self, name: str, *where: Match) -> str:
         """By how much a counter grew over the last few scrapes, to be drawn as bars."""

@@ -43,6 +43,8 @@ SERIES = [
     *twice(names.CONDITION, "1x20", alert="ServerDown", model="other", server="t0"),
     *twice(f"{names.TICKS}_total", "0+4x20"),
     *twice(names.LEADING, "1x20"),
+    {"series": f'{names.GPU_S}_total{{job="cp", instance="a:1", node="n", gpu="g"}}', "values": "100+60x5 stale"},
+    {"series": f'{names.GPU_S}_total{{job="cp", instance="b:1", node="n", gpu="g"}}', "values": "_x6 0+60x20"},
 ]
 
 _ALL = CHOSEN | {"model": ".+"}
@@ -50,6 +52,11 @@ _ASKED = total(OWN.rate(REQUESTS), names.MODEL)
 CASES: dict[str, tuple[str, Mapping[str, str], dict[str, float]]] = {
     "a rate over servers": (_ASKED, CHOSEN, {'{model="bert"}': 2}),
     "growth over the time shown": (total(OWN.grown(REQUESTS)), CHOSEN, {"{}": 600}),
+    "growth over the time shown, of two replicas one after the other": (
+        total(OWN.grown(names.GPU_S)),
+        CHOSEN | {"__range": "15m"},
+        {"{}": 840},
+    ),
     "a gauge over servers, of the model chosen": (total(OWN.now(names.MODEL_PENDING)), CHOSEN, {"{}": 7}),
     "the largest of all": (largest(OWN.now(names.MODEL_PENDING)), _ALL, {"{}": 9}),
     "no share where there is no traffic": (
