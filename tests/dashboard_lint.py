@@ -43,7 +43,7 @@ class Selector:
 
 def filled_in(text: str, values: Mapping[str, str] | None = None) -> str:
     """An expression with values for the variables; those of labels that have none get a pattern for all."""
-    known = {"__rate_interval": "1m", "__range": "1h", "__interval": "1m", **(values or {})}
+    known = {"__rate_interval": "1m", "__range": "1h", "__interval": "5s", **(values or {})}
     return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], ".+"), text)
 
 
