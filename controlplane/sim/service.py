@@ -54,19 +54,43 @@ class LlmService:
 
 @dataclass(frozen=True, slots=True)
 class BatchService:
-    """One Triton-like server: a batch of b items takes `fixed_s + per_item_s * b` on one instance.
+    """One model on a Triton-like server: an instance executes a batch of b requests in `fixed_s + per_item_s * b`.
 
-    `max_batch` 1 with `max_queue_delay_s` 0 is a server without dynamic batching. With `shared_gpu` one batch executes
-    at a time whatever the number of instances (the GPU is one lock), else each instance executes beside the others.
+    For `gpu_serial_share` of that time (its last part) the batch has the GPU to itself: instances of one server share a
+    GPU and wait for each other there, which counts as compute time. `max_batch` 1 is a model without batching.
+    `preferred_sizes`, `max_queue_delay_s` and `max_queue` (requests; 0: no limit) as in Triton's `dynamic_batching`;
+    without preferred sizes Triton prefers `max_batch`. `rate_limited`: the server runs with
+    `--rate-limit=execution_count`, which changes how batches form. `gpus`: by server.
     """
 
     fixed_s: float
     per_item_s: float
     max_batch: int = 1
     max_queue_delay_s: float = 0.0
+    preferred_sizes: tuple[int, ...] = ()
+    max_queue: int = 0
     instances: int = 1
-    shared_gpu: bool = False
+    gpu_serial_share: float = 0.0
+    rate_limited: bool = False
     gpus: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a batch takes no time, or sizes, counts or the share are none."""
+        if not (self.fixed_s >= 0 and self.per_item_s >= 0 and self.fixed_s + self.per_item_s > 0):
+            raise ValueError(
+                f"a batch of {self.fixed_s} s + {self.per_item_s} s by request; both at least 0, one above"
+            )
+        if self.max_batch < 1 or self.instances < 1 or self.gpus < 1:
+            raise ValueError(
+                f"max_batch {self.max_batch}, instances {self.instances}, gpus {self.gpus}; each at least 1"
+            )
+        if any(not 1 <= size <= self.max_batch for size in self.preferred_sizes):
+            raise ValueError(f"preferred sizes {self.preferred_sizes}; each from 1 to max_batch, {self.max_batch}")
+        if self.max_queue_delay_s < 0 or self.max_queue < 0 or not 0 <= self.gpu_serial_share <= 1:
+            raise ValueError(
+                f"max_queue_delay_s {self.max_queue_delay_s} and max_queue {self.max_queue} are at least 0,"
+                f" gpu_serial_share {self.gpu_serial_share} is from 0 to 1"
+            )
 
 
 @dataclass(frozen=True, slots=True)

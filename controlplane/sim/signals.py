@@ -60,8 +60,8 @@ class Signals:
     """The gateway's readings and those of every replica that has not ended, by rising id.
 
     `queued`: requests at the gateway that no ready replica could take. Cumulative: `arrived` (each request once),
-    `completed`, `retried` (sent anew because their replica failed). Always: arrived = completed + queued + running +
-    waiting.
+    `completed`, `retried` (sent anew because their replica failed), `rejected` (by a full queue, not sent anew).
+    Always: arrived = completed + rejected + queued + running + waiting.
     """
 
     at_s: float
@@ -70,3 +70,4 @@ class Signals:
     completed: int
     retried: int
     replicas: tuple[ReplicaSignals, ...]
+    rejected: int = 0
