@@ -206,7 +206,7 @@ async def test_what_is_no_webhook_is_refused_as_a_problem(client: httpx.AsyncCli
 
 async def test_a_large_group_is_taken_and_a_huge_one_refused(client: httpx.AsyncClient) -> None:
     def many(count: int) -> list[dict[str, Any]]:
-        return [alert(text="x" * 200) | {"fingerprint": f"{n:016x}"} for n in range(count)]
+        return [alert(alertname="Load", text="x" * 200) | {"fingerprint": f"{n:016x}"} for n in range(count)]
 
     body = {"version": "4", "alerts": many(500)}
     assert (await client.post("/hooks/alertmanager", json=body)).status_code == 200
