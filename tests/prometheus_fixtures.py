@@ -32,7 +32,7 @@ class RealPrometheus:
         self._binary = binary
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._jobs: list[dict[str, Any]] = []
         self._alerting: dict[str, Any] = {}
@@ -114,6 +114,20 @@ class RealPrometheus:
             found: list[dict[str, Any]] = json.load(response)["data"]["result"]
         return found
 
+    def points(self, promql: str, start: float, end: float, step_s: float) -> list[dict[str, Any]]:
+        """The series that a query gives over a time, as they come."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
+        query = urllib.parse.urlencode({"query": promql, **times})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query_range?{query}", timeout=10) as response:
+            found: list[dict[str, Any]] = json.load(response)["data"]["result"]
+        return found
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that fire or are pending, as it tells them."""
+        with urllib.request.urlopen(f"{self.url}/api/v1/alerts", timeout=10) as response:
+            found: list[dict[str, Any]] = json.load(response)["data"]["alerts"]
+        return found
+
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait for something about it, up to a deadline."""
         deadline = time.monotonic() + _DEADLINE_S
@@ -168,7 +182,8 @@ class RealPrometheus:
         (self._home / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
