@@ -31,6 +31,7 @@ KEY = (N, G)
 ONE = "{{node}} {{gpu}}"
 SLICE = "{{node}} {{slice}}"
 NO_GPU = "no GPU"
+NOT_TOLD = "not told"
 NOT_CUT = "no MIG slice"
 TO = [drills.TO_COST]
 
@@ -55,7 +56,7 @@ def gpu() -> Dashboard:
 
 def _line(name: str, title: str, description: str, unit: str) -> Panel:
     queries = [Query(largest(OWN.now(name), *KEY), ONE)]
-    look: Look = {"least": 0, "no_value": NO_GPU, "width": 6, "drills": TO}
+    look: Look = {"least": 0, "no_value": NOT_TOLD, "width": 6, "drills": TO}
     if unit == "percentunit":
         look["most"] = 1
     return timeseries(title, description, queries, unit, **look)
