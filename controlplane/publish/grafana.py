@@ -22,6 +22,8 @@ from controlplane.publish.annotations import Annotation
 T = TypeVar("T")
 Tree: TypeAlias = dict[str, Any]
 _SHOWN = 200
+_LATER = {408, 429}
+"""Refused for now: it took too long, or too much was asked of it."""
 _MOST = 5000
 """As many dashboards Grafana tells of in one answer, at most."""
 
@@ -172,6 +174,10 @@ class Grafana:
             return call()
         except GrafanaServerError as error:
             raise TargetUnreachableError(self.name, f"answered HTTP {error.status_code}: {_said(error)}") from None
+        except GrafanaClientError as error:
+            if error.status_code in _LATER:
+                raise TargetUnreachableError(self.name, f"answered HTTP {error.status_code}: {_said(error)}") from None
+            raise
         except (GrafanaTimeoutError, niquests.Timeout):
             raise TargetUnreachableError(self.name, f"no answer within {self._timeout_s:g} s") from None
         except niquests.TooManyRedirects:

@@ -240,6 +240,7 @@ def test_a_renamed_folder_and_one_that_was_edited_by_hand_are_put_right(own: Own
         (200, "application/json", "{", GrafanaRefusedError, "not JSON"),
         (302, "text/html", "", GrafanaRefusedError, "redirects are not followed"),
         (500, "application/json", '{"message": "database is locked"}', TargetUnreachableError, "HTTP 500: .*locked"),
+        (429, "application/json", '{"message": "too many requests"}', TargetUnreachableError, "HTTP 429: too many"),
         (503, "text/html", "<html>starting</html>", TargetUnreachableError, "HTTP 503: a page for browsers"),
     ],
 )
