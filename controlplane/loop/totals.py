@@ -73,16 +73,17 @@ class Tally:
     def _turn(self, decisions: Iterable[Decision], now: float) -> None:
         """Note which units turned. Only what is carried out counts, and what no person asked for."""
         units: set[tuple[str, str]] = set()
+        turns = dict(self._turns)  # the totals before hold on to theirs
         for decision in decisions:
             unit = (decision.model, decision.server)
             units.add(unit)
             direction = _direction(decision) if decision.actionable and not decision.by_person else 0
             if direction:
                 if self._directions.get(unit, direction) != direction:
-                    self._turns[unit] = (*self._turns.get(unit, ()), now)
+                    turns[unit] = (*turns.get(unit, ()), now)
                 self._directions[unit] = direction
         self._directions = {unit: way for unit, way in self._directions.items() if unit in units}
-        recent = {unit: tuple(at for at in times if at > now - _HOUR_S) for unit, times in self._turns.items()}
+        recent = {unit: tuple(at for at in times if at > now - _HOUR_S) for unit, times in turns.items()}
         self._turns = {unit: times for unit, times in recent.items() if times and unit in units}
 
 

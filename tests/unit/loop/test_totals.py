@@ -73,6 +73,10 @@ def test_a_unit_turns_when_it_goes_the_other_way() -> None:
     assert tally.totals.turns == {A: (NOW + 3, NOW + 4)}
     ticked(tally, raising(), at=NOW + 3603.5)
     assert tally.totals.turns == {A: (NOW + 4,)}
+    before = tally.totals
+    ticked(tally, lowering(), at=NOW + 3603.6)
+    assert tally.totals.turns == {A: (NOW + 4, NOW + 3603.6)}
+    assert before.turns == {A: (NOW + 4,)}, "who holds totals sees no half of the next"
 
 
 def test_loading_and_unloading_are_turns_too() -> None:
