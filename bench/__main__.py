@@ -12,7 +12,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import collect_tick, history_time, parse_time, pure_time, reaction, store_time
+from bench import collect_tick, history_time, parse_time, pure_time, reaction, simulator, store_time
 from bench.figure import Figure
 from controlplane.domain.errors import ControlPlaneError
 
@@ -23,7 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one load step in place of four, one fleet size")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument(
-        "--only", choices=("parse", "collect", "decide", "store", "history", "reaction"), help="one of them"
+        "--only",
+        choices=("parse", "collect", "decide", "store", "history", "reaction", "simulator"),
+        help="one of them",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the load steps")
     given = parser.parse_args(arguments)
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         "decide": lambda: [pure_time.run()],
         "store": lambda: [store_time.run()],
         "history": lambda: history_time.run(quick=given.quick),
+        "simulator": lambda: [simulator.run()],
         "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
     figures: list[Figure] = []

@@ -41,9 +41,11 @@ class LlmPool:
     def __init__(self, service: LlmService, requests: Requests, *, replicas: int) -> None:
         """`replicas` are ready from 0 on. Raises ValueError for a request that the KV cache could never hold."""
         tokens = requests.prompt_tokens.astype(np.int64) + requests.output_tokens
-        if len(tokens) and (largest := int(np.argmax(tokens))) >= 0 and tokens[largest] > service.kv_tokens:
+        too_large = np.flatnonzero(tokens > service.kv_tokens)
+        if len(too_large):
+            first = too_large[0]
             raise ValueError(
-                f"request {largest} needs {tokens[largest]} tokens of KV cache; the service has {service.kv_tokens}"
+                f"request {first} needs {tokens[first]} tokens of KV cache; the service has {service.kv_tokens}"
             )
         if np.any(requests.prompt_tokens < 1) or np.any(requests.output_tokens < 1):
             raise ValueError("a request without prompt or output tokens; each has at least 1")
@@ -56,8 +58,8 @@ class LlmPool:
 
     def advance(self, until_s: float) -> None:
         """Everything up to and at `until_s`."""
-        if not until_s >= self._now_s:
-            raise ValueError(f"{until_s} s lies before {self._now_s} s, up to which all has happened")
+        if not self._now_s <= until_s < math.inf:
+            raise ValueError(f"advance to {until_s} s; a moment from {self._now_s} s on, up to which all has happened")
         kernel.advance(self._state, float(until_s))
         self._now_s = until_s
 
@@ -83,11 +85,11 @@ class LlmPool:
         """It dies with all that it has made; its requests come to the gateway again, in the order of their arrival."""
         row = self._living(replica, now_s)
         state = self._state
-        lost = state.members[replica, : row["running"]].tolist()
+        lost = state.seats[replica, : row["running"]]["request"].tolist()
         waiting = row["head"]
         while waiting != layout.NONE:
             lost.append(waiting)
-            waiting = state.behind[waiting]
+            waiting = state.requests[waiting]["behind"]
         row["outstanding_s"] += len(lost) * (now_s - row["since_s"])
         row["running"] = row["waiting"] = 0
         self._end(replica, layout.FAILED)
@@ -98,13 +100,13 @@ class LlmPool:
         self.advance(now_s)
         state, gateway = self._state, self._state.gateway[0]
         live = state.live[: gateway["live"]]
-        rows, itl = state.replicas[live], state.itl_counts[live]
-        kernel.look(state, float(now_s), rows, itl)
+        rows = state.replicas[live]
+        kernel.look(rows, float(now_s))
         return Signals(
             at_s=now_s,
             queued=int(gateway["queued"]),
             arrived=int(gateway["arrived"]),
-            completed=int(gateway["completed"]),
+            completed=int(state.replicas["completed"].sum()),
             retried=int(gateway["retried"]),
             replicas=tuple(
                 ReplicaSignals(
@@ -120,8 +122,8 @@ class LlmPool:
                     rows["phase"].tolist(),
                     rows[_READ].tolist(),
                     (rows["kv_used"] / self._service.kv_tokens).tolist(),
-                    state.ttft_counts[live],
-                    itl,
+                    rows["ttft_counts"],
+                    rows["itl_counts"],
                     strict=True,
                 )
             ),
@@ -129,20 +131,20 @@ class LlmPool:
 
     def results(self) -> Results:
         """What came of it up to the last call."""
-        state, gateway, rows = self._state, self._state.gateway[0], self._state.replicas[: self._replicas]
+        asked, gateway, rows = self._state.requests, self._state.gateway[0], self._state.replicas[: self._replicas]
         in_system_s = [gateway["queued_s"], gateway["queued"] * (self._now_s - gateway["since_s"])]
         in_system_s += [
             *rows["outstanding_s"],
             *((rows["running"] + rows["waiting"]) * (self._now_s - rows["since_s"])),
         ]
         with np.errstate(invalid="ignore"):  # 0 / 0 for one token: nan
-            mean_itl_s = (state.done_s - state.first_s) / (state.output - 1)
+            mean_itl_s = (asked["done_s"] - asked["first_s"]) / (asked["output"] - 1)
         return Results(
             at_s=self._now_s,
-            ttft_s=state.first_s - state.at_s,
+            ttft_s=asked["first_s"] - asked["at_s"],
             mean_itl_s=mean_itl_s,
-            e2e_s=state.done_s - state.at_s,
-            replica=state.sent_to.copy(),
+            e2e_s=asked["done_s"] - asked["at_s"],
+            replica=asked["sent_to"].astype(np.int32),
             lives=tuple(
                 ReplicaLife(replica, started_s, ready_s, ended_s, _ENDS.get(phase, "not ended"))
                 for replica, (started_s, ready_s, ended_s, phase) in enumerate(
@@ -174,7 +176,7 @@ class LlmPool:
     def _end(self, replica: int, phase: int) -> None:
         state, gateway, row = self._state, self._state.gateway[0], self._state.replicas[replica]
         row["phase"], row["ended_s"], row["since_s"] = phase, self._now_s, self._now_s
-        state.next_s[replica] = math.inf
+        row["next_s"] = math.inf
         live = state.live[: gateway["live"]]
         rest = live[live != replica]
         live[: len(rest)] = rest

@@ -16,25 +16,29 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from controlplane.sim.llm_state import DRAINED, DRAINING, NONE, READY, STARTING, Array, State
+from controlplane.sim.llm_state import DRAINED, DRAINING, NONE, READY, STARTING, Array, Fit, State
+from controlplane.sim.signals import ITL_EDGES_S, TTFT_EDGES_S
+
+_TTFT_EDGES_S = np.array(TTFT_EDGES_S)
+_ITL_EDGES_S = np.array(ITL_EDGES_S)
 
 
 @njit(cache=True)
-def _count(edges_s: Array, counts: Array, value_s: float, times: int) -> None:
+def _bucket(edges_s: Array, value_s: float) -> int:
     bucket = 0
     while bucket < edges_s.size and value_s > edges_s[bucket]:
         bucket += 1
-    counts[bucket] += times
+    return bucket
 
 
 @njit(cache=True)
-def _append(queue: Any, behind: Array, request: int) -> None:
-    behind[request] = NONE
+def _append(queue: Any, requests: Array, number: int) -> None:
+    requests[number].behind = NONE
     if queue.head == NONE:
-        queue.head = request
+        queue.head = number
     else:
-        behind[queue.tail] = request
-    queue.tail = request
+        requests[queue.tail].behind = number
+    queue.tail = number
 
 
 @njit(cache=True)
@@ -44,76 +48,74 @@ def _integrate(replica: Any, now_s: float) -> None:
 
 
 @njit(cache=True)
-def _preempt(state: State, r: int, now_s: float) -> None:
+def _preempt(requests: Array, seats: Array, replica: Any, now_s: float) -> None:
     """Puts the newest member back to the front of the queue; what it has made is computed again with its prompt."""
-    replica = state.replicas[r]
     replica.running -= 1
-    request = state.members[r, replica.running]
+    seat = seats[replica.id, replica.running]
+    request = requests[seat.request]
     if replica.running < replica.decoding:
         replica.decoding -= 1
-        state.made[request] = state.output[request] - (state.due[r, replica.running] - replica.decoded)
-        state.token_s[request] = now_s
-        replica.kv_used -= state.prompt[request] + state.made[request]
+        request.made = request.output - (seat.due - replica.decoded)
+        request.token_s = now_s
+        replica.kv_used -= request.prompt + request.made
     else:
-        replica.kv_used -= state.prompt[request] + state.made[request] + 1
-    state.behind[request] = replica.head
+        replica.kv_used -= request.prompt + request.made + 1
+    request.behind = replica.head
     if replica.head == NONE:
-        replica.tail = request
-    replica.head = request
+        replica.tail = seat.request
+    replica.head = seat.request
     replica.waiting += 1
     replica.preempted += 1
 
 
 @njit(cache=True)
-def _unread(state: State, r: int) -> int:
+def _admit(fit: Fit, requests: Array, seats: Array, replica: Any) -> int:
+    """Admits waiting requests while their prompts and this iteration's tokens fit; gives their prompt tokens."""
+    unread = _unread(seats, replica)
+    room = fit.kv_tokens - replica.kv_used - replica.decoding
+    most = fit.max_batched_tokens - replica.decoding
+    while replica.head != NONE and replica.running < fit.max_num_seqs and unread < most:
+        request = requests[replica.head]
+        tokens = request.prompt + request.made
+        if tokens + 1 > room:
+            break
+        seat = seats[replica.id, replica.running]
+        seat.request, seat.due = replica.head, tokens
+        replica.head = request.behind
+        replica.waiting -= 1
+        replica.running += 1
+        replica.kv_used += tokens + 1
+        room -= tokens + 1
+        unread += tokens
+    return unread
+
+
+@njit(cache=True)
+def _unread(seats: Array, replica: Any) -> int:
+    """Prompt tokens of its members that are left to read."""
     tokens = 0
-    for slot in range(state.replicas[r].decoding, state.replicas[r].running):
-        tokens += state.due[r, slot]
+    for slot in range(replica.decoding, replica.running):
+        tokens += seats[replica.id, slot].due
     return tokens
 
 
 @njit(cache=True)
-def _admit(state: State, r: int) -> int:
-    """Admits waiting requests while their prompts and this iteration's tokens fit; gives the prompt tokens to do."""
-    fit, replica = state.fit, state.replicas[r]
-    todo = _unread(state, r)
-    room = fit.kv_tokens - replica.kv_used - replica.decoding
-    while (
-        replica.head != NONE and replica.running < fit.max_num_seqs and todo < fit.max_batched_tokens - replica.decoding
-    ):
-        request = replica.head
-        tokens = state.prompt[request] + state.made[request]
-        if tokens + 1 > room:
-            break
-        replica.head = state.behind[request]
-        replica.waiting -= 1
-        state.members[r, replica.running] = request
-        state.due[r, replica.running] = tokens
-        replica.running += 1
-        replica.kv_used += tokens + 1
-        room -= tokens + 1
-        todo += tokens
-    return todo
-
-
-@njit(cache=True)
-def _begin(state: State, r: int, now_s: float) -> None:
+def _begin(fit: Fit, requests: Array, seats: Array, replica: Any, now_s: float) -> None:
     """Plans the next segment, or lets the replica rest, or end where it drains."""
-    fit, replica = state.fit, state.replicas[r]
     held = replica.running
     while replica.decoding > 0 and replica.kv_used + replica.decoding > fit.kv_tokens:
-        _preempt(state, r, now_s)
+        _preempt(requests, seats, replica, now_s)
     # who made room cannot come back before somebody is done: decoding takes in the next iteration what it has freed
-    todo = _admit(state, r) if replica.running == held else _unread(state, r)
+    unread = _admit(fit, requests, seats, replica) if replica.running == held else _unread(seats, replica)
     replica.segment_s = now_s
     if replica.running == 0:
         replica.iterations = 0
-        state.next_s[r] = np.inf
+        replica.next_s = np.inf
         if replica.phase == DRAINING:
             replica.phase = DRAINED
             replica.ended_s = now_s
         return
-    replica.chunk = min(todo, fit.max_batched_tokens - replica.decoding)
+    replica.chunk = min(unread, fit.max_batched_tokens - replica.decoding)
     took_s, iterations = 0.0, 1
     if replica.decoding > 0:
         took_s = fit.itl_base_s + fit.itl_per_running_s * replica.decoding
@@ -123,76 +125,71 @@ def _begin(state: State, r: int, now_s: float) -> None:
         iterations = min(replica.first_due - replica.decoded, (fit.kv_tokens - replica.kv_used) // replica.decoding)
     replica.iteration_s = took_s
     replica.iterations = iterations
-    state.next_s[r] = now_s + iterations * took_s
+    replica.next_s = now_s + iterations * took_s
 
 
 @njit(cache=True)
-def _first_token(state: State, r: int, request: int, now_s: float) -> None:
+def _first_token(replica: Any, request: Any, now_s: float) -> None:
     """A prompt is done, which gives a token: the first, or after a preemption the next."""
-    replica = state.replicas[r]
     replica.generated_tokens += 1
-    if state.made[request] > 0:
-        gap_s = now_s - state.token_s[request]
+    if request.made > 0:
+        gap_s = now_s - request.token_s
         replica.itl_s_sum += gap_s
-        _count(state.itl_edges_s, state.itl_counts[r], gap_s, 1)
+        replica.itl_counts[_bucket(_ITL_EDGES_S, gap_s)] += 1
     else:
-        state.first_s[request] = now_s
-        ttft_s = now_s - state.at_s[request]
-        replica.prompt_tokens += state.prompt[request]
+        request.first_s = now_s
+        ttft_s = now_s - request.at_s
+        replica.prompt_tokens += request.prompt
         replica.ttft_s_sum += ttft_s
-        _count(state.ttft_edges_s, state.ttft_counts[r], ttft_s, 1)
+        replica.ttft_counts[_bucket(_TTFT_EDGES_S, ttft_s)] += 1
 
 
 @njit(cache=True)
-def _complete(state: State, r: int, request: int, now_s: float) -> None:
-    replica = state.replicas[r]
-    state.done_s[request] = now_s
-    replica.kv_used -= state.prompt[request] + state.output[request]
-    replica.completed += 1
-    state.gateway[0].completed += 1
+def _decode(replica: Any, iterations: int) -> None:
+    """Counts the tokens of so many of the segment's iterations."""
+    tokens = iterations * replica.decoding
+    replica.decoded += iterations
+    replica.kv_used += tokens
+    replica.generated_tokens += tokens
+    replica.itl_s_sum += tokens * replica.iteration_s
+    replica.itl_counts[_bucket(_ITL_EDGES_S, replica.iteration_s)] += tokens
 
 
 @njit(cache=True)
-def _end(state: State, r: int) -> None:
+def _end(fit: Fit, requests: Array, seats: Array, replica: Any) -> None:
     """Ends the segment: tokens, first tokens, completions; and begins the next."""
-    replica = state.replicas[r]
-    now_s = state.next_s[r]
-    iterations, decoding, held, chunk = replica.iterations, replica.decoding, replica.running, replica.chunk
-    replica.busy_s += iterations * replica.iteration_s
-    if decoding > 0:
-        tokens = iterations * decoding
-        replica.decoded += iterations
-        replica.kv_used += tokens
-        replica.generated_tokens += tokens
-        replica.itl_s_sum += tokens * replica.iteration_s
-        _count(state.itl_edges_s, state.itl_counts[r], replica.iteration_s, tokens)
+    now_s = replica.next_s
+    decoding, chunk = replica.decoding, replica.chunk
+    replica.busy_s += replica.iterations * replica.iteration_s
+    _decode(replica, replica.iterations)
     if chunk == 0 and replica.first_due > replica.decoded:
-        _begin(state, r, now_s)
+        _begin(fit, requests, seats, replica, now_s)
         return
     _integrate(replica, now_s)
-    members, due = state.members[r], state.due[r]
     kept, decoders, first_due = 0, 0, np.iinfo(np.int64).max
-    for slot in range(held):
-        request, last = members[slot], due[slot]
+    for slot in range(replica.running):
+        seat, to = seats[replica.id, slot], seats[replica.id, kept]
+        number, due = seat.request, seat.due
         if slot >= decoding:
-            taken = min(chunk, last)
+            taken = min(chunk, due)
             chunk -= taken
-            last -= taken
-            if last > 0:
-                members[kept], due[kept] = request, last
+            if taken < due:
+                to.request, to.due = number, due - taken
                 kept += 1
                 continue
-            _first_token(state, r, request, now_s)
-            last = replica.decoded + state.output[request] - state.made[request] - 1
-        if last == replica.decoded:
-            _complete(state, r, request, now_s)
-        else:
-            members[kept], due[kept] = request, last
+            _first_token(replica, requests[number], now_s)
+            due = replica.decoded + requests[number].output - requests[number].made - 1
+        if due > replica.decoded:
+            to.request, to.due = number, due
             kept += 1
             decoders += 1
-            first_due = min(first_due, last)
+            first_due = min(first_due, due)
+        else:
+            requests[number].done_s = now_s
+            replica.kv_used -= requests[number].prompt + requests[number].output
+            replica.completed += 1
     replica.running, replica.decoding, replica.first_due = kept, decoders, first_due
-    _begin(state, r, now_s)
+    _begin(fit, requests, seats, replica, now_s)
 
 
 @njit(cache=True)
@@ -207,41 +204,42 @@ def _boundary(replica: Any, now_s: float) -> int:
 
 
 @njit(cache=True)
-def _accept(state: State, r: int, request: int, now_s: float) -> None:
-    fit, replica = state.fit, state.replicas[r]
+def _accept(fit: Fit, requests: Array, seats: Array, replica: Any, number: int, now_s: float) -> None:
     _integrate(replica, now_s)
     first = replica.head == NONE
-    _append(replica, state.behind, request)
+    _append(replica, requests, number)
     replica.waiting += 1
     replica.arrived += 1
-    state.sent_to[request] = r
+    request = requests[number]
+    request.sent_to = replica.id
     if replica.running == 0:
-        _begin(state, r, now_s)
+        _begin(fit, requests, seats, replica, now_s)
     elif first and replica.iterations > 1 and replica.running < fit.max_num_seqs:
         until = _boundary(replica, now_s) + 1
-        needed = state.prompt[request] + state.made[request] + 1 + replica.decoding
+        needed = request.prompt + request.made + 1 + replica.decoding
         if replica.kv_used + until * replica.decoding + needed <= fit.kv_tokens:
             replica.iterations = until
-            state.next_s[r] = replica.segment_s + until * replica.iteration_s
+            replica.next_s = replica.segment_s + until * replica.iteration_s
 
 
 @njit(cache=True)
-def _send(state: State, request: int, now_s: float) -> None:
+def _send(state: State, number: int, now_s: float) -> None:
     """To the ready replica with the fewest outstanding, of equals to the lowest id; else to the gateway's queue."""
-    gateway = state.gateway[0]
+    fit, requests, gateways, live, replicas, seats = state
+    gateway = gateways[0]
     best, fewest = NONE, 0
     for index in range(gateway.live):
-        replica = state.replicas[state.live[index]]
+        replica = replicas[live[index]]
         if replica.phase == READY:
             outstanding = replica.running + replica.waiting
             if best == NONE or outstanding < fewest:
-                best, fewest = state.live[index], outstanding
+                best, fewest = live[index], outstanding
     if best != NONE:
-        _accept(state, best, request, now_s)
+        _accept(fit, requests, seats, replicas[best], number, now_s)
         return
     gateway.queued_s += gateway.queued * (now_s - gateway.since_s)
     gateway.since_s = now_s
-    _append(gateway, state.behind, request)
+    _append(gateway, requests, number)
     gateway.queued += 1
 
 
@@ -259,25 +257,26 @@ def _become_ready(state: State, now_s: float) -> None:
                 gateway.next_ready_s = min(gateway.next_ready_s, replica.ready_s)
     gateway.queued_s += gateway.queued * (now_s - gateway.since_s)
     gateway.since_s = now_s
-    request = gateway.head
+    number = gateway.head
     gateway.head, gateway.queued = NONE, 0
-    while request != NONE:
-        following = state.behind[request]
-        _send(state, request, now_s)
-        request = following
+    while number != NONE:
+        behind = state.requests[number].behind
+        _send(state, number, now_s)
+        number = behind
 
 
 @njit(cache=True)
 def advance(state: State, until_s: float) -> None:
     """Everything that happens up to and at `until_s`."""
-    gateway = state.gateway[0]
+    fit, requests, gateways, live, replicas, seats = state
+    gateway = gateways[0]
     while True:
-        arrival_s = state.at_s[gateway.arrived] if gateway.arrived < state.at_s.size else np.inf
+        arrival_s = requests[gateway.arrived].at_s if gateway.arrived < requests.size else np.inf
         now_s = min(until_s, arrival_s, gateway.next_ready_s)
         for index in range(gateway.live):
-            r = state.live[index]
-            while state.next_s[r] <= now_s:
-                _end(state, r)
+            replica = replicas[live[index]]
+            while replica.next_s <= now_s:
+                _end(fit, requests, seats, replica)
         if gateway.next_ready_s <= now_s:
             _become_ready(state, now_s)
         elif arrival_s <= now_s:
@@ -287,34 +286,29 @@ def advance(state: State, until_s: float) -> None:
             break
     kept = 0
     for index in range(gateway.live):
-        if state.replicas[state.live[index]].phase <= DRAINING:
-            state.live[kept] = state.live[index]
+        if replicas[live[index]].phase <= DRAINING:
+            live[kept] = live[index]
             kept += 1
     gateway.live = kept
 
 
 @njit(cache=True)
-def send_again(state: State, requests: Array, now_s: float) -> None:
+def send_again(state: State, numbers: Array, now_s: float) -> None:
     """Routes requests whose replica failed as if they had just come in."""
-    for request in requests:
+    for number in numbers:
         state.gateway[0].retried += 1
-        state.made[request] = 0
-        state.first_s[request] = np.nan
-        state.sent_to[request] = NONE
-        _send(state, request, now_s)
+        request = state.requests[number]
+        request.made, request.first_s, request.sent_to = 0, np.nan, NONE
+        _send(state, number, now_s)
 
 
 @njit(cache=True)
-def look(state: State, now_s: float, rows: Array, itl_counts: Array) -> None:
-    """Adds to copies of live replicas, and of their ITL counts, what their segments have done by `now_s`."""
+def look(rows: Array, now_s: float) -> None:
+    """Adds to copies of replicas what their segments have done by `now_s`."""
     for index in range(rows.size):
         row = rows[index]
         _integrate(row, now_s)
         if row.running > 0:
             row.busy_s += now_s - row.segment_s
         if row.iterations > 1:
-            tokens = _boundary(row, now_s) * row.decoding
-            row.kv_used += tokens
-            row.generated_tokens += tokens
-            row.itl_s_sum += tokens * row.iteration_s
-            _count(state.itl_edges_s, itl_counts[index], row.iteration_s, tokens)
+            _decode(row, _boundary(row, now_s))

@@ -1,4 +1,4 @@
-"""What the kernel of vLLM-like replicas works on: arrays, by request, by replica, and the gateway's."""
+"""What the kernel of vLLM-like replicas works on: arrays of records, in which requests and replicas are numbers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,30 @@ Array = npt.NDArray[Any]
 STARTING, READY, DRAINING, DRAINED, FAILED = 0, 1, 2, 3, 4
 NONE = -1
 
+REQUEST = np.dtype(
+    [
+        *((name, np.float64) for name in ("at_s", "first_s", "done_s")),
+        *((name, np.int64) for name in ("prompt", "output")),
+        # tokens from before a preemption, and when the last of them came
+        ("made", np.int64),
+        ("token_s", np.float64),
+        # the replica it was last sent to, and the request behind it in the queue it is in
+        *((name, np.int64) for name in ("sent_to", "behind")),
+    ]
+)
+SEAT = np.dtype(
+    [
+        ("request", np.int64),
+        # decoding: its replica's `decoded` when its last token comes; else: prompt tokens that are left to read
+        ("due", np.int64),
+    ]
+)
 REPLICA = np.dtype(
     [
+        *((name, np.int64) for name in ("id", "phase")),
         *((name, np.float64) for name in ("started_s", "ready_s", "ended_s")),
-        ("phase", np.int64),
         # the segment: decoding requests get a token in each iteration, `chunk` prompt tokens are in its only one
-        *((name, np.float64) for name in ("segment_s", "iteration_s")),
+        *((name, np.float64) for name in ("segment_s", "iteration_s", "next_s")),
         *((name, np.int64) for name in ("iterations", "chunk", "running", "decoding", "kv_used")),
         # decode iterations since the start, and at how many of them the first request is done
         *((name, np.int64) for name in ("decoded", "first_due")),
@@ -31,12 +49,14 @@ REPLICA = np.dtype(
         # cumulative, up to the segment's begin; outstanding_s up to since_s
         *((name, np.float64) for name in ("since_s", "outstanding_s", "busy_s", "ttft_s_sum", "itl_s_sum")),
         *((name, np.int64) for name in ("arrived", "completed", "prompt_tokens", "generated_tokens", "preempted")),
+        ("ttft_counts", np.int64, len(TTFT_EDGES_S) + 1),
+        ("itl_counts", np.int64, len(ITL_EDGES_S) + 1),
     ]
 )
 GATEWAY = np.dtype(
     [
         ("next_ready_s", np.float64),
-        *((name, np.int64) for name in ("live", "arrived", "retried", "completed")),
+        *((name, np.int64) for name in ("live", "arrived", "retried")),
         *((name, np.int64) for name in ("head", "tail", "queued")),
         *((name, np.float64) for name in ("since_s", "queued_s")),
     ]
@@ -57,65 +77,35 @@ class Fit(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything that changes, in arrays: by request, by replica (`replicas` to `itl_counts`), and the gateway's one.
+    """Everything that changes.
 
-    `due` is, for a decoding member, its replica's `decoded` when its last token comes; for another one the prompt
-    tokens left. `made` are tokens from before a preemption, whose last came at `token_s`. `live` holds the ids of
-    replicas that have not ended.
+    `seats` are those of a replica's running requests, in the order they were admitted: first those that decode. `live`
+    holds the ids of replicas that have not ended, rising. `gateway` is one record.
     """
 
     fit: Fit
-    at_s: Array
-    prompt: Array
-    output: Array
-    made: Array
-    token_s: Array
-    first_s: Array
-    done_s: Array
-    sent_to: Array
-    behind: Array
+    requests: Array
     gateway: Array
     live: Array
     replicas: Array
-    next_s: Array
-    members: Array
-    due: Array
-    ttft_counts: Array
-    itl_counts: Array
-    ttft_edges_s: Array
-    itl_edges_s: Array
-
-
-_BY_REPLICA = ("live", "replicas", "next_s", "members", "due", "ttft_counts", "itl_counts")
+    seats: Array
 
 
 def fresh(service: LlmService, requests: Requests, replicas: int) -> State:
     """Nothing has happened; room for so many replicas."""
-    n = len(requests)
+    rows = np.zeros(len(requests), REQUEST)
+    rows["at_s"], rows["prompt"], rows["output"] = requests.at_s, requests.prompt_tokens, requests.output_tokens
+    rows["first_s"] = rows["done_s"] = math.nan
+    rows["sent_to"] = rows["behind"] = NONE
     gateway = np.zeros(1, GATEWAY)
-    gateway["next_ready_s"] = math.inf
-    gateway["head"] = NONE
+    gateway["next_ready_s"], gateway["head"] = math.inf, NONE
     empty = State(
         fit=Fit(*(getattr(service, name) for name in Fit._fields)),
-        at_s=requests.at_s,
-        prompt=requests.prompt_tokens.astype(np.int64),
-        output=requests.output_tokens.astype(np.int64),
-        made=np.zeros(n, np.int64),
-        token_s=np.full(n, math.nan),
-        first_s=np.full(n, math.nan),
-        done_s=np.full(n, math.nan),
-        sent_to=np.full(n, NONE, np.int32),
-        behind=np.full(n, NONE, np.int64),
+        requests=rows,
         gateway=gateway,
         live=np.zeros(0, np.int64),
         replicas=np.zeros(0, REPLICA),
-        next_s=np.zeros(0),
-        members=np.zeros((0, service.max_num_seqs), np.int64),
-        due=np.zeros((0, service.max_num_seqs), np.int64),
-        ttft_counts=np.zeros((0, len(TTFT_EDGES_S) + 1), np.int64),
-        itl_counts=np.zeros((0, len(ITL_EDGES_S) + 1), np.int64),
-        ttft_edges_s=np.array(TTFT_EDGES_S),
-        itl_edges_s=np.array(ITL_EDGES_S),
+        seats=np.zeros((0, service.max_num_seqs), SEAT),
     )
     return with_room(empty, replicas)
 
@@ -123,13 +113,14 @@ def fresh(service: LlmService, requests: Requests, replicas: int) -> State:
 def with_room(state: State, replicas: int) -> State:
     """The same state with room for so many replicas."""
 
-    def longer(array: Any) -> Any:
+    def longer(array: Array) -> Array:
         room = np.zeros((replicas, *array.shape[1:]), array.dtype)
         room[: len(array)] = array
         return room
 
-    roomy = state._replace(**{name: longer(getattr(state, name)) for name in _BY_REPLICA})
-    new = roomy.replicas[len(state.replicas) :]
-    new["ended_s"], new["head"] = math.inf, NONE
-    roomy.next_s[len(state.replicas) :] = math.inf
-    return roomy
+    had = len(state.replicas)
+    state = state._replace(live=longer(state.live), replicas=longer(state.replicas), seats=longer(state.seats))
+    new = state.replicas[had:]
+    new["id"], new["head"] = np.arange(had, replicas), NONE
+    new["next_s"] = new["ended_s"] = math.inf
+    return state

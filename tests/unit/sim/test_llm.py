@@ -231,8 +231,10 @@ def test_a_pool_without_requests_only_bills() -> None:
 def test_what_cannot_be_is_refused() -> None:
     pool = LlmPool(service(), asked((0.0, 10, 1)), replicas=1)
     pool.advance(5.0)
-    with pytest.raises(ValueError, match=r"4\.0 s lies before 5\.0 s"):
+    with pytest.raises(ValueError, match=r"advance to 4\.0 s; a moment from 5\.0 s on"):
         pool.advance(4.0)
+    with pytest.raises(ValueError, match="advance to inf s"):
+        pool.advance(math.inf)
     with pytest.raises(ValueError, match=r"ready at 5\.0 s, before its start at 6\.0 s"):
         pool.start(6.0, 5.0)
     with pytest.raises(ValueError, match="replica 7 does not run"):
