@@ -224,7 +224,14 @@ def _events() -> list[Panel]:
         timeseries(
             "Events",
             "Events judged per second. Unsure: in a histogram bucket that the threshold cuts, good or bad.",
-            [Query(total(events, M, OBJ, names.RESULT), f"{ONE}, {{{{result}}}}")],
+            [
+                Query(total(OWN.rate(names.OBJECTIVE_EVENTS, is_(names.RESULT, result)), M, OBJ), said, color=color)
+                for result, said, color in (
+                    ("good", f"{ONE}, good", GREEN),
+                    ("unsure", f"{ONE}, unsure", GREY),
+                    ("bad", f"{ONE}, bad", RED),
+                )
+            ],
             "eps",
             stacked=True,
             no_value=NO_TRAFFIC,
