@@ -84,6 +84,8 @@ def make_world(
     service = service or LLM_SERVICES[SERVICE]
     if not len(requests):
         raise PermanentError("the trace has no requests")
+    if requests.span_s <= HELD_S:
+        raise PermanentError(f"a trace of {requests.span_s:g} s; policies take over after {HELD_S:g} s")
     most = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
     if most > service.kv_tokens:
         raise PermanentError(f"a request of {most} tokens; a replica holds {service.kv_tokens}")

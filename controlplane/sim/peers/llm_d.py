@@ -10,24 +10,23 @@ from controlplane.sim.peers.hpa import Behavior, Rule
 from controlplane.sim.peers.perf_model import Slo
 from controlplane.sim.peers.policy import History, current, quantile, ready
 from controlplane.sim.service import LlmService
-from controlplane.sim.signals import TTFT_EDGES_S, ReplicaSignals, Signals
+from controlplane.sim.signals import TTFT_EDGES_S, ReplicaSignals
 
 _KV_SHARE = 0.80
 _LONG_QUEUE = 5
 _UP, _DOWN = 0.85, 0.70
-_MINUTE_S = 60.0
 _MEAN_S = 300.0
 _SAMPLES = 10
 
 
 class WvaV2:
-    """WVA's saturation analyzer V2: demand and capacity in KV tokens, every 60 s, carried out at once.
+    """WVA's saturation analyzer V2: demand and capacity in KV tokens, every 60 s, carried out by an HPA.
 
-    demand of a replica = tokens in use + waiting * mean prompt (each its maximum of the last minute); at the gateway
-    queued * (mean prompt + mean output). Capacity of a replica = min(k1, k2): k1 = 80 % of the KV tokens; k2 what was
-    in use while 5 or more waited, else the mean of the last 10 such readings with outputs of the same class (under
-    100, under 500, more), else N * (I + O / 2) with N = min(B * O / (I + O), S) for B batched tokens and S sequences.
-    The pool's is the median. required = D / 0.85 - (ready + starting) * capacity adds ceil(required / capacity);
+    demand of a replica = tokens in use + waiting * mean prompt; of the gateway, queued * (mean prompt + mean output).
+    Capacity of a replica = min(k1, k2): k1 = 80 % of the KV tokens; k2 what was in use while 5 or more waited, else
+    the mean of the last 10 such readings with outputs of the same class (under 100, under 500, more), else
+    N * (I + O / 2) with N = min(B * O / (I + O), S) for B batched tokens and S sequences. The pool's is the median.
+    required = D / 0.85 - (ready + starting) * capacity adds ceil(required / capacity); else
     spare = ready * capacity - D / 0.70 removes floor(spare / capacity).
     Knob: the 0.85; the 0.70 keeps its proportion. Source: llm-d-incubation/workload-variant-autoscaler,
     internal/engines/analyzers/saturation_v2/analyzer.go.
@@ -38,18 +37,22 @@ class WvaV2:
     def __init__(self, knob: float, service: LlmService) -> None:
         self._up, self._down = knob, knob * _DOWN / _UP
         self._service = service
+        self._behavior = Behavior()
         self._full: dict[int, deque[float]] = {}
         """Tokens in use of replicas with a queue, by class of output."""
 
     def decide(self, history: History) -> int:
         """Replicas wanted now."""
+        return self._behavior.limit(history.now.at_s, current(history.now), self.wanted(history))
+
+    def wanted(self, history: History) -> int:
+        """Replicas by the analyzer (wva_desired_replicas), before the HPA."""
         signals = history.now
         asked, serving = current(signals), ready(signals)
         prompt, output = mean_tokens(history)
         if not serving or math.isnan(prompt) or math.isnan(output):
             return asked
-        window = history.within(_MINUTE_S)
-        loads = [_most(window, replica.id, self._service.kv_tokens) for replica in serving]
+        loads = [(replica.kv_used_share * self._service.kv_tokens, replica.waiting) for replica in serving]
         demand = sum(used + waiting * prompt for used, waiting in loads) + signals.queued * (prompt + output)
         capacity = median(self._capacity(used, waiting, prompt, output) for used, waiting in loads)
         required = demand / self._up - asked * capacity
@@ -78,12 +81,6 @@ def mean_tokens(history: History) -> tuple[float, float]:
     prompt = history.increase(_MEAN_S, lambda replica: replica.prompt_tokens) / prompts if prompts else math.nan
     output = history.increase(_MEAN_S, lambda replica: replica.generated_tokens) / done if done else math.nan
     return prompt, output
-
-
-def _most(window: list[Signals], replica: int, kv_tokens: int) -> tuple[float, float]:
-    """Most tokens in use and most waiting of one replica (max_over_time of each)."""
-    same = [read for signals in window for read in signals.replicas if read.id == replica]
-    return max(read.kv_used_share for read in same) * kv_tokens, max(read.waiting for read in same)
 
 
 _OVER_S = 45.0

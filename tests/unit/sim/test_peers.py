@@ -103,7 +103,7 @@ def tokens(id_: int, *, used: float, waiting: int = 0, done: int = 10) -> Replic
 
 def wva(knob: float, *replicas: ReplicaSignals, queued: int = 0) -> int:
     before = [pod(replica.id) for replica in replicas]
-    return WvaV2(knob, SERVICE).decide(history(read(0, before), read(60, replicas, queued=queued)))
+    return WvaV2(knob, SERVICE).wanted(history(read(0, before), read(60, replicas, queued=queued)))
 
 
 def test_wva_adds_what_demand_over_its_threshold_requires() -> None:
@@ -127,6 +127,14 @@ def test_wva_learns_capacity_from_replicas_with_a_queue() -> None:
     # both were full with 40,000 tokens in use: demand 2 * (40,000 + 10 * 1000), capacity 40,000
     # required = 100,000 / 0.85 - 80,000 = 37,647 -> one more
     assert wva(0.85, tokens(0, used=0.4, waiting=10), tokens(1, used=0.4, waiting=10)) == 3
+
+
+def test_wva_is_carried_out_by_an_hpa_that_waits_before_it_goes_down() -> None:
+    replicas = [tokens(n, used=0.2) for n in range(4)]
+    kept = history(read(0, [pod(n) for n in range(4)]), read(60, replicas))
+    policy = WvaV2(0.85, SERVICE)
+    assert policy.wanted(kept) == 2
+    assert policy.decide(kept) == 4
 
 
 def test_wva_holds_where_it_knows_no_tokens() -> None:

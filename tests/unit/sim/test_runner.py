@@ -167,14 +167,16 @@ def test_a_world_is_scaled_so_that_its_busiest_minute_needs_the_replicas_give_or
 
 
 def test_a_load_that_cannot_be_served_is_refused() -> None:
-    one = Requests(np.zeros(1), np.array([300_000], np.int32), np.ones(1, np.int32))
+    two = Requests(np.array([0.0, 900.0]), np.full(2, 300_000, np.int32), np.ones(2, np.int32))
     with pytest.raises(PermanentError, match="a request of 300001 tokens; a replica holds 200000"):
-        make_world(one, slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+        make_world(two, slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+    with pytest.raises(PermanentError, match="policies take over after 300 s"):
+        make_world(two.part(0, 60), slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
     none = Requests(np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32))
     with pytest.raises(PermanentError, match="no requests"):
         make_world(none, slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
     with pytest.raises(PermanentError, match="not served inside the objective at any load"):
-        make_world(steady(1, 5), slo=Slo(0.01, 0.05), startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+        make_world(steady(1, 6), slo=Slo(0.01, 0.05), startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
 
 
 def point(knob: float, attainment: float, gpu_hours: float) -> Point:

@@ -1,0 +1,182 @@
+"""The picture of a simulation: one HTML file with the fronts, and load, supply and attainment of every contender."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.page.document import Key, document, facts, panel, times
+from controlplane.page.plot import Frame, Series, area, level, line, stairs
+from controlplane.sim.front import TARGETS, Front, Point, contender
+from controlplane.sim.runner import READ_S, Curve
+from controlplane.sim.world import World
+
+_COLOURS = (
+    *("#4a6fdc", "#178f7d", "#d9772b", "#9a6fc4", "#c8384b", "#5b8c3a"),
+    *("#b08a2e", "#3a9ab5", "#d05f9b", "#7d7d7d", "#8a5a3c"),
+)
+_STYLE = ".plot.front{height:340px}.plot.front+.times{margin-bottom:14px} .head{align-items:baseline}"
+_LOWEST = 0.9
+_SMOOTHED = 6
+
+
+def render(trace: str, world: World, fronts: Mapping[str, Front]) -> str:
+    """The HTML text. Every front has at least one point; the plot of fronts is left out where none has two."""
+    shown = {name: chosen(front) for name, front in fronts.items()}
+    swept = any(len(front.points) > 1 for front in fronts.values())
+    colours = {name: f"f{n}" for n, name in enumerate(fronts)}
+    named = ";".join(f"--f{n}:{_COLOURS[n % len(_COLOURS)]}" for n in range(len(fronts)))
+    parts = [
+        f"<style>:root{{{named}}}{_STYLE}</style>",
+        f"<h1>Simulation of {escape(trace)}</h1>",
+        _about(world),
+        _fronts(fronts, colours) if swept else "",
+        _table(fronts, swept=swept),
+        *(_section(name, point, world) for name, point in shown.items()),
+    ]
+    return document(f"controlplane: simulation of {trace}", "\n".join(parts))
+
+
+def _about(world: World) -> str:
+    return (
+        f'<p class="soft">{len(world.requests):,} requests, {world.factor:.3g} times the trace, so that its busiest '
+        f"minute needs {world.peak_replicas} replicas; start-up {world.startup.mean_s:g} s on average; objective: "
+        f"first token within {world.slo.ttft_s:g} s and {world.slo.itl_s * 1000:g} ms between tokens on average; "
+        f"seed {world.seed}.</p>"
+    )
+
+
+def chosen(front: Front) -> Point:
+    """The point to look at closer: the cheapest at the highest target that is attained, else the best."""
+    for target in sorted(TARGETS, reverse=True):
+        if (found := front.cheapest(target)) is not None:
+            return found
+    return max(front.points, key=lambda point: point.outcome.attainment)
+
+
+def _fronts(fronts: Mapping[str, Front], colours: Mapping[str, str]) -> str:
+    """Attainment over GPU-hours: the best of all points that cost no more."""
+    costs = [
+        point.outcome.gpu_hours
+        for front in fronts.values()
+        for point in (front.cheapest(_LOWEST), chosen(front))
+        if point is not None
+    ]
+    frame = Frame(0.95 * min(costs), 1.3 * max(costs), 1.002, _LOWEST)
+    keys = [Key(colours[name], contender(name).title) for name in fronts]
+    drawn = [level(frame, target) for target in TARGETS]
+    drawn += [line(frame, _best_so_far(front, frame), colours[name]) for name, front in fronts.items()]
+    labels = {_from_top(frame, at): f"{at:.0%}" for at in (_LOWEST, *TARGETS)}
+    ticks = [(frame.share(at), f"{at:.3g}") for at in np.linspace(frame.start, frame.end, 7)]
+    body = panel("Attainment over GPU-hours", keys, drawn, labels, "front") + times(ticks)
+    return f"<section>{body}</section>"
+
+
+def _best_so_far(front: Front, frame: Frame) -> Series:
+    """Steps to the best attainment at each cost; nothing below the plot."""
+    best = 0.0
+    found: list[tuple[float, float | None]] = []
+    for point in sorted(front.points, key=lambda point: point.outcome.gpu_hours):
+        if point.outcome.attainment > max(best, frame.bottom):
+            best = point.outcome.attainment
+            found.append((point.outcome.gpu_hours, best))
+    return stairs([*found, (frame.end, best)]) if found and found[0][0] < frame.end else []
+
+
+def _table(fronts: Mapping[str, Front], *, swept: bool) -> str:
+    heads = ["", *(f"GPU-hours at {target:.0%}" for target in TARGETS)] if swept else ["", "GPU-hours"]
+    heads += ["attainment", "worst 5 min", "actions", "flips", "wasted starts", "knob"]
+    rows = "".join(f"<tr>{''.join(_cells(front, heads, swept=swept))}</tr>" for front in fronts.values())
+    note = (
+        f"<p class='soft'>The figures after the GPU-hours are those at the cheapest point at {TARGETS[-1]:.0%}, or at "
+    )
+    note += f"{TARGETS[0]:.0%} where no point attains that, or at the best one.</p>" if swept else ""
+    titles = "".join(f"<th>{head}</th>" for head in heads)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>{note if swept else ''}"
+
+
+def _cells(front: Front, heads: Sequence[str], *, swept: bool) -> list[str]:
+    point = chosen(front)
+    outcome = point.outcome
+    costs = [front.cheapest(target) for target in TARGETS] if swept else [point]
+    texts = [escape(contender(front.name).title)]
+    texts += ["not attained" if cost is None else f"{cost.outcome.gpu_hours:.1f}" for cost in costs]
+    texts += [f"{outcome.attainment:.2%}", f"{outcome.worst_5min:.1%}"]
+    texts += [str(outcome.actions), str(outcome.flips), str(outcome.wasted_starts)]
+    texts.append(f"{point.knob:.3g}<span>{escape(contender(front.name).knob)}</span>")
+    return [f'<td data-name="{head}">{text}</td>' for head, text in zip(heads, texts, strict=True)]
+
+
+def _section(name: str, point: Point, world: World) -> str:
+    of, outcome = contender(name), point.outcome
+    figures = facts(
+        {
+            "GPU-hours": f"{outcome.gpu_hours:.1f}",
+            "attainment": f"{outcome.attainment:.2%}",
+            "worst 5 minutes": f"{outcome.worst_5min:.1%}",
+            "actions": str(outcome.actions),
+            "turned round": str(outcome.flips),
+            "wasted starts": str(outcome.wasted_starts),
+        }
+    )
+    return f"""<section><h2>{escape(of.title)}</h2><p class="soft">{escape(of.knob)}: {point.knob:.3g}</p>
+{figures}
+{_curves(outcome.curve, world)}</section>"""
+
+
+def _curves(curve: Curve, world: World) -> str:
+    end_s = float(curve.at_s[-1]) + READ_S
+    load = Frame(0.0, end_s, 1.08 * float(curve.arrivals_per_s.max()))
+    arrivals = _series(curve.at_s, _smooth(curve.arrivals_per_s))
+    top = float(max((curve.ready + curve.starting).max(), world.peak_replicas)) * 1.08
+    supply = Frame(0.0, end_s, top)
+    ready = stairs(_series(curve.at_s, curve.ready))
+    asked = stairs(_series(curve.at_s, curve.ready + curve.starting))
+    inside = Frame(0.0, end_s, 1.03)
+    minutes = np.arange(len(curve.minute_attainment), dtype=np.float64) * 60.0 + 30.0
+    attained = _series(minutes, curve.minute_attainment)
+    return (
+        panel(
+            "Load",
+            [Key("load", "requests per second, mean of 30 s")],
+            [area(load, arrivals, "load") + line(load, arrivals, "load", "thin")],
+            {0.0: f"{load.top:.3g}/s"},
+        )
+        + panel(
+            "Supply",
+            [Key("ready", "ready"), Key("p95", "and starting", "dash")],
+            [area(supply, ready, "ready"), line(supply, asked, "p95", "dash"), line(supply, ready, "ready")],
+            {0.0: f"{top:.3g}", _from_top(supply, world.peak_replicas): f"{world.peak_replicas}: the peak"},
+        )
+        + panel(
+            "Inside the objective, by minute of arrival",
+            [Key("budget", "share of requests")],
+            [area(inside, attained, "budget"), line(inside, attained, "budget"), level(inside, TARGETS[-1])],
+            {_from_top(inside, TARGETS[-1]): f"{TARGETS[-1]:.0%}"},
+            "low",
+        )
+        + times([(share, _clock(share * end_s)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)])
+    )
+
+
+def _series(at_s: NDArray[np.float64], values: NDArray[np.float64] | NDArray[np.int64]) -> Series:
+    pairs = zip(at_s.tolist(), np.asarray(values, np.float64).tolist(), strict=True)
+    return [(at, None if np.isnan(value) else value) for at, value in pairs]
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    window = np.ones(_SMOOTHED)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _from_top(frame: Frame, value: float) -> float:
+    return 1 - (value - frame.bottom) / (frame.top - frame.bottom)
+
+
+def _clock(at_s: float) -> str:
+    """Time since the start, h:mm."""
+    minutes = round(at_s / 60)
+    return f"{minutes // 60}:{minutes % 60:02d}"
