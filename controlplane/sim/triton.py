@@ -68,7 +68,7 @@ class BatchPool:
         *,
         replicas: int,
         factors: Seconds | None = None,
-        _client_s: tuple[float, float] | None = None,
+        _client_s: Seconds | None = None,
     ) -> None:
         """`replicas` servers are ready from 0 on.
 
@@ -92,25 +92,28 @@ class BatchPool:
         *,
         clients: int,
         requests: int,
-        client_s: float = 0.0,
-        client_each_s: float = 0.0,
+        client_s: Seconds,
+        factors: Seconds | None = None,
         replicas: int = 1,
     ) -> Self:
-        """A closed loop: each client sends its next request some time after the answer to its last one.
+        """A closed loop: after each answer some client sends the next request, `requests` in all.
 
-        That is `client_s`, then `client_each_s` for which the way to the server belongs to this request alone (first
-        come, first served). `requests` in all. Raises ValueError with a limit to the queue: a refusal has no answer.
+        `client_s`: seconds from an answer to the next request; the n-th request takes the n-th of them (again from the
+        first when they are used up). Raises ValueError with a limit to the queue: a refusal has no answer.
         """
-        if service.max_queue or not 0 < clients <= requests or client_s < 0 or client_each_s < 0:
+        if service.max_queue or not 0 < clients <= requests or not len(client_s) or np.min(client_s) < 0:
             raise ValueError(
-                f"{clients} clients with {requests} requests, {client_s} s and {client_each_s} s on the way, at most"
-                f" {service.max_queue} queued; at least a client, a request for each and 0 s, and no limit"
+                f"{clients} clients with {requests} requests and {len(client_s)} times between, {service.max_queue} may"
+                " queue; at least a client, a request for each, a time of at least 0 s, and no limit"
             )
         at_s = np.full(requests, math.inf)
         at_s[:clients] = 0.0
         one = np.ones(requests, np.int32)
         with np.errstate(invalid="ignore"):  # inf - inf, of requests that are not due yet
-            return cls(service, Requests(at_s, one, one), replicas=replicas, _client_s=(client_s, client_each_s))
+            requests_due = Requests(at_s, one, one)
+        return cls(
+            service, requests_due, replicas=replicas, factors=factors, _client_s=np.asarray(client_s, np.float64)
+        )
 
     def advance(self, until_s: float) -> None:
         """Everything up to and at `until_s`."""

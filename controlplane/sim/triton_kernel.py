@@ -122,6 +122,18 @@ def _batch(state: State, r: int, now_s: float) -> None:
 
 
 @part
+def _expect(state: State, due_s: float) -> None:
+    """Puts an arrival among those to come, in order."""
+    gateway = state.gateway[0]
+    place = gateway.due
+    while place > gateway.arrived and state.at_s[place - 1] > due_s:
+        state.at_s[place] = state.at_s[place - 1]
+        place -= 1
+    state.at_s[place] = due_s
+    gateway.due += 1
+
+
+@part
 def _complete(state: State, r: int, slot: int, now_s: float) -> None:
     """A batch is done: its instance goes if it is one too many, else takes the next payload; the batcher looks."""
     server, instance, gateway, fit = state.servers[r], state.instances[r, slot], state.gateway[0], state.fit
@@ -131,8 +143,7 @@ def _complete(state: State, r: int, slot: int, now_s: float) -> None:
         state.done_s[request] = now_s
         request = state.behind[request]
         if fit.closed and gateway.due < state.at_s.size:
-            state.at_s[gateway.due] = max(now_s + fit.client_s, state.at_s[gateway.due - 1]) + fit.client_each_s
-            gateway.due += 1
+            _expect(state, now_s + state.client_s[gateway.due % state.client_s.size])
     server.running -= size
     server.completed += size
     gateway.completed += size

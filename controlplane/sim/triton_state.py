@@ -63,20 +63,20 @@ class Fit(NamedTuple):
     gpu_serial_share: float
     rate_limited: bool
     closed: bool
-    client_s: float
-    client_each_s: float
 
 
 class State(NamedTuple):
     """By request: `at_s` to `payload_behind`, the last two by the first request of a payload. By server: the rest.
 
     `preferred` has True at every preferred batch size. `factors`: the n-th batch of the pool takes the n-th of them
-    (and again from the first) times what the line says. `live`: servers that have not ended. `next_s`: next event.
+    (and again from the first) times what the line says; `client_s` likewise, from an answer to the n-th request.
+    `live`: servers that have not ended. `next_s`: next event.
     """
 
     fit: Fit
     preferred: Array
     factors: Array
+    client_s: Array
     gateway: Array
     at_s: Array
     sent_s: Array
@@ -96,9 +96,7 @@ class State(NamedTuple):
     compute_s: Array
 
 
-def fresh(
-    service: BatchService, at_s: Array, factors: Array, client_s: tuple[float, float] | None, servers: int
-) -> State:
+def fresh(service: BatchService, at_s: Array, factors: Array, client_s: Array | None, servers: int) -> State:
     """A pool with room for `servers`, none of them started."""
     requests = len(at_s)
     preferred = np.zeros(service.max_batch + 1, np.bool_)
@@ -117,11 +115,10 @@ def fresh(
             gpu_serial_share=float(service.gpu_serial_share),
             rate_limited=service.rate_limited,
             closed=client_s is not None,
-            client_s=float(client_s[0] if client_s else 0.0),
-            client_each_s=float(client_s[1] if client_s else 0.0),
         ),
         preferred=preferred,
         factors=factors,
+        client_s=np.zeros(1) if client_s is None else client_s,
         gateway=gateway,
         at_s=at_s,
         sent_s=np.full(requests, np.nan),

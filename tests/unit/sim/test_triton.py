@@ -128,7 +128,7 @@ def test_instances_that_share_a_gpu_wait_for_each_other_there() -> None:
     assert_allclose(pool.results().e2e_s, [1.0, 1.6])
     assert_allclose(server(pool, LONG_S).compute_s.sum(), 2.6)
     many = BatchPool.closed(
-        BatchService(1.0, 0.0, instances=4, gpu_serial_share=0.6), clients=8, requests=3000, client_s=0.0
+        BatchService(1.0, 0.0, instances=4, gpu_serial_share=0.6), clients=8, requests=3000, client_s=np.zeros(1)
     )
     many.advance(600.0)
     assert_allclose(many.signals(600.0).completed, 600 / 0.6, rtol=0.01)
@@ -191,13 +191,24 @@ def test_requests_of_a_server_that_fails_are_sent_again() -> None:
 
 
 def test_a_closed_loop_sends_the_next_request_after_each_answer() -> None:
-    pool = BatchPool.closed(BatchService(1.0, 0.0), clients=1, requests=100, client_s=0.25)
+    pool = BatchPool.closed(BatchService(1.0, 0.0), clients=1, requests=100, client_s=np.array([0.25]))
     pool.advance(12.4)
     assert pool.signals(12.4).completed == 10
-    # what comes back together comes one by one: the first executes alone, then the other three together
-    saturated = BatchPool.closed(BatchService(1.0, 0.0, max_batch=4), clients=4, requests=400, client_each_s=0.01)
-    saturated.advance(50.5)
-    assert saturated.signals(50.5).completed == 25 * (1 + 3)
+
+
+def test_a_closed_loop_with_exponential_times_is_the_machine_repair_model() -> None:
+    clients, think_s, count = 5, 2.0, 200_000
+    rng = np.random.default_rng(3)
+    pool = BatchPool.closed(
+        BatchService(1.0, 0.0),
+        clients=clients,
+        requests=count,
+        client_s=rng.exponential(think_s, count),
+        factors=rng.exponential(1.0, count),
+    )
+    pool.advance(150_000.0)
+    weights = [math.perm(clients, n) / think_s**n for n in range(clients + 1)]
+    assert_allclose(pool.signals(150_000.0).completed / 150_000.0, 1 - weights[0] / sum(weights), rtol=0.01)
 
 
 def test_kernel_and_reference_agree_on_a_long_run() -> None:
@@ -229,6 +240,6 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="before its start"):
         pool.start(2.0, 1.0)
     with pytest.raises(ValueError, match="no limit"):
-        BatchPool.closed(BatchService(1.0, 0.0, max_queue=1), clients=1, requests=1)
+        BatchPool.closed(BatchService(1.0, 0.0, max_queue=1), clients=1, requests=1, client_s=np.zeros(1))
     with pytest.raises(ValueError, match="above 0"):
         BatchPool(BatchService(1.0, 0.0), at(0.0), replicas=1, factors=np.zeros(1))
