@@ -35,6 +35,9 @@ class LlmPool:
     With one member at a time and prefill that takes no time a replica is an M/G/1 queue. Several such are NOT M/M/c:
     waiting requests do not move to a replica that becomes free, so that waits lie between M/M/c and separate queues.
 
+    Left out: blocks of the KV cache (tokens count one by one), prefix caching, time between iterations, and that
+    decodes take longer over long contexts (see LLM_SERVICES).
+
     Every call takes the moment it is made, which may not lie before the last one (ValueError).
     """
 
