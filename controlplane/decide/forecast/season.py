@@ -21,6 +21,8 @@ _NEWEST_SHARE = 0.3
 # Share of the variance that must be explained, out of sample; `_FEW` / periods tested is asked on top of it.
 _EXPLAINED = 0.1
 _FEW = 0.3
+# One period tested, as it counts while it fades.
+_TESTED = 0.89
 # What was explained that many periods ago counts half.
 _HALF_PERIODS = 3.0
 
@@ -29,9 +31,10 @@ _HALF_PERIODS = 3.0
 class Season:
     """Mean demand per second by bin of a period, learned bin by bin as each one ends.
 
-    `usual` (never changed in place: an array for its size) is UNSEEN where no such bin was seen yet. Fading sums of squared errors on bins that were not learned yet:
-    `even_loss` of the season as it is read around a time, `sharp_loss` of the bin alone, and `plain_loss` of what is
-    known without it. `tested` counts those bins, fading; `learned` all that ended.
+    `usual` is UNSEEN where no such bin was seen yet; an array for its size, never changed in place. Fading sums of
+    squared errors on bins that were not learned yet: `even_loss` of the season as it is read around a time,
+    `sharp_loss` of the bin alone, `plain_loss` of what is known without it. `tested` counts those bins, fading;
+    `learned` all that ended.
     """
 
     period_s: float
@@ -60,7 +63,7 @@ class Season:
         periods tested: hence more is asked of few. Exactly nothing to explain is no season either.
         """
         tested = self.tested / len(self.usual)
-        return tested > 0.9 and self.explained > _EXPLAINED + _FEW / tested
+        return tested > _TESTED and self.explained > _EXPLAINED + _FEW / tested
 
     def at(self, time_s: float) -> float | None:
         """Usual demand per second around a time; None where nothing is known."""
@@ -134,16 +137,18 @@ class Season:
         )
 
 
-def of_day() -> Season:
-    """A day of which nothing was seen."""
-    return _unknown(DAY_S, DAY_BIN_S, _DAY_REACH_S)
+def of_day(step_s: float) -> Season:
+    """A day of which nothing was seen, for readings of `step_s` seconds."""
+    return _unknown(DAY_S, max(DAY_BIN_S, step_s), _DAY_REACH_S)
 
 
-def of_week() -> Season:
-    """A week of which nothing was seen."""
-    return _unknown(WEEK_S, WEEK_BIN_S, _WEEK_REACH_S)
+def of_week(step_s: float) -> Season:
+    """A week of which nothing was seen, for readings of `step_s` seconds."""
+    return _unknown(WEEK_S, max(WEEK_BIN_S, step_s), _WEEK_REACH_S)
 
 
-def _unknown(period_s: float, bin_s: float, reach_s: float) -> Season:
-    count = round(period_s / bin_s)
-    return Season(period_s, bin_s, reach_s, array("d", (UNSEEN,)) * count)
+def _unknown(period_s: float, least_s: float, reach_s: float) -> Season:
+    """Bins of at least `least_s` seconds that fill the period: every reading has one, every bin a reading."""
+    count = math.floor(period_s / least_s)
+    bin_s = period_s / count
+    return Season(period_s, bin_s, max(reach_s, bin_s), array("d", (UNSEEN,)) * count)

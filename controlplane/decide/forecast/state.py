@@ -86,8 +86,8 @@ def begin(step_s: float, horizons_s: Iterable[float]) -> State:
     return State(
         step_s=step_s,
         tracks=tuple(Track(count) for count in steps),
-        day=season.of_day(),
-        week=season.of_week(),
+        day=season.of_day(step_s),
+        week=season.of_week(step_s),
         last_day=(None,) * round(DAY_S / LEVEL_BIN_S),
     )
 
