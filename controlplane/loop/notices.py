@@ -17,6 +17,7 @@ from controlplane.domain.routing import AlertSettings
 from controlplane.loop.clock import Clock
 from controlplane.publish.alertmanager import Alert, Alertmanager
 from controlplane.publish.notices import Notice, notices
+from controlplane.slo.alerts import AlertPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,9 @@ RESEND_S = 60.0
 LASTS_S = 4 * RESEND_S
 """So long an alert goes on when nothing more is heard of it: Prometheus does as much (4 times its resend delay). What
 must hold for a while to fire goes on for that while longer, so that a restart ends nothing that begins again."""
+KEEPS_S = AlertPolicy().end_after_s
+"""So long an alert goes on after its ground is gone, as by the rules for a Prometheus. One whose start is known ends at
+once: whoever tells the start waited already."""
 _REMEMBERED = 3
 
 Labels = tuple[tuple[str, str], ...]
@@ -39,19 +43,27 @@ class _Ended:
 
 
 class NoticeBook:
-    """Remembers from look to look since when there is ground for each alert, and to whom an end was told."""
+    """Remembers from look to look since when there is ground for each alert or none, and to whom an end was told."""
 
     def __init__(self, lasts_s: float = LASTS_S, url: str = "") -> None:
         self._lasts_s = lasts_s
         self._url = url
         self._since: dict[Labels, float] = {}
+        self._clear_since: dict[Labels, float] = {}
         self._firing: dict[Labels, Alert] = {}
+        self._told_start: set[Labels] = set()
         self._ended: dict[Labels, _Ended] = {}
 
     def look(self, found: Iterable[Notice], now: float) -> None:
         """Take in what there is to tell now."""
         grounds = {notice.labels: notice for notice in found}
-        self._since = {
+        self._clear_since = {
+            labels: self._clear_since.get(labels, now)
+            for labels in self._firing
+            if labels not in grounds and labels not in self._told_start
+        }
+        kept = [labels for labels, at in self._clear_since.items() if now - at < KEEPS_S]
+        self._since = {labels: self._since[labels] for labels in kept} | {
             labels: self._since.get(labels, now) if notice.since is None else notice.since
             for labels, notice in grounds.items()
         }
@@ -60,6 +72,8 @@ class NoticeBook:
             for labels, notice in grounds.items()
             if now - self._since[labels] >= notice.for_s
         }
+        firing |= {labels: replace(self._firing[labels], ends_at=now + self._lasts_s) for labels in kept}
+        self._told_start = {labels for labels, notice in grounds.items() if notice.since is not None}
         for labels, alert in self._firing.items():
             if labels not in firing:
                 self._ended[labels] = _Ended(replace(alert, ends_at=now), until=alert.ends_at)

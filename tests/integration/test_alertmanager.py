@@ -22,7 +22,7 @@ from controlplane.domain.conditions import AlertName, Condition
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
-from controlplane.loop.notices import Notifier
+from controlplane.loop.notices import KEEPS_S, Notifier
 from controlplane.publish.alertmanager import Alert, Alertmanager
 from controlplane.publish.catalogue import BY_NAME, CATALOGUE
 from controlplane.publish.notices import notices
@@ -39,16 +39,19 @@ WRONG = Condition(AlertName.GPU_XID, node="node-1", gpu="0", cause="79", detail=
 
 
 class World:
-    """A picture that the test changes, told by a real notifier in real time."""
+    """A picture that the test changes, told by a real notifier in real time, or `behind_s` before."""
 
     def __init__(self, *urls: str) -> None:
         self.conditions: tuple[Condition, ...] = ()
+        self.behind_s = 0.0
         made = [Alertmanager(url) for url in urls]
-        self.notifier = Notifier(self.picture, made, AlertSettings(), time.time)  # noqa: TID251 - as its Alertmanager
+        self.notifier = Notifier(self.picture, made, AlertSettings(), self.clock)
+
+    def clock(self) -> float:
+        return time.time() - self.behind_s  # noqa: TID251 - as its Alertmanager
 
     def picture(self) -> Picture:
-        now = time.time()  # noqa: TID251
-        return Picture(now, FLEET, a_reading(), conditions=self.conditions)
+        return Picture(self.clock(), FLEET, a_reading(), conditions=self.conditions)
 
 
 def names(alertmanager: RealAlertmanager) -> list[str]:
@@ -62,7 +65,7 @@ async def test_alerts_come_once_are_told_again_end_and_outlive_alertmanager(
     alertmanager.start(config)
     dead = f"http://127.0.0.1:{free_port()}"
     world = World(alertmanager.url, dead)
-    world.conditions = (WRONG,)
+    world.conditions, world.behind_s = (WRONG,), KEEPS_S
     for _ in range(3):
         await world.notifier.tell()
     assert names(alertmanager) == ["GpuXid", "Watchdog"]
@@ -81,6 +84,9 @@ async def test_alerts_come_once_are_told_again_end_and_outlive_alertmanager(
     assert names(alertmanager) == ["GpuXid", "Watchdog"]
 
     world.conditions = ()
+    await world.notifier.tell()
+    assert names(alertmanager) == ["GpuXid", "Watchdog"], "it may come back at once"
+    world.behind_s = 0.0
     await world.notifier.tell()
     await asyncio.to_thread(until, lambda: receiver.alerts("resolved", alertname="GpuXid"), "its end is told")
     assert names(alertmanager) == ["Watchdog"]

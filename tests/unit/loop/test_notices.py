@@ -19,7 +19,7 @@ from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings, Via
-from controlplane.loop.notices import LASTS_S, NoticeBook, Notifier
+from controlplane.loop.notices import KEEPS_S, LASTS_S, NoticeBook, Notifier
 from controlplane.loop.wire import build
 from controlplane.publish.alertmanager import Alert, Alertmanager
 from controlplane.publish.metrics import PictureMetrics
@@ -80,23 +80,47 @@ def test_a_start_in_the_future_is_now() -> None:
 
 def test_an_end_is_told_to_each_until_it_took_it() -> None:
     book = NoticeBook()
-    book.look((FAST,), NOW)
+    end = 15.0 + KEEPS_S
+    for at in (NOW, NOW + 14.9):
+        book.look((FAST,), at)
     book.look((), NOW + 15.0)
-    assert told(book, "one") == told(book, "two") == {"Fast": (0.0, 15.0)}
+    book.look((), NOW + end)
+    assert told(book, "one") == told(book, "two") == {"Fast": (0.0, end)}
     book.taken("one", book.to_post("one"))
-    book.look((), NOW + 30.0)
+    book.look((), NOW + end + 15.0)
     assert told(book, "one") == {}
-    assert told(book, "two") == {"Fast": (0.0, 15.0)}
-    book.look((), NOW + LASTS_S)
+    assert told(book, "two") == {"Fast": (0.0, end)}
+    book.look((), NOW + end + LASTS_S)
     assert told(book, "two") == {}, "it has ended there by itself"
+
+
+def test_an_alert_ends_only_once_its_ground_is_gone_for_a_while() -> None:
+    book = NoticeBook()
+    book.look((SLOW,), NOW)
+    book.look((SLOW,), NOW + 60.0)
+    for at in (75.0, 194.5):
+        book.look((), NOW + at)
+        assert told(book) == {"Slow": (0.0, at + LASTS_S)}
+    book.look((SLOW,), NOW + 194.75)
+    book.look((), NOW + 195.0)
+    assert told(book)["Slow"] == (0.0, 195.0 + LASTS_S), "it came back, and goes on from where it began"
+    book.look((), NOW + 315.0)
+    assert told(book) == {"Slow": (0.0, 315.0)}
+
+
+def test_one_whose_start_is_known_ends_when_that_is_told() -> None:
+    book = NoticeBook()
+    book.look((BURNS,), NOW)
+    book.look((), NOW + 15.0)
+    assert told(book) == {"Burns": (-700.0, 15.0)}
 
 
 def test_an_alert_that_fires_again_is_not_told_as_ended() -> None:
     book = NoticeBook()
-    book.look((FAST,), NOW)
+    book.look((BURNS,), NOW)
     book.look((), NOW + 15.0)
-    book.look((FAST,), NOW + 30.0)
-    assert told(book) == {"Fast": (30.0, 30.0 + LASTS_S)}
+    book.look((replace(BURNS, since=NOW + 30.0),), NOW + 30.0)
+    assert told(book) == {"Burns": (30.0, 30.0 + LASTS_S)}
 
 
 class FakeAlertmanager(Alertmanager):
@@ -137,8 +161,9 @@ async def test_each_gets_all_and_one_that_fails_gets_it_with_the_next_look() -> 
         world.one.why = ""
         world.shown = replace(world.shown, conditions=())
         await world.tell()
+        await world.tell(KEEPS_S)
     assert [line["log_level"] for line in logs] == ["error", "info"], "one line when it begins, one when it ends"
-    assert world.notifier.posts == {"ok": 4, "failed": 2}
+    assert world.notifier.posts == {"ok": 6, "failed": 2}
     ended = [alert for alert in world.one.bodies[-1] if alert.labels["alertname"] == "GpuEcc"]
     assert [alert.ends_at for alert in ended] == [world.now]
     await world.tell()
