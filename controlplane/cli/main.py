@@ -18,6 +18,7 @@ from controlplane.cli import (
     model,
     rules,
     run,
+    simulate,
     slo,
     slo_import,
     status,
@@ -46,6 +47,7 @@ for commands in (freeze, decisions):
     commands.register(app)
 slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
+simulate.register(app)
 dashboards_push.register(dashboards.app)
 app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(token.app, name="token")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from controlplane.page.document import Key, document, facts, panel, times
 from controlplane.page.plot import Frame, Series, area, level, line, stairs
-from controlplane.sim.front import TARGETS, Front, Point, contender
+from controlplane.sim.front import BOUNDS, TARGETS, Front, Point, contender
 from controlplane.sim.runner import READ_S, Curve
 from controlplane.sim.world import World
 
@@ -19,7 +20,7 @@ _COLOURS = (
     *("#b08a2e", "#3a9ab5", "#d05f9b", "#7d7d7d", "#8a5a3c"),
 )
 _STYLE = ".plot.front{height:340px}.plot.front+.times{margin-bottom:14px} .head{align-items:baseline}"
-_LOWEST = 0.9
+_LOWEST, _HIGHEST = 0.9, 0.9997
 _SMOOTHED = 6
 
 
@@ -65,14 +66,23 @@ def _fronts(fronts: Mapping[str, Front], colours: Mapping[str, str]) -> str:
         for point in (front.cheapest(_LOWEST), chosen(front))
         if point is not None
     ]
-    frame = Frame(0.95 * min(costs), 1.3 * max(costs), 1.002, _LOWEST)
-    keys = [Key(colours[name], contender(name).title) for name in fronts]
-    drawn = [level(frame, target) for target in TARGETS]
-    drawn += [line(frame, _best_so_far(front, frame), colours[name]) for name, front in fronts.items()]
-    labels = {_from_top(frame, at): f"{at:.0%}" for at in (_LOWEST, *TARGETS)}
+    frame = Frame(0.95 * min(costs), 1.2 * max(costs), _nines(_HIGHEST), _nines(_LOWEST))
+    keys = [Key(colours[name], contender(name).title, _kind(name)) for name in fronts]
+    drawn = [level(frame, _nines(target)) for target in TARGETS]
+    drawn += [line(frame, _best_so_far(front, frame), colours[name], _kind(name)) for name, front in fronts.items()]
+    labels = {_from_top(frame, _nines(at)): f"{100 * at:g} %" for at in (_LOWEST, *TARGETS, 0.999)}
     ticks = [(frame.share(at), f"{at:.3g}") for at in np.linspace(frame.start, frame.end, 7)]
-    body = panel("Attainment over GPU-hours", keys, drawn, labels, "front") + times(ticks)
+    body = panel("Attainment (in nines) over GPU-hours", keys, drawn, labels, "front") + times(ticks)
     return f"<section>{body}</section>"
+
+
+def _nines(attainment: float) -> float:
+    """Attainment by the size of its misses: 1 for 90 %, 2 for 99 %."""
+    return -math.log10(1 - min(attainment, _HIGHEST))
+
+
+def _kind(name: str) -> str:
+    return "dash" if name in BOUNDS else ""
 
 
 def _best_so_far(front: Front, frame: Frame) -> Series:
@@ -80,8 +90,8 @@ def _best_so_far(front: Front, frame: Frame) -> Series:
     best = 0.0
     found: list[tuple[float, float | None]] = []
     for point in sorted(front.points, key=lambda point: point.outcome.gpu_hours):
-        if point.outcome.attainment > max(best, frame.bottom):
-            best = point.outcome.attainment
+        if (attained := _nines(point.outcome.attainment)) > max(best, frame.bottom):
+            best = attained
             found.append((point.outcome.gpu_hours, best))
     return stairs([*found, (frame.end, best)]) if found and found[0][0] < frame.end else []
 
@@ -131,8 +141,8 @@ def _curves(curve: Curve, world: World) -> str:
     end_s = float(curve.at_s[-1]) + READ_S
     load = Frame(0.0, end_s, 1.08 * float(curve.arrivals_per_s.max()))
     arrivals = _series(curve.at_s, _smooth(curve.arrivals_per_s))
-    top = float(max((curve.ready + curve.starting).max(), world.peak_replicas)) * 1.08
-    supply = Frame(0.0, end_s, top)
+    most = max(int((curve.ready + curve.starting).max()), world.peak_replicas)
+    supply = Frame(0.0, end_s, most + 0.5)
     ready = stairs(_series(curve.at_s, curve.ready))
     asked = stairs(_series(curve.at_s, curve.ready + curve.starting))
     inside = Frame(0.0, end_s, 1.03)
@@ -149,7 +159,10 @@ def _curves(curve: Curve, world: World) -> str:
             "Supply",
             [Key("ready", "ready"), Key("p95", "and starting", "dash")],
             [area(supply, ready, "ready"), line(supply, asked, "p95", "dash"), line(supply, ready, "ready")],
-            {0.0: f"{top:.3g}", _from_top(supply, world.peak_replicas): f"{world.peak_replicas}: the peak"},
+            {
+                _from_top(supply, most): f"{most}",
+                _from_top(supply, world.peak_replicas): f"{world.peak_replicas}: the peak",
+            },
         )
         + panel(
             "Inside the objective, by minute of arrival",
