@@ -16,6 +16,7 @@ from tests.prometheus_fixtures import RealPrometheus
 from tests.webhook_receiver import WebhookReceiver
 
 LEAD_S = 4.0
+"""Good traffic before the fault, at least; to that comes what is left of a slice."""
 USUAL_PER_S, AFTER_PER_S, LOAD_PER_S = 8.0, 32.0, 80.0
 _PAGED_S, _FROZEN_S, _OVER_S = 90.0, 120.0, 90.0
 WAYS = ("prometheus", "direct")
@@ -24,7 +25,7 @@ wall_clock = time.time  # noqa: TID251 - real processes live in real time
 
 @dataclass
 class Incident:
-    """The parts, and what was seen. Moments are unix seconds, `posts` those of before the repair."""
+    """The parts, and when what was seen of them. Moments are unix seconds."""
 
     rig: TritonRig
     prometheus: RealPrometheus
@@ -37,8 +38,6 @@ class Incident:
     fault_at: float = 0.0
     good_before: int = 0
     paged_at: dict[str, float] = field(default_factory=dict)
-    dark_at: float = 0.0
-    repaired_at: float = 0.0
     resolved_at: float = 0.0
     frozen_at: float = 0.0
     ended_at: float = 0.0
@@ -94,9 +93,7 @@ class Incident:
     def _repair(self) -> None:
         """One gateway's page is gone before the repair, so that nobody sees that its model recovers."""
         self.gateways[GOES_DARK].go_dark()
-        self.dark_at = wall_clock()
         self.slow.unlink()
-        self.repaired_at = wall_clock()
         for gateway in self.gateways.values():
             gateway.per_s = AFTER_PER_S
         until(
