@@ -138,36 +138,48 @@ def sweep(
 
 
 class _Workers:
-    """Processes that hold the world, so that only knobs and outcomes travel."""
+    """Processes that hold the world, so that only knobs and outcomes travel. A single one is this process."""
 
     def __init__(self, world: World, workers: int) -> None:
+        self._world = world
         # spawned: forking a process with threads (a progress bar has one) may hang
-        self._pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_enter, initargs=(world,))
+        self._pool = (
+            ProcessPoolExecutor(workers, get_context("spawn"), initializer=_enter, initargs=(world,))
+            if workers > 1
+            else None
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def run(self, jobs: Sequence[Job], progress: Callable[[], None]) -> list[Point]:
         found = []
-        for job, outcome in zip(jobs, self._pool.map(_work, jobs), strict=True):
-            progress()
+        outcomes = self._pool.map(_work, jobs) if self._pool else (_outcome(job, self._world) for job in jobs)
+        for job, outcome in zip(jobs, outcomes, strict=True):
             found.append(Point(*job, outcome))
+            progress()
         return found
 
 
-_world: list[World] = []
+_held: list[World] = []
+"""The world of a worker process."""
 
 
 def _enter(world: World) -> None:
-    _world[:] = [world]
+    _held[:] = [world]
 
 
 def _work(job: Job) -> Outcome:
+    return _outcome(job, _held[0])
+
+
+def _outcome(job: Job, world: World) -> Outcome:
     name, knob = job
-    return contender(name).run(knob, _world[0])
+    return contender(name).run(knob, world)
 
 
 def _coarse(of: Contender, world: World) -> list[float]:

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controlplane.cli.main import FAILED, OK, USAGE, execute
+from controlplane.sim import front, report, shapes
+from controlplane.sim.front import BOUNDS, Front, Point
+from controlplane.sim.peers.perf_model import Slo
+from controlplane.sim.peers.registry import POLICIES
+from controlplane.sim.service import LlmService, StartUp
+from controlplane.sim.trace import Requests
+from controlplane.sim.world import World
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    drawn = shapes.from_counts(shapes.diurnal(1, 4)[300:308], 1.0, np.random.default_rng(1))
+    path = tmp_path / "log.csv"
+    lines = [f"{at:.3f},500,50" for at in drawn.at_s.tolist()]
+    path.write_text("\n".join(["at_s,prompt_tokens,output_tokens", *lines]))
+    return path
+
+
+def test_a_log_is_simulated_and_told_as_json_and_as_a_page(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "report.html"
+    options = ("--trace", str(log), "--policy", "keda,static", "--peak-replicas", "2", "--json", "--out", str(page))
+    assert execute(("simulate", *options)) == OK
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["policies"]) == {"keda", "static"}
+    assert told["peak_replicas"] == 2
+    static = told["policies"]["static"]["points"][0]
+    assert static["attainment"] > 0.9
+    assert static["actions"] == 0
+    text = page.read_text()
+    assert "KEDA on request rate" in text
+    assert "static fleet" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--trace", "nothing"), "no trace or file named 'nothing'; known: conv, code, reasoning"),
+        (("--trace", "conv", "--policy", "best"), "these are allowed, by comma: hpa, hpa-use, keda"),
+        (("--trace", "conv", "--policy", "hpa,keda", "--knob", "3"), "it goes with one --policy and without --sweep"),
+        (("--trace", "conv", "--policy", "hpa", "--knob", "0"), "above 0 is allowed"),
+        (("--trace", "conv", "--service", "best"), "one of these is allowed: llama-3.1-8b-a100-tp2"),
+        (("--trace", "conv", "--startup", "soon"), "--startup: soon is not allowed"),
+        (("--trace", "conv", "--peak-replicas", "0"), "1 to 1000 is allowed"),
+        (("--trace", "conv", "--seed", "-1"), "0 or more is allowed"),
+        (("--trace", "conv", "--out", "/no/such/folder/report.html"), "a file in a folder that is there"),
+        (("--trace", "conv", "--until", "1m"), "policies take over after 300 s"),
+    ],
+)
+def test_what_cannot_be_simulated_is_told_with_what_is_allowed(
+    options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(("simulate", *options)) in {FAILED, USAGE}
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_a_missing_library_is_told_by_the_extra_that_has_it() -> None:
+    without = "import sys; sys.modules['numba'] = None; from controlplane.cli.main import execute; "
+    command = f"{without} sys.exit(execute(['simulate', '--trace', 'conv']))"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert found.returncode == FAILED
+    assert found.stderr == "controlplane: the extra [sim] is not installed: numba is missing\n"
+
+
+def test_the_page_shows_fronts_and_every_contender() -> None:
+    drawn = shapes.from_counts(shapes.constant(8, 7), 1.0, np.random.default_rng(1))
+    ones = np.ones(len(drawn), np.int32)
+    service = LlmService(0.010, 0.0002, 0.0, 0.0001, kv_tokens=200_000)
+    requests = Requests(drawn.at_s, ones * 1000, ones * 200)
+    world = World(requests, service, Slo(), StartUp(30.0), 3, 1.0)
+
+    def swept(name: str, *knobs: float) -> Front:
+        return Front(name, tuple(Point(name, knob, front.contender(name).run(knob, world)) for knob in knobs))
+
+    fronts = {"hpa": swept("hpa", 20.0, 30.0), "static": swept("static", 0.5, 1.0, 3.0)}
+    page = report.render("a <trace>", world, fronts)
+    assert "Simulation of a &lt;trace&gt;" in page
+    assert "over GPU-hours" in page
+    assert page.count("<section>") == 3
+    one = {name: Front(name, swept.points[:1]) for name, swept in fronts.items()}
+    assert "over GPU-hours" not in report.render("trace", world, one)
+
+
+def test_the_guide_tells_every_policy_and_bound() -> None:
+    guide = (Path(__file__).parents[3] / "docs/how-to/simulate.md").read_text(encoding="utf-8")
+    for name in (*POLICIES, *BOUNDS):
+        assert f"| `{name}` |" in guide
