@@ -12,8 +12,8 @@ from controlplane.decide.forecast.residuals import LEVELS
 ENOUGH = 30
 _SPANS = 3
 # An open gate shuts when the loss is more than this times the naive forecast's; a shut one opens at _BETTER times it.
-_WORSE = 1.1
-_BETTER = 1.05
+_WORSE = 1.15
+_BETTER = 1.1
 _SHORT = 0.05
 
 

@@ -18,8 +18,8 @@ _WIDTH = 0.2344
 _HALF = _BINS // 2
 _EDGES = tuple(_FINE * math.sinh((place - _HALF - 0.5) * _WIDTH) for place in range(_BINS + 1))
 EMPTY = (0.0,) * _BINS
-# A weight that has faded so far counts no more.
-_GONE = 1e-6
+# What has faded so far counts no more, or an old one would be the largest for weeks.
+_GONE = 0.01
 # Step of the correction, in logits at the middle quantile; and how far it may go.
 _GAMMA = 0.005
 _SHIFT_MAX = 2.5
