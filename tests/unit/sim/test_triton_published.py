@@ -6,8 +6,9 @@ size of an instance that is always busy); the rows between are predicted. Given 
 that a request spends outside queue and compute (client and network, exponential here: its distribution is not known).
 
 Errors over the 32 rows, least / quarter / median / three quarters / most: throughput -31 / -12 / -4 / -2 / +7 %, mean
-latency -7 / +2 / +5 / +14 / +46 %, queue and compute together -9 / +2 / +7 / +17 / +65 %. Apart the two are worse (queue
-+43 %, compute -16 % in the median). The worst are rows of 32 and 64 requests: their batches took less than the line says.
+latency -7 / +2 / +5 / +14 / +46 %, queue and compute together -9 / +2 / +7 / +17 / +65 %. Apart the two are worse
+(queue +43 %, compute -16 % in the median). The worst are rows of 32 and 64 requests: their batches took less than the
+line says.
 
 The lines fitted to the offline tables do not do: those were measured with whole batches sent by one client, whose
 way to the server they contain, and promise about half of the throughput that was measured online.
