@@ -147,7 +147,8 @@ CATALOGUE: tuple[AlertText, ...] = (
         60.0,
         _UNIT,
         "Server {server} of model {model} does not answer",
-        "The server is known not to be live. Other pages of its models are held back meanwhile.",
+        "The server is known not to be live. Other pages about it are held back meanwhile, and those of models that run"
+        " nowhere else.",
     ),
     AlertText(
         AlertName.SCRAPE_STALE,

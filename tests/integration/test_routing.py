@@ -25,6 +25,16 @@ from tests.webhook_receiver import WebhookReceiver, until
 
 BACK = "controlplane"
 NO_BLOCK = parse_settings(FLEET.replace(", team: vision", ""), {})
+THREE_SERVERS = """
+servers:
+  - {name: a, kind: vllm, http: "http://a:8000"}
+  - {name: b, kind: vllm, http: "http://b:8000"}
+  - {name: d, kind: vllm, http: "http://d:8000"}
+models:
+  - {name: bert, runs_on: a, team: vision}
+  - {name: resnet, runs_on: b}
+  - {name: many, runs_on: "*"}
+"""
 NAMES = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}\Z")
 
 
@@ -148,7 +158,7 @@ def groups(alertmanager: RealAlertmanager) -> dict[tuple[str, tuple[tuple[str, s
 
 def test_alertmanager_groups_by_model_and_keeps_back_what_follows(alertmanager: RealAlertmanager) -> None:
     nowhere = {"CONTROLPLANE_ALERTS__CONSOLE_URL": "", "CONTROLPLANE_ALERTS__HOOK_TOKEN_FILE": ""}
-    alertmanager.start(files(parse_settings(FLEET + FULL, nowhere))[FILE])
+    alertmanager.start(files(parse_settings(THREE_SERVERS + FULL, nowhere))[FILE])
     bert, resnet = {"model": "bert", "objective": "latency"}, {"model": "resnet", "objective": "latency"}
     told: Mapping[str, dict[str, str]] = {
         "bert burns": {"alertname": "ErrorBudgetBurn", "severity": "page", **bert},
@@ -160,14 +170,19 @@ def test_alertmanager_groups_by_model_and_keeps_back_what_follows(alertmanager: 
         "server of resnet down": {"alertname": "ServerDown", "severity": "page", "model": "resnet", "server": "b"},
         "resnet fails there": {"alertname": "ModelFailing", "severity": "page", "model": "resnet", "server": "b"},
         "resnet fails elsewhere": {"alertname": "ModelFailing", "severity": "page", "model": "resnet", "server": "d"},
+        "server of one of many down": {"alertname": "ServerDown", "severity": "page", "model": "many", "server": "b"},
+        "one of many fails there": {"alertname": "ModelFailing", "severity": "page", "model": "many", "server": "b"},
+        "one of many burns": {"alertname": "ErrorBudgetBurn", "severity": "page", "model": "many"},
         "server without model down": {"alertname": "ServerDown", "severity": "page", "server": "c"},
         "store fails": {"alertname": "StoreFailing", "severity": "page"},
         "gpu 0": {"alertname": "GpuXid", "severity": "ticket", "node": "n", "gpu": "0"},
         "gpu 1": {"alertname": "GpuXid", "severity": "ticket", "node": "n", "gpu": "1"},
     }
     alertmanager.post([{"labels": labels, "annotations": {"summary": name}} for name, labels in told.items()])
-    alertmanager.until(lambda: len(kept_back(alertmanager)) == 3, "three alerts are kept back")
-    assert kept_back(alertmanager) == {"bert burns slowly", "resnet burns", "resnet fails there"}
+    alertmanager.until(lambda: len(kept_back(alertmanager)) == 4, "four alerts are kept back")
+    follow = {"bert burns slowly", "resnet burns", "resnet fails there", "one of many fails there"}
+    assert kept_back(alertmanager) == follow, "users of a model with other servers are to be served by those"
+
     alertmanager.until(lambda: sum(map(len, groups(alertmanager).values())) == len(told), "all alerts are in groups")
     grouped = groups(alertmanager)
 
@@ -177,7 +192,11 @@ def test_alertmanager_groups_by_model_and_keeps_back_what_follows(alertmanager: 
     assert of("vision/page", model="bert") == {"bert burns", "bert fails"}
     assert of("vision/ticket", model="bert") == {"bert burns slowly", "bert burns elsewhere", "bert is exhausted"}
     assert of("platform/page", model="resnet") == {"resnet burns", "resnet fails there", "resnet fails elsewhere"}
-    assert of("platform/page", alertname="ServerDown", server="b") == {"server of resnet down"}
+    assert of("platform/page", model="many") == {"one of many fails there", "one of many burns"}
+    assert of("platform/page", alertname="ServerDown", server="b") == {
+        "server of resnet down",
+        "server of one of many down",
+    }
     assert of("platform/page", alertname="ServerDown", server="c") == {"server without model down"}
     assert of("platform/page", alertname="StoreFailing") == {"store fails"}
     assert of("platform/ticket", alertname="GpuXid", node="n") == {"gpu 0", "gpu 1"}

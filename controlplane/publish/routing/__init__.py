@@ -23,7 +23,7 @@ def files(settings: Settings) -> dict[str, str]:
     tree = {
         "global": {"resolve_timeout": _RESOLVE_TIMEOUT, **_mail(alerts)},
         "route": route(settings, teams),
-        "inhibit_rules": inhibit_rules(),
+        "inhibit_rules": inhibit_rules(settings.fleet),
         "time_intervals": time_intervals(teams),
         "receivers": receivers(alerts, teams),
     }

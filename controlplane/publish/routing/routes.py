@@ -10,6 +10,7 @@ from controlplane.config.settings import Settings
 from controlplane.domain import names
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.routing import FreezeRule, Team
 from controlplane.publish.routing.matchers import equal, one_of, present, unequal
 from controlplane.publish.routing.mutes import muted
@@ -94,23 +95,25 @@ def _of_severity(team: Team, severity: Severity, *, without_model: bool) -> dict
     return {key: value for key, value in found.items() if value}
 
 
-def inhibit_rules() -> list[dict[str, Any]]:
-    """A server that is down keeps back the other pages of its models; a page keeps back the ticket about the same.
+def inhibit_rules(fleet: Fleet) -> list[dict[str, Any]]:
+    """A server that is down keeps back the pages that follow from it; a page keeps back the ticket about the same.
 
-    Pages about another server do not follow from it, so they are sent. To Alertmanager labels that are missing are
-    equal, so that the labels have to be there.
+    A page of a model as a whole follows where the model runs nowhere else; otherwise users ought to be served by its
+    other servers, and are not. To Alertmanager labels that are missing are equal, so that the labels have to be there.
     """
     page = equal(names.SEVERITY, Severity.PAGE)
-    down = [equal(names.ALERT_NAME, AlertName.SERVER_DOWN), present(names.MODEL)]
+    down = equal(names.ALERT_NAME, AlertName.SERVER_DOWN)
     follows = [page, unequal(names.ALERT_NAME, AlertName.SERVER_DOWN)]
+    nowhere_else = [model.name for model in fleet.models if len(model.runs_on) == 1 and not model.workloads]
+    whole = {
+        "source_matchers": [down, one_of(names.MODEL, nowhere_else)],
+        "target_matchers": [*follows, equal(names.SERVER, "")],
+        "equal": [names.MODEL],
+    }
     return [
+        *([whole] if nowhere_else else []),
         {
-            "source_matchers": down,
-            "target_matchers": [*follows, equal(names.SERVER, "")],
-            "equal": [names.MODEL],
-        },
-        {
-            "source_matchers": down,
+            "source_matchers": [down, present(names.MODEL)],
             "target_matchers": [*follows, present(names.SERVER)],
             "equal": [names.MODEL, names.SERVER],
         },

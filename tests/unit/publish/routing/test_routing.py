@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from controlplane.config import load_settings, parse_settings
 from controlplane.publish.routing import FILE, files
 from controlplane.publish.routing.matchers import equal, one_of
+from controlplane.publish.routing.routes import inhibit_rules
 from tests.unit.config.test_alerts import FLEET, FULL, TEAMS
 from tests.unit.docs.pages import ROOT
 
@@ -61,6 +63,18 @@ def test_alerts_come_back_often_enough_for_freezes_to_hold_on(for_: str, repeat:
 def test_a_team_that_owns_nothing_has_no_route() -> None:
     found = tree("alerts:" + TEAMS + '    - {name: idle, page: [{webhook: "http://idle"}]}\n')
     assert "idle" not in str(found)
+
+
+def test_only_a_model_that_runs_on_one_server_alone_is_kept_back_as_a_whole() -> None:
+    settings = parse_settings(FLEET + "alerts:" + TEAMS, {})
+    bert, resnet = settings.fleet.models
+    (whole, *_) = inhibit_rules(settings.fleet)
+    assert whole["source_matchers"] == ['alertname="ServerDown"', 'model=~"^(bert|resnet)$"']
+    discovered = replace(bert, workloads=("pods",))
+    (whole, *others) = inhibit_rules(replace(settings.fleet, models=(discovered, resnet)))
+    assert whole["source_matchers"][1] == 'model=~"^(resnet)$"'
+    twice = replace(resnet, runs_on=("t0", "t1"))
+    assert inhibit_rules(replace(settings.fleet, models=(discovered, twice))) == others
 
 
 def test_without_teams_nobody_but_the_control_plane_is_told() -> None:
