@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,7 +200,10 @@ def _document(trace: str, world: World, fronts: dict[str, Front]) -> dict[str, A
         if point is None:
             return None
         figures = ("attainment", "gpu_hours", "worst_5min", "actions", "flips", "wasted_starts")
-        return {"knob": point.knob} | {name: getattr(point.outcome, name) for name in figures}
+        followed = asdict(world.elasticity(point.outcome.curve.ready))
+        return (
+            {"knob": point.knob} | {name: getattr(point.outcome, name) for name in figures} | {"elasticity": followed}
+        )
 
     return {
         "trace": trace,

@@ -6,6 +6,8 @@ the tokens may take at the objective's ITL; both relative to the share `1 - a / 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,3 +42,25 @@ def averaged(steps: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of the 30 s around each step, as far as the load goes."""
     window = np.ones(_AVERAGED)
     return np.convolve(steps, window, "same") / np.convolve(np.ones(len(steps)), window, "same")
+
+
+@dataclass(frozen=True, slots=True)
+class Elasticity:
+    """How supply follows what is needed, after SPEC (Herbst et al., TOMPECS 2018); 0 is best everywhere.
+
+    `under`, `over`: mean of what is missing, or too much, as a share of what is needed. `under_time`, `over_time`: the
+    share of the time in which something is missing, or too much.
+    """
+
+    under: float
+    over: float
+    under_time: float
+    over_time: float
+
+
+def elasticity(needed: NDArray[np.int64], supply: NDArray[np.int64]) -> Elasticity:
+    """Of a supply at the same moments as what is needed, which is nowhere 0; what is longer is cut."""
+    length = min(len(needed), len(supply))
+    gap = (supply[:length] - needed[:length]) / needed[:length]
+    under, over = np.maximum(-gap, 0.0), np.maximum(gap, 0.0)
+    return Elasticity(float(under.mean()), float(over.mean()), float((under > 0).mean()), float((over > 0).mean()))

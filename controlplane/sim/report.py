@@ -122,6 +122,7 @@ def _cells(front: Front, heads: Sequence[str], *, swept: bool) -> list[str]:
 
 def _section(name: str, point: Point, world: World) -> str:
     of, outcome = contender(name), point.outcome
+    followed = world.elasticity(outcome.curve.ready)
     figures = facts(
         {
             "GPU-hours": f"{outcome.gpu_hours:.1f}",
@@ -130,6 +131,8 @@ def _section(name: str, point: Point, world: World) -> str:
             "actions": str(outcome.actions),
             "turned round": str(outcome.flips),
             "wasted starts": str(outcome.wasted_starts),
+            "too few (SPEC)": f"{followed.under:.1%}",
+            "too many (SPEC)": f"{followed.over:.1%}",
         }
     )
     return f"""<section><h2>{escape(of.title)}</h2><p class="soft">{escape(of.knob)}: {point.knob:.3g}</p>

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controlplane.domain.errors import PermanentError
-from controlplane.sim.demand import STEP_S, averaged, by_minute, demand
+from controlplane.sim.demand import STEP_S, Elasticity, averaged, by_minute, demand, elasticity
 from controlplane.sim.llm import LlmPool
 from controlplane.sim.peers.perf_model import PerfModel, Slo
 from controlplane.sim.peers.policy import Policy
@@ -49,8 +50,15 @@ class World:
     @property
     def initial(self) -> int:
         """Replicas at the start, the same for every policy: for the most demand of 30 s of the time that is held."""
-        first = averaged(demand(self.requests, self.service, self.slo))[: int(HELD_S / STEP_S)]
+        first = self._demand()[: int(HELD_S / STEP_S)]
         return max(1, math.ceil(float(first.max()) / _FIRST_USE))
+
+    def elasticity(self, supply: NDArray[np.int64]) -> Elasticity:
+        """How replicas ready at every reading follow what is needed: the fluid demand of 30 s, rounded up."""
+        return elasticity(np.maximum(1, np.ceil(self._demand())).astype(np.int64), supply)
+
+    def _demand(self) -> NDArray[np.float64]:
+        return averaged(demand(self.requests, self.service, self.slo))
 
     def run(self, policy: Policy, *, initial: int | None = None, startup: StartUp | None = None) -> Outcome:
         """What a policy does here; `initial` and `startup` only where a bound needs others."""

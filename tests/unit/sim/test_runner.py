@@ -9,7 +9,7 @@ import pytest
 from controlplane.domain.errors import NotFoundError, PermanentError
 from controlplane.sim import shapes
 from controlplane.sim.bounds import Plan, clairvoyant, static
-from controlplane.sim.demand import averaged, by_minute, demand
+from controlplane.sim.demand import averaged, by_minute, demand, elasticity
 from controlplane.sim.front import TARGETS, Front, Point, contender, sweep
 from controlplane.sim.llm import LlmPool
 from controlplane.sim.peers.perf_model import Slo
@@ -134,6 +134,14 @@ def test_fluid_demand_is_prefill_and_tokens_relative_to_what_the_objective_leave
     assert found[10:100].mean() == pytest.approx(1.12 / 0.8, rel=0.03)
     assert by_minute(found)[3] == pytest.approx(found[36:48].mean())
     assert averaged(np.ones(20)).tolist() == [1.0] * 20
+
+
+def test_elasticity_is_what_is_missing_or_too_much_relative_to_what_is_needed() -> None:
+    found = elasticity(np.array([2, 4, 4, 10]), np.array([3, 4, 2, 5, 99]))
+    assert (found.under, found.over) == ((0.5 + 0.5) / 4, 0.5 / 4)
+    assert (found.under_time, found.over_time) == (0.5, 0.25)
+    world = World(steady(8, 10), SERVICE, SLO, StartUp(60.0), 4, 1.0)
+    assert world.elasticity(np.full(120, 4)).over > 0.9  # 1.4 replicas are needed, so 2
 
 
 def test_a_plan_asks_ahead_and_keeps_what_is_needed_again() -> None:
