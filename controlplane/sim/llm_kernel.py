@@ -70,8 +70,10 @@ def _preempt(requests: Array, seats: Array, replica: Any, now_s: float) -> None:
 
 @njit(cache=True)
 def _admit(fit: Fit, requests: Array, seats: Array, replica: Any) -> int:
-    """Admits waiting requests while their prompts and this iteration's tokens fit; gives their prompt tokens."""
-    unread = _unread(seats, replica)
+    """Admits waiting requests while their prompts and this iteration's tokens fit; gives all prompt tokens to read."""
+    unread = 0
+    for slot in range(replica.decoding, replica.running):
+        unread += seats[replica.id, slot].due
     room = fit.kv_tokens - replica.kv_used - replica.decoding
     most = fit.max_batched_tokens - replica.decoding
     while replica.head != NONE and replica.running < fit.max_num_seqs and unread < most:
@@ -91,22 +93,12 @@ def _admit(fit: Fit, requests: Array, seats: Array, replica: Any) -> int:
 
 
 @njit(cache=True)
-def _unread(seats: Array, replica: Any) -> int:
-    """Prompt tokens of its members that are left to read."""
-    tokens = 0
-    for slot in range(replica.decoding, replica.running):
-        tokens += seats[replica.id, slot].due
-    return tokens
-
-
-@njit(cache=True)
 def _begin(fit: Fit, requests: Array, seats: Array, replica: Any, now_s: float) -> None:
     """Plans the next segment, or lets the replica rest, or end where it drains."""
-    held = replica.running
     while replica.decoding > 0 and replica.kv_used + replica.decoding > fit.kv_tokens:
         _preempt(requests, seats, replica, now_s)
-    # who made room cannot come back before somebody is done: decoding takes in the next iteration what it has freed
-    unread = _admit(fit, requests, seats, replica) if replica.running == held else _unread(seats, replica)
+    # one that just made room does not fit before somebody is done, since decoding takes what it freed: no jump misses it
+    unread = _admit(fit, requests, seats, replica)
     replica.segment_s = now_s
     if replica.running == 0:
         replica.iterations = 0

@@ -98,6 +98,17 @@ def test_a_prompt_waits_until_it_fits_into_the_kv_cache() -> None:
     assert results.ttft_s[1] + 0.01 == pytest.approx(results.e2e_s[0] + 0.070)
 
 
+@pytest.mark.parametrize(("prompt", "first_s"), [(53, 0.060 + 4 * 0.011 + 0.084), (54, 0.060 + 59 * 0.011 + 0.074)])
+def test_a_request_that_comes_between_is_admitted_at_the_next_boundary_if_it_fits_there(
+    prompt: int, first_s: float
+) -> None:
+    """At the fourth boundary 45 tokens are held and one more is to come: 54 are left, for a prompt and its token."""
+    requests = asked((0.0, 40, 60), (0.098, prompt, 1))
+    pool = LlmPool(service(kv_tokens=100), requests, replicas=1)
+    pool.advance(10.0)
+    assert pool.results().ttft_s[1] + 0.098 == pytest.approx(first_s)
+
+
 def test_the_newest_makes_room_when_decoding_outgrows_the_kv_cache_and_loses_no_token() -> None:
     pool = LlmPool(service(kv_tokens=100), asked((0.0, 40, 30), (0.0, 40, 30)), replicas=1)
     pool.advance(10.0)
