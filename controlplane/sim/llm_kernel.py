@@ -97,7 +97,7 @@ def _begin(fit: Fit, requests: Array, seats: Array, replica: Any, now_s: float) 
     """Plans the next segment, or lets the replica rest, or end where it drains."""
     while replica.decoding > 0 and replica.kv_used + replica.decoding > fit.kv_tokens:
         _preempt(requests, seats, replica, now_s)
-    # one that just made room does not fit before somebody is done, since decoding takes what it freed: no jump misses it
+    # one that just made room does not fit before somebody is done: decoding takes what it freed. So no jump misses it
     unread = _admit(fit, requests, seats, replica)
     replica.segment_s = now_s
     if replica.running == 0:
