@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from controlplane.sim.front import Front, Point
+    from controlplane.sim.trace import Requests
     from controlplane.sim.world import World
 
 _SLOW_FIRST_TOKEN = {"reasoning": "5s"}
@@ -57,7 +59,6 @@ def simulate(
         from controlplane.sim.peers.perf_model import Slo
         from controlplane.sim.peers.registry import POLICIES
         from controlplane.sim.service import LLM_SERVICES, StartUp
-        from controlplane.sim.trace import load
 
     names = _names(policy, (*POLICIES, *front.BOUNDS))
     if knob is not None and (sweep or len(names) != 1):
@@ -66,14 +67,10 @@ def simulate(
         raise _fault("--service", service, f"one of these is allowed: {', '.join(LLM_SERVICES)}")
     slo = Slo(_seconds("--ttft", ttft or _SLOW_FIRST_TOKEN.get(trace, "1s")), _seconds("--itl", itl))
     starts = StartUp(_seconds("--startup", startup))
-    requests = load(trace)
-    if since or until:
-        last_s = _seconds("--until", until) if until else requests.span_s + 1
-        requests = requests.part(_seconds("--since", since) if since else 0.0, last_s)
     with _progress() as bar:
-        task = bar.add_task("scaling the trace", total=None)
+        task = bar.add_task("reading and scaling the trace", total=None)
         made = world.make_world(
-            requests,
+            _requests(trace, since, until),
             slo=slo,
             startup=starts,
             peak_replicas=peak_replicas,
@@ -81,13 +78,9 @@ def simulate(
             service=LLM_SERVICES[service],
         )
         bar.update(task, description="simulating", total=len(names), completed=0)
-        workers = os.cpu_count() or 1
-        if sweep:
-            fronts = front.sweep(made, names, workers, lambda done, most: bar.update(task, completed=done, total=most))
-        else:
-            jobs = [(name, front.contender(name).preset(made) if knob is None else knob) for name in names]
-            points = front.run_all(made, jobs, min(workers, len(jobs)), lambda: bar.advance(task))
-            fronts = {point.name: front.Front(point.name, (point,)) for point in points}
+        fronts = _fronts(
+            made, names, knob, lambda done, most: bar.update(task, completed=done, total=most), sweep=sweep
+        )
     if out is not None:
         _write(out, report.render(trace, made, fronts))
     if as_json:
@@ -98,6 +91,31 @@ def simulate(
     show(_summary(trace, made), _table(fronts, swept=sweep))
     if out is not None:
         show(f"written to {escape(str(out))}")
+
+
+def _requests(trace: str, since: str, until: str) -> Requests:
+    """The trace, or a part of it."""
+    from controlplane.sim.trace import load
+
+    requests = load(trace)
+    since_s = _seconds("--since", since) if since else 0.0
+    until_s = _seconds("--until", until) if until else requests.span_s + 1
+    return requests.part(since_s, until_s) if since or until else requests
+
+
+def _fronts(
+    world: World, names: Sequence[str], knob: float | None, progress: Callable[[int, int], None], *, sweep: bool
+) -> dict[str, Front]:
+    """Every policy at its knob, or swept over it."""
+    from controlplane.sim import front
+
+    workers = os.cpu_count() or 1
+    if sweep:
+        return front.sweep(world, names, workers, progress)
+    jobs = [(name, front.contender(name).preset(world) if knob is None else knob) for name in names]
+    done = count(1)
+    points = front.run_all(world, jobs, min(workers, len(jobs)), lambda: progress(next(done), len(jobs)))
+    return {point.name: front.Front(point.name, (point,)) for point in points}
 
 
 @contextmanager
@@ -186,7 +204,7 @@ def _table(fronts: dict[str, Front], *, swept: bool) -> RenderableType:
             *(UNKNOWN if found is None else f"{found.outcome.gpu_hours:.1f}" for found in cheapest),
             f"{outcome.attainment:.2%}",
             f"{outcome.worst_5min:.1%}",
-            *(str(count) for count in (outcome.actions, outcome.flips, outcome.wasted_starts)),
+            *map(str, (outcome.actions, outcome.flips, outcome.wasted_starts)),
             f"{point.knob:.3g}",
             escape(of.knob),
         )

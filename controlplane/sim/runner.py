@@ -60,8 +60,8 @@ MakePool = Callable[[Requests, int], Pool]
 class Bounds:
     """Fewest and most replicas; what a policy wants beyond is cut."""
 
-    least: int = 1
-    most: int = 100
+    least: int
+    most: int
 
     def cut(self, wanted: int) -> int:
         """A number of replicas inside the bounds."""
@@ -109,7 +109,7 @@ def run(
     slo: Slo,
     startup: StartUp,
     initial: int,
-    bounds: Bounds = Bounds(),
+    bounds: Bounds,
     seed: int = 0,
 ) -> Outcome:
     """Let a policy scale a pool under a load, from `initial` replicas on, which it takes over after HELD_S.

@@ -77,6 +77,7 @@ def test_policies_take_over_a_pool_that_runs_and_decide_at_their_interval() -> N
         slo=SLO,
         startup=StartUp(1.0),
         initial=2,
+        bounds=Bounds(1, 2),
     )
     assert policy.asked_at[:3] == [HELD_S, HELD_S + 15, HELD_S + 30]
 
