@@ -21,12 +21,13 @@ from controlplane.domain.ports import TickRecord
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.state import PolicyState
 from controlplane.loop.history import SliceWriter
+from controlplane.slo.grace import Grace
 from controlplane.store import SqlStore
 
 SERVERS = 1000
 MODELS = 20
 START = 1_700_000_000.0
-SCRAPE_S, TICK_S, GRACE_S = 5.0, 15.0, 10.0
+SCRAPE_S, TICK_S, TIMEOUT_S = 5.0, 15.0, 2.0
 _KEPT = 60
 _TICKS = 5
 _EDGES = tuple(0.005 * 1.5**i for i in range(16))
@@ -39,7 +40,7 @@ def ingest_s(store: SqlStore) -> tuple[float, float]:
         ModelSpec(f"model-{i}", f"model-{i}", tuple(names), Mode.OBSERVE, objectives=OBJECTIVES) for i in range(MODELS)
     )
     fleet = Fleet(tuple(ServerSpec(name, ServerKind.TRITON, "", "") for name in names), models)
-    writer = SliceWriter(GRACE_S)
+    writer = SliceWriter(Grace(SCRAPE_S, TIMEOUT_S))
     best = (float("inf"), float("inf"))
     for tick in range(_TICKS):
         now = START + tick * TICK_S
