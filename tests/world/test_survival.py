@@ -85,7 +85,9 @@ async def test_killed_at_any_moment_each_minute_of_histograms_is_kept_once_with_
         await world.run(100.0)
         key = world.fleet.models[0].objectives[0].key
         kept = await world.thread.call(lambda s: s.slices("m", key, T0, world.now, 60.0))
-        minutes = await world.thread.call(lambda s: s.histograms("m", Indicator.LATENCY, "gateway", T0, world.now, 60.0))
+        minutes = await world.thread.call(
+            lambda s: s.histograms("m", Indicator.LATENCY, "gateway", T0, world.now, 60.0)
+        )
     events = {row.start: sum(row.counts) for row in minutes if isinstance(row, BucketRow)}
     assert len(events) == len(minutes) >= 7
     whole = {start: counts.events for start, counts in kept if start in events}
