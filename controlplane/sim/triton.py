@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from controlplane.sim.signals import Counts, Phase, ReplicaSignals, Signals
 from controlplane.sim.trace import Requests
 
 _PHASES: dict[int, Phase] = {layout.STARTING: "starting", layout.READY: "ready", layout.DRAINING: "draining"}
+_ENDS: dict[int, Literal["drained", "failed", "not ended"]] = {layout.DRAINED: "drained", layout.FAILED: "failed"}
 _READ = ["started_s", "ready_s", "running", "waiting", "arrived", "completed", "outstanding_s", "busy_s"]
 _READ += ["queue_s", "rejected"]
 
@@ -266,8 +267,8 @@ class BatchPool:
 
     @staticmethod
     def _life(server: int, row: Any) -> ReplicaLife:
-        end = {layout.DRAINED: "drained", layout.FAILED: "failed"}.get(int(row["phase"]), "not ended")
-        return ReplicaLife(server, float(row["started_s"]), float(row["ready_s"]), float(row["ended_s"]), end)  # type: ignore[arg-type]
+        end = _ENDS.get(int(row["phase"]), "not ended")
+        return ReplicaLife(server, float(row["started_s"]), float(row["ready_s"]), float(row["ended_s"]), end)
 
     def _living(self, replica: int, now_s: float) -> Any:
         self.advance(now_s)
