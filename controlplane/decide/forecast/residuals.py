@@ -21,7 +21,7 @@ EMPTY = (0.0,) * _BINS
 # What has faded so far counts no more, or an old one would be the largest for weeks.
 _GONE = 0.01
 # Step of the correction, in logits at the middle quantile; and how far it may go.
-_GAMMA = 0.005
+_GAMMA = 0.01
 _SHIFT_MAX = 2.5
 
 
