@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from multiprocessing import get_context
 from typing import Self
 
@@ -95,8 +96,12 @@ class Front:
     points: tuple[Point, ...]
 
     def cheapest(self, target: float) -> Point | None:
-        """The point with the fewest GPU-hours that attains the target; None where none does."""
-        enough = [point for point in self.points if point.outcome.attainment >= target]
+        """The point with the fewest GPU-hours among knobs up to the first that misses the target; None: there is none.
+
+        Every knob is cheaper where it is higher. Beyond the first miss policies swing between everything and too
+        little, and what attains the target there does so by luck: a knob beside it misses.
+        """
+        enough = takewhile(lambda point: point.outcome.attainment >= target, self.points)
         return min(enough, key=lambda point: point.outcome.gpu_hours, default=None)
 
 

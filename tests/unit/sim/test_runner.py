@@ -193,8 +193,9 @@ def point(knob: float, attainment: float, gpu_hours: float) -> Point:
     return Point("hpa", knob, Outcome(attainment, gpu_hours, 0.0, 0, 0, 0, empty.curve))
 
 
-def test_the_cheapest_point_attains_its_target() -> None:
-    front = Front("hpa", (point(1, 1.0, 30), point(2, 0.99, 20), point(3, 0.96, 25), point(4, 0.9, 10)))
+def test_the_cheapest_point_attains_its_target_and_so_does_every_lower_knob() -> None:
+    points = (point(1, 1.0, 30), point(2, 0.99, 20), point(3, 0.96, 25), point(4, 0.9, 10), point(5, 1.0, 5))
+    front = Front("hpa", points)
     found = [front.cheapest(target) for target in (*TARGETS, 0.999, 1.1)]
     assert [at.knob if at else None for at in found] == [2, 2, 1, None]
 
