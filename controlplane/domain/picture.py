@@ -70,8 +70,8 @@ class Picture:
 
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
     start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
-    `failed`: the newest failed outcome of each unit since the start, as long as no success followed. `conditions`: what
-    is wrong now.
+    `failed`: the newest failed outcome of each unit since a day before the start, as long as no success followed.
+    `conditions`: what is wrong now.
     """
 
     at: float

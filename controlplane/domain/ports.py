@@ -192,6 +192,10 @@ class Store(Protocol):
         """Mark every action that was started and never finished as interrupted; gives them. Called at start."""
         ...
 
+    def outcomes(self, since: float) -> Sequence[Outcome]:
+        """What came of the actions that ended since, in the order in which it was journaled."""
+        ...
+
     def counts(self, model: str, objective: str, since: float, until: float) -> Counts:
         """The sum of an objective's slices that start in [since, until)."""
         ...

@@ -21,17 +21,25 @@ class Findings:
         self._failed: dict[str, Outcome] = {}
         self._found: tuple[Condition, ...] | None = None
 
+    def resume(self, results: Iterable[Outcome]) -> None:
+        """Take in what came of actions before a restart, on servers too that are to be discovered again."""
+        self._take(results)
+
     def note(self, fleet: Fleet, results: Iterable[Outcome]) -> None:
-        """Take in what came of actions. What was dropped or interrupted says nothing about a failure before it."""
+        """Take in what came of actions, and forget what failed on servers that are gone."""
+        self._take(results)
+        if self._failed:
+            here = {server.name for server in fleet.servers}
+            self._failed = {key: outcome for key, outcome in self._failed.items() if outcome.action.server in here}
+
+    def _take(self, results: Iterable[Outcome]) -> None:
+        """In order. What was dropped or interrupted says nothing about a failure before it."""
         for outcome in results:
             key = unit_key(outcome.action.model, outcome.action.server)
             if outcome.status is ActionStatus.FAILED:
                 self._failed[key] = outcome
             elif outcome.status is ActionStatus.SUCCEEDED:
                 self._failed.pop(key, None)
-        if self._failed:
-            here = {server.name for server in fleet.servers}
-            self._failed = {key: outcome for key, outcome in self._failed.items() if outcome.action.server in here}
 
     def renew(self) -> None:
         """Something new was read or decided: look again when asked."""

@@ -43,6 +43,9 @@ log = structlog.get_logger(__name__)
 _LATE_S = 60.0
 """A tick is no later than that: a store that does not answer holds one up for a minute."""
 
+_FAILED_S = 86_400.0
+"""Failures of the last day stand after a restart; what is wanted still is tried anew within that time."""
+
 
 class _Judge(Protocol):
     def __call__(self, fleet: Fleet, store: Store, *, now: float) -> Judged: ...
@@ -104,6 +107,7 @@ class Tick:
         interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
+        self._findings.resume(await self._store.call(lambda s: s.outcomes(now - _FAILED_S)))
         await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)

@@ -225,6 +225,12 @@ def interrupt_actions(connection: Connection, now: float) -> tuple[Action, ...]:
     return interrupted
 
 
+def outcomes_since(connection: Connection, since: float) -> list[Outcome]:
+    """What came of the actions that ended since, in the order in which it was journaled."""
+    query = select(outcomes.c.body).where(outcomes.c.finished_at >= since).order_by(outcomes.c.seq)
+    return [OUTCOME.load(body) for body in connection.execute(query).scalars()]
+
+
 def _decision_row(decision: Decision) -> dict[str, object]:
     return {
         "id": decision.id,

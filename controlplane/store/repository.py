@@ -135,6 +135,11 @@ class SqlStore:
         with writing(self._engine) as connection:
             return journal.interrupt_actions(connection, now)
 
+    def outcomes(self, since: float) -> Sequence[Outcome]:
+        """What came of the actions that ended since, in the order in which it was journaled."""
+        with reading(self._engine) as connection:
+            return journal.outcomes_since(connection, since)
+
     def counts(self, model: str, objective: str, since: float, until: float) -> Counts:
         """The sum of an objective's slices that start in [since, until).
 

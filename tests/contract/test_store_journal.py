@@ -176,6 +176,15 @@ def test_an_outcome_of_an_action_that_was_never_started_is_kept(store: SqlStore)
     assert store.interrupt_actions(NOW + 1) == ()
 
 
+def test_outcomes_of_actions_that_ended_since_come_in_the_order_of_the_journal(store: SqlStore) -> None:
+    failed = an_outcome(an_action("d1"), ActionStatus.FAILED, after_s=5.0)
+    mended = an_outcome(an_action("d2"), after_s=2.0)
+    for outcome in (an_outcome(an_action("d0"), after_s=1.0), failed, mended, failed):
+        store.finish_action(outcome)
+    assert store.outcomes(NOW + 2) == [failed, mended]
+    assert store.outcomes(NOW + 6) == []
+
+
 def test_start_up_times_are_learned_from_successes_and_come_newest_first(store: SqlStore) -> None:
     for n, status in enumerate((ActionStatus.SUCCEEDED, ActionStatus.FAILED, ActionStatus.SUCCEEDED)):
         outcome = an_outcome(an_action(f"d{n}"), status, after_s=4.0 + n)

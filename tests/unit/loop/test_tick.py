@@ -10,9 +10,12 @@ from structlog.testing import capture_logs
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import BurnAlert, Severity
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
+from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, PrometheusSpec
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
 from controlplane.domain.observation import FleetReading, RatioInterval, RatioReading
+from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Known
 from controlplane.loop.executor import Executor
 from controlplane.loop.roster import Roster
@@ -108,6 +111,35 @@ def test_a_page_freezes_once_its_source_is_silent() -> None:
             page = await ticks.page(600.0)
             assert page.firing
             assert page.frozen.startswith("only 0%")
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
+def test_a_load_that_failed_is_known_after_a_restart_until_one_succeeds_or_it_is_a_day_old() -> None:
+    def outcome(id_: str, status: ActionStatus, at: float) -> Outcome:
+        action = Action(id_, "a", "t0", Step.LOAD, Target(loaded=True, instances=1), at - 1)
+        return Outcome(action, status, at, "no memory", FailureClass.OUT_OF_MEMORY)
+
+    async def run() -> None:
+        ticks = Ticks(15.0, until=NOW)
+        failed, mended = outcome("d1", ActionStatus.FAILED, NOW - 5), outcome("d2", ActionStatus.SUCCEEDED, NOW + 2)
+
+        async def after_restart() -> Picture:
+            ticks.restart()
+            await ticks.tick.resume()
+            await ticks.tick.run()
+            return ticks.tick.picture()
+
+        try:
+            await ticks.thread.call(lambda s: s.finish_action(failed))
+            assert (await after_restart()).failed == (failed,)
+            ticks.now = NOW + 86400.0
+            assert (await after_restart()).failed == ()
+            ticks.now = NOW + 15.0
+            await ticks.thread.call(lambda s: s.finish_action(mended))
+            assert (await after_restart()).failed == ()
         finally:
             ticks.thread.close()
 
