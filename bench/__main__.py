@@ -12,7 +12,17 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import collect_tick, forecast, history_time, parse_time, pure_time, reaction, simulator, store_time
+from bench import (
+    collect_tick,
+    forecast,
+    history_time,
+    parse_time,
+    pure_time,
+    reaction,
+    sim_triton,
+    simulator,
+    store_time,
+)
 from bench.figure import Figure
 from controlplane.domain.errors import ControlPlaneError
 
@@ -24,7 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument(
         "--only",
-        choices=("parse", "collect", "decide", "store", "history", "reaction", "simulator", "forecast"),
+        choices=(
+            "parse",
+            "collect",
+            "decide",
+            "store",
+            "history",
+            "reaction",
+            "simulator",
+            "simulated-triton",
+            "forecast",
+        ),
         help="one of them",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the load steps")
@@ -36,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         "store": lambda: [store_time.run()],
         "history": lambda: history_time.run(quick=given.quick),
         "simulator": lambda: [simulator.run()],
+        "simulated-triton": lambda: [sim_triton.run(quick=given.quick, seed=given.seed, say=_say)],
         "forecast": lambda: forecast.run(quick=given.quick, seed=given.seed),
         "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
