@@ -280,8 +280,12 @@ class Store(Protocol):
         """Keep it."""
         ...
 
-    def put_freeze(self, freeze: Freeze) -> bool:
-        """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
+    def put_freezes(self, freezes: Sequence[tuple[Freeze, AuditEntry | None]]) -> bool:
+        """Keep each, or move the end of the one of that id, but for one that somebody ended.
+
+        What is kept or moved goes to the audit log as its entry says; gives whether any with an entry was. All in one
+        transaction.
+        """
         ...
 
     def end_freezes(self, model: str, now: float) -> int:

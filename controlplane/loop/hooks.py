@@ -76,19 +76,18 @@ class Inbox:
 
 
 def _keep_freezes(store: Store, freezes: Sequence[tuple[ReceivedAlert, Freeze]], now: float) -> bool:
-    """Begin, prolong and end them; gives whether any began or ended, which is audited."""
+    """Begin, prolong and end them at once; gives whether any began or ended, which is audited."""
     in_force = {freeze.id: freeze for freeze in store.freezes(now)}
-    changed = False
+    written: list[tuple[Freeze, AuditEntry | None]] = []
     for alert, freeze in freezes:
         known = in_force.get(freeze.id)
         subject, made = freeze.model or "*", f"{freeze.direction.value}; {freeze.reason}"
         if alert.firing and known is not None:
-            store.put_freeze(replace(freeze, created_at=known.created_at))
-        elif alert.firing and store.put_freeze(freeze):
-            changed = True
+            written.append((replace(freeze, created_at=known.created_at), None))
+        elif alert.firing:
             detail = f"{made}; for {freeze.expires_at - now:.0f} s"
-            store.audit(AuditEntry(now, FREEZES_AS, "freeze", subject, detail))
-        elif not alert.firing and known is not None:
-            changed = store.put_freeze(replace(known, expires_at=now)) or changed
-            store.audit(AuditEntry(now, FREEZES_AS, "end_freeze", subject, f"{freeze.id}; the alert ended"))
-    return changed
+            written.append((freeze, AuditEntry(now, FREEZES_AS, "freeze", subject, detail)))
+        elif known is not None:
+            ended = AuditEntry(now, FREEZES_AS, "end_freeze", subject, f"{freeze.id}; the alert ended")
+            written.append((replace(known, expires_at=now), ended))
+    return store.put_freezes(written) if written else False

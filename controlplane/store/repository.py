@@ -248,10 +248,18 @@ class SqlStore:
         with writing(self._engine) as connection:
             people.add_freeze(connection, freeze)
 
-    def put_freeze(self, freeze: Freeze) -> bool:
-        """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
+    def put_freezes(self, freezes: Sequence[tuple[Freeze, AuditEntry | None]]) -> bool:
+        """Keep each, or move the end of the one of that id, but for one that somebody ended; all or nothing.
+
+        What is kept or moved goes to the audit log as its entry says; gives whether any with an entry was.
+        """
+        changed = False
         with writing(self._engine) as connection:
-            return people.put_freeze(connection, freeze)
+            for freeze, entry in freezes:
+                if people.put_freeze(connection, freeze) and entry is not None:
+                    people.add_audit(connection, entry)
+                    changed = True
+        return changed
 
     def end_freezes(self, model: str, now: float) -> int:
         """End those of one model (empty: those that hold for all); gives how many."""

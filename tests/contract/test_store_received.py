@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from controlplane.domain.ports import AuditEntry
 from controlplane.domain.received import FORGOTTEN_S, ReceivedAlert
 from controlplane.store import SqlStore, open_store, upgrade_schema
 from controlplane.store.levels import KEEP_RECEIVED_S
@@ -89,15 +90,18 @@ def test_the_third_migration_goes_down_and_up_again_with_data_in_place(url: str)
     again.close()
 
 
-def test_the_end_of_a_freeze_moves_unless_somebody_ended_it(store: SqlStore) -> None:
-    freeze = a_freeze("f1")
-    assert store.put_freeze(freeze)
+def test_the_end_of_a_freeze_moves_unless_somebody_ended_it_and_only_what_was_kept_is_audited(store: SqlStore) -> None:
+    freeze, other = a_freeze("f1"), a_freeze("f2")
+    began = AuditEntry(NOW, "alertmanager", "freeze", "*", "all")
+    assert store.put_freezes([(freeze, began)])
     longer = replace(freeze, expires_at=freeze.expires_at + 60)
-    assert store.put_freeze(longer)
+    assert not store.put_freezes([(longer, None)]), "that it holds on is told to nobody"
     assert store.freezes(NOW) == (longer,)
-    assert store.put_freeze(replace(freeze, expires_at=NOW + 1))
+    store.put_freezes([(replace(freeze, expires_at=NOW + 1), None)])
     assert store.freezes(NOW + 1) == ()
-    assert store.put_freeze(longer), "one that ran out may begin again"
+    store.put_freezes([(longer, None)])
+    assert store.freezes(NOW) == (longer,), "one that ran out may begin again"
     store.end_freeze("f1", NOW + 5)
-    assert not store.put_freeze(longer)
-    assert store.freezes(NOW + 5) == ()
+    assert store.put_freezes([(longer, replace(began, detail="again")), (other, replace(began, detail="other"))])
+    assert store.freezes(NOW + 5) == (other,)
+    assert [entry.detail for entry in store.audit_log()] == ["other", "all"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from controlplane.api.app import create_app
 from tests.unit.api.fakes import NOW, FakePlane
@@ -138,6 +139,23 @@ async def test_the_freeze_ends_with_the_alert(client: httpx.AsyncClient, ruled: 
     ruled.loop.now += 60
     await post(client, alert(model="bert"))
     assert len(await freezes(client)) == 1, "Alertmanager may lose it and find it again"
+
+
+async def test_a_post_of_many_alerts_is_written_in_two_transactions(client: httpx.AsyncClient) -> None:
+    commits: list[Connection] = []
+
+    def committed(connection: Connection) -> None:
+        commits.append(connection)
+
+    event.listen(Engine, "commit", committed)
+    try:
+        await post(client, *(alert(model="bert") | {"fingerprint": f"{n:016x}"} for n in range(500)))
+        first = len(commits)
+        await post(client, *(alert(model="bert") | {"fingerprint": f"{n:016x}"} for n in range(500)))
+    finally:
+        event.remove(Engine, "commit", committed)
+    assert len(await freezes(client)) == 500
+    assert (first, len(commits)) == (3, 6), "alerts, freezes, and one that only reads"
 
 
 async def test_the_longest_rule_of_each_direction_holds(client: httpx.AsyncClient) -> None:
