@@ -136,7 +136,10 @@ class MailBlock(Block):
 
 
 class FreezeItem(Block):
-    """Alerts that freeze scaling when they come back: of the model in their label `model`, without one of all."""
+    """Alerts that freeze scaling when they come back: of the model in their label `model`, without that label of all.
+
+    One whose label names a model that is not configured freezes nothing.
+    """
 
     alert: dict[Label, str] = Field(
         min_length=1, description="Labels that the alert has, such as {alertname: DatacenterMaintenance}."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import structlog
+
 from controlplane.domain.decision import Freeze, FreezeDirection
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import AuditEntry, Store
@@ -14,15 +16,17 @@ from controlplane.loop.clock import Clock
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView
 
+log = structlog.get_logger(__name__)
+
 _REASON_MAX = 500
 
 
 class Inbox:
     """Takes alerts from Alertmanagers and tells of them. Raises NotFoundError; StoreError, StoreBusyError of the store.
 
-    A rule freezes the scaling of the alert's model (of all, where it names none of ours) while the alert fires, and for
-    no longer than the rule's time after it was told last. It touches no freeze that people made; one of its own that
-    somebody ended is not made anew before the alert begins anew.
+    A rule freezes scaling while the alert fires, and for no longer than the rule's time after it was told last: of the
+    alert's model, of all where the alert names none, of none where it names one that is not ours. It touches no freeze
+    that people made; one of its own that somebody ended is not made anew before the alert begins anew.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class Inbox:
         for rule in self._rules:
             if all(alert.labels.get(name, "") == value for name, value in rule.matchers.items()):
                 longest[rule.direction] = max(longest.get(rule.direction, 0.0), rule.for_s)
-        model = alert.model if self._loop.fleet.model(alert.model) is not None else ""
+        if longest and alert.model and self._loop.fleet.model(alert.model) is None:
+            log.warning("an alert of a model that is not ours freezes nothing", alert=alert.name, model=alert.model)
+            return
         reason = " ".join(f"alert {alert.name or alert.fingerprint} fires: {alert.summary}".split())[:_REASON_MAX]
         for direction, for_s in longest.items():
             name = f"fr-{alert.fingerprint}-{alert.starts_at * 1000:.0f}-{direction.value}"
             until = now + for_s if alert.firing else now
-            yield Freeze(name, model, direction, FREEZES_AS, reason.removesuffix(":"), now, until)
+            yield Freeze(name, alert.model, direction, FREEZES_AS, reason.removesuffix(":"), now, until)
 
 
 def _keep_freezes(store: Store, freezes: Sequence[tuple[ReceivedAlert, Freeze]], now: float) -> bool:

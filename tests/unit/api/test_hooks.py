@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import Connection, Engine, event
+from structlog.testing import capture_logs
 
 from controlplane.api.app import create_app
 from tests.unit.api.fakes import NOW, FakePlane
@@ -163,10 +164,23 @@ async def test_the_longest_rule_of_each_direction_holds(client: httpx.AsyncClien
     assert sorted(await freezes(client)) == [("bert", "all", NOW + 300), ("bert", "no_down", NOW + 1200)]
 
 
-@pytest.mark.parametrize("model", ["", "not-ours"])
-async def test_an_alert_of_no_model_of_ours_freezes_all(client: httpx.AsyncClient, model: str) -> None:
-    await post(client, alert(model=model))
+@pytest.mark.parametrize("told", [alert(), alert(model="")])
+async def test_an_alert_of_no_model_freezes_all(client: httpx.AsyncClient, told: dict[str, Any]) -> None:
+    await post(client, told)
     assert await freezes(client) == [("", "no_down", NOW + 600)]
+
+
+async def test_an_alert_of_somebody_elses_model_freezes_nothing_and_is_logged(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
+    with capture_logs() as logs:
+        await post(client, alert(model="not-ours"))
+    assert await freezes(client) == []
+    assert ruled.loop.nudges == 0
+    assert [(line["alert"], line["model"]) for line in logs if line["log_level"] == "warning"] == [
+        ("Maintenance", "not-ours")
+    ]
+    assert [shown["model"] for shown in await received(client)] == ["not-ours"], "shown all the same"
 
 
 async def test_an_alert_that_matches_no_rule_freezes_nothing(client: httpx.AsyncClient, ruled: FakePlane) -> None:
