@@ -45,7 +45,7 @@ def drop_ahead(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     from controlplane.store import claim, open_store
 
     url, now = load_settings(config).store_url, wall_clock()
-    release = claim(url)
+    held = claim(url)
     try:
         store = open_store(url)
         try:
@@ -55,7 +55,7 @@ def drop_ahead(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         finally:
             store.close()
     finally:
-        release()
+        held.release()
     if as_json:
         print_json({"slices": 0 if ahead is None else ahead.rows, "until": None if ahead is None else ahead.until})
     elif ahead is None:

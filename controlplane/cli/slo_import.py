@@ -75,7 +75,7 @@ async def _import(
         if dry_run:
             return await work.run(None, until - span_s, until, _progress())
         try:
-            release = claim(settings.store_url)
+            held = claim(settings.store_url)
         except StoreError as error:
             raise StoreError(f"history is imported while the control plane is stopped. {error}") from None
         try:
@@ -86,7 +86,7 @@ async def _import(
             finally:
                 store.close()
         finally:
-            release()
+            held.release()
     finally:
         source.close()
 

@@ -4,7 +4,8 @@
     ├── TransientError                 trying again later may help
     │   ├── TargetUnreachableError     no answer, refused, timed out
     │   ├── NotToldError               what tells of a target tells nothing of it now
-    │   └── StoreBusyError             the database is locked or away
+    │   ├── StoreBusyError             the database is locked or away
+    │   └── NotLeadingError            another control plane has the database now
     └── PermanentError                 the same call will fail again
         ├── ConfigurationError         carries every Fault found
         ├── NotFoundError              a name nobody knows
@@ -55,6 +56,10 @@ class NotToldError(TransientError):
 
 class StoreBusyError(TransientError):
     """The database is locked or away; the write was not made."""
+
+
+class NotLeadingError(TransientError):
+    """Another control plane has the database now: this one writes and does nothing until it has it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ class LoopHealth:
     what was measured in them counts as unmeasured, and what was decided is not told.
 
     Ticks are due every `interval_s` seconds; the last one that was due began `late_s` seconds late, None: none was yet.
-    `started_at`: when this process took over from what the store held, `leading` from then on. `store_failing`: whether
-    the last tick could not read or write the store, None before the first.
+    `started_at`: when this process took over from what the store held, `leading` from then on but while another has the
+    store. `store_failing`: whether the last tick could not read or write the store, None before the first.
     """
 
     ticks: int = 0

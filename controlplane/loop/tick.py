@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -14,7 +14,7 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Decision, Plan, Reason, ReasonCode
-from controlplane.domain.errors import ControlPlaneError
+from controlplane.domain.errors import ControlPlaneError, NotLeadingError
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.observation import FleetReading
@@ -51,7 +51,8 @@ class _Judge(Protocol):
     def __call__(self, fleet: Fleet, store: Store, *, now: float) -> Judged: ...
 
 
-def _write_one(record: TickRecord, store: Store) -> Mapping[str, str]:
+def _write_one(record: TickRecord, require_claim: Callable[[], None], store: Store) -> Mapping[str, str]:
+    require_claim()
     return store.write_tick(record)
 
 
@@ -62,7 +63,10 @@ def _ask(store: Store, fleet: Fleet, reading: FleetReading, judge: _Judge, now: 
 
 
 class Tick:
-    """Reads, judges, decides, writes, acts. Not re-entrant: the runner calls it one at a time."""
+    """Reads, judges, decides, writes, acts. Not re-entrant: the runner calls it one at a time.
+
+    `require_claim` raises NotLeadingError where another has the store now: then nothing is written or done.
+    """
 
     def __init__(
         self,
@@ -76,8 +80,9 @@ class Tick:
         grace: Grace,
         decide_s: float,
         prices: Prices | None = None,
+        require_claim: Callable[[], None] = lambda: None,
     ) -> None:
-        self._roster = roster
+        self._roster, self._require_claim = roster, require_claim
         self._policy = policy
         self._collector = collector
         self._store = store
@@ -98,6 +103,7 @@ class Tick:
         self._startups = StartupBook(clock())
         self._tally = Tally(prices or Prices(), decide_s)
         self._findings = Findings()
+        self._leading = False
         self._health = LoopHealth(interval_s=decide_s)
 
     async def resume(self) -> None:
@@ -111,6 +117,7 @@ class Tick:
         await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
+        self._leading = True
         self._health = replace(self._health, started_at=now, leading=True)
 
     def part(self, left: FleetReading) -> None:
@@ -188,7 +195,8 @@ class Tick:
             last_tick_at=now,
             last_tick_s=self._clock() - now,
             problem=problem,
-            store_failing=problem != "",
+            leading=self._leading,
+            store_failing=problem != "" and self._leading,
             unwritten=len(self._backlog),
             unwritten_since=self._backlog.since,
             unwritten_most_s=self._backlog.most_s,
@@ -235,8 +243,10 @@ class Tick:
             log.error("too many ticks wait for the store; the oldest are lost", lost=self._backlog.lost)
         while self._backlog:
             try:
-                kept_as = await self._store.call(partial(_write_one, self._backlog.oldest))
+                kept_as = await self._store.call(partial(_write_one, self._backlog.oldest, self._require_claim))
+                self._leading = True
             except ControlPlaneError as error:
+                self._leading = self._leading and not isinstance(error, NotLeadingError)
                 log.error("tick not written; it waits in memory", waiting=len(self._backlog), error=str(error))
                 return str(error), {}
             self._startups.written(startup.model for startup in self._backlog.take().startups)

@@ -123,11 +123,11 @@ def build(
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = MeteredActuator(actuator, registry)
     grafana = None if settings.grafana is None else _grafana(settings.grafana)
-    release = claim(settings.store_url)
+    held = claim(settings.store_url)
     try:
         store, reports = _stores(settings.store_url)
     except BaseException:
-        release()
+        held.release()
         raise
 
     async def refresh(server: str) -> None:
@@ -155,6 +155,7 @@ def build(
         grace=grace,
         decide_s=settings.decide_interval_s,
         prices=settings.prices,
+        require_claim=held.check,
     )
     runner = Runner(
         roster=roster,
@@ -173,7 +174,7 @@ def build(
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
     inbox = Inbox(runner, store, reports, clock, settings.alerts.freezes)
     annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
-    return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, release)
+    return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, held.release)
 
 
 def _stores(url: str) -> tuple[StoreThread, StoreThread]:

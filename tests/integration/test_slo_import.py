@@ -404,10 +404,10 @@ def test_the_command_imports_and_says_what_it_found(
 def test_while_the_control_plane_runs_the_command_refuses(
     configuration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    release = claim(f"sqlite:///{tmp_path / 'store.db'}")
+    held = claim(f"sqlite:///{tmp_path / 'store.db'}")
     assert execute(["slo", "import", "--config", str(configuration), "--prometheus", "prom", "--since", "1h"]) == 1
     assert "history is imported while the control plane is stopped" in capsys.readouterr().err
-    release()
+    held.release()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import BurnAlert, Severity
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Override, OverrideKind, ReasonCode, Step, Target
+from controlplane.domain.errors import NotLeadingError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, PrometheusSpec
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
-from controlplane.domain.observation import FleetReading, RatioInterval, RatioReading
+from controlplane.domain.observation import ControlMode, FleetReading, RatioInterval, RatioReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Known
 from controlplane.loop.executor import Executor
@@ -52,12 +53,18 @@ class Ticks:
 
     def __init__(self, every_s: float, until: float) -> None:
         self.now = NOW
+        self.taken = False
         prometheus = PrometheusSpec("p", "http://p", 2.0, interval_s=every_s)
         models = (replace(FLEET.models[0], objectives=(ORDERS,)),)
         self.fleet = Fleet(FLEET.servers, models, prometheus=(prometheus,))
         self.thread = StoreThread(open_store("sqlite://"))
         self.collector = ToldLate(every_s, until)
         self.restart()
+
+    def require_claim(self) -> None:
+        """As the claim on the store does."""
+        if self.taken:
+            raise NotLeadingError("another control plane took it over")
 
     def restart(self) -> None:
         """Another control plane on the same store."""
@@ -74,6 +81,7 @@ class Ticks:
             lambda: self.now,
             grace=Grace(5.0, 2.0),
             decide_s=TICK_S,
+            require_claim=self.require_claim,
         )
 
     async def page(self, seconds: float) -> BurnAlert:
@@ -140,6 +148,36 @@ def test_a_load_that_failed_is_known_after_a_restart_until_one_succeeds_or_it_is
             ticks.now = NOW + 15.0
             await ticks.thread.call(lambda s: s.finish_action(mended))
             assert (await after_restart()).failed == ()
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
+def test_while_another_has_the_store_nothing_is_written_or_done_and_it_does_not_lead() -> None:
+    async def run() -> None:
+        ticks = Ticks(15.0, until=NOW + 7200.0)
+
+        async def ticked() -> tuple[bool, bool | None, int, bool]:
+            ticks.now += TICK_S
+            plan = await ticks.tick.run()
+            picture = ticks.tick.picture()
+            assert any(decision.actionable for decision in plan.decisions)
+            health, waits = picture.health, [d.binding is ReasonCode.STORE_AWAY for d in picture.decisions]
+            return health.leading, health.store_failing, health.unwritten, any(waits)
+
+        try:
+            server = replace(a_reading().servers["t0"], control=Known(ControlMode.EXPLICIT, NOW))
+            ticks.collector.fixed = replace(a_reading(), servers={"t0": server})
+            two = Override("o", "a", OverrideKind.INSTANCES, "ann", "more", NOW, NOW + 3600.0, 2)
+            await ticks.thread.call(lambda s: s.add_override(two))
+            await ticks.tick.resume()
+            ticks.taken = True
+            assert await ticked() == (False, False, 1, True)
+            assert await ticked() == (False, False, 2, True)
+            assert not await ticks.thread.call(lambda s: s.decisions())
+            ticks.taken = False
+            assert await ticked() == (True, False, 0, False)
         finally:
             ticks.thread.close()
 
