@@ -38,7 +38,6 @@ SERVICE = BatchService(fixed_s=0.0237, per_item_s=0.0081, max_batch=8)
 """What that model's configuration says (see controlplane/demo/models)."""
 QUANTILES = (0.5, 0.95, 0.99)
 BOUND = 0.1
-_IDLE = 60
 
 Seconds = npt.NDArray[np.float64]
 Say = Callable[[str], None]
@@ -80,12 +79,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Latencies, executions by batch size, and the overheads at idle: of an execution, and of a request around it."""
+    """Latencies; the mean size of batches and their mean seconds; seconds that requests were sent late.
+
+    `inside_s`, `outside_s`: the overheads at idle, of an execution and of a request around it; 0 of simulated ones.
+    """
 
     latency_s: Seconds
-    executions: dict[int, int]
-    inside_s: float
-    outside_s: float
+    batch: float
+    execution_s: float
+    late_s: Seconds
+    inside_s: float = 0.0
+    outside_s: float = 0.0
 
 
 CASES = (Case(1, 0.5), Case(1, 0.8), Case(2, 0.5), Case(2, 0.8))
@@ -115,8 +119,10 @@ def _in_words(row: dict[str, Any]) -> str:
     )
     return (
         f"{row['instances']} instances, load {row['load']:g} ({row['rate_per_s']:.0f}/s): {quantiles}; mean batch"
-        f" {row['real_batch']:.2f} simulated {row['simulated_batch']:.2f}; overhead {1000 * row['inside_s']:.2f} ms a"
-        f" batch, {1000 * row['outside_s']:.2f} ms a request"
+        f" {row['real_batch']:.2f} simulated {row['simulated_batch']:.2f}, of {1000 * row['real_execution_s']:.2f} ms"
+        f" simulated {1000 * row['simulated_execution_s']:.2f} ms; overhead at idle {1000 * row['inside_s']:.2f} ms a"
+        f" batch, {1000 * row['outside_s']:.2f} ms a request; p99 of how late requests were sent"
+        f" {1000 * row['late_s'][-1]:.1f} ms"
     )
 
 
@@ -155,12 +161,12 @@ def configure(repository: Path, case: Case) -> None:
     config.write_text(text.replace("max_queue_delay_microseconds: 2000", delay), encoding="utf-8")
 
 
-def measure(rig: TritonRig, case: Case, at_s: Seconds) -> Measured:
-    """A server at idle, then under load."""
+def measure(rig: TritonRig, case: Case, at_s: Seconds, *, idle: int = 60) -> Measured:
+    """A server with `idle` requests one by one, then under load."""
     before = _executions(rig)
     done = subprocess.run(
         [sys.executable, "-m", "bench.sim_triton_client"],
-        input=json.dumps({"grpc": rig.grpc_url, "model": MODEL, "idle": _IDLE, "at_s": at_s.tolist()}),
+        input=json.dumps({"grpc": rig.grpc_url, "model": MODEL, "idle": idle, "at_s": at_s.tolist()}),
         capture_output=True,
         text=True,
         check=False,
@@ -171,23 +177,31 @@ def measure(rig: TritonRig, case: Case, at_s: Seconds) -> Measured:
     request_s, execution_s = np.median(np.array(found["idle"]), axis=0).tolist()
     inside_s = execution_s - case.service.fixed_s - case.service.per_item_s
     outside_s = request_s - execution_s - case.max_queue_delay_s
-    before[1] = before.get(1, 0) + _IDLE + 1
-    executions = {size: count - before.get(size, 0) for size, count in _executions(rig).items()}
-    return Measured(np.array(found["took_s"]), executions, inside_s, outside_s)
+    executed, executed_s = np.array(_executions(rig)) - before
+    return Measured(
+        np.array(found["took_s"]),
+        len(at_s) / (executed - idle - 1),
+        (executed_s - (idle + 1) * execution_s) / (executed - idle - 1),
+        np.array(found["late_s"]),
+        inside_s,
+        outside_s,
+    )
 
 
-def simulate(service: BatchService, at_s: Seconds, inside_s: float, outside_s: float) -> tuple[Seconds, float]:
-    """Latencies and the mean size of batches."""
+def simulate(service: BatchService, at_s: Seconds, inside_s: float, outside_s: float) -> Measured:
+    """The same of a simulated server with these overheads."""
     ones = np.ones(len(at_s), np.int32)
     pool = BatchPool(replace(service, fixed_s=service.fixed_s + inside_s), Requests(at_s, ones, ones), replicas=1)
     pool.advance(float(at_s[-1]) + 3600.0)
     results = pool.results()
-    return results.e2e_s + outside_s, float(len(at_s) / np.sum(1 / results.batch))
+    executed = np.sum(1 / results.batch)
+    execution_s = float(np.sum(results.compute_s / results.batch) / executed)
+    return Measured(results.e2e_s + outside_s, float(len(at_s) / executed), execution_s, np.zeros(len(at_s)))
 
 
 def _row(case: Case, at_s: Seconds, one: Measured, other: Measured) -> dict[str, Any]:
-    simulated_s, batch = simulate(case.service, at_s, one.inside_s, one.outside_s)
-    real, again, simulated = (np.quantile(s, QUANTILES) for s in (one.latency_s, other.latency_s, simulated_s))
+    predicted = simulate(case.service, at_s, one.inside_s, one.outside_s)
+    real, again, simulated = (np.quantile(m.latency_s, QUANTILES) for m in (one, other, predicted))
     return {
         "instances": case.instances,
         "load": case.load,
@@ -196,15 +210,20 @@ def _row(case: Case, at_s: Seconds, one: Measured, other: Measured) -> dict[str,
         "simulated_s": simulated.tolist(),
         "error": (simulated / real - 1).tolist(),
         "spread": (again / real - 1).tolist(),
-        "real_batch": len(at_s) / sum(one.executions.values()),
-        "simulated_batch": batch,
+        "real_batch": one.batch,
+        "simulated_batch": predicted.batch,
+        "real_execution_s": one.execution_s,
+        "simulated_execution_s": predicted.execution_s,
+        "late_s": np.quantile(one.late_s, QUANTILES).tolist(),
         "inside_s": one.inside_s,
         "outside_s": one.outside_s,
     }
 
 
-def _executions(rig: TritonRig) -> dict[int, int]:
-    """Executions so far by batch size."""
+def _executions(rig: TritonRig) -> tuple[int, float]:
+    """Executions so far and their seconds."""
     with urllib.request.urlopen(f"{rig.http_url}/v2/models/{MODEL}/stats", timeout=10) as answer:  # noqa: S310
-        stats = json.load(answer)["model_stats"][0]
-    return {int(row["batch_size"]): int(row["compute_infer"]["count"]) for row in stats["batch_stats"]}
+        batches = json.load(answer)["model_stats"][0]["batch_stats"]
+    parts = ("compute_input", "compute_infer", "compute_output")
+    executed = sum(int(row["compute_infer"]["count"]) for row in batches)
+    return executed, sum(int(row[part]["ns"]) for row in batches for part in parts) / 1e9

@@ -16,7 +16,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 _HEAD_START_S = 0.5
-_SETTLE_S = 5.0  # until the clients that were started together have loaded what they need
+_SETTLE_S = 3.0  # until the clients that were started together have loaded what they need
 _IDLE_GAP_S = 0.05
 _TIMEOUT_S = 60.0
 
@@ -47,12 +47,13 @@ async def idle(stub: Any, model: str, count: int) -> list[tuple[float, float]]:
     return times[1:]
 
 
-async def loaded(stub: Any, model: str, at_s: list[float]) -> list[float]:
-    """Seconds from the moment at which each request was due (not sent: being late counts) to its answer."""
-    request, took_s = _request(model), [0.0] * len(at_s)
+async def loaded(stub: Any, model: str, at_s: list[float]) -> tuple[list[float], list[float]]:
+    """Seconds from the moment at which each request was due to its answer, and to its sending, which is part of it."""
+    request, took_s, late_s = _request(model), [0.0] * len(at_s), [0.0] * len(at_s)
     began_s = time.perf_counter() + _HEAD_START_S
 
     async def ask(number: int) -> None:
+        late_s[number] = time.perf_counter() - began_s - at_s[number]
         await stub.ModelInfer(request, timeout=_TIMEOUT_S)
         took_s[number] = time.perf_counter() - began_s - at_s[number]
 
@@ -63,7 +64,7 @@ async def loaded(stub: Any, model: str, at_s: list[float]) -> list[float]:
             await asyncio.sleep(wait_s)
         asked.append(asyncio.create_task(ask(number)))
     await asyncio.gather(*asked)
-    return took_s
+    return took_s, late_s
 
 
 async def measure(given: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +73,8 @@ async def measure(given: dict[str, Any]) -> dict[str, Any]:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         await asyncio.sleep(_SETTLE_S)
         alone = await idle(stub, given["model"], given["idle"])
-        return {"idle": alone, "took_s": await loaded(stub, given["model"], given["at_s"])}
+        took_s, late_s = await loaded(stub, given["model"], given["at_s"])
+        return {"idle": alone, "took_s": took_s, "late_s": late_s}
 
 
 def main() -> None:
