@@ -6,7 +6,7 @@ https://grafana.com/docs/grafana/latest/developers/http_api/ (Grafana 9 and late
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -75,7 +75,7 @@ class Grafana:
 
     def folder(self, uid: str) -> Tree | None:
         """A folder, None where there is none of this uid."""
-        return self._object(lambda: self._api.folder.get_folder(uid))
+        return self._object(lambda: self._api.folder.get_folder(uid), "uid", "title")
 
     def create_folder(self, uid: str, title: str) -> None:
         """Make a folder."""
@@ -87,7 +87,7 @@ class Grafana:
 
     def datasource(self, uid: str) -> Tree | None:
         """A data source, None where there is none of this uid."""
-        return self._object(lambda: self._api.datasource.get_datasource_by_uid(uid))
+        return self._object(lambda: self._api.datasource.get_datasource_by_uid(uid), "uid", "type")
 
     def create_datasource(self, datasource: Tree) -> None:
         """Make a data source."""
@@ -102,10 +102,12 @@ class Grafana:
         found = self._object(lambda: self._api.dashboard.get_dashboard(uid))
         if found is None:
             return None
-        if not isinstance(found.get("dashboard"), dict) or not isinstance(found.get("meta"), dict):
+        dashboard, meta = found.get("dashboard"), found.get("meta")
+        if not isinstance(dashboard, dict) or not isinstance(meta, dict):
             raise self._not_understood(found)
-        meta = found["meta"]
-        return Stored(found["dashboard"], str(meta.get("folderUid", "")), bool(meta.get("provisioned")))
+        if type(dashboard.get("version", 0)) is not int or not isinstance(dashboard.get("tags") or [], list):
+            raise self._not_understood(found)
+        return Stored(dashboard, str(meta.get("folderUid", "")), bool(meta.get("provisioned")))
 
     def save_dashboard(self, dashboard: Tree, folder_uid: str, version: int | None) -> None:
         """Write a dashboard in place of that version, None: there was none. Refused where there is another by now."""
@@ -119,15 +121,14 @@ class Grafana:
 
     def dashboards(self, tag: str, folder_uid: str) -> list[str]:
         """The uids of the dashboards in a folder that have the tag."""
-        found = self._call(
+        rows = self._rows(
             lambda: self._api.search.search_dashboards(
                 tag=tag, type_="dash-db", folder_uids=[folder_uid], limit=str(_MOST)
-            )
+            ),
+            "uid",
         )
-        if not isinstance(found, list):
-            raise self._not_understood(found)
         # older ones ignore the parameter for the folder
-        return [str(row["uid"]) for row in found if row.get("folderUid") == folder_uid and tag in row.get("tags", ())]
+        return [row["uid"] for row in rows if row.get("folderUid") == folder_uid and tag in (row.get("tags") or ())]
 
     def annotate(self, annotation: Annotation, *, again: bool = False) -> None:
         """Write an annotation for all dashboards. `again`: only where an earlier call did not write it after all."""
@@ -135,30 +136,42 @@ class Grafana:
         until_ms = None if annotation.until is None else round(annotation.until * 1000)
         text = html.escape(annotation.text)  # Grafana shows it as HTML
         if again:
-            found = self._call(
-                lambda: self._api.annotations.find_annotations(at_ms, until_ms or at_ms, tags=annotation.tags[:1])
+            rows = self._rows(
+                lambda: self._api.annotations.find_annotations(at_ms, until_ms or at_ms, tags=annotation.tags[:1]),
+                "text",
             )
-            if any(row.get("text") == text and row.get("time") == at_ms for row in found):
+            if any(row.get("text") == text and row.get("time") == at_ms for row in rows):
                 return
         tags = list(annotation.tags)
         self._call(
             lambda: self._api.annotations.add_annotation(time_from=at_ms, time_to=until_ms, tags=tags, text=text)
         )
 
-    def _object(self, call: Callable[[], Any]) -> Tree | None:
+    def _object(self, call: Callable[[], Any], *texts: str) -> Tree | None:
+        """An object with these texts in it, None where there is none (404)."""
         found = self._maybe(call)
-        if found is None or isinstance(found, dict):
+        if found is None or _has(found, texts):
             return found
         raise self._not_understood(found)
+
+    def _rows(self, call: Callable[[], Any], *texts: str) -> list[Tree]:
+        """A list of objects with these texts in them."""
+        found = self._call(call)
+        if not isinstance(found, list) or not all(_has(row, texts) for row in found):
+            raise self._not_understood(found)
+        return found
 
     def _maybe(self, call: Callable[[], T]) -> T | None:
         """What is there, None where nothing is (404)."""
         try:
-            return self._asked(call)
+            found = self._asked(call)
         except GrafanaClientError as error:
             if error.status_code == 404:
                 return None
             raise self._refusal(error) from None
+        if found is None:
+            raise self._not_understood("null")
+        return found
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
@@ -224,6 +237,10 @@ class _Bearer(AuthBase):  # type: ignore[misc,unused-ignore]
         except ValueError as error:
             raise GrafanaRefusedError(f"{self._name}: {error}") from None
         return request
+
+
+def _has(found: object, texts: Iterable[str]) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(name), str) for name in texts)
 
 
 def _said(error: GrafanaClientError | GrafanaServerError) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +252,32 @@ def test_every_wrong_answer_is_told_from_every_other(
     with pytest.raises(error, match=told) as caught:
         grafana.version()
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "[{}]", "[5]", "null", "5", '{"uid": 1}', '{"dashboard": {"version": []}}']
+)
+def test_an_answer_that_lacks_what_it_must_have_is_told_in_one_line(
+    tmp_path: Path, own: Own, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    grafana, settings, server = own
+    server.answers_with = (200, "application/json", text)
+    asked: list[Callable[[], object]] = [
+        lambda: grafana.folder(FOLDER_UID),
+        lambda: grafana.datasource(DATASOURCE_UID),
+        lambda: grafana.dashboard("cp-slo"),
+        lambda: grafana.dashboards("controlplane", FOLDER_UID),
+        lambda: grafana.annotate(Annotation(1.0, "a", ("controlplane",)), again=True),
+        lambda: pushed(grafana, settings),
+    ]
+    if text == "[]":  # no rows
+        del asked[3:5]
+    for ask in asked:
+        with pytest.raises(GrafanaRefusedError, match="not an answer of a Grafana") as caught:
+            ask()
+        assert len(str(caught.value).splitlines()) == 1
+    assert execute(["dashboards", "push", "--config", str(configuration(tmp_path, server.url))]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_login_page_in_place_of_an_answer_is_told_as_such(own: Own) -> None:
