@@ -6,6 +6,7 @@ https://grafana.com/docs/grafana/latest/developers/http_api/ (Grafana 9 and late
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -22,6 +23,7 @@ from controlplane.publish.annotations import Annotation
 T = TypeVar("T")
 Tree: TypeAlias = dict[str, Any]
 _SHOWN = 200
+_CREDENTIALS = re.compile(r"\b(bearer|basic)\s+[^\s\"',;]+", re.IGNORECASE)
 _LATER = {408, 429}
 """Refused for now: it took too long, or too much was asked of it."""
 _MOST = 5000
@@ -50,14 +52,16 @@ class Grafana:
     """One Grafana. All calls block, each for `timeout_s` seconds at most while nothing comes.
 
     They raise TargetUnreachableError (no answer, failing: later may help) and GrafanaRefusedError. The token is read
-    anew for each call by `read_token`, which raises ValueError where its file holds none; no message holds it.
+    anew for each call by `read_token`, which raises ValueError where its file holds none; no message holds it, also
+    where Grafana or what stands before it says it.
     """
 
     def __init__(self, settings: GrafanaSettings, read_token: Callable[[str], str], *, timeout_s: float = 10.0) -> None:
         self.name = f"Grafana {settings.url}"
         self._settings = settings
         self._timeout_s = timeout_s
-        self._api = GrafanaApi(_Bearer(self.name, str(settings.token_file), read_token), timeout=timeout_s)
+        self._bearer = _Bearer(self.name, str(settings.token_file), read_token)
+        self._api = GrafanaApi(self._bearer, timeout=timeout_s)
         # put together by the library, it lacks the slash behind a path and the brackets of IPv6
         self._api.client.url = f"{settings.url}/api"
         self._api.client.s.max_redirects = 0  # a token goes to nobody else
@@ -71,7 +75,15 @@ class Grafana:
         found = self._maybe(lambda: self._api.client.GET("/health"))
         if not isinstance(found, Mapping) or "database" not in found:
             raise GrafanaRefusedError(f"{self.name}: has no Grafana API: wrong URL?")
-        return str(found.get("version", ""))
+        return self.shown(found.get("version", ""))
+
+    def shown(self, said: object) -> str:
+        """Something that came from there as one line for people, without our token and other credentials."""
+        text = str(said)
+        if self._bearer.token:
+            text = text.replace(self._bearer.token, "***")
+        text = " ".join(_CREDENTIALS.sub(r"\1 ***", text).split())
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
     def folder(self, uid: str) -> Tree | None:
         """A folder, None where there is none of this uid."""
@@ -186,10 +198,12 @@ class Grafana:
         try:
             return call()
         except GrafanaServerError as error:
-            raise TargetUnreachableError(self.name, f"answered HTTP {error.status_code}: {_said(error)}") from None
+            raise TargetUnreachableError(self.name, f"answered HTTP {error.status_code}: {self._said(error)}") from None
         except GrafanaClientError as error:
             if error.status_code in _LATER:
-                raise TargetUnreachableError(self.name, f"answered HTTP {error.status_code}: {_said(error)}") from None
+                raise TargetUnreachableError(
+                    self.name, f"answered HTTP {error.status_code}: {self._said(error)}"
+                ) from None
             raise
         except (GrafanaTimeoutError, niquests.Timeout):
             raise TargetUnreachableError(self.name, f"no answer within {self._timeout_s:g} s") from None
@@ -207,7 +221,7 @@ class Grafana:
             raise TargetUnreachableError(self.name, _why_not(error)) from None
 
     def _refusal(self, error: GrafanaClientError) -> GrafanaRefusedError:
-        status, said, file = error.status_code, _said(error), self._settings.token_file
+        status, said, file = error.status_code, self._said(error), self._settings.token_file
         if status == 401:
             return GrafanaRefusedError(f"{self.name}: the token in token_file {file} is not accepted (HTTP 401)")
         if status == 403:
@@ -219,37 +233,38 @@ class Grafana:
     def _not_understood(self, found: object) -> GrafanaRefusedError:
         if isinstance(found, str) and found.lstrip()[:1] == "<":
             found = "a page for browsers, such as that of a login in front of it"
-        return GrafanaRefusedError(f"{self.name}: not an answer of a Grafana: {str(found)[:_SHOWN]}")
+        return GrafanaRefusedError(f"{self.name}: not an answer of a Grafana: {self.shown(found)}")
+
+    def _said(self, error: GrafanaClientError | GrafanaServerError) -> str:
+        """What Grafana says that is wrong, in its words."""
+        answer = error.response
+        if isinstance(answer, Mapping):
+            return self.shown(answer.get("message") or "no reason given")
+        text = self.shown(answer or "")
+        return "a page for browsers" if text[:1] == "<" else text or "no reason given"
 
 
 class _Bearer(AuthBase):  # type: ignore[misc,unused-ignore]
-    """Sets the token of a file."""
+    """Sets the token of a file; `token` is the newest."""
 
     def __init__(self, name: str, file: str, read_token: Callable[[str], str]) -> None:
         self._name = name
         self._file = file
         self._read_token = read_token
+        self.token = ""
 
     def __call__(self, request: Any) -> Any:
         """The request with the token. Raises GrafanaRefusedError."""
         try:
-            request.headers["Authorization"] = f"Bearer {self._read_token(self._file)}"
+            self.token = self._read_token(self._file)
         except ValueError as error:
             raise GrafanaRefusedError(f"{self._name}: {error}") from None
+        request.headers["Authorization"] = f"Bearer {self.token}"
         return request
 
 
 def _has(found: object, texts: Iterable[str]) -> bool:
     return isinstance(found, dict) and all(isinstance(found.get(name), str) for name in texts)
-
-
-def _said(error: GrafanaClientError | GrafanaServerError) -> str:
-    """What Grafana says that is wrong, in its words."""
-    answer = error.response
-    if isinstance(answer, Mapping):
-        return str(answer.get("message") or "no reason given")[:_SHOWN]
-    text = str(answer or "").strip()
-    return "a page for browsers" if text[:1] == "<" else (text or "no reason given")[:_SHOWN]
 
 
 def _why_not(error: BaseException) -> str:

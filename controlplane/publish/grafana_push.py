@@ -93,12 +93,12 @@ def _write_datasource(grafana: Grafana, url: str, *, dry_run: bool) -> tuple[Did
         return Did.CREATED, ""
     if found.get("type") != "prometheus":
         raise GrafanaRefusedError(
-            f"{grafana.name}: data source {DATASOURCE_UID} is of type {found.get('type')}: not ours"
+            f"{grafana.name}: data source {DATASOURCE_UID} is of type {grafana.shown(found['type'])}: not ours"
         )
     if found.get("url") == url:
         return Did.UNCHANGED, ""
     if found.get("readOnly"):
-        return Did.LEFT, f"it is from files, with the URL {found.get('url')}"
+        return Did.LEFT, f"it is from files, with the URL {grafana.shown(found.get('url'))}"
     if not dry_run:
         grafana.update_datasource({**found, "url": url})
     return Did.UPDATED, ""

@@ -280,6 +280,38 @@ def test_an_answer_that_lacks_what_it_must_have_is_told_in_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (500, "text/plain", f"request was\nAuthorization: Bearer {TOKEN}\r\n" + "x" * 5000),
+        (500, "application/json", json.dumps({"message": f"{TOKEN} and bearer of-somebody-else, too"})),
+        (500, "application/json", json.dumps([{"headers": {"Authorization": f"Bearer {TOKEN}"}}])),
+        (403, "text/plain", "y" * 195 + TOKEN),
+        (400, "application/json", json.dumps({"message": f"Basic of-somebody-else {TOKEN}"})),
+        (200, "application/json", json.dumps({"said": f"Bearer {TOKEN}"})),
+        (200, "text/plain", f"your token is {TOKEN}"),
+    ],
+)
+def test_no_message_holds_a_token_that_the_server_says(own: Own, status: int, kind: str, text: str) -> None:
+    grafana, settings, server = own
+    server.answers_with = (status, kind, text)
+    asked: list[Callable[[], object]] = [lambda: grafana.folder(FOLDER_UID), lambda: pushed(grafana, settings)]
+    for ask in asked:
+        with pytest.raises((GrafanaRefusedError, TargetUnreachableError)) as caught:
+            ask()
+        told = str(caught.value)
+        assert "glsa_" not in told
+        assert "of-somebody-else" not in told
+        assert len(told) < 400
+        assert len(told.splitlines()) == 1
+
+
+def test_a_version_that_holds_the_token_is_not_shown(own: Own) -> None:
+    grafana, _, server = own
+    server.answers_with = (200, "application/json", json.dumps({"database": "ok", "version": f"12 {TOKEN}"}))
+    assert grafana.version() == "12 ***"
+
+
 def test_a_login_page_in_place_of_an_answer_is_told_as_such(own: Own) -> None:
     grafana, _, server = own
     server.answers_with = (200, "text/html", "<!doctype html>")
