@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from io import BufferedIOBase
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -39,6 +40,9 @@ class GrafanaServer:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     answers_with: tuple[int, str, str] | None = None
+    drips: bool = False
+    """Every answer comes byte by byte and never ends."""
+    ended: Event = field(default_factory=Event)
     lost: int = 0
     """So many more annotations are written, and their answers lost."""
 
@@ -156,6 +160,10 @@ def grafana_served(port: int = 0) -> Iterator[GrafanaServer]:
         def _serve(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if grafana.drips:
+                self.close_connection = True
+                _drip(self.wfile, grafana.ended)
+                return
             if grafana.answers_with is not None:
                 status, kind, text = grafana.answers_with
                 self._send(status, kind, text.encode())
@@ -198,6 +206,14 @@ def grafana_served(port: int = 0) -> Iterator[GrafanaServer]:
     try:
         yield grafana
     finally:
+        grafana.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _drip(out: BufferedIOBase, ended: Event) -> None:
+    with suppress(OSError):
+        out.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not ended.wait(0.02):
+            out.write(b" ")

@@ -19,6 +19,7 @@ from niquests.auth import AuthBase
 from controlplane.domain.errors import GrafanaRefusedError, TargetUnreachableError
 from controlplane.domain.routing import GrafanaSettings
 from controlplane.publish.annotations import Annotation
+from controlplane.publish.within import Within
 
 T = TypeVar("T")
 Tree: TypeAlias = dict[str, Any]
@@ -49,7 +50,7 @@ class Stored:
 
 
 class Grafana:
-    """One Grafana. All calls block, each for `timeout_s` seconds at most while nothing comes.
+    """One Grafana. All calls block, each request for `timeout_s` seconds at most.
 
     They raise TargetUnreachableError (no answer, failing: later may help) and GrafanaRefusedError. The token is read
     anew for each call by `read_token`, which raises ValueError where its file holds none; no message holds it, also
@@ -60,6 +61,7 @@ class Grafana:
         self.name = f"Grafana {settings.url}"
         self._settings = settings
         self._timeout_s = timeout_s
+        self._within = Within("grafana-request", timeout_s)
         self._bearer = _Bearer(self.name, str(settings.token_file), read_token)
         self._api = GrafanaApi(self._bearer, timeout=timeout_s)
         # put together by the library, it lacks the slash behind a path and the brackets of IPv6
@@ -196,7 +198,9 @@ class Grafana:
 
     def _asked(self, call: Callable[[], T]) -> T:
         try:
-            return call()
+            return self._within(call)
+        except TimeoutError as error:
+            raise TargetUnreachableError(self.name, str(error)) from None
         except GrafanaServerError as error:
             raise TargetUnreachableError(self.name, f"answered HTTP {error.status_code}: {self._said(error)}") from None
         except GrafanaClientError as error:

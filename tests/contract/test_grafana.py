@@ -330,6 +330,16 @@ def test_no_grafana_at_all_is_transient(tmp_path: Path) -> None:
     gone.close()
 
 
+def test_an_answer_that_drips_ends_at_the_deadline(served: GrafanaServer, tmp_path: Path) -> None:
+    served.drips = True
+    dripped = Grafana(settings_for(served.url, tmp_path), read_token, timeout_s=0.3)
+    with pytest.raises(TargetUnreachableError, match=r"no answer within 0.3 s"):
+        dripped.version()
+    with pytest.raises(TargetUnreachableError, match="an earlier call still hangs"):
+        dripped.version()
+    dripped.close()
+
+
 def test_a_token_file_without_a_token_is_named(own: Own) -> None:
     grafana, settings, _ = own
     settings.token_file.write_text("two words")
