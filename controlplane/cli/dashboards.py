@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.files import text_of, write_all
 from controlplane.cli.options import Json
 from controlplane.cli.output import counted, print_json
 from controlplane.domain.errors import ControlPlaneError
@@ -31,14 +32,10 @@ def build(
     from controlplane.publish.dashboards import files
 
     made = files()
-    try:
-        differ = [name for name, content in made.items() if _content(out / name) != content]
-        if not check:
-            out.mkdir(parents=True, exist_ok=True)
-            for name in differ:
-                (out / name).write_text(made[name], encoding="utf-8")
-    except OSError as error:
-        raise ControlPlaneError(f"{out}: {error.strerror or error}") from None
+    found = {name: text_of(out / name) for name in made}
+    differ = [name for name, content in made.items() if found[name] != content]
+    if not check:
+        write_all({out / name: made[name] for name in differ})
     if as_json:
         print_json({"folder": str(out), "files": sorted(made), "different": differ, "written": not check})
     elif not check:
@@ -47,7 +44,3 @@ def build(
         print(f"{counted(len(made), 'dashboard')} in {out} up to date")
     if check and differ:
         raise ControlPlaneError(f"{out}: not up to date: {', '.join(differ)}; run controlplane dashboards build")
-
-
-def _content(file: Path) -> str | None:
-    return file.read_text(encoding="utf-8") if file.is_file() else None

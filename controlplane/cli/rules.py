@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from controlplane.cli.files import text_of, write_all
 from controlplane.cli.options import DEFAULT_CONFIG, Config, Json
 from controlplane.cli.output import complain, print_json
-from controlplane.domain.errors import PermanentError
 
 if TYPE_CHECKING:
     from controlplane.config.settings import Settings
-
-_MODE = 0o644
 
 
 def register(app: typer.Typer) -> None:
@@ -39,17 +35,17 @@ def rules(
 
     settings = load_settings(config)
     texts = {out / name: text for name, text in _texts(settings).items()}
-    changed = [path for path, text in texts.items() if _text_of(path) != text]
+    found = {path: text_of(path) for path in texts}
+    changed = [path for path, text in texts.items() if found[path] != text]
     if not check:
-        for path in changed:
-            _write(path, texts[path])
+        write_all({path: texts[path] for path in changed})
     if as_json:
         named = {"files": list(texts), "differing" if check else "written": changed}
         told = {what: [str(path) for path in paths] for what, paths in named.items()}
         print_json({"ok": not (check and changed), **told, "notes": list(notes(settings))})
     else:
         for path in texts:
-            print(f"{path}: {_told(path in changed, check=check)}")
+            print(f"{path}: {_told(path in changed, missing=found[path] is None, check=check)}")
         for note in notes(settings):
             print(f"note: {note}")
     if check and changed:
@@ -66,37 +62,9 @@ def _texts(settings: Settings) -> dict[str, str]:
     return {**rules_of.files(settings), **routing.files(settings)}
 
 
-def _told(changed: bool, *, check: bool) -> str:
+def _told(changed: bool, *, missing: bool, check: bool) -> str:
     if not changed:
         return "as it should be"
-    return "differs" if check else "written"
-
-
-def _text_of(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(f"{path}: cannot be read: {_why(error)}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file in one step, so that nobody ever reads half of it."""
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(handle, _MODE)  # a Prometheus runs as another user
-            file.write(text)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise PermanentError(f"{path}: cannot be written: {_why(error)}") from None
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"
+    if not check:
+        return "written"
+    return "is missing" if missing else "differs"

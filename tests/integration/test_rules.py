@@ -208,6 +208,8 @@ def test_the_command_writes_what_it_then_finds_as_it_should_be(
     before = json.loads(capsys.readouterr().out)
     assert (before["ok"], before["differing"]) == (False, before["files"])
     assert not out.exists()
+    assert execute([*command, "--check"]) == 1
+    assert f"{out / 'alerts.yml'}: is missing\n" in capsys.readouterr().out
     assert execute([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["written"] == [str(out / name) for name in ("rules.yml", "alerts.yml", "alertmanager.yml")]
@@ -230,4 +232,4 @@ def test_a_folder_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert execute(["rules", "--config", str(configuration), "--out", str(tmp_path / "file")]) == 1
-    assert f"{tmp_path / 'file' / 'rules.yml'}: cannot be" in capsys.readouterr().err
+    assert f"{tmp_path / 'file'}: is a file, and a folder is needed" in capsys.readouterr().err
