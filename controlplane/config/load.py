@@ -35,7 +35,7 @@ def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Sett
     try:
         text = read_text_file(path)
     except UnreadableError as error:
-        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed),)) from None
+        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed, str(error)),)) from None
     return parse_settings(text, env, source=str(path))
 
 

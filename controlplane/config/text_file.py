@@ -9,10 +9,10 @@ _LARGEST_BYTES = 4 * 2**20
 
 
 class UnreadableError(ValueError):
-    """A file cannot be read: `value` is what it is, `allowed` what it should be."""
+    """A file cannot be read: `value` is what it is, `allowed` what it should be; its text says both in a sentence."""
 
-    def __init__(self, value: str, allowed: str) -> None:
-        super().__init__(f"{value}; allowed is {allowed}")
+    def __init__(self, value: str, allowed: str, sentence: str) -> None:
+        super().__init__(sentence)
         self.value = value
         self.allowed = allowed
 
@@ -23,13 +23,15 @@ def read_text_file(path: str | Path) -> str:
         with Path(path).open("rb") as file:
             mode = Path(path).stat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or file.isatty()):
-                raise UnreadableError("a device", "a file or a pipe")
+                raise UnreadableError("a device", "a file or a pipe", "is a device, and a file or a pipe is needed")
             found = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
-        raise UnreadableError(error.strerror or "unreadable", "a readable file") from None
+        why = error.strerror or "unreadable"
+        raise UnreadableError(why, "a readable file", f"cannot be read: {why}") from None
     if len(found) > _LARGEST_BYTES:
-        raise UnreadableError("its size", f"at most {_LARGEST_BYTES // 2**20} MiB")
+        most = f"{_LARGEST_BYTES // 2**20} MiB"
+        raise UnreadableError("its size", f"at most {most}", f"is larger than {most}")
     try:
         return found.decode("utf-8")
     except UnicodeDecodeError:
-        raise UnreadableError("its encoding", "UTF-8") from None
+        raise UnreadableError("its encoding", "UTF-8", "is not UTF-8 text") from None

@@ -64,14 +64,18 @@ class NotLeadingError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a configuration: where it is, what stands there, what may stand there."""
+    """One fault of a configuration: where it is, what stands there, what may stand there.
+
+    `sentence` tells it in place of these to people, where they would make none.
+    """
 
     path: str
     value: str
     allowed: str
+    sentence: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.value} is not allowed; {self.allowed}"
+        return self.sentence or f"{self.path}: {self.value} is not allowed; {self.allowed}"
 
 
 class ConfigurationError(PermanentError):

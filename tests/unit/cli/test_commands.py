@@ -53,6 +53,18 @@ def test_check_prints_all_faults_at_once_and_exits_with_2(config: Path, capsys: 
     assert {"path", "value", "allowed"} == set(document["faults"][0])
 
 
+def test_a_file_that_cannot_be_read_is_told_in_a_sentence(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["check", "nope.yaml"]) == 2
+    assert capsys.readouterr().err == "controlplane: nope.yaml: cannot be read: No such file or directory\n"
+    assert execute(["check", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith("cannot be read: Is a directory\n")
+    config.write_bytes(b"\xff")
+    assert execute(["rules", "--config", config.name]) == 2
+    assert capsys.readouterr().err == f"controlplane: {config.name}: is not UTF-8 text\n"
+
+
 def test_check_refuses_a_token_file_that_others_may_write(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tokens = config.parent / "tokens"
     tokens.touch()
