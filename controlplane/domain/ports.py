@@ -308,8 +308,11 @@ class Store(Protocol):
         """Those that began or ended last come first; of one model or of all."""
         ...
 
-    def received_firing(self, at: float, model: str = "") -> Sequence[ReceivedAlert]:
-        """Those that fired at a moment, the longest firing first; of one model and of none, or of all."""
+    def received_firing(self, at: float, unheard_s: float, model: str = "") -> Sequence[ReceivedAlert]:
+        """Those that fired at a moment as `ReceivedAlert.fired_at` has it, the longest firing first.
+
+        Of one model and of none, or of all.
+        """
         ...
 
     def add_want(self, want: Want) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.domain import names
+from controlplane.domain.alerts import Severity
 
 FREEZES_AS = "alertmanager"
 """Who freezes by a rule for alerts, where people have their names."""
-FORGOTTEN_S = 5 * 86400.0
-"""A firing alert that was not heard of for so long counts as over: Alertmanager itself remembers what it sent for
-120 h (`--data.retention`), so none repeats more rarely."""
+_URGENCY = {severity.value: place for place, severity in enumerate(Severity)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,17 @@ class ReceivedAlert:
         """Whether it was told to fire last."""
         return self.ends_at is None
 
-    def fired_at(self, moment: float) -> bool:
-        """Whether it fired at a moment, as far as it was told."""
-        end = self.heard_at + FORGOTTEN_S if self.ends_at is None else self.ends_at
+    @property
+    def urgency(self) -> int:
+        """0 wakes people: a page, and what is of no severity of ours; it grows towards info."""
+        return _URGENCY.get(self.severity, 0)
+
+    def fired_at(self, moment: float, unheard_s: float) -> bool:
+        """Whether it fired at a moment, as far as it was told: after `unheard_s` of silence it is taken for ended."""
+        end = self.heard_at + unheard_s if self.ends_at is None else self.ends_at
         return self.starts_at <= moment < end
+
+
+def by_urgency(alert: ReceivedAlert) -> tuple[int, float, str]:
+    """Sorts the most urgent first, of these the longest firing."""
+    return alert.urgency, alert.starts_at, alert.fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from controlplane.domain.alerts import Severity
 from controlplane.domain.decision import FreezeDirection
+
+_REPEAT_LEAST_S, _REPEAT_MOST_S = 30.0, 4 * 3600.0
+_UNHEARD_REPEATS = 3.0
 
 
 class Via(StrEnum):
@@ -113,6 +117,23 @@ class AlertSettings:
     watchdog: Receiver | None = None
     mail: MailServer | None = None
     freezes: tuple[FreezeRule, ...] = ()
+
+    @property
+    def hook_repeat_s(self) -> float:
+        """How often Alertmanager tells the control plane again what fires.
+
+        Twice within the time of the shortest freeze, which holds on while it does.
+        """
+        shortest_s = min((rule.for_s for rule in self.freezes), default=math.inf)
+        return min(max(_REPEAT_LEAST_S, shortest_s / 2), _REPEAT_MOST_S)
+
+    @property
+    def unheard_s(self) -> float:
+        """An alert that came back and was not heard of for so long is taken for ended.
+
+        Alertmanager never tells the end of one that ended while it was silenced or inhibited.
+        """
+        return _UNHEARD_REPEATS * self.hook_repeat_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import structlog
 from controlplane.domain.decision import Freeze, FreezeDirection
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import AuditEntry, Store
-from controlplane.domain.received import FREEZES_AS, ReceivedAlert
-from controlplane.domain.routing import FreezeRule
+from controlplane.domain.received import FREEZES_AS, ReceivedAlert, by_urgency
+from controlplane.domain.routing import AlertSettings
 from controlplane.loop.clock import Clock
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView
@@ -30,13 +30,14 @@ class Inbox:
     """
 
     def __init__(
-        self, loop: LoopView, store: StoreThread, reports: StoreThread, clock: Clock, rules: Sequence[FreezeRule]
+        self, loop: LoopView, store: StoreThread, reports: StoreThread, clock: Clock, settings: AlertSettings
     ) -> None:
         self._loop = loop
         self._store = store
         self._reports = reports
         self._clock = clock
-        self._rules = rules
+        self._rules = settings.freezes
+        self._unheard_s = settings.unheard_s
 
     async def receive(self, alerts: Sequence[ReceivedAlert]) -> None:
         """Keep how these stand now, and freeze what rules say. Telling it again changes only how long that holds."""
@@ -54,16 +55,18 @@ class Inbox:
     async def firing(self, at: float | None = None, model: str = "") -> Sequence[ReceivedAlert]:
         """Those that fire now or fired at a moment; of one model and of none, or of all."""
         moment = self._clock() if at is None else at
-        return await self._reports.call(lambda s: s.received_firing(moment, model))
+        return await self._reports.call(lambda s: s.received_firing(moment, self._unheard_s, model))
 
-    async def newest(self, model: str, limit: int) -> list[ReceivedAlert]:
-        """Those that fire now, the longest firing first, then the newest others; of one model or of all."""
+    async def newest(self, model: str, limit: int) -> tuple[list[ReceivedAlert], list[ReceivedAlert]]:
+        """All that fire now, the most urgent first, and the newest others; of one model or of all."""
         if model and self._loop.fleet.model(model) is None:
             raise NotFoundError("model", model, tuple(m.name for m in self._loop.fleet.models))
         now = self._clock()
-        firing, newest = await self._reports.call(lambda s: (s.received_firing(now, model), s.received(model, limit)))
-        own = [alert for alert in firing if model in {"", alert.model}]
-        return [*own, *(alert for alert in newest if not alert.fired_at(now))]
+        firing, newest = await self._reports.call(
+            lambda s: (s.received_firing(now, self._unheard_s, model), s.received(model, limit))
+        )
+        own = sorted((alert for alert in firing if model in {"", alert.model}), key=by_urgency)
+        return own, [alert for alert in newest if not alert.fired_at(now, self._unheard_s)]
 
     def _freezes(self, alert: ReceivedAlert, now: float) -> Iterator[Freeze]:
         """What the rules that it matches ask for: of each direction the longest. For an alert that ended, until now."""

@@ -172,7 +172,7 @@ def build(
     late_s = 3 * settings.decide_interval_s
     registry.register(PictureMetrics(runner.picture, late_s, settings.prices, posts=notifier.posts))
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
-    inbox = Inbox(runner, store, reports, clock, settings.alerts.freezes)
+    inbox = Inbox(runner, store, reports, clock, settings.alerts)
     annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
     return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, held.release)
 

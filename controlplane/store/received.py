@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, delete, func, or_, select, update
 
-from controlplane.domain.received import FORGOTTEN_S, ReceivedAlert
+from controlplane.domain.received import ReceivedAlert
 from controlplane.store.codec import RECEIVED_ALERT
 from controlplane.store.engine import insert
 from controlplane.store.tables import received_alerts
@@ -67,10 +67,10 @@ def newest_received(connection: Connection, model: str, limit: int) -> tuple[Rec
     return _read(connection, query.limit(limit))
 
 
-def received_firing(connection: Connection, at: float, model: str) -> tuple[ReceivedAlert, ...]:
-    """Those that fired at a moment, the longest firing first; of one model and of none, or of all."""
+def received_firing(connection: Connection, at: float, unheard_s: float, model: str) -> tuple[ReceivedAlert, ...]:
+    """Those that fired at a moment (`fired_at`), the longest firing first; of one model and of none, or of all."""
     columns = received_alerts.c
-    over = or_(columns.ends_at > at, and_(columns.ends_at.is_(None), columns.heard_at > at - FORGOTTEN_S))
+    over = or_(columns.ends_at > at, and_(columns.ends_at.is_(None), columns.heard_at > at - unheard_s))
     of = (columns.model.in_((model, "")),) if model else ()
     return _read(connection, select(received_alerts).where(columns.starts_at <= at, over, *of).order_by(*_ORDER))
 

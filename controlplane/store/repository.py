@@ -286,10 +286,10 @@ class SqlStore:
         with reading(self._engine) as connection:
             return received.newest_received(connection, model, limit)
 
-    def received_firing(self, at: float, model: str = "") -> Sequence[ReceivedAlert]:
+    def received_firing(self, at: float, unheard_s: float, model: str = "") -> Sequence[ReceivedAlert]:
         """Those that fired at a moment, the longest firing first; of one model and of none, or of all."""
         with reading(self._engine) as connection:
-            return received.received_firing(connection, at, model)
+            return received.received_firing(connection, at, unheard_s, model)
 
     def add_want(self, want: Want) -> None:
         """Keep the newest want of its model."""

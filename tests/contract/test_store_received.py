@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.domain.ports import AuditEntry
-from controlplane.domain.received import FORGOTTEN_S, ReceivedAlert
+from controlplane.domain.received import ReceivedAlert
 from controlplane.store import SqlStore, open_store, upgrade_schema
 from controlplane.store.levels import KEEP_RECEIVED_S
 from tests.contract.test_store_judging import migrate
 from tests.contract.values import NOW, a_freeze, an_override
 
+UNHEARD_S = 3600.0
 FIRING = ReceivedAlert("00ff", {"alertname": "X", "model": "bert"}, NOW - 60, None, "too slow", NOW, NOW)
 ENDED = replace(FIRING, ends_at=NOW + 30, received_at=NOW + 31, heard_at=NOW + 31)
 
@@ -39,27 +40,29 @@ def test_one_that_began_anew_had_ended_though_nobody_told_so(store: SqlStore) ->
     store.add_received([FIRING, other])
     store.add_received([later])
     store.add_received([FIRING])  # told again, later than what followed
-    assert [(a.fingerprint, a.starts_at) for a in store.received_firing(NOW + 60)] == [
+    assert [(a.fingerprint, a.starts_at) for a in store.received_firing(NOW + 60, UNHEARD_S)] == [
         ("01", FIRING.starts_at),
         ("00ff", later.starts_at),
     ]
     store.add_received([replace(later, ends_at=NOW + 70, received_at=NOW + 71, heard_at=NOW + 71)])
-    assert [a.fingerprint for a in store.received_firing(NOW + 80)] == ["01"]
-    assert [a.starts_at for a in store.received_firing(NOW + 49) if a.fingerprint == "00ff"] == [FIRING.starts_at]
+    assert [a.fingerprint for a in store.received_firing(NOW + 80, UNHEARD_S)] == ["01"]
+    assert [a.starts_at for a in store.received_firing(NOW + 49, UNHEARD_S) if a.fingerprint == "00ff"] == [
+        FIRING.starts_at
+    ]
 
 
 def test_what_fired_at_a_moment_is_told(store: SqlStore) -> None:
     other = replace(FIRING, fingerprint="01", labels={"alertname": "Y", "model": "gpt"}, starts_at=NOW - 10)
     general = replace(FIRING, fingerprint="02", labels={"alertname": "Z"}, starts_at=NOW - 5)
     store.add_received([FIRING, other, general])
-    assert [a.name for a in store.received_firing(NOW)] == ["X", "Y", "Z"]
-    assert [a.name for a in store.received_firing(NOW, "bert")] == ["X", "Z"], "those of no model touch all"
-    assert [a.name for a in store.received_firing(NOW - 60)] == ["X"]
+    assert [a.name for a in store.received_firing(NOW, UNHEARD_S)] == ["X", "Y", "Z"]
+    assert [a.name for a in store.received_firing(NOW, UNHEARD_S, "bert")] == ["X", "Z"], "those of no model touch all"
+    assert [a.name for a in store.received_firing(NOW - 60, UNHEARD_S)] == ["X"]
     assert [a.name for a in store.received("gpt")] == ["Y"]
     store.add_received([ENDED])
-    assert [a.name for a in store.received_firing(NOW + 29)] == ["X", "Y", "Z"]
-    assert [a.name for a in store.received_firing(NOW + 30)] == ["Y", "Z"]
-    assert not store.received_firing(NOW + FORGOTTEN_S), "an Alertmanager that is gone ends none"
+    assert [a.name for a in store.received_firing(NOW + 29, UNHEARD_S)] == ["X", "Y", "Z"]
+    assert [a.name for a in store.received_firing(NOW + 30, UNHEARD_S)] == ["Y", "Z"]
+    assert not store.received_firing(NOW + UNHEARD_S, UNHEARD_S), "an Alertmanager that is gone ends none"
 
 
 def test_they_outlive_a_restart_and_are_let_go_of_in_time(url: str) -> None:

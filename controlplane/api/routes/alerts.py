@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -21,11 +22,15 @@ async def alerts(
     *,
     model: Annotated[str, Query(description="Of one model; empty: of all")] = "",
     firing: Annotated[bool, Query(description="Only those that fire now")] = False,
-    limit: Annotated[int, Query(ge=0, le=1000, description="Newest events to be listed, at most")] = 50,
+    limit: Annotated[
+        int, Query(ge=0, le=1000, description="So many events and received alerts are listed, at most")
+    ] = 50,
 ) -> AlertsView:
     """As the last tick judged them, when some began or ended to fire, and what Alertmanagers sent back."""
     events = await plane.desk.alert_events(model, limit)
-    received = await plane.inbox.newest(model, limit) if limit else []
+    told, ended = await plane.inbox.newest(model, limit)
+    burning = [ReceivedAlertView.of(alert, firing=True) for alert in told[:limit]]
+    others = [ReceivedAlertView.of(alert, firing=False) for alert in ended]
     picture = plane.picture()
     found = [
         alert
@@ -39,5 +44,6 @@ async def alerts(
         at=picture.at,
         alerts=found,
         events=[AlertEventView.model_validate(event) for event in events],
-        received=[ReceivedAlertView.model_validate(alert) for alert in received if alert.firing or not firing],
+        received=[*burning, *([] if firing else others)][:limit],
+        received_firing=Counter(alert.severity for alert in told),
     )

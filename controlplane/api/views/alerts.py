@@ -92,7 +92,10 @@ class AlertsView(BaseModel):
     at: float
     alerts: list[AlertView]
     events: list[AlertEventView]
-    received: list[ReceivedAlertView] = Field(description="From Alertmanagers: those that fire, then the newest others")
+    received: list[ReceivedAlertView] = Field(
+        description="From Alertmanagers: those that fire, pages first, then the newest others"
+    )
+    received_firing: dict[str, int] = Field(description="How many of them fire in all, by severity")
 
 
 def alerts_of(picture: Picture, spec: ModelSpec) -> list[AlertView]:

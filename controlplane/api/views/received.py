@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
-from controlplane.api.views.signals import View
 from controlplane.domain.alerts import Severity
 from controlplane.domain.received import ReceivedAlert
 
@@ -52,19 +51,37 @@ class TakenView(BaseModel):
     alerts: int
 
 
-class ReceivedAlertView(View):
+class ReceivedAlertView(BaseModel):
     """An alert that an Alertmanager sent back."""
 
     name: str
     severity: str
     model: str = Field(description="Empty: of none")
-    firing: bool = Field(description="As it was told last")
+    firing: bool = Field(description="As it was told last, and told again since")
     starts_at: float
-    ends_at: float | None = Field(description="null while it fires")
+    ends_at: float | None = Field(description="null: no end was told")
+    unheard: bool = Field(description="Not heard of since `heard_at`: taken for ended, though no end was told")
     heard_at: float = Field(description="When it was told last")
     summary: str
     labels: dict[str, str]
     fingerprint: str
+
+    @classmethod
+    def of(cls, alert: ReceivedAlert, *, firing: bool) -> ReceivedAlertView:
+        """As it stands now."""
+        return cls(
+            name=alert.name,
+            severity=alert.severity,
+            model=alert.model,
+            firing=firing,
+            starts_at=alert.starts_at,
+            ends_at=alert.ends_at,
+            unheard=alert.ends_at is None and not firing,
+            heard_at=alert.heard_at,
+            summary=alert.summary,
+            labels=dict(alert.labels),
+            fingerprint=alert.fingerprint,
+        )
 
 
 def told_then(alerts: Iterable[ReceivedAlert]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from controlplane.domain import names
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.routing import FreezeRule, Team
+from controlplane.domain.routing import Team
 from controlplane.publish.routing.matchers import equal, one_of, present, unequal
 from controlplane.publish.routing.mutes import muted
 from controlplane.publish.routing.receivers import BACK, NOBODY, WATCHDOG, receiver_name
@@ -25,8 +24,7 @@ _PACE: Mapping[Severity, Mapping[str, str]] = {
 Alertmanager remembers what it sent (120 h)."""
 _EVERY_MINUTE = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "50s"}
 """A repetition is due only if its time is over at the end of a group's interval, so it is the shorter one."""
-_AT_ONCE = {"group_by": ["..."], "group_wait": "1s", "group_interval": "15s", "repeat_interval": "4h"}
-_REPEAT_S, _REPEAT_LEAST_S = 4 * 3600.0, 30.0
+_AT_ONCE = {"group_by": ["..."], "group_wait": "1s", "group_interval": "15s"}
 
 
 def route(settings: Settings, teams: Iterable[Team]) -> dict[str, Any]:
@@ -41,7 +39,9 @@ def route(settings: Settings, teams: Iterable[Team]) -> dict[str, Any]:
         }
     ]
     if alerts.console_url:
-        routes.append({"receiver": BACK, **_AT_ONCE, **_often_enough(alerts.freezes), "continue": True})
+        routes.append(
+            {"receiver": BACK, **_AT_ONCE, "repeat_interval": f"{alerts.hook_repeat_s:.0f}s", "continue": True}
+        )
     for team in teams:
         if team.name == alerts.escalation:
             rest = _of_team(team, without_model=True)
@@ -53,13 +53,6 @@ def route(settings: Settings, teams: Iterable[Team]) -> dict[str, Any]:
         **_PACE[Severity.PAGE],
         "routes": [*routes, rest],
     }
-
-
-def _often_enough(freezes: Iterable[FreezeRule]) -> dict[str, str]:
-    """Alerts come back twice within the time of the shortest freeze, which holds on while they do."""
-    shortest_s = min((rule.for_s for rule in freezes), default=math.inf)
-    repeat_s = max(_REPEAT_LEAST_S, shortest_s / 2)
-    return {"repeat_interval": f"{repeat_s:.0f}s"} if repeat_s < _REPEAT_S else {}
 
 
 def _owned(settings: Settings) -> dict[str, list[str]]:

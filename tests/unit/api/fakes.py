@@ -144,7 +144,7 @@ class FakePlane:
         self.loop.store = self.store
         self.desk = Desk(self.loop, self.store, self.store, self.loop.clock)
         self.slo = SloDesk(self.loop, self.store, self.store, self.loop.clock)
-        self.inbox = Inbox(self.loop, self.store, self.store, self.loop.clock, self.settings.alerts.freezes)
+        self.inbox = Inbox(self.loop, self.store, self.store, self.loop.clock, self.settings.alerts)
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
         self.alerts: dict[str, tuple[BurnAlert, ...]] = {}

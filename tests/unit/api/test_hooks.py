@@ -98,6 +98,35 @@ async def test_what_comes_back_is_kept_once_and_shown_those_that_fire_first(
     assert await received(client, "?limit=0") == []
 
 
+async def test_an_alert_that_was_not_heard_of_for_three_repetitions_is_shown_as_ended(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
+    await post(client, alert(model="bert"))
+    repeat_s = 150.0  # half the time of the shortest freeze
+    ruled.loop.now += 3 * repeat_s - 1
+    (shown,) = await received(client)
+    assert (shown["firing"], shown["unheard"]) == (True, False)
+    ruled.loop.now += 1
+    (shown,) = await received(client)
+    assert (shown["firing"], shown["unheard"], shown["ends_at"], shown["heard_at"]) == (False, True, None, NOW)
+    assert await received(client, "?firing=true") == []
+    await post(client, alert(model="bert"))
+    assert (await received(client))[0]["firing"], "it was only silenced"
+
+
+async def test_no_more_received_alerts_are_listed_than_asked_for_and_pages_come_first(
+    client: httpx.AsyncClient,
+) -> None:
+    many = [alert(severity="info", start=NOW - 600 + n) | {"fingerprint": f"{n:016x}"} for n in range(30)]
+    page = alert(severity="page") | {"fingerprint": "00000000000000aa"}
+    critical = alert(severity="critical", start=NOW - 30) | {"fingerprint": "00000000000000bb"}
+    await post(client, *many, page, critical)
+    found = (await client.get("/api/v1/alerts?limit=3")).json()
+    assert [shown["severity"] for shown in found["received"]] == ["page", "critical", "info"]
+    assert found["received_firing"] == {"page": 1, "critical": 1, "info": 30}
+    assert (await client.get("/api/v1/alerts?limit=0")).json()["received"] == []
+
+
 async def test_a_decision_is_explained_with_what_fired_then(client: httpx.AsyncClient, ruled: FakePlane) -> None:
     await ruled.write_decisions()
     decided = NOW - 4.0
