@@ -281,7 +281,7 @@ class Store(Protocol):
         ...
 
     def put_freezes(self, freezes: Sequence[tuple[Freeze, AuditEntry | None]]) -> bool:
-        """Keep each, or move the end of the one of that id, but for one that somebody ended.
+        """Keep each in place of the one of that id, but for one that somebody ended since `created_at`.
 
         What is kept or moved goes to the audit log as its entry says; gives whether any with an entry was. All in one
         transaction.

@@ -96,6 +96,10 @@ class FreezeRule:
     direction: FreezeDirection
     for_s: float
 
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert with these labels is meant."""
+        return all(labels.get(name, "") == value for name, value in self.matchers.items())
+
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
-from controlplane.domain.decision import Freeze, FreezeDirection
+from controlplane.domain.decision import Freeze
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import AuditEntry, Store
 from controlplane.domain.received import FREEZES_AS, ReceivedAlert, by_urgency
-from controlplane.domain.routing import AlertSettings
+from controlplane.domain.routing import AlertSettings, FreezeRule
 from controlplane.loop.clock import Clock
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView
@@ -24,9 +26,10 @@ _REASON_MAX = 500
 class Inbox:
     """Takes alerts from Alertmanagers and tells of them. Raises NotFoundError; StoreError, StoreBusyError of the store.
 
-    A rule freezes scaling while the alert fires, and for no longer than the rule's time after it was told last: of the
-    alert's model, of all where the alert names none, of none where it names one that is not ours. It touches no freeze
-    that people made; one of its own that somebody ended is not made anew before the alert begins anew.
+    A rule freezes scaling while an alert of it fires, and for no longer than the rule's time after one was told last:
+    of the alert's model, of all where the alert names none, of none where it names one that is not ours. However many
+    alerts match, it is one freeze for a rule and a model. It touches no freeze that people made; one of its own that
+    somebody ended is not made anew before another alert begins, or one begins anew.
     """
 
     def __init__(
@@ -43,11 +46,11 @@ class Inbox:
         """Keep how these stand now, and freeze what rules say. Telling it again changes only how long that holds."""
         now = self._clock()
         told = [replace(alert, received_at=now, heard_at=now) for alert in alerts]
-        freezes = [(alert, freeze) for alert in told for freeze in self._freezes(alert, now)]
+        holds = self._touched(told)
 
         def keep(store: Store) -> bool:
             store.add_received(told)
-            return _keep_freezes(store, freezes, now) if freezes else False
+            return bool(holds) and _keep_freezes(store, holds, store.received_firing(now, self._unheard_s), now)
 
         if await self._store.call(keep):
             self._loop.nudge()
@@ -68,35 +71,59 @@ class Inbox:
         own = sorted((alert for alert in firing if model in {"", alert.model}), key=by_urgency)
         return own, [alert for alert in newest if not alert.fired_at(now, self._unheard_s)]
 
-    def _freezes(self, alert: ReceivedAlert, now: float) -> Iterator[Freeze]:
-        """What the rules that it matches ask for: of each direction the longest. For an alert that ended, until now."""
-        longest: dict[FreezeDirection, float] = {}
-        for rule in self._rules:
-            if all(alert.labels.get(name, "") == value for name, value in rule.matchers.items()):
-                longest[rule.direction] = max(longest.get(rule.direction, 0.0), rule.for_s)
-        if longest and alert.model and self._loop.fleet.model(alert.model) is None:
-            log.warning("an alert of a model that is not ours freezes nothing", alert=alert.name, model=alert.model)
-            return
-        reason = " ".join(f"alert {alert.name or alert.fingerprint} fires: {alert.summary}".split())[:_REASON_MAX]
-        for direction, for_s in longest.items():
-            name = f"fr-{alert.fingerprint}-{alert.starts_at * 1000:.0f}-{direction.value}"
-            until = now + for_s if alert.firing else now
-            yield Freeze(name, alert.model, direction, FREEZES_AS, reason.removesuffix(":"), now, until)
+    def _touched(self, told: Sequence[ReceivedAlert]) -> dict[str, _Hold]:
+        """The freezes that these alerts may begin, prolong or end, by id."""
+        found: dict[str, _Hold] = {}
+        for alert in told:
+            holds = [_Hold(rule, alert.model) for rule in self._rules if rule.matches(alert.labels)]
+            if holds and alert.model and self._loop.fleet.model(alert.model) is None:
+                log.warning("an alert of a model that is not ours freezes nothing", alert=alert.name, model=alert.model)
+                continue
+            found |= {hold.id: hold for hold in holds}
+        return found
 
 
-def _keep_freezes(store: Store, freezes: Sequence[tuple[ReceivedAlert, Freeze]], now: float) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What one rule does to one model, or to all where `model` is empty."""
+
+    rule: FreezeRule
+    model: str
+
+    @property
+    def id(self) -> str:
+        """The same for the same rule and model, whichever alert it is for and however long it holds."""
+        said = [sorted(self.rule.matchers.items()), self.rule.direction.value, self.model]
+        return f"fr-alert-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
+
+    def freeze(self, firing: Sequence[ReceivedAlert], now: float) -> Freeze | None:
+        """The freeze that it asks for while these fire, the longest firing first; None: none of them holds it."""
+        holding = [
+            alert
+            for alert in firing
+            if alert.model == self.model and alert.heard_at + self.rule.for_s > now and self.rule.matches(alert.labels)
+        ]
+        if not holding:
+            return None
+        first, until = holding[0], max(alert.heard_at for alert in holding) + self.rule.for_s
+        begun_at = max(alert.received_at for alert in holding)
+        reason = " ".join(f"alert {first.name or first.fingerprint} fires: {first.summary}".split())[:_REASON_MAX]
+        reason = reason.removesuffix(":") + (f" (and {len(holding) - 1} more)" if len(holding) > 1 else "")
+        return Freeze(self.id, self.model, self.rule.direction, FREEZES_AS, reason, begun_at, until)
+
+
+def _keep_freezes(store: Store, holds: Mapping[str, _Hold], firing: Sequence[ReceivedAlert], now: float) -> bool:
     """Begin, prolong and end them at once; gives whether any began or ended, which is audited."""
     in_force = {freeze.id: freeze for freeze in store.freezes(now)}
     written: list[tuple[Freeze, AuditEntry | None]] = []
-    for alert, freeze in freezes:
-        known = in_force.get(freeze.id)
-        subject, made = freeze.model or "*", f"{freeze.direction.value}; {freeze.reason}"
-        if alert.firing and known is not None:
+    for id_, hold in holds.items():
+        known, freeze, subject = in_force.get(id_), hold.freeze(firing, now), hold.model or "*"
+        if freeze is not None and known is not None:
             written.append((replace(freeze, created_at=known.created_at), None))
-        elif alert.firing:
-            detail = f"{made}; for {freeze.expires_at - now:.0f} s"
+        elif freeze is not None:
+            detail = f"{freeze.direction.value}; {freeze.reason}; for {freeze.expires_at - now:.0f} s"
             written.append((freeze, AuditEntry(now, FREEZES_AS, "freeze", subject, detail)))
         elif known is not None:
-            ended = AuditEntry(now, FREEZES_AS, "end_freeze", subject, f"{freeze.id}; the alert ended")
+            ended = AuditEntry(now, FREEZES_AS, "end_freeze", subject, f"{id_}; the last alert ended")
             written.append((replace(known, expires_at=now), ended))
     return store.put_freezes(written) if written else False

@@ -71,12 +71,13 @@ def add_freeze(connection: Connection, freeze: Freeze) -> None:
 
 
 def put_freeze(connection: Connection, freeze: Freeze) -> bool:
-    """Keep it, or move the end of the one of that id, but for one that somebody ended; gives whether."""
+    """Keep it in place of the one of that id, but for one that somebody ended since `created_at`; gives whether."""
     statement = insert(connection, freezes).values(
         id=freeze.id, model=freeze.model, expires_at=freeze.expires_at, body=FREEZE.dump(freeze)
     )
-    moved = {"expires_at": statement.excluded.expires_at, "body": statement.excluded.body}
-    statement = statement.on_conflict_do_update(index_elements=["id"], set_=moved, where=freezes.c.ended_at.is_(None))
+    moved = {"expires_at": statement.excluded.expires_at, "body": statement.excluded.body, "ended_at": None}
+    free = or_(freezes.c.ended_at.is_(None), freezes.c.ended_at < freeze.created_at)
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_=moved, where=free)
     return connection.execute(statement.returning(freezes.c.id)).first() is not None
 
 

@@ -249,7 +249,7 @@ class SqlStore:
             people.add_freeze(connection, freeze)
 
     def put_freezes(self, freezes: Sequence[tuple[Freeze, AuditEntry | None]]) -> bool:
-        """Keep each, or move the end of the one of that id, but for one that somebody ended; all or nothing.
+        """Keep each in place of the one of that id, but for one that somebody ended since `created_at`; all or nothing.
 
         What is kept or moved goes to the audit log as its entry says; gives whether any with an entry was.
         """

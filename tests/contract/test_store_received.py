@@ -108,3 +108,6 @@ def test_the_end_of_a_freeze_moves_unless_somebody_ended_it_and_only_what_was_ke
     assert store.put_freezes([(longer, replace(began, detail="again")), (other, replace(began, detail="other"))])
     assert store.freezes(NOW + 5) == (other,)
     assert [entry.detail for entry in store.audit_log()] == ["other", "all"]
+    anew = replace(longer, created_at=NOW + 6)
+    assert store.put_freezes([(anew, began)])
+    assert store.freezes(NOW + 7) == (other, anew), "what began after somebody ended it counts"

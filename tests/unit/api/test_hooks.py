@@ -171,7 +171,7 @@ async def test_the_freeze_ends_with_the_alert(client: httpx.AsyncClient, ruled: 
     assert len(await freezes(client)) == 1, "Alertmanager may lose it and find it again"
 
 
-async def test_a_post_of_many_alerts_is_written_in_two_transactions(client: httpx.AsyncClient) -> None:
+async def test_a_post_of_many_alerts_is_one_freeze_written_in_two_transactions(client: httpx.AsyncClient) -> None:
     commits: list[Connection] = []
 
     def committed(connection: Connection) -> None:
@@ -184,13 +184,14 @@ async def test_a_post_of_many_alerts_is_written_in_two_transactions(client: http
         await post(client, *(alert(model="bert") | {"fingerprint": f"{n:016x}"} for n in range(500)))
     finally:
         event.remove(Engine, "commit", committed)
-    assert len(await freezes(client)) == 500
-    assert (first, len(commits)) == (3, 6), "alerts, freezes, and one that only reads"
+    assert len(await freezes(client)) == 1
+    assert (first, len(commits)) == (4, 8), "alerts, freezes, and two that only read"
 
 
-async def test_the_longest_rule_of_each_direction_holds(client: httpx.AsyncClient) -> None:
+async def test_each_rule_that_matches_freezes_for_its_time(client: httpx.AsyncClient) -> None:
     await post(client, alert(model="bert", severity="page", zone="b"))
-    assert sorted(await freezes(client)) == [("bert", "all", NOW + 300), ("bert", "no_down", NOW + 1200)]
+    found = [("bert", "all", NOW + 300), ("bert", "no_down", NOW + 600), ("bert", "no_down", NOW + 1200)]
+    assert sorted(await freezes(client)) == found
 
 
 @pytest.mark.parametrize("told", [alert(), alert(model="")])
@@ -229,13 +230,40 @@ async def test_peoples_freezes_stay_whatever_rules_do(client: httpx.AsyncClient,
     assert (await client.get("/api/v1/freezes")).json() == []
 
 
-async def test_a_freeze_that_somebody_ended_is_not_made_anew_for_the_same_alert(client: httpx.AsyncClient) -> None:
+async def test_a_freeze_that_somebody_ended_is_not_made_anew_for_the_same_alert(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
     await post(client, alert(model="bert"))
+    ruled.loop.now += 1
     assert (await client.delete("/api/v1/freezes?model=bert")).json() == {"ended": 1}
     await post(client, alert(model="bert"))
     assert await freezes(client) == []
+    ruled.loop.now += 1
     await post(client, alert(model="bert", start=NOW - 1))
     assert len(await freezes(client)) == 1, "it began anew"
+
+
+async def test_many_alerts_of_a_rule_and_model_are_one_freeze_that_ends_with_the_last(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
+    prints = [f"{n:016x}" for n in range(1000)]
+    await post(
+        client, *(alert(model="bert", start=NOW - 60 + n / 100) | {"fingerprint": f} for n, f in enumerate(prints))
+    )
+    (freeze,) = (await client.get("/api/v1/freezes")).json()
+    assert freeze["reason"] == "alert Maintenance fires: a rack is worked on (and 999 more)"
+    ruled.loop.now += 300
+    await post(client, alert(model="bert", start=NOW - 60) | {"fingerprint": prints[0]})
+    assert await freezes(client) == [("bert", "no_down", NOW + 900)], "any of them prolongs it"
+    ended = alert("resolved", model="bert", end=NOW + 299)
+    await post(
+        client, *(ended | {"startsAt": moment(NOW - 60 + n / 100), "fingerprint": f} for n, f in enumerate(prints) if n)
+    )
+    assert await freezes(client) == [("bert", "no_down", NOW + 900)]
+    assert (await client.get("/api/v1/freezes")).json()[0]["reason"] == "alert Maintenance fires: a rack is worked on"
+    await post(client, ended | {"startsAt": moment(NOW - 60), "fingerprint": prints[0]})
+    assert await freezes(client) == []
+    assert await audited(client) == [("alertmanager", "end_freeze", "bert"), ("alertmanager", "freeze", "bert")]
 
 
 @pytest.mark.parametrize(
