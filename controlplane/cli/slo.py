@@ -82,6 +82,7 @@ def adjust(
 ) -> None:
     """Correct what counts: leave a time out, count bad events otherwise, or take a correction back."""
     _check_options(kind, {"--from": start, "--to": end, "--bad": bad, "--id": withdraws})
+    _check_objective(kind, model, objective)
     given = {"objective": objective, "start": start, "end": end, "bad": bad, "withdraws": withdraws}
     body = {"kind": kind, "reason": reason} | {name: value for name, value in given.items() if value}
     made = api_of(url, token_file).call("POST", path_of("slo", model, "adjustments"), body=body)
@@ -105,6 +106,19 @@ def _check_options(kind: str, options: Mapping[str, str | int]) -> None:
     if set(given) != set(needed):
         fault = Fault(kind, " with ".join(["this", *given]), f"it takes {', '.join(needed)}, no more and no less")
         raise ConfigurationError("command line", (fault,))
+
+
+def _check_objective(kind: str, model: str, objective: str) -> None:
+    """Raise ConfigurationError where MODEL or --objective must name one, and does not."""
+    if kind == "events" and not objective:
+        fault = Fault(kind, "this without --objective", "it corrects one objective: give --objective OBJECTIVE, too")
+    elif objective and model == _ALL:
+        fault = Fault(
+            "--objective", f"{objective!r} of MODEL '{_ALL}'", "name the one MODEL that it is an objective of"
+        )
+    else:
+        return
+    raise ConfigurationError("command line", (fault,))
 
 
 @app.command("adjustments")

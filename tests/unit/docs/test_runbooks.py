@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 
+from controlplane.cli import slo
 from controlplane.cli.main import app
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
@@ -36,7 +37,10 @@ PAGES = {
     alert: read(FOLDER / BY_NAME[alert].runbook) for alert in AlertName if (FOLDER / BY_NAME[alert].runbook).exists()
 }
 
-HOW_TO = [read(ROOT / "docs/how-to" / name) for name in ("alerting.md", "alerts.md", "dashboards.md", "costs.md")]
+HOW_TO = [
+    read(ROOT / "docs/how-to" / name)
+    for name in ("alerting.md", "alerts.md", "dashboards.md", "costs.md", "slo-reports.md")
+]
 
 of_every_alert = pytest.mark.parametrize("alert", AlertName, ids=str)
 
@@ -100,7 +104,11 @@ def test_every_command_is_one_that_can_be_given(page: Page) -> None:
         while words and hasattr(command, "commands"):
             command, words = command.commands[words[0]], words[1:]
         if not hasattr(command, "commands"):
-            command.make_context(line, words)  # raises where an argument or option is not understood
+            given = command.make_context(line, words).params  # raises where an argument or option is not understood
+            if line.startswith("controlplane slo adjust "):
+                slo._check_objective(given["kind"], given["model"], given["objective"])
+                options = {"--from": "start", "--to": "end", "--bad": "bad", "--id": "withdraws"}
+                slo._check_options(given["kind"], {option: given[name] for option, name in options.items()})
 
 
 @of_every_alert
