@@ -50,7 +50,10 @@ class Alertmanager:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, alerts: Sequence[Alert]) -> None:
-        """Have it take the alerts, all or none. Raises TargetUnreachableError, which says what it answered."""
+        """Have it take the alerts, all or none. Raises TargetUnreachableError, which says what it answered.
+
+        Alertmanager answers 200 with an empty body; what has anything else to say is none.
+        """
         if self._session is None:
             # No connection is kept: one that was given up meanwhile would look like a failure.
             connector = aiohttp.TCPConnector(force_close=True)
@@ -64,9 +67,11 @@ class Alertmanager:
                     f"{self.url}/api/v2/alerts", data=body, headers=headers, allow_redirects=False
                 ) as answer,
             ):
-                if answer.status != 200:
-                    why = (await answer.content.read(_TOLD_BYTES)).decode("utf-8", "replace")
-                    raise TargetUnreachableError(self.url, f"answered HTTP {answer.status}: {' '.join(why.split())}")
+                said = (await answer.content.read(_TOLD_BYTES)).decode("utf-8", "replace")
+                if answer.status != 200 or said:
+                    other = ", which is no answer of an Alertmanager's" if answer.status == 200 else ""
+                    why = f"answered HTTP {answer.status}{other}: {' '.join(said.split())}"
+                    raise TargetUnreachableError(self.url, why)
         except TimeoutError:
             raise TargetUnreachableError(self.url, f"no answer within {self._timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
