@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from controlplane.config.block import Block
-from controlplane.config.units import Duration, Grpc, Name, Url, Zone
+from controlplane.config.units import Duration, Grpc, Name, Plain, Url, Zone, refuse_template
 from controlplane.domain.alerts import Severity
 from controlplane.domain.decision import FreezeDirection
 from controlplane.domain.routing import Via
@@ -40,7 +40,7 @@ def parse_address(value: object) -> str:
     """An e-mail address, so far as one can tell."""
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise ValueError(ADDRESS_FORM)
-    return value
+    return refuse_template(value)
 
 
 Clock = Annotated[str, BeforeValidator(parse_clock), WithJsonSchema({"type": "string", "format": "time of day"})]
@@ -79,7 +79,7 @@ class SlackBlock(Block):
     """A Slack channel."""
 
     api_url_file: str = Field(min_length=1, description="File that holds the URL of the incoming webhook.")
-    channel: str = Field(min_length=1, description="Channel or person, such as '#oncall' in quotes.")
+    channel: Plain = Field(min_length=1, description="Channel or person, such as '#oncall' in quotes.")
 
 
 class ReceiverItem(Block):

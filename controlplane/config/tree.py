@@ -5,7 +5,7 @@ The reference page and the JSON Schema are generated from this module.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -14,8 +14,11 @@ from controlplane.config.block import Block
 from controlplane.config.model_items import ModelItem
 from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
 from controlplane.config.units import (
+    Currency,
     Duration,
+    GpuName,
     Name,
+    Price,
     Share,
     StoreUrl,
     Url,
@@ -28,7 +31,6 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Mode
 
 _POLICY = Policy()
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ScrapeBlock(Block):
@@ -125,11 +127,11 @@ class GrafanaBlock(Block):
 class CostBlock(Block):
     """What GPUs cost, for figures of cost by model."""
 
-    currency: str = Field(default="USD", min_length=1, max_length=8, description="Name of the currency, such as EUR.")
+    currency: Currency = Field(default="USD", description="Name of the currency, such as EUR.")
     gpu_hour: Price | None = Field(
         default=None, description="Price of an hour of a GPU that `gpu_hours` does not name."
     )
-    gpu_hours: dict[str, Price] = Field(
+    gpu_hours: dict[GpuName, Price] = Field(
         default={},
         description="Price of an hour by the name of the GPU, such as {NVIDIA H100 80GB HBM3: 4.1}; a GPU without"
         " a price has no cost.",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from controlplane.domain.objectives import Period
 
@@ -31,12 +32,17 @@ _RATE = re.compile(rf"{_AMOUNT}\s*/\s*([smh])", re.ASCII)
 _VERSION = re.compile(r"[1-9]\d{0,18}", re.ASCII)
 _PERCENT = re.compile(rf"{_AMOUNT}\s*%", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Za-z]{1,8}", re.ASCII)
 _GRPC = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
 
 DURATION_FORM = "a duration above 0 with its unit, such as 100ms, 5s, 1m30s, 2h, 28d"
 SHARE_FORM = "a percentage such as 99.9% or a fraction such as 0.999, above 0 and below 1"
 NAME_FORM = "letters, digits, '_', '.' and '-', at most 128, not starting with '.' or '-'"
 URL_FORM = "http(s)://HOST[:PORT][/PATH] without credentials, query or fragment"
+TEMPLATE_FORM = "without {{ and }}: what receives it would take that for a template"
+PRICE_FORM = "a number of 0 or more, such as 2.5"
+CURRENCY_FORM = "1 to 8 letters, such as EUR"
+GPU_NAME_FORM = "the name of a GPU, such as NVIDIA H100 80GB HBM3"
 RATE_FORM = "a number above 0 per second, minute or hour, such as 50/s, 3000/m"
 VERSION_FORM = "the number of a version in the model repository, such as 2"
 WINDOW_FORM = f"a duration such as 28d, or a period of the calendar: {', '.join(Period)}"
@@ -140,7 +146,7 @@ def parse_name(value: object) -> str:
 
 def parse_url(value: object) -> str:
     """A URL of a server or page, without a trailing slash."""
-    if not isinstance(value, str) or any(c.isspace() for c in value):
+    if not isinstance(value, str) or any(c.isspace() for c in refuse_template(value)):
         raise ValueError(URL_FORM)
     try:
         parts = urlsplit(value)
@@ -151,6 +157,40 @@ def parse_url(value: object) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or odd or port == 0:
         raise ValueError(URL_FORM)
     return value.rstrip("/")
+
+
+def refuse_template(text: str) -> str:
+    """A text that Prometheus, Alertmanager and Grafana take as it is."""
+    if "{{" in text or "}}" in text:
+        raise ValueError(TEMPLATE_FORM)
+    return text
+
+
+def parse_price(value: object) -> float:
+    """A price; YAML's yes/no is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(PRICE_FORM)  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        price = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(PRICE_FORM) from None
+    if not 0 <= price < math.inf:
+        raise ValueError(PRICE_FORM)
+    return price
+
+
+def parse_currency(value: object) -> str:
+    """The name of a currency: it stands in labels of metrics and in titles."""
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+        raise ValueError(CURRENCY_FORM)
+    return value
+
+
+def parse_gpu_name(value: object) -> str:
+    """The name of a GPU as NVML tells it; which there are, nobody can list."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(GPU_NAME_FORM)
+    return value
 
 
 def parse_grpc(value: object) -> str:
@@ -260,6 +300,10 @@ Names = Annotated[
     WithJsonSchema({"type": ["array", "string"], "items": {"type": "string"}, "format": "list of names"}),
 ]
 Url = Annotated[str, BeforeValidator(parse_url), WithJsonSchema({"type": "string", "format": "url"})]
+Plain = Annotated[str, AfterValidator(refuse_template)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(parse_price)]
+Currency = Annotated[str, Field(min_length=1, max_length=8), BeforeValidator(parse_currency)]
+GpuName = Annotated[str, BeforeValidator(parse_gpu_name)]
 Grpc = Annotated[str, BeforeValidator(parse_grpc), WithJsonSchema({"type": "string", "format": "host:port"})]
 StoreUrl = Annotated[str, BeforeValidator(parse_store), WithJsonSchema({"type": "string", "format": "database url"})]
 Pattern = Annotated[

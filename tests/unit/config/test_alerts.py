@@ -203,6 +203,44 @@ def test_what_belongs_together_is_asked_for(alerts: str, path: str, said: str) -
     assert said in faults(alerts)[path]
 
 
+@pytest.mark.parametrize(
+    ("alerts", "path"),
+    [
+        ("runbooks_url: 'https://docs/{{ .Labels.x }}'", "alerts.runbooks_url"),
+        ("dashboards_url: 'https://g/}}'", "alerts.dashboards_url"),
+        ("console_url: 'https://c/{{'", "alerts.console_url"),
+        ("watchdog: {webhook: 'https://h/{{'}", "alerts.watchdog.webhook"),
+        ("watchdog: {slack: {api_url_file: /u, channel: '#{{x}}'}}", "alerts.watchdog.slack.channel"),
+        ("watchdog: {email: '{{x}}@example.org'}", "alerts.watchdog.email"),
+    ],
+)
+def test_what_would_be_a_template_is_refused(alerts: str, path: str) -> None:
+    assert "without {{ and }}" in faults(f"alerts: {{{alerts}}}")[path]
+
+
+@pytest.mark.parametrize("url", ["ftp://docs", "javascript:alert(1)", "file:///docs", "docs"])
+def test_only_http_urls_are_links(url: str) -> None:
+    for key in ("runbooks_url", "dashboards_url", "console_url"):
+        assert "http(s)://" in faults(f"alerts: {{{key}: '{url}'}}")[f"alerts.{key}"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "path", "told"),
+    [
+        ("gpu_hour: true", "cost.gpu_hour", "true | a number of 0 or more, such as 2.5"),
+        ("gpu_hour: '4,1'", "cost.gpu_hour", "'4,1' | a number of 0 or more, such as 2.5"),
+        ("gpu_hour: .inf", "cost.gpu_hour", "inf | a number of 0 or more, such as 2.5"),
+        ("gpu_hours: {A100: no}", "cost.gpu_hours.A100", "false | a number of 0 or more, such as 2.5"),
+        ("gpu_hours: {' ': 1}", "cost.gpu_hours. ", "' ' | the name of a GPU, such as NVIDIA H100 80GB HBM3"),
+        ("currency: no", "cost.currency", "false | 1 to 8 letters, such as EUR"),
+        ("currency: ''", "cost.currency", "'' | 1 to 8 letters, such as EUR"),
+        ("currency: credits-per-h", "cost.currency", "'credits-per-h' | 1 to 8 letters, such as EUR"),
+    ],
+)
+def test_prices_are_numbers_of_named_gpus_in_a_named_currency(cost: str, path: str, told: str) -> None:
+    assert faults(f"cost: {{{cost}}}")[path] == told
+
+
 def test_a_team_with_its_name_twice_is_a_fault() -> None:
     doubled = "alerts:" + TEAMS + "    - {name: vision, page: [{webhook: 'http://h'}]}\n"
     assert faults(doubled) == {
