@@ -10,6 +10,7 @@ from controlplane.config import Settings
 from controlplane.domain.picture import Picture
 from controlplane.loop.desk import Desk
 from controlplane.loop.hooks import Inbox
+from controlplane.loop.notices import Notifier
 from controlplane.loop.slo_desk import SloDesk
 
 
@@ -34,6 +35,11 @@ class Plane(Protocol):
     @property
     def inbox(self) -> Inbox:
         """Takes alerts from Alertmanagers and tells of them."""
+        ...
+
+    @property
+    def notifier(self) -> Notifier:
+        """Tells Alertmanagers."""
         ...
 
     @property

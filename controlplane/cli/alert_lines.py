@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controlplane.cli.output import counted, duration
+from controlplane.cli.output import clock_time, counted, duration
 from controlplane.cli.tables import escape
 
 _SHOWN = 5
@@ -35,6 +35,15 @@ def firing_lines(fleet: Mapping[str, Any]) -> str:
 
 def _why(alert: Mapping[str, Any], now: float) -> str:
     return f" since {duration(now - alert['frozen_since'])}: {escape(alert['frozen'])}"
+
+
+def refusal_lines(fleet: Mapping[str, Any]) -> str:
+    """Alertmanagers that take no alerts, a line each; empty where all take them or none is told."""
+    return "\n".join(
+        f"[red]alerts reach nobody by[/] {escape(refusal['url'])} since {clock_time(refusal['since'])} UTC"
+        f" ({duration(max(0.0, fleet['at'] - refusal['since']))}): {escape(refusal['why'])}"
+        for refusal in fleet["refusals"]
+    )
 
 
 def received_line(received: Sequence[Mapping[str, Any]]) -> str:

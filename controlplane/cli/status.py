@@ -100,6 +100,7 @@ def _page(fleet: Mapping[str, Any], decisions: _Items | None, received: _Items |
     generating = serving_tables.serving_table(fleet["models"])
     parts: list[RenderableType] = [
         tables.loop_line(fleet),
+        *([untold] if (untold := alert_lines.refusal_lines(fleet)) else []),
         *([firing] if (firing := alert_lines.firing_lines(fleet)) else []),
         *([line] if (line := alert_lines.received_line(received or ())) else []),
         tables.servers_table(fleet["servers"]),

@@ -98,11 +98,20 @@ class NoticeBook:
         return Alert(dict(notice.labels), notice.annotations, since, until, self._url)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Since when an Alertmanager takes no alerts, and what it said last in place of taking them."""
+
+    since: float
+    why: str
+
+
 class Notifier:
     """Posts what there is to tell to every Alertmanager after each tick, and at least every RESEND_S seconds.
 
     They are told at the same time, each within its own deadline; one that does not take it is told again with the
-    next look. Which of several tells people is theirs to agree on. `posts` counts by result, empty without any.
+    next look. Which of several tells people is theirs to agree on. `posts` counts by result, empty without any;
+    `refusals` has, by URL, those that take none now.
     """
 
     def __init__(
@@ -119,7 +128,7 @@ class Notifier:
         self._book = NoticeBook(url=settings.console_url)
         self._recent: dict[str, deque[Decision]] = {}
         self._due = asyncio.Event()
-        self._failing: set[str] = set()
+        self.refusals: dict[str, Refusal] = {}
         self.posts = dict.fromkeys(("ok", "failed"), 0) if alertmanagers else {}
         self._task: asyncio.Task[None] | None = None
 
@@ -165,15 +174,15 @@ class Notifier:
             await alertmanager.post(alerts)
         except TargetUnreachableError as error:
             self.posts["failed"] += 1
-            if url not in self._failing:
+            known = self.refusals.get(url)
+            if known is None:
                 log.error("an Alertmanager takes no alerts; tried again at every tick", url=url, error=error.why)
-            self._failing.add(url)
+            self.refusals[url] = Refusal(self._clock() if known is None else known.since, error.why)
             return
         self.posts["ok"] += 1
         self._book.taken(url, alerts)
-        if url in self._failing:
+        if self.refusals.pop(url, None) is not None:
             log.info("an Alertmanager takes alerts again", url=url)
-            self._failing.discard(url)
 
     def _remember(self, decisions: Iterable[Decision]) -> None:
         """Keep the last few of each model that changed something, newest first."""

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1", tags=["fleet"])
 @router.get("/fleet", summary="Everything at a glance")
 async def fleet(plane: ThePlane, _: Viewer) -> FleetView:
     """Servers, workloads, models with their last decisions, GPUs, overrides, freezes and the loop."""
-    return fleet_view(plane.picture(), late_after_s(plane))
+    return fleet_view(plane.picture(), late_after_s(plane), plane.notifier.refusals)
 
 
 @router.get("/servers", summary="All servers")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from controlplane.api.views.received import ReceivedAlertView
 from controlplane.domain.alerts import BurnAlert, BurnReading, Severity
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.picture import Picture
+from controlplane.loop.notices import Refusal
 from controlplane.slo.alerts import told
 
 
@@ -84,6 +87,20 @@ class AlertEventView(BaseModel):
     severity: Severity
     firing: bool
     summary: str
+
+
+class RefusalView(BaseModel):
+    """An Alertmanager that takes no alerts."""
+
+    url: str
+    since: float
+    why: str
+
+    @classmethod
+    def of(cls, refusals: Mapping[str, Refusal]) -> list[RefusalView]:
+        """Those that take none now, the longest first."""
+        found = (cls(url=url, since=refusal.since, why=refusal.why) for url, refusal in refusals.items())
+        return sorted(found, key=lambda view: view.since)
 
 
 class AlertsView(BaseModel):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from controlplane.act.failures import classify
-from controlplane.api.views.alerts import AlertView, alerts_of
+from controlplane.api.views.alerts import AlertView, RefusalView, alerts_of
 from controlplane.api.views.decisions import ActionView, DecisionView
 from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
@@ -22,6 +23,7 @@ from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Missing, Signal, last_value
+from controlplane.loop.notices import Refusal
 from controlplane.publish.figures import capacity, demand, desired_instances
 
 
@@ -187,9 +189,12 @@ class FleetView(BaseModel):
     overrides: list[OverrideView]
     freezes: list[FreezeView]
     loop: HealthView
+    refusals: list[RefusalView] = Field(
+        description="Alertmanagers that take no alerts, where the control plane sends them itself"
+    )
 
 
-def fleet_view(picture: Picture, max_age_s: float) -> FleetView:
+def fleet_view(picture: Picture, max_age_s: float, refusals: Mapping[str, Refusal]) -> FleetView:
     """The whole picture; a decision older than `max_age_s` seconds shows its figures as stale."""
     now = picture.at
     return FleetView(
@@ -203,6 +208,7 @@ def fleet_view(picture: Picture, max_age_s: float) -> FleetView:
         overrides=[OverrideView.model_validate(o) for o in picture.overrides],
         freezes=[FreezeView.model_validate(f) for f in picture.freezes],
         loop=_health(picture.health),
+        refusals=RefusalView.of(refusals),
     )
 
 

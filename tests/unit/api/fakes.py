@@ -32,6 +32,7 @@ from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.domain.state import PolicyState, unit_key
 from controlplane.loop.desk import Desk
 from controlplane.loop.hooks import Inbox
+from controlplane.loop.notices import Notifier
 from controlplane.loop.present import fulfilled
 from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
@@ -145,6 +146,7 @@ class FakePlane:
         self.desk = Desk(self.loop, self.store, self.store, self.loop.clock)
         self.slo = SloDesk(self.loop, self.store, self.store, self.loop.clock)
         self.inbox = Inbox(self.loop, self.store, self.store, self.loop.clock, self.settings.alerts)
+        self.notifier = Notifier(self.picture, (), self.settings.alerts, self.loop.clock)
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
         self.alerts: dict[str, tuple[BurnAlert, ...]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.cli import status
-from controlplane.cli.alert_lines import firing_lines, received_line
+from controlplane.cli.alert_lines import firing_lines, received_line, refusal_lines
 from controlplane.cli.client import Api, RefusedError
 from controlplane.cli.tables import loop_line
 
@@ -72,6 +72,13 @@ def test_what_waits_for_the_store_and_what_is_lost_is_said() -> None:
     assert "40 ticks not written[/] since 2023-11-14 22:03:20 UTC (10 min); nothing is carried out" in line
     assert "ticks older than 1 h are lost" in line
     assert "7 ticks lost[/] since the start: that time counts as unmeasured" in loop_line(a_loop(lost=7))
+
+
+def test_an_alertmanager_that_takes_no_alerts_is_told_with_why_and_since_when() -> None:
+    assert refusal_lines({"at": NOW, "refusals": []}) == ""
+    refusal = {"url": "http://am:9093", "since": NOW - 600.0, "why": "connection refused"}
+    line = refusal_lines({"at": NOW, "refusals": [refusal]})
+    assert "http://am:9093 since 2023-11-14 22:03:20 UTC (10 min): connection refused" in line
 
 
 def test_what_alertmanagers_say_fires_is_one_line() -> None:

@@ -27,7 +27,7 @@ def shown(records: list[DecisionRecord], state: ModelState) -> dict[str, Any]:
     )
     world = FleetReading(STARTED, {"triton": server}, {}, {}, Known((), STARTED))
     picture = Picture(STARTED, FLEET, world, decisions=tuple(r.decision for r in records))
-    return fleet_view(picture, 60.0).model_dump(mode="json")
+    return fleet_view(picture, 60.0, {}).model_dump(mode="json")
 
 
 def test_a_second_joins_load_and_fleet() -> None:

@@ -19,7 +19,7 @@ from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings, Via
-from controlplane.loop.notices import KEEPS_S, LASTS_S, NoticeBook, Notifier
+from controlplane.loop.notices import KEEPS_S, LASTS_S, NoticeBook, Notifier, Refusal
 from controlplane.loop.wire import build
 from controlplane.publish.alertmanager import Alert, Alertmanager
 from controlplane.publish.metrics import PictureMetrics
@@ -157,11 +157,14 @@ async def test_each_gets_all_and_one_that_fails_gets_it_with_the_next_look() -> 
     world.one.why = "connection refused"
     with structlog.testing.capture_logs() as logs:
         await world.tell()
+        since, world.one.why = world.now, "HTTP 500"
         await world.tell()
+        assert world.notifier.refusals == {"http://one": Refusal(since, "HTTP 500")}
         world.one.why = ""
         world.shown = replace(world.shown, conditions=())
         await world.tell()
         await world.tell(KEEPS_S)
+    assert not world.notifier.refusals
     assert [line["log_level"] for line in logs] == ["error", "info"], "one line when it begins, one when it ends"
     assert world.notifier.posts == {"ok": 6, "failed": 2}
     ended = [alert for alert in world.one.bodies[-1] if alert.labels["alertname"] == "GpuEcc"]
