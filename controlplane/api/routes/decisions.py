@@ -38,4 +38,4 @@ async def explanation(decision_id: str, plane: ThePlane, _: Viewer) -> Explanati
     """What was seen, what was decided, which constraint bound, what was done and came of it; which alerts fired."""
     record = await plane.desk.decision(decision_id)
     firing = await plane.inbox.firing(record.decision.at, record.decision.model)
-    return ExplanationView.of(record, told_then(firing))
+    return ExplanationView.of(record, told_then(firing, record.decision.at))

@@ -12,6 +12,7 @@ from controlplane.domain.alerts import Severity
 from controlplane.domain.received import ReceivedAlert
 
 _SUMMARY_MAX = 1000
+_TOLD = 5
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -84,12 +85,19 @@ class ReceivedAlertView(BaseModel):
         )
 
 
-def told_then(alerts: Iterable[ReceivedAlert]) -> list[str]:
-    """What fired at the time of a decision, as a line of its explanation; none where nothing did that matters."""
-    shown = [alert for alert in alerts if alert.severity != Severity.INFO.value]
+def told_then(alerts: Iterable[ReceivedAlert], at: float) -> list[str]:
+    """What fired at the time of a decision, as a line of its explanation; none where nothing did that matters.
+
+    The most urgent come first, of these the newest; a start on another day has its date.
+    """
+    matter = (alert for alert in alerts if alert.severity != Severity.INFO.value)
+    shown = sorted(matter, key=lambda alert: (alert.urgency, -alert.starts_at))
+    day = datetime.fromtimestamp(at, UTC).date()
     texts = [
         f"{alert.name}{f' ({alert.severity})' if alert.severity else ''}{f' of {alert.model}' if alert.model else ''}"
-        f" since {datetime.fromtimestamp(alert.starts_at, UTC):%H:%M:%S}"
-        for alert in shown
+        f" since {began:{'%H:%M:%S' if began.date() == day else '%Y-%m-%d %H:%M:%S'}}"
+        for alert in shown[:_TOLD]
+        for began in (datetime.fromtimestamp(alert.starts_at, UTC),)
     ]
-    return [f"alerts:  {'; '.join(texts)}"] if texts else []
+    more = [f"and {len(shown) - _TOLD} more"] if len(shown) > _TOLD else []
+    return [f"alerts:  {'; '.join([*texts, *more])}"] if texts else []

@@ -139,6 +139,22 @@ async def test_a_decision_is_explained_with_what_fired_then(client: httpx.AsyncC
     assert sum(line.startswith("alerts:") for line in lines) == 1
 
 
+async def test_of_many_alerts_the_most_urgent_and_newest_are_told_with_dates_of_other_days(
+    client: httpx.AsyncClient, ruled: FakePlane
+) -> None:
+    await ruled.write_decisions()
+    tickets = [
+        alert(severity="ticket", n=str(n), start=NOW - 600 + n) | {"fingerprint": f"{n:016x}"} for n in range(40)
+    ]
+    old = alert(severity="page", model="bert", start=NOW - 3 * 86400) | {"fingerprint": "00000000000000aa"}
+    await post(client, *tickets, old)
+    line = (await client.get("/api/v1/decisions/de-0001-up/explain")).json()["lines"][-1]
+    first, second, *_, last = line.removeprefix("alerts:  ").split("; ")
+    assert first == "Maintenance (page) of bert since 2027-01-12 08:00:00"
+    assert second == "Maintenance (ticket) since 07:50:39"
+    assert (line.count(";"), last) == (5, "and 36 more")
+
+
 async def test_a_rule_freezes_its_model_for_as_long_as_the_alert_is_told(
     client: httpx.AsyncClient, ruled: FakePlane
 ) -> None:
