@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.config.alert_notes import alert_notes
 from controlplane.config.settings import Settings
 from controlplane.config.units import format_duration, format_share
 from controlplane.domain.fleet import ModelSpec
@@ -13,16 +14,13 @@ from controlplane.slo.grace import Grace
 
 
 def notes(settings: Settings) -> Iterator[str]:
-    """Lines on burn alerts that fire earlier than their budget share asks for or are told late, and on idle teams."""
+    """Lines on burn alerts that fire earlier than their budget share asks for or are told late, and of `alerts`."""
     graces = Grace(settings.scrape_interval_s, settings.scrape_timeout_s).of_models(settings.fleet)
     for model in settings.fleet.models:
         for objective in model.objectives:
             yield from _repaired(model, objective)
             yield from _late(model, objective, graces[model.name])
-    owners = {model.team for model in settings.fleet.models} | {settings.alerts.escalation}
-    for team in settings.alerts.teams:
-        if team.name not in owners:
-            yield f"team {team.name} is told of nothing: no model names it, and it is not `alerts.escalation`"
+    yield from alert_notes(settings)
 
 
 def _repaired(model: ModelSpec, objective: Objective) -> Iterator[str]:

@@ -59,6 +59,56 @@ def test_alerts_of_objectives_whose_sources_tell_late_are_told_and_no_others() -
     )
 
 
+CONSOLE = "console_url: 'http://c:8900'"
+
+
+def of_alerts(alerts: str) -> list[str]:
+    return list(notes(parse_settings(f"{configuration('99%')}alerts: {{{alerts}}}\n", {})))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("alert: {alertname: ErrorBudgetBurn}", "direction no_down lets it have more"),
+        ("alert: {severity: page}, direction: no_up", "direction no_down lets it have more"),
+        ("alert: {model: m}", "direction no_down lets it have more"),
+        ("alert: {alertname: Watchdog}, direction: no_down", "for good: Watchdog always fires"),
+        ("alert: {severity: info}", "for good: Watchdog always fires"),
+        ("alert: {alertname: Power}, for: 59s", "for 59s, under a minute"),
+        ("alert: {alertname: Power}, for: 31d", "for 31d, over 30 days"),
+    ],
+)
+def test_a_freeze_that_can_hardly_be_meant_is_told(rule: str, said: str) -> None:
+    (note,) = of_alerts(f"{CONSOLE}, freezes: [{{{rule}}}]")
+    assert note.startswith("alerts.freezes[0]: it freezes ")
+    assert said in note
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "alert: {alertname: DatacenterMaintenance}, for: 1m",
+        "alert: {alertname: ErrorBudgetBurn}, direction: no_down",
+        "alert: {alertname: ErrorBudgetBurn, model: other}",
+        "alert: {severity: page, cluster: a}, for: 30d",
+    ],
+)
+def test_a_freeze_that_is_meant_needs_no_note(rule: str) -> None:
+    assert of_alerts(f"{CONSOLE}, freezes: [{{{rule}}}]") == []
+
+
+def test_freezes_that_do_nothing_are_told() -> None:
+    rules = "freezes: [{alert: {a: b}}, {alert: {c: d}}, {alert: {a: b}, for: 30m}]"
+    assert of_alerts(f"{CONSOLE}, {rules}") == ["alerts.freezes[2]: the same as alerts.freezes[0]"]
+    assert "without `alerts.console_url`" in of_alerts(rules)[0]
+
+
+def test_a_webhook_of_slack_in_clear_is_told_without_its_secret() -> None:
+    (note,) = of_alerts("watchdog: {webhook: 'https://hooks.slack.com/services/T0/s3cret'}")
+    assert note.startswith("alerts.watchdog: a webhook of hooks.slack.com in clear")
+    assert "s3cret" not in note
+
+
 def test_check_prints_notes_and_calls_the_file_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "controlplane.yaml"
     file.write_text(configuration("90%"), encoding="utf-8")
