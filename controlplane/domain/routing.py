@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -152,8 +152,31 @@ class GrafanaSettings:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What an hour of a GPU costs in `currency`; None: not known. By the GPU's name as NVML gives it, else for all."""
+    """What an hour of a GPU costs in `currency`; None: not known. By the GPU's name as NVML gives it, else for all.
+
+    A name is the same with and without NVIDIA before it, as `controlplane status` shows it.
+    """
 
     currency: str = "USD"
     gpu_hour: float | None = None
     by_name: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, gpu: str) -> float | None:
+        """What an hour of a GPU of this name costs."""
+        name = self._name(gpu)
+        return self.gpu_hour if name is None else self.by_name[name]
+
+    def unseen(self, gpus: Iterable[str]) -> tuple[str, ...]:
+        """The names that have a price and are those of none of these GPUs."""
+        seen = {self._name(gpu) for gpu in gpus}
+        return tuple(name for name in self.by_name if name not in seen)
+
+    def _name(self, gpu: str) -> str | None:
+        """The name in `by_name` that means this GPU: its own before one that is alike."""
+        if gpu in self.by_name:
+            return gpu
+        return next((name for name in self.by_name if _bare(name) == _bare(gpu)), None)
+
+
+def _bare(gpu: str) -> str:
+    return gpu.strip().removeprefix("NVIDIA ")

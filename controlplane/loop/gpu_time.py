@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import structlog
 
 from controlplane.domain.fleet import Fleet, ServerKind
 from controlplane.domain.gpu import GpuReading
@@ -20,6 +22,9 @@ UnitName: TypeAlias = tuple[str, str]
 GpuName: TypeAlias = tuple[str, str]
 """Node and GPU."""
 
+log = structlog.get_logger(__name__)
+
+_SETTLED_S = 120.0
 _LONGEST_S = 300.0
 _EIGHTHS = 8
 _HOUR_S = 3600.0
@@ -32,6 +37,30 @@ class Share:
     gpu: GpuReading
     part: float
     units: tuple[UnitName, ...]
+
+
+class UnseenPrices:
+    """Says once in the log which prices are of GPUs that nobody saw, after time for all nodes to have told theirs."""
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._names: set[str] = set()
+        self._since: float | None = None
+        self._told = not prices.by_name
+
+    def look(self, gpus: Iterable[GpuReading], now: float) -> None:
+        """Note the GPUs that are seen."""
+        if self._told:
+            return
+        self._names.update(gpu.name for gpu in gpus)
+        if not self._names:
+            return
+        self._since = now if self._since is None else self._since
+        if now - self._since >= _SETTLED_S:
+            self._told = True
+            unseen = self._prices.unseen(self._names)
+            if unseen:
+                log.warning("cost.gpu_hours names GPUs that are not seen", unseen=unseen, seen=sorted(self._names))
 
 
 class GpuTime:
@@ -49,6 +78,7 @@ class GpuTime:
         self._longest_s = max(_LONGEST_S, 2 * every_s)
         self._fleet = Fleet((), ())
         self._servers = ProcessServers(self._fleet)
+        self._unpriced = UnseenPrices(prices)
         self._at = 0.0
         self._seen: frozenset[GpuName] = frozenset()
         self.unit_s: dict[UnitName, float] = {}
@@ -65,6 +95,7 @@ class GpuTime:
                 for gone in of_units.keys() - here:
                     del of_units[gone]
         gpus = known(reading.gpus) or ()
+        self._unpriced.look(gpus, now)
         past_s = now - self._at if 0.0 < now - self._at <= self._longest_s else 0.0
         for gpu in gpus:
             key = _name(gpu)

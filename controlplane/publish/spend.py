@@ -14,7 +14,7 @@ from controlplane.publish.gpus import Sample, gpu_label
 
 def price_of(gpu: GpuReading, prices: Prices) -> float | None:
     """What an hour of the GPU costs, None where that is not configured."""
-    return prices.by_name.get(gpu.name, prices.gpu_hour)
+    return prices.of(gpu.name)
 
 
 def spend_samples(picture: Picture, prices: Prices) -> Iterator[Sample]:

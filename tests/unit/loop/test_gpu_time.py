@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.gpu import GpuProcess, GpuReading, SliceReading
@@ -160,3 +161,18 @@ def test_a_model_is_counted_from_zero_and_forgotten_when_it_leaves() -> None:
     assert (time.unit_s, time.cost, time.gpu_s) == ({LLM: 0.0}, {LLM: 0.0}, {GPU: 0.0})
     time.look(replace(FLEET, models=FLEET.models[:2]), seen, NOW + 10)
     assert (time.unit_s, time.cost) == ({}, {})
+
+
+def test_a_price_is_found_with_and_without_the_maker_before_the_name() -> None:
+    prices = Prices(gpu_hour=1.0, by_name={"H100 80GB HBM3": 4.1, "NVIDIA A30": 2.0, "A30": 3.0, "NVIDIA L4": 0.5})
+    assert [prices.of(f"NVIDIA {name}") for name in ("H100 80GB HBM3", "A30", "L4", "T4")] == [4.1, 2.0, 0.5, 1.0]
+    assert [prices.of(name) for name in ("H100 80GB HBM3", "A30", "L4", "T4")] == [4.1, 3.0, 0.5, 1.0]
+
+
+def test_prices_of_gpus_that_nobody_saw_are_told_once_when_all_nodes_had_time() -> None:
+    time = GpuTime(Prices(by_name={"NVIDIA H200": 7.2, "H20O": 1.0}))
+    with capture_logs() as logs:
+        for past_s in (0.0, 60.0, 125.0, 190.0, 255.0):
+            time.look(FLEET, reading(*((a_gpu(),) if past_s else ())), NOW + past_s)
+            assert len(logs) == (past_s >= 190.0)
+    assert (logs[0]["unseen"], logs[0]["seen"]) == (("H20O",), ["H200"])
