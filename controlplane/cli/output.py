@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 from controlplane.domain.errors import ConfigurationError
+
+_ANSI = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]"
+)
+"""Control sequences, strings of the operating system and the like, and what else an escape begins (ECMA-48)."""
 
 
 def print_json(document: Any) -> None:
@@ -24,8 +32,8 @@ def complain(error: Exception | str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text from elsewhere without what would steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """Text from elsewhere without what would steer the terminal, sequences of ANSI as a whole."""
+    return "".join(c if c.isprintable() else " " for c in _ANSI.sub("", text))
 
 
 def clock_time(at: float) -> str:

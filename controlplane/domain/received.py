@@ -30,8 +30,8 @@ class ReceivedAlert:
 
     @property
     def name(self) -> str:
-        """Empty where it has none: Alertmanager takes such alerts too."""
-        return self.labels.get(names.ALERT_NAME, "")
+        """Alertmanager takes alerts that have none, too."""
+        return self.labels.get(names.ALERT_NAME) or "(no name)"
 
     @property
     def severity(self) -> str:

@@ -107,7 +107,7 @@ class _Hold:
             return None
         first, until = holding[0], max(alert.heard_at for alert in holding) + self.rule.for_s
         begun_at = max(alert.received_at for alert in holding)
-        reason = " ".join(f"alert {first.name or first.fingerprint} fires: {first.summary}".split())[:_REASON_MAX]
+        reason = " ".join(f"alert {first.name} fires: {first.summary}".split())[:_REASON_MAX]
         reason = reason.removesuffix(":") + (f" (and {len(holding) - 1} more)" if len(holding) > 1 else "")
         return Freeze(self.id, self.model, self.rule.direction, FREEZES_AS, reason, begun_at, until)
 

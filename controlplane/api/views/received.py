@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 
 from controlplane.domain.alerts import Severity
 from controlplane.domain.received import ReceivedAlert
@@ -16,12 +16,16 @@ _TOLD = 5
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
+_Text = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\N{REPLACEMENT CHARACTER}"))]
+"""PostgreSQL keeps no NUL."""
+
+
 class HookAlert(BaseModel):
     """One alert of a webhook. What else stands in it is not read."""
 
     status: Literal["firing", "resolved"]
-    labels: dict[str, str]
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[_Text, _Text]
+    annotations: dict[_Text, _Text] = Field(default_factory=dict)
     startsAt: Annotated[AwareDatetime, Field(ge=_FIRST, le=_LAST)]  # noqa: N815 - Alertmanager's name
     endsAt: AwareDatetime  # noqa: N815 - Alertmanager's name
     fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] = Field(description="Names its labels")

@@ -320,6 +320,13 @@ async def test_a_large_group_is_taken_and_a_huge_one_refused(client: httpx.Async
     assert (await client.post("/hooks/alertmanager", json=body)).status_code == 413
 
 
+async def test_an_alert_without_a_name_and_one_with_a_nul_are_taken(client: httpx.AsyncClient) -> None:
+    odd = {"labels": {"severity": "page", "model": "a\0b"}, "annotations": {"summary": "x\0"}}
+    await post(client, alert() | odd)
+    (shown,) = await received(client)
+    assert (shown["name"], shown["model"], shown["summary"]) == ("(no name)", "a\ufffdb", "x\ufffd")
+
+
 async def test_times_of_alertmanager_have_nanoseconds(client: httpx.AsyncClient) -> None:
     await post(client, alert() | {"startsAt": "2027-01-15T07:59:00.123456789Z"})
     assert (await received(client))[0]["starts_at"] == pytest.approx(NOW - 60 + 0.123456)
