@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Group, RenderableType
+
 from controlplane.cli.output import clock_time, counted, duration
-from controlplane.cli.tables import escape
+from controlplane.cli.tables import UNKNOWN, escape, new_table
 
 _SHOWN = 5
 _NAMED = 3
@@ -23,7 +25,7 @@ def firing_lines(fleet: Mapping[str, Any]) -> str:
         for alert in firing[:_SHOWN]
     ]
     if len(firing) > _SHOWN:
-        lines.append(f"and {len(firing) - _SHOWN} more alerts: controlplane status --json, or GET /api/v1/alerts")
+        lines.append(f"and {len(firing) - _SHOWN} more alerts: controlplane alerts")
     frozen = [alert for alert in alerts if alert["frozen"]]
     if frozen:
         first = min(frozen, key=lambda alert: alert["frozen_since"])
@@ -46,9 +48,65 @@ def refusal_lines(fleet: Mapping[str, Any]) -> str:
     )
 
 
-def received_line(received: Sequence[Mapping[str, Any]]) -> str:
-    """What fires by the account of Alertmanagers; empty where nothing does that anybody need look at."""
-    firing = [alert for alert in received if alert["firing"] and alert["severity"] != "info"]
-    named = [escape(alert["name"] + (f" of {alert['model']}" if alert["model"] else "")) for alert in firing[:_NAMED]]
-    more = f" and {len(firing) - _NAMED} more" if len(firing) > _NAMED else ""
-    return f"Alertmanager: {counted(len(firing), 'alert')} firing: {', '.join(named)}{more}" if firing else ""
+def received_line(found: Mapping[str, Any]) -> str:
+    """What fires by the account of Alertmanagers, pages first; empty where nothing does."""
+    counts: Mapping[str, int] = found["received_firing"]
+    total = sum(counts.values())
+    if not total:
+        return ""
+    each = ", ".join(f"{number} {escape(_severity(severity))}" for severity, number in counts.items())
+    named = [_named(alert) for alert in found["received"] if alert["firing"]][:_NAMED]
+    more = f" and {total - len(named)} more: controlplane alerts" if total > len(named) else ""
+    return f"Alertmanager: {counted(total, 'alert')} firing ({each}): {', '.join(named)}{more}"
+
+
+def _named(alert: Mapping[str, Any]) -> str:
+    of = f" of {alert['model']}" if alert["model"] else ""
+    return escape(f"{_severity(alert['severity'])} {alert['name']}{of}")
+
+
+def _severity(told: str) -> str:
+    return told or "without severity"
+
+
+def burn_table(found: Mapping[str, Any]) -> RenderableType:
+    """Burn alerts that fire or cannot be judged."""
+    shown = [alert for alert in found["alerts"] if alert["firing"] or alert["frozen"]]
+    if not shown:
+        return "[bold]Burn alerts[/]: none fires, all are judged"
+    table = new_table("Burn alerts", "severity", "fires since (UTC)", "what", "cannot be judged")
+    for alert in shown:
+        table.add_row(
+            alert["severity"],
+            clock_time(alert["since"]) if alert["firing"] else UNKNOWN,
+            escape(alert["summary"]),
+            escape(alert["frozen"]) or UNKNOWN,
+        )
+    return table
+
+
+def received_table(found: Mapping[str, Any]) -> RenderableType:
+    """Alerts that came back from Alertmanagers, with what became of them."""
+    if not found["received"]:
+        return "[bold]From Alertmanagers[/]: none"
+    table = new_table("From Alertmanagers", "severity", "alert", "model", "since (UTC)", "state", "what")
+    for alert in found["received"]:
+        table.add_row(
+            escape(_severity(alert["severity"])),
+            escape(alert["name"]),
+            escape(alert["model"]) or UNKNOWN,
+            clock_time(alert["starts_at"]),
+            _state(alert),
+            escape(alert["summary"]),
+        )
+    total = sum(found["received_firing"].values())
+    more = total - sum(alert["firing"] for alert in found["received"])
+    return Group(table, *([f"and {more} more that fire: --limit"] if more else []))
+
+
+def _state(alert: Mapping[str, Any]) -> str:
+    if alert["firing"]:
+        return "[red]firing[/]"
+    if alert["unheard"]:
+        return f"ended: not heard of since {clock_time(alert['heard_at'])}"
+    return f"ended {clock_time(alert['ends_at'])}"

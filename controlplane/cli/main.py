@@ -8,6 +8,7 @@ import typer
 
 from controlplane.cli import (
     agent,
+    alerts,
     check,
     dashboards,
     dashboards_push,
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (run, agent, demo, check, rules, status):
+for commands in (run, agent, demo, check, rules, status, alerts):
     commands.register(app)
 app.add_typer(model.app, name="model")
 for commands in (freeze, decisions):

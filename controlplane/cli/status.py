@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _DECISIONS = 8
+_ALERTS = 50
 
 _Items = list[dict[str, Any]]
 
@@ -47,14 +48,18 @@ def status(
 
 
 def _print(api: Api, *, as_json: bool) -> None:
-    fleet, decisions, received = _look(api)
+    fleet, decisions, alerts = _look(api)
     if as_json:
         # null: they cannot be read while the store is away
-        print_json(fleet | {"decisions": decisions, "received_alerts": received})
+        told = {
+            "received_alerts": alerts and alerts["received"],
+            "received_firing": alerts and alerts["received_firing"],
+        }
+        print_json(fleet | {"decisions": decisions} | told)
     else:
         from controlplane.cli.tables import show
 
-        show(_page(fleet, decisions, received))
+        show(_page(fleet, decisions, alerts))
 
 
 def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
@@ -77,7 +82,7 @@ def _watch(api: Api, interval_s: float, *, as_json: bool) -> None:
             time.sleep(interval_s)
 
 
-def _look(api: Api) -> tuple[dict[str, Any], _Items | None, _Items | None]:
+def _look(api: Api) -> tuple[dict[str, Any], _Items | None, dict[str, Any] | None]:
     """The fleet, which the loop has in memory, the newest changes, and the alerts that Alertmanagers say fire.
 
     None while the store cannot be asked.
@@ -85,14 +90,14 @@ def _look(api: Api) -> tuple[dict[str, Any], _Items | None, _Items | None]:
     fleet = api.get(path_of("fleet"))
     try:
         decisions = api.get(path_of("decisions"), limit=_DECISIONS, changes_only="true")
-        return fleet, decisions, api.get(path_of("alerts"), firing="true", limit=1)["received"]
+        return fleet, decisions, api.get(path_of("alerts"), firing="true", limit=_ALERTS)
     except RefusedError as error:
         if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
             raise
         return fleet, None, None
 
 
-def _page(fleet: Mapping[str, Any], decisions: _Items | None, received: _Items | None) -> RenderableType:
+def _page(fleet: Mapping[str, Any], decisions: _Items | None, alerts: Mapping[str, Any] | None) -> RenderableType:
     from rich.console import Group
 
     from controlplane.cli import alert_lines, gpu_tables, serving_tables, tables, workload_tables
@@ -102,7 +107,7 @@ def _page(fleet: Mapping[str, Any], decisions: _Items | None, received: _Items |
         tables.loop_line(fleet),
         *([untold] if (untold := alert_lines.refusal_lines(fleet)) else []),
         *([firing] if (firing := alert_lines.firing_lines(fleet)) else []),
-        *([line] if (line := alert_lines.received_line(received or ())) else []),
+        *([line] if alerts and (line := alert_lines.received_line(alerts)) else []),
         tables.servers_table(fleet["servers"]),
         *([workload_tables.workloads_table(fleet["workloads"])] if fleet["workloads"] else []),
         tables.models_table(fleet["models"]),

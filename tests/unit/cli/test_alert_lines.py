@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from controlplane.cli import status
-from controlplane.cli.alert_lines import firing_lines, received_line, refusal_lines
+from controlplane.cli.alert_lines import burn_table, firing_lines, received_line, received_table, refusal_lines
 from controlplane.cli.client import Api, RefusedError
 from controlplane.cli.tables import loop_line
 
@@ -81,17 +83,42 @@ def test_an_alertmanager_that_takes_no_alerts_is_told_with_why_and_since_when() 
     assert "http://am:9093 since 2023-11-14 22:03:20 UTC (10 min): connection refused" in line
 
 
-def test_what_alertmanagers_say_fires_is_one_line() -> None:
-    def received(name: str, **more: Any) -> dict[str, Any]:
-        return {"name": name, "severity": "page", "model": "", "firing": True, **more}
+def received(name: str, severity: str = "page", **more: Any) -> dict[str, Any]:
+    usual = {"firing": True, "unheard": False, "starts_at": NOW - 60.0, "ends_at": None, "heard_at": NOW, "summary": ""}
+    return {"name": name, "severity": severity, "model": "", **usual, **more}
 
-    assert received_line([]) == ""
-    quiet = [received("Watchdog", severity="info"), received("Gone", firing=False)]
-    assert received_line(quiet) == ""
-    one = received("ErrorBudgetBurn", model="bert")
-    assert received_line([*quiet, one]) == "Alertmanager: 1 alert firing: ErrorBudgetBurn of bert"
-    several = [one, *(received(f"[b]{n}") for n in range(4))]
-    assert received_line(several).endswith("5 alerts firing: ErrorBudgetBurn of bert, \\[b]0, \\[b]1 and 2 more")
+
+def test_what_alertmanagers_say_fires_is_one_line_with_severities() -> None:
+    assert received_line({"received": [received("Gone", firing=False)], "received_firing": {}}) == ""
+    page, quiet = received("ErrorBudgetBurn", model="bert"), received("Watchdog", "info")
+    found = {"received": [page, quiet], "received_firing": {"page": 1, "info": 1}}
+    assert (
+        received_line(found)
+        == "Alertmanager: 2 alerts firing (1 page, 1 info): page ErrorBudgetBurn of bert, info Watchdog"
+    )
+    odd = [received(f"[b]{n}", "") for n in range(4)]
+    line = received_line({"received": [page, *odd], "received_firing": {"page": 1, "": 900}})
+    assert line.endswith("without severity \\[b]0, without severity \\[b]1 and 898 more: controlplane alerts")
+
+
+def test_alerts_are_listed_with_what_became_of_them() -> None:
+    ended = received("Done", firing=False, ends_at=NOW - 10.0)
+    lost = received("Lost", firing=False, unheard=True, heard_at=NOW - 50000.0)
+    document = {
+        "alerts": [alert("ticket", frozen="only 10% was measured"), alert(since=None)],
+        "received": [received("Bad\x1b[31m", "critical"), lost, ended],
+        "received_firing": {"critical": 12},
+    }
+    out = io.StringIO()
+    Console(file=out, width=200, highlight=False).print(burn_table(document), received_table(document))
+    burn, rest = out.getvalue().split("From Alertmanagers")
+    assert burn.count("bert availability_server") == 1, "what neither fires nor is frozen is left out"
+    assert "only 10% was measured" in burn
+    lines = rest.splitlines()
+    assert lines[2].split()[:6] == ["critical", "Bad", "-", "2023-11-14", "22:12:20", "firing"]
+    assert "ended: not heard of since 2023-11-14 08:20:00" in lines[3]
+    assert "ended 2023-11-14 22:13:10" in lines[4]
+    assert lines[5] == "and 11 more that fire: --limit"
 
 
 class AwayApi(Api):
