@@ -54,9 +54,12 @@ class ReceivedAlert:
         return _URGENCY.get(self.severity, 0)
 
     def fired_at(self, moment: float, unheard_s: float) -> bool:
-        """Whether it fired at a moment, as far as it was told: after `unheard_s` of silence it is taken for ended."""
+        """Whether it fired at a moment, as far as it was told: after `unheard_s` of silence it is taken for ended.
+
+        What is told to fire does so, though it claims to begin later: clocks differ.
+        """
         end = self.heard_at + unheard_s if self.ends_at is None else self.ends_at
-        return self.starts_at <= moment < end
+        return min(self.starts_at, self.received_at) <= moment < end
 
 
 def by_urgency(alert: ReceivedAlert) -> tuple[int, float, str]:

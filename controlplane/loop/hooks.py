@@ -38,14 +38,12 @@ class Inbox:
         self._loop = loop
         self._store = store
         self._reports = reports
-        self._clock = clock
+        self.clock = clock
         self._rules = settings.freezes
         self._unheard_s = settings.unheard_s
 
-    async def receive(self, alerts: Sequence[ReceivedAlert]) -> None:
-        """Keep how these stand now, and freeze what rules say. Telling it again changes only how long that holds."""
-        now = self._clock()
-        told = [replace(alert, received_at=now, heard_at=now) for alert in alerts]
+    async def receive(self, told: Sequence[ReceivedAlert], now: float) -> None:
+        """Keep how these stand, told now, and freeze what rules say. Again changes only how long that holds."""
         holds = self._touched(told)
 
         def keep(store: Store) -> bool:
@@ -57,14 +55,14 @@ class Inbox:
 
     async def firing(self, at: float | None = None, model: str = "") -> Sequence[ReceivedAlert]:
         """Those that fire now or fired at a moment; of one model and of none, or of all."""
-        moment = self._clock() if at is None else at
+        moment = self.clock() if at is None else at
         return await self._reports.call(lambda s: s.received_firing(moment, self._unheard_s, model))
 
     async def newest(self, model: str, limit: int) -> tuple[list[ReceivedAlert], list[ReceivedAlert]]:
         """All that fire now, the most urgent first, and the newest others; of one model or of all."""
         if model and self._loop.fleet.model(model) is None:
             raise NotFoundError("model", model, tuple(m.name for m in self._loop.fleet.models))
-        now = self._clock()
+        now = self.clock()
         firing, newest = await self._reports.call(
             lambda s: (s.received_firing(now, self._unheard_s, model), s.received(model, limit))
         )

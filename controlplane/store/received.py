@@ -72,7 +72,8 @@ def received_firing(connection: Connection, at: float, unheard_s: float, model: 
     columns = received_alerts.c
     over = or_(columns.ends_at > at, and_(columns.ends_at.is_(None), columns.heard_at > at - unheard_s))
     of = (columns.model.in_((model, "")),) if model else ()
-    return _read(connection, select(received_alerts).where(columns.starts_at <= at, over, *of).order_by(*_ORDER))
+    began = or_(columns.starts_at <= at, columns.received_at <= at)
+    return _read(connection, select(received_alerts).where(began, over, *of).order_by(*_ORDER))
 
 
 def delete_received(connection: Connection, before: float) -> int:

@@ -30,16 +30,21 @@ class HookAlert(BaseModel):
     endsAt: AwareDatetime  # noqa: N815 - Alertmanager's name
     fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] = Field(description="Names its labels")
 
-    def alert(self) -> ReceivedAlert:
-        """As it is kept, but for when it was told."""
+    def alert(self, now: float) -> ReceivedAlert:
+        """As it is kept, told now. What fires past its end has ended; Alertmanager gives the year 1 for none."""
+        end = self.endsAt.timestamp() if self.endsAt >= _FIRST else None
+        if self.status == "resolved":
+            end = now if end is None else min(end, now)
+        elif end is not None and end > now:
+            end = None
         return ReceivedAlert(
             self.fingerprint,
             self.labels,
             self.startsAt.timestamp(),
-            self.endsAt.timestamp() if self.status == "resolved" else None,
+            end,
             (self.annotations.get("summary") or self.annotations.get("description", ""))[:_SUMMARY_MAX],
-            0.0,
-            0.0,
+            now,
+            now,
         )
 
 

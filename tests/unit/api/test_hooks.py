@@ -327,6 +327,19 @@ async def test_an_alert_without_a_name_and_one_with_a_nul_are_taken(client: http
     assert (shown["name"], shown["model"], shown["summary"]) == ("(no name)", "a\ufffdb", "x\ufffd")
 
 
+async def test_what_is_past_its_end_has_ended_and_what_claims_to_begin_later_fires(
+    client: httpx.AsyncClient,
+) -> None:
+    past = alert(end=NOW - 5) | {"fingerprint": "0000000000000001"}
+    later = alert(start=NOW + 86400, end=NOW + 2 * 86400) | {"fingerprint": "0000000000000002"}
+    ahead = alert("resolved", end=NOW + 30) | {"fingerprint": "0000000000000003"}
+    endless = alert("resolved") | {"fingerprint": "0000000000000004"}
+    await post(client, past, later, ahead, endless)
+    found = {shown["fingerprint"][-1]: (shown["firing"], shown["ends_at"]) for shown in await received(client)}
+    assert found == {"1": (False, NOW - 5), "2": (True, None), "3": (False, NOW), "4": (False, NOW)}
+    assert len(await freezes(client)) == 1
+
+
 async def test_times_of_alertmanager_have_nanoseconds(client: httpx.AsyncClient) -> None:
     await post(client, alert() | {"startsAt": "2027-01-15T07:59:00.123456789Z"})
     assert (await received(client))[0]["starts_at"] == pytest.approx(NOW - 60 + 0.123456)
