@@ -2,7 +2,7 @@
 
 Texts hold `{model}`-style placeholders of the alert's labels. A description may hold `{value}`, what was measured, and
 `{remedy}`, what to do about the failure class in the label `cause`; a summary holds nothing that changes while an alert
-fires.
+fires. `{node? of node }` says the words with the label behind them, and nothing where the label is empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
 from controlplane.domain.failures import FailureClass
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_FIGURE = (
+    '{{ if or (ge $value 100.0) (le $value -100.0) }}{{ printf "%.0f" $value }}'
+    '{{ else }}{{ printf "%.3g" $value }}{{ end }}'
+)
+"""`figure` as a template."""
+_PLACEHOLDER = re.compile(r"\{(\w+)(?:\?([^{}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ _UNIT = (names.MODEL, names.SERVER)
 _PLACE = (names.MODEL, names.WORKLOAD, names.SERVER)
 """Where a server or a workload is meant one of them is empty, so texts write `{workload}{server}`."""
 _GPU = (names.NODE, names.GPU)
+"""The node is empty where the GPU is of the control plane's own machine."""
 _PAGE, _TICKET, _INFO = Severity.PAGE, Severity.TICKET, Severity.INFO
 
 CATALOGUE: tuple[AlertText, ...] = (
@@ -121,7 +127,7 @@ CATALOGUE: tuple[AlertText, ...] = (
         _TICKET,
         0.0,
         (*_GPU, names.CAUSE),
-        "GPU {gpu} of node {node} reported XID {cause}",
+        "GPU {gpu}{node? of node } reported XID {cause}",
         "The driver reported the error XID {cause}. Whether a restart of what runs there is enough depends on its"
         " number; see the runbook.",
     ),
@@ -130,7 +136,7 @@ CATALOGUE: tuple[AlertText, ...] = (
         _TICKET,
         0.0,
         _GPU,
-        "GPU {gpu} of node {node} has uncorrected memory errors",
+        "GPU {gpu}{node? of node } has uncorrected memory errors",
         "Memory errors were found that ECC could not correct. What was computed there may have ended with an error.",
     ),
     AlertText(
@@ -138,7 +144,7 @@ CATALOGUE: tuple[AlertText, ...] = (
         _TICKET,
         600.0,
         (*_GPU, names.CAUSE),
-        "GPU {gpu} of node {node} is held down: {cause}",
+        "GPU {gpu}{node? of node } is held down: {cause}",
         "The clocks are lower than they could be because of {cause}, so models there serve less than was learned.",
     ),
     AlertText(
@@ -236,10 +242,11 @@ def told(text: str, labels: Mapping[str, str], value: float | None = None) -> st
     def put(found: re.Match[str]) -> str:
         name = found[1]
         if name == "value":
-            return "unknown" if value is None else f"{value:.3g}"
+            return "unknown" if value is None else figure(value)
         if name == "remedy":
             return _remedy(labels.get(names.CAUSE, ""))
-        return labels.get(name, "")
+        said = labels.get(name, "")
+        return f"{found[2] or ''}{said}" if said else ""
 
     return _PLACEHOLDER.sub(put, text)
 
@@ -250,8 +257,11 @@ def template(text: str) -> str:
     def put(found: re.Match[str]) -> str:
         name = found[1]
         if name == "value":
-            return '{{ printf "%.3g" $value }}'
-        return _remedies() if name == "remedy" else f"{{{{ $labels.{name} }}}}"
+            return _FIGURE
+        if name == "remedy":
+            return _remedies()
+        label = f"$labels.{name}"
+        return f"{{{{ {label} }}}}" if found[2] is None else f"{{{{ with {label} }}}}{found[2]}{{{{ . }}}}{{{{ end }}}}"
 
     return _PLACEHOLDER.sub(put, text)
 

@@ -59,7 +59,7 @@ def _row(text: AlertText) -> str:
     severity = text.severity.value
     if text.alert is AlertName.ERROR_BUDGET_BURN:
         severity += f", {Severity.TICKET.value}"
-    what = re.sub(r"\{(\w+)\}", r"`<\1>`", text.summary).replace("``", "` or `")
+    what = re.sub(r"\{(\w+)(?:\?([^{}]*))?\}", r"\2`<\1>`", text.summary).replace("``", "` or `")
     labels = ", ".join(f"`{label}`" for label in text.labels)
     name = text.alert.value
     wait = format_duration(text.for_s) if text.for_s else ""

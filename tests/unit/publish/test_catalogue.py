@@ -17,7 +17,7 @@ of_every_alert = pytest.mark.parametrize("text", CATALOGUE, ids=lambda text: tex
 
 
 def placeholders(text: str) -> set[str]:
-    return set(re.findall(r"\{(\w+)\}", text))
+    return set(re.findall(r"\{(\w+)(?:\?[^{}]*)?\}", text))
 
 
 def test_every_alert_stands_there_once() -> None:
@@ -59,6 +59,13 @@ def test_what_is_not_there_is_empty_and_a_value_is_told_in_three_digits() -> Non
     assert told("{model}/{server}: {value}", {names.MODEL: "bert"}, 14.3999) == "bert/: 14.4"
     assert told("{value}", {}) == "unknown"
     assert template("{model}: {value}") == '{{ $labels.model }}: {{ printf "%.3g" $value }}'
+
+
+def test_a_gpu_of_the_own_machine_is_told_without_a_node() -> None:
+    summary = BY_NAME[AlertName.GPU_ECC].summary
+    assert told(summary, {names.GPU: "GPU-1"}) == "GPU GPU-1 has uncorrected memory errors"
+    assert told(summary, {names.GPU: "GPU-1", names.NODE: "n"}) == "GPU GPU-1 of node n has uncorrected memory errors"
+    assert template("{gpu}{node? of node }") == "{{ $labels.gpu }}{{ with $labels.node }} of node {{ . }}{{ end }}"
 
 
 def test_every_alert_has_its_runbook() -> None:
