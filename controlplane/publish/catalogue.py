@@ -15,6 +15,7 @@ from controlplane.domain import names
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
 from controlplane.domain.failures import FailureClass
+from controlplane.slo.phrases import figure
 
 _FIGURE = (
     '{{ if or (ge $value 100.0) (le $value -100.0) }}{{ printf "%.0f" $value }}'

@@ -21,6 +21,7 @@ from controlplane.domain.signal import Known, known
 from controlplane.domain.startups import REPLICA, StartupTimes
 from controlplane.publish.gpus import gpu_label
 from controlplane.publish.unread import unread
+from controlplane.slo.phrases import figure
 
 Classify = Callable[[str], tuple[FailureClass, str]]
 """The class of a server's message, and what to do about it."""
@@ -190,7 +191,7 @@ def _refused(unit: _Unit) -> Iterator[Condition]:
     # Counts above the bounds are not even looked at, so nothing else says that they are needed.
     wanted_per_s, held_per_s = demand.numbers.get("demand_per_s", 0.0), capacity.numbers.get("capacity_per_s", 0.0)
     if wanted_per_s > held_per_s:
-        detail = f"{wanted_per_s:.3g}/s to be held, the {most} instances allowed hold {held_per_s:.3g}/s"
+        detail = f"{figure(wanted_per_s)}/s to be held, the {most} instances allowed hold {figure(held_per_s)}/s"
         yield unit.condition(AlertName.CAPACITY_REFUSED, "bounds", detail)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controlplane.domain.alerts import AlertState, BurnAlert, BurnReading, Severity
 from controlplane.domain.objectives import Counts, Objective
 from controlplane.slo.burn import BurnFactor, certain_burn, factors, wilson_low
-from controlplane.slo.phrases import length
+from controlplane.slo.phrases import figure, length
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +151,4 @@ def ended(alert: BurnAlert, fired_s: float) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
+    return "unknown" if value is None else figure(value)

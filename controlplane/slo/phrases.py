@@ -28,7 +28,7 @@ def counted(
 ) -> str:
     """What an objective asks a share of."""
     threshold = "" if threshold_s is None else seconds(threshold_s)
-    floor = "" if floor_per_s is None else f"{floor_per_s:g}"
+    floor = "" if floor_per_s is None else f"{floor_per_s:.10g}"
     what = _WHAT[indicator].format(threshold=threshold, floor=floor, ratio=ratio)
     if source is IndicatorSource.MEAN_SLICES:
         what = f"of 10 s slices with a mean within {threshold}"
@@ -47,6 +47,11 @@ def phrase(objective: Objective) -> str:
     )
     over = length(objective.window_s) if objective.calendar is None else f"a {objective.calendar.period.value}"
     return f"{objective.target * 100:.10g} % {what} over {over}"
+
+
+def figure(value: float) -> str:
+    """A number as alerts tell it: three digits of it, and all in front of the point, never 1e+03."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def seconds(value: float) -> str:

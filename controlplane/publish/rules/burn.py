@@ -19,7 +19,7 @@ from controlplane.publish.rules.rule import last_decisions, rule, share
 from controlplane.publish.rules.windows import Watched
 from controlplane.slo.alerts import AlertPolicy
 from controlplane.slo.burn import BurnFactor
-from controlplane.slo.phrases import length, phrase
+from controlplane.slo.phrases import figure, length, phrase
 
 _TEXT = BY_NAME[AlertName.ERROR_BUDGET_BURN]
 _HELD = "It cannot be measured at present, and stays what it was."
@@ -113,7 +113,7 @@ def _description(watched: Watched, severity: Severity, pairs: Sequence[BurnFacto
 
 def _due(pairs: Sequence[BurnFactor]) -> str:
     return " or ".join(
-        f"above {pair.factor:.3g} over {length(pair.window.long_s)} and {length(pair.window.short_s)}"
-        + (f" (in place of {pair.workbook:.3g}, which its target could hardly reach)" if pair.repaired else "")
+        f"above {figure(pair.factor)} over {length(pair.window.long_s)} and {length(pair.window.short_s)}"
+        + (f" (in place of {figure(pair.workbook)}, which its target could hardly reach)" if pair.repaired else "")
         for pair in pairs
     )

@@ -58,7 +58,15 @@ def test_every_class_of_failure_has_a_remedy_and_an_unknown_one_that_of_unknown(
 def test_what_is_not_there_is_empty_and_a_value_is_told_in_three_digits() -> None:
     assert told("{model}/{server}: {value}", {names.MODEL: "bert"}, 14.3999) == "bert/: 14.4"
     assert told("{value}", {}) == "unknown"
-    assert template("{model}: {value}") == '{{ $labels.model }}: {{ printf "%.3g" $value }}'
+    assert template("{model}: {value}").startswith("{{ $labels.model }}: {{ if or (ge $value 100.0)")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(999.6, "1000"), (1000.0, "1000"), (99.96, "100"), (-1234.5, "-1234"), (0.05, "0.05"), (0.0, "0")],
+)
+def test_a_value_of_four_digits_is_told_without_an_exponent(value: float, text: str) -> None:
+    assert told("{value}", {}, value) == text
 
 
 def test_a_gpu_of_the_own_machine_is_told_without_a_node() -> None:
