@@ -36,3 +36,10 @@ def new_plane(tmp_path: Path) -> Iterator[PlaneFactory]:
     yield make
     for plane in planes:
         plane.kill()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests of a file run one after the other; so do all of a folder, which share what they start."""
+    here = Path(__file__).parent
+    if item.path.is_relative_to(here):
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(here).parts[0]))
