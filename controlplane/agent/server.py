@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from controlplane.collect.gpu.nvml import Nvml
 from controlplane.domain.signal import Missing
-from controlplane.publish.gpus import GpuMetrics
+from controlplane.publish.metrics.gpus import GpuMetrics
 
 _log = structlog.get_logger(__name__)
 _REQUESTS_S = 1.0

@@ -12,7 +12,7 @@ from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
 
 if TYPE_CHECKING:
     from controlplane.domain.routing import GrafanaSettings
-    from controlplane.publish.grafana import Grafana
+    from controlplane.publish.grafana.client import Grafana
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def push_dashboards(
         fault = Fault("grafana", "nothing", "a block with url, token_file and prometheus_url is needed here")
         raise ConfigurationError(str(config), (fault,))
     grafana = _open(settings)
-    from controlplane.publish.grafana_push import Did, push
+    from controlplane.publish.grafana.push import Did, push
 
     refused, told = False, []
     try:
@@ -65,7 +65,7 @@ def _open(settings: GrafanaSettings) -> Grafana:
     from controlplane.collect.token_file import read_token
 
     try:
-        from controlplane.publish.grafana import Grafana
+        from controlplane.publish.grafana.client import Grafana
     except ModuleNotFoundError as error:
         raise PermanentError(f"the extra [grafana] is not installed: {error.name} is missing") from None
     return Grafana(settings, read_token)

@@ -56,8 +56,8 @@ def rules(
 
 def _texts(settings: Settings) -> dict[str, str]:
     """Every file by its name."""
-    from controlplane.publish import routing
-    from controlplane.publish import rules as rules_of
+    from controlplane.publish.alerting import routing
+    from controlplane.publish.alerting import rules as rules_of
 
     return {**rules_of.files(settings), **routing.files(settings)}
 

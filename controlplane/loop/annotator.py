@@ -14,7 +14,7 @@ from controlplane.collect.worker import Worker
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, TransientError
 from controlplane.domain.picture import Picture
-from controlplane.publish.annotations import Annotation, Marks
+from controlplane.publish.grafana.annotations import Annotation, Marks
 
 log = structlog.get_logger(__name__)
 

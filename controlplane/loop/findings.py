@@ -11,7 +11,7 @@ from controlplane.domain.decision import ActionStatus, Outcome
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.picture import Picture
 from controlplane.domain.state import unit_key
-from controlplane.publish.conditions import conditions
+from controlplane.publish.alerting.conditions import conditions
 
 
 class Findings:

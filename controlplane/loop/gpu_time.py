@@ -14,8 +14,8 @@ from controlplane.domain.observation import FleetReading, ModelReading, ModelSta
 from controlplane.domain.processes import ProcessServers
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import known
-from controlplane.publish.gpus import gpu_label
-from controlplane.publish.spend import price_of
+from controlplane.publish.metrics.gpus import gpu_label
+from controlplane.publish.metrics.spend import price_of
 
 UnitName: TypeAlias = tuple[str, str]
 """Model and server."""

@@ -15,8 +15,8 @@ from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.loop.clock import Clock
-from controlplane.publish.alertmanager import Alert, Alertmanager
-from controlplane.publish.notices import Notice, notices
+from controlplane.publish.alerting.alertmanager import Alert, Alertmanager
+from controlplane.publish.alerting.notices import Notice, notices
 from controlplane.slo.alerts import AlertPolicy
 
 log = structlog.get_logger(__name__)

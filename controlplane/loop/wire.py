@@ -35,14 +35,14 @@ from controlplane.loop.runner import Runner
 from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
-from controlplane.publish.alertmanager import Alertmanager
-from controlplane.publish.annotations import Marks
-from controlplane.publish.metrics import PictureMetrics
+from controlplane.publish.alerting.alertmanager import Alertmanager
+from controlplane.publish.grafana.annotations import Marks
+from controlplane.publish.metrics.page import PictureMetrics
 from controlplane.slo.grace import Grace
 from controlplane.store import claim, open_reader, open_store
 
 if TYPE_CHECKING:
-    from controlplane.publish.grafana import Grafana
+    from controlplane.publish.grafana.client import Grafana
 
 # A watch of Kubernetes that broke is made anew within seconds.
 _UNWATCHED_S = 60.0
@@ -192,7 +192,7 @@ def _stores(url: str) -> tuple[StoreThread, StoreThread]:
 def _grafana(settings: GrafanaSettings) -> Grafana:
     """The Grafana to mark what happens in. Raises PermanentError where its client is not installed."""
     try:
-        from controlplane.publish.grafana import Grafana  # noqa: PLC0415 - an extra, and most have no use for it
+        from controlplane.publish.grafana.client import Grafana  # noqa: PLC0415 - an extra, and most have no use for it
     except ModuleNotFoundError as error:
         raise PermanentError(
             f"`grafana` of the configuration needs the extra [grafana]: {error.name} is missing"

@@ -1,1 +1,1 @@
-"""What others read: our own metrics page."""
+"""What others read: the metrics page, alerts, dashboards."""

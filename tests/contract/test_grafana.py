@@ -19,9 +19,9 @@ from controlplane.cli.main import execute
 from controlplane.collect.token_file import read_token
 from controlplane.domain.errors import GrafanaRefusedError, TargetUnreachableError
 from controlplane.domain.routing import GrafanaSettings
-from controlplane.publish.annotations import Annotation
-from controlplane.publish.grafana import Grafana
-from controlplane.publish.grafana_push import DATASOURCE_UID, FOLDER_UID, Change, Did, push
+from controlplane.publish.grafana.annotations import Annotation
+from controlplane.publish.grafana.client import Grafana
+from controlplane.publish.grafana.push import DATASOURCE_UID, FOLDER_UID, Change, Did, push
 from tests.grafana_server import TOKEN, GrafanaServer, grafana_served
 
 PROMETHEUS = "http://prometheus:9090"

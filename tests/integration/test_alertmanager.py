@@ -23,9 +23,9 @@ from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.loop.notices import KEEPS_S, Notifier
-from controlplane.publish.alertmanager import Alert, Alertmanager
-from controlplane.publish.catalogue import BY_NAME, CATALOGUE
-from controlplane.publish.notices import notices
+from controlplane.publish.alerting.alertmanager import Alert, Alertmanager
+from controlplane.publish.alerting.catalogue import BY_NAME, CATALOGUE
+from controlplane.publish.alerting.notices import notices
 from tests.alertmanager_fixtures import RealAlertmanager
 from tests.unit.loop.worlds import FLEET, a_reading
 from tests.webhook_receiver import WebhookReceiver, until

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from controlplane.domain.errors import TargetUnreachableError
-from controlplane.publish.alertmanager import Alertmanager
+from controlplane.publish.alerting.alertmanager import Alertmanager
 
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 HTML = "<html>\nsign in</html>"

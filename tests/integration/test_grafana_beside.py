@@ -11,8 +11,8 @@ from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.token_file import read_token
 from controlplane.domain.fleet import Phase, PrometheusSpec
 from controlplane.domain.routing import GrafanaSettings
-from controlplane.publish.annotations import Annotation
-from controlplane.publish.grafana import Grafana
+from controlplane.publish.grafana.annotations import Annotation
+from controlplane.publish.grafana.client import Grafana
 from tests.grafana_server import TOKEN, grafana_served
 from tests.kube.cluster import Cluster
 from tests.kube.watching import by_pods, watching

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from controlplane.config import Settings, load_settings, parse_settings
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
-from controlplane.publish.catalogue import CATALOGUE
-from controlplane.publish.routing import FILE, files
-from controlplane.publish.routing.texts import TEXT, TITLE
+from controlplane.publish.alerting.catalogue import CATALOGUE
+from controlplane.publish.alerting.routing import FILE, files
+from controlplane.publish.alerting.routing.texts import TEXT, TITLE
 from tests.alertmanager_fixtures import Amtool, RealAlertmanager
 from tests.unit.config.test_alerts import FLEET, FULL, TEAMS
 from tests.unit.docs.pages import ROOT

@@ -22,14 +22,14 @@ from controlplane.domain.picture import Picture, Totals
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.signal import Missing
 from controlplane.domain.state import PolicyState
-from controlplane.publish.families import FAMILIES
-from controlplane.publish.objectives import objective_samples
-from controlplane.publish.rules import RECORDING_FILE, files
+from controlplane.publish.alerting.rules import RECORDING_FILE, files
+from controlplane.publish.metrics.families import FAMILIES
+from controlplane.publish.metrics.objectives import objective_samples
 from controlplane.slo.burn import certain_burn, factors, wilson_low
 from controlplane.store import SqlStore, open_store
 from tests.prometheus_fixtures import RealPrometheus
 from tests.prometheus_past import Scrapes
-from tests.unit.publish.rules.histories import LOOSE, STRICT, settings_of
+from tests.unit.publish.alerting.rules.histories import LOOSE, STRICT, settings_of
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
 NOW = time.time() // HOUR_S * HOUR_S  # noqa: TID251 - a real Prometheus keeps what is near its own time

@@ -16,7 +16,7 @@ from controlplane.collect.gpu.dcgm import gpus_of_dcgm
 from controlplane.collect.gpu.gpus import Gpus
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.signal import Known, Missing
-from controlplane.publish.gpus import GpuMetrics
+from controlplane.publish.metrics.gpus import GpuMetrics
 from tests.unit.agent.readings import AT, CUT, LOST, WHOLE
 
 

@@ -24,7 +24,7 @@ from controlplane.domain.observation import ControlMode, ModelReading, ModelStat
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Missing, Signal, last_value
 from controlplane.loop.notices import Refusal
-from controlplane.publish.figures import capacity, demand, desired_instances
+from controlplane.publish.metrics.figures import capacity, demand, desired_instances
 
 
 class ObjectiveView(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.domain import names
-from controlplane.publish.families import FAMILIES
+from controlplane.publish.metrics.families import FAMILIES
 
 JOB = "job"
 INSTANCE = "instance"

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from controlplane.collect.gpu import dcgm_fields
 from controlplane.domain.gpu import GPU_SIGNALS, GpuReading
 from controlplane.domain.signal import Known, Missing
-from controlplane.publish.families import AGENT_FAMILIES, GPU_FAMILIES
-from controlplane.publish.gpus import GpuMetrics
+from controlplane.publish.metrics.families import AGENT_FAMILIES, GPU_FAMILIES
+from controlplane.publish.metrics.gpus import GpuMetrics
 from tests.unit.agent.readings import CUT, LOST, WHOLE
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/agent.md").read_text(encoding="utf-8")

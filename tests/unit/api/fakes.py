@@ -36,7 +36,7 @@ from controlplane.loop.notices import Notifier
 from controlplane.loop.present import fulfilled
 from controlplane.loop.slo_desk import SloDesk
 from controlplane.loop.store_thread import StoreThread
-from controlplane.publish.metrics import PictureMetrics
+from controlplane.publish.metrics.page import PictureMetrics
 from controlplane.store import open_store
 
 NOW = 1_800_000_000.0

@@ -14,7 +14,7 @@ from controlplane.domain.errors import MalformedPageError, TargetUnreachableErro
 from controlplane.domain.fleet import AgentSpec
 from controlplane.domain.gpu import GPU_SIGNALS
 from controlplane.domain.signal import Known, Missing, Stale
-from controlplane.publish.gpus import GpuMetrics
+from controlplane.publish.metrics.gpus import GpuMetrics
 from tests.unit.agent.readings import AT, CUT, LOST, WHOLE
 
 SPEC = AgentSpec("node-1", "http://node-1:8901/metrics")

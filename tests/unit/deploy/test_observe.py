@@ -15,7 +15,7 @@ import yaml
 
 from controlplane.config import load_settings
 from controlplane.publish.dashboards import dashboards
-from controlplane.publish.grafana_push import DATASOURCE_NAME, DATASOURCE_UID, FOLDER_UID
+from controlplane.publish.grafana.push import DATASOURCE_NAME, DATASOURCE_UID, FOLDER_UID
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

@@ -10,7 +10,7 @@ import yaml
 
 from controlplane.cli.main import app
 from controlplane.config import parse_settings, schema
-from controlplane.publish.families import AGENT_FAMILIES, FAMILIES
+from controlplane.publish.metrics.families import AGENT_FAMILIES, FAMILIES
 from tests.unit.api.test_access import ROUTES
 from tests.unit.docs.pages import PAGES, ROOT, Page, read
 

@@ -15,10 +15,10 @@ from controlplane.cli.main import app
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
 from controlplane.domain.failures import FailureClass
-from controlplane.publish.catalogue import BY_NAME, CATALOGUE
+from controlplane.publish.alerting.catalogue import BY_NAME, CATALOGUE
+from controlplane.publish.alerting.links import DASHBOARDS
 from controlplane.publish.dashboards import dashboards
-from controlplane.publish.families import FAMILIES
-from controlplane.publish.links import DASHBOARDS
+from controlplane.publish.metrics.families import FAMILIES
 from controlplane.slo.burn import WORKBOOK
 from tests.unit.docs.pages import ROOT, Page, read
 

@@ -15,7 +15,7 @@ from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.loop import annotator as module
 from controlplane.loop.annotator import Annotator
-from controlplane.publish.annotations import Annotation, Marks
+from controlplane.publish.grafana.annotations import Annotation, Marks
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
 
 PICTURE = Picture(NOW, FLEET, a_reading(), health=LoopHealth(ticks=1, last_tick_at=NOW, interval_s=15.0))

@@ -21,9 +21,9 @@ from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings, Via
 from controlplane.loop.notices import KEEPS_S, LASTS_S, NoticeBook, Notifier, Refusal
 from controlplane.loop.wire import build
-from controlplane.publish.alertmanager import Alert, Alertmanager
-from controlplane.publish.metrics import PictureMetrics
-from controlplane.publish.notices import Notice
+from controlplane.publish.alerting.alertmanager import Alert, Alertmanager
+from controlplane.publish.alerting.notices import Notice
+from controlplane.publish.metrics.page import PictureMetrics
 from tests.unit.loop.worlds import FLEET, NOW, a_decision, a_reading
 
 SLOW = Notice((("alertname", "Slow"),), {"description": "slow"}, 60.0)

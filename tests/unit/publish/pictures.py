@@ -10,7 +10,7 @@ from controlplane.domain.gpu import GpuReading
 from controlplane.domain.observation import ControlMode, FleetReading, Interval, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Known, Missing, Signal
-from controlplane.publish.conditions import conditions
+from controlplane.publish.alerting.conditions import conditions
 
 NOW = 1_800_000_000.0
 AN_HOUR_AGO = NOW - 3600.0

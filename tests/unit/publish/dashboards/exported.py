@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
 from controlplane.domain.decision import Action, Step, Target
-from controlplane.publish.families import FAMILIES
+from controlplane.publish.metrics.families import FAMILIES
 
 PAGES = Path(__file__).parents[3] / "pages"
 RECORDED = ("triton-*.txt", "vllm-*.txt", "dcgm-exporter-*.txt")

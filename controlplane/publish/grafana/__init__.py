@@ -1,0 +1,1 @@
+"""A Grafana, told of dashboards and of what happens."""

@@ -1,0 +1,199 @@
+"""One picture in which everything is told: each family has its samples, and the new ones have the right values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from controlplane.decide.startups import by_knob
+from controlplane.domain.alerts import BurnAlert, BurnReading, BurnWindow, Severity
+from controlplane.domain.conditions import AlertName, Condition
+from controlplane.domain.decision import (
+    Action,
+    Decision,
+    Override,
+    OverrideKind,
+    Reason,
+    ReasonCode,
+    Step,
+    Target,
+    Verdict,
+)
+from controlplane.domain.fleet import Mode
+from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
+from controlplane.domain.observation import Adapters, Counter, FleetReading, HostGauge, SleepState
+from controlplane.domain.picture import LoopHealth, Picture, Totals
+from controlplane.domain.routing import Prices
+from controlplane.domain.signal import Known
+from controlplane.domain.startups import Startup
+from controlplane.publish.metrics.families import FAMILIES
+from controlplane.publish.metrics.page import PictureMetrics
+from tests.unit.agent.readings import CUT, WHOLE
+from tests.unit.publish.recorded_servers import FLEET, NOW, TRITON_PAGE, VLLM_PAGE, triton, vllm
+
+OBJECTIVE = Objective(Indicator.AVAILABILITY, 0.999, 86400.0, IndicatorSource.SERVER)
+UNIT = {"model": "bert", "server": "t"}
+OF = {"model": "bert", "objective": OBJECTIVE.key}
+GPU = {"node": "", "gpu": "GPU-aaaa"}
+EUROS = {"currency": "EUR"}
+PRICES = Prices("EUR", None, {"NVIDIA H200": 2.5})
+
+
+JUDGEMENT = Judgement("bert", OBJECTIVE, Counts(9, 1, 0, 10, 10), 0.9, 0.9, 0.5, 2.0, 2.0, 2.0, exhausted_1h_s=60.0)
+
+
+def decided(model: str, server: str, demand: dict[str, float]) -> Decision:
+    reasons = (
+        Reason(ReasonCode.DEMAND, {"demand_per_s": 9.0, "low_per_s": 6.0, "quantile": 0.9} | demand),
+        Reason(ReasonCode.CAPACITY, {"capacity_per_s": 12.0, "instances": 2.0}),
+        Reason(ReasonCode.DEMAND),
+    )
+    target = Target(loaded=True, instances=2)
+    return Decision("d", NOW - 1, model, server, Mode.ACT, Step.HOLD, target, target, reasons, ReasonCode.IN_PLACE)
+
+
+def the_reading() -> FleetReading:
+    t, v = triton(TRITON_PAGE), vllm(VLLM_PAGE)
+    host = dict.fromkeys(((gauge, "GPU-aaaa" if "GPU" in gauge.name else "") for gauge in HostGauge), 1.0)
+    seen = v.models["llm"]
+    assert isinstance(seen, Known)
+    counters = seen.value.counters
+    assert isinstance(counters, Known)
+    extras = {
+        "sleep": Known(SleepState.AWAKE, NOW),
+        "adapters": Known(Adapters(4, ("a",), ()), NOW),
+        "load_s": Known(8.0, NOW),
+        "gpu_uuids": ("GPU-aaaa",),
+        "pending": Known(1, NOW),
+        "counters": Known({**counters.value, (Counter.RESPONSE_CACHE, "hit"): 1.0}, NOW),
+    }
+    llm = replace(seen, value=replace(seen.value, **extras))  # type: ignore[arg-type]
+    servers = {"t": replace(t, host=Known(host, NOW)), "v": replace(v, models={"llm": llm})}
+    return FleetReading(NOW, servers, {}, {}, Known((WHOLE, CUT), NOW))
+
+
+def the_picture() -> Picture:
+    window = BurnWindow(Severity.PAGE, 0.02, 3600.0, 300.0)
+    burn = BurnReading(window, 13.44, False, Counts(), Counts(), None, None, False)  # noqa: FBT003
+    action = Action("d", "bert", "t", Step.LOAD, Target(loaded=True, instances=1), NOW)
+    return Picture(
+        NOW,
+        replace(FLEET, models=(replace(FLEET.models[0], objectives=(OBJECTIVE,)), FLEET.models[1])),
+        the_reading(),
+        {"bert": (JUDGEMENT,)},
+        (decided("bert", "t", {"high_per_s": 10.0}), decided("llm", "v", {})),
+        (action,),
+        (Override("o", "bert", OverrideKind.PIN, "ann", "x", NOW, NOW + 60, 2),),
+        health=LoopHealth(3, 1, NOW - 2, 0.5, interval_s=15.0, late_s=0.25, leading=True, store_failing=False),
+        workloads={"w": Known((), NOW - 4)},
+        startups={"bert": by_knob([Startup("bert", "t", "load", NOW, 20.0, 20.0)] * 10)},
+        alerts={"bert": (BurnAlert("bert", OBJECTIVE.key, Severity.PAGE, True, NOW, "", (burn,), None),)},  # noqa: FBT003
+        totals=Totals(
+            objectives={("bert", OBJECTIVE.key): Counts(90, 8, 2, 50.0, 60.0, 3)},
+            model_gpu_s={("bert", "t"): 36.0},
+            model_cost={("bert", "t"): 0.025},
+            gpu_s={("", "GPU-aaaa"): 72.0},
+            gpu_busy_s={("", "GPU-aaaa"): 24.0},
+            reads={("t", True): 5, ("t", False): 2},
+            decisions={(Step.HOLD, ReasonCode.IN_PLACE): 6},
+            effects={Verdict.HARMED: 1},
+            turns={("bert", "t"): (NOW - 9, NOW - 3)},
+        ),
+        conditions=(Condition(AlertName.GPU_XID, node="", gpu="GPU-aaaa", cause="79", detail="XID 79"),),
+    )
+
+
+def registry_of(picture: Picture) -> CollectorRegistry:
+    made = CollectorRegistry()
+    made.register(PictureMetrics(lambda: picture, 45.0, PRICES, posts={"ok": 4, "failed": 1}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def told() -> CollectorRegistry:
+    return registry_of(the_picture())
+
+
+def test_every_family_has_samples_with_its_labels(told: CollectorRegistry) -> None:
+    found = {family.name: family.samples for family in told.collect()}
+    assert [of.name for of in FAMILIES if not found[of.name]] == []
+    assert [of.name for of in FAMILIES for sample in found[of.name] if tuple(sample.labels) != of.labels] == []
+
+
+NOTHING = dict.fromkeys(("model", "objective", "workload", "server", "kind"), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("objective_events_total", OF | {"result": "good"}, 90),
+        ("objective_events_total", OF | {"result": "bad"}, 8),
+        ("objective_events_total", OF | {"result": "unsure"}, 2),
+        ("objective_bad_events_of_capacity_total", OF, 3),
+        ("objective_measured_seconds_total", OF, 50),
+        ("objective_expected_seconds_total", OF, 60),
+        ("alert_factor", OF | {"severity": "page", "window": "1h"}, 13.44),
+        ("model_demand_per_second", UNIT, 9),
+        ("model_demand_seen_per_second", UNIT | {"bound": "low"}, 6),
+        ("model_demand_seen_per_second", UNIT | {"bound": "high"}, 10),
+        ("model_demand_seen_per_second", {"model": "llm", "server": "v", "bound": "high"}, None),
+        ("model_demand_quantile", UNIT, 0.9),
+        ("model_capacity_per_second", UNIT, 12),
+        ("model_desired_instances", UNIT, 2),
+        ("model_direction_changes", UNIT, 2),
+        ("model_direction_changes", {"model": "llm", "server": "v"}, 0),
+        ("startup_duration_seconds", {"model": "bert", "workload": "", "knob": "load", "quantile": "0.5"}, 20),
+        ("startup_duration_seconds", {"model": "bert", "workload": "", "knob": "load", "quantile": "0.9"}, 20),
+        ("startups_seen", {"model": "bert", "workload": "", "knob": "load"}, 10),
+        ("model_gpu_seconds_total", UNIT, 36),
+        ("model_cost_total", UNIT | EUROS, 0.025),
+        ("gpu_price_per_hour", GPU | EUROS, 2.5),
+        ("gpu_seconds_total", GPU, 72),
+        ("gpu_busy_seconds_total", GPU, 24),
+        ("server_reads_total", {"server": "t", "result": "ok"}, 5),
+        ("server_reads_total", {"server": "t", "result": "failed"}, 2),
+        ("server_reads_total", {"server": "v", "result": "ok"}, None),
+        ("decisions_total", {"step": "hold", "binding": "in_place"}, 6),
+        ("effects_total", {"verdict": "harmed"}, 1),
+        ("condition", NOTHING | {"alert": "GpuXid", "node": "", "gpu": "GPU-aaaa", "cause": "79"}, 1),
+        ("notices_total", {"result": "ok"}, 4),
+        ("tick_lateness_seconds", {}, 0.25),
+        ("tick_interval_seconds", {}, 15),
+        ("leading", {}, 1),
+        ("store_failing", {}, 0),
+        ("build_info", {"version": version("inference-controlplane")}, 1),
+    ],
+)
+def test_what_is_told(told: CollectorRegistry, name: str, labels: dict[str, str], value: float | None) -> None:
+    assert told.get_sample_value(f"controlplane_{name}", labels) == value
+
+
+def test_what_is_not_known_of_the_loop_has_no_sample_and_is_not_well() -> None:
+    before = registry_of(replace(the_picture(), health=LoopHealth()))
+    for name in ("tick_lateness_seconds", "tick_interval_seconds", "store_failing"):
+        assert before.get_sample_value(f"controlplane_{name}") is None, name
+    assert before.get_sample_value("controlplane_leading") == 0
+
+
+def test_an_old_decision_tells_nothing_and_what_was_counted_stays() -> None:
+    old = registry_of(replace(the_picture(), at=NOW + 60))
+    names = {sample.name for family in old.collect() for sample in family.samples}
+    own = {"model_decision", "model_demand_per_second", "model_demand_quantile", "model_direction_changes"}
+    assert not names & {f"controlplane_{name}" for name in own}
+    assert old.get_sample_value("controlplane_decisions_total", {"step": "hold", "binding": "in_place"}) == 6
+
+
+def test_a_gpu_without_a_price_has_none() -> None:
+    made = CollectorRegistry()
+    made.register(PictureMetrics(the_picture, 45.0))
+    assert made.get_sample_value("controlplane_gpu_price_per_hour", GPU | {"currency": "USD"}) is None
+
+
+def test_no_sample_is_told_twice(told: CollectorRegistry) -> None:
+    samples = [(s.name, tuple(s.labels.items())) for family in told.collect() for s in family.samples]
+    assert len(samples) == len(set(samples))
+    assert not any(math.isnan(s.value) for family in told.collect() for s in family.samples)
