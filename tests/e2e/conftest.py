@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e.plane import Plane
 from tests.kube.fixtures import api_server, cluster, kubeconfig
@@ -38,8 +40,14 @@ def new_plane(tmp_path: Path) -> Iterator[PlaneFactory]:
         plane.kill()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
+class _ByPart(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist tells no types
     """Tests of a file run one after the other; so do all of a folder, which share what they start."""
-    here = Path(__file__).parent
-    if item.path.is_relative_to(here):
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(here).parts[0]))
+
+    def _split_scope(self, nodeid: str) -> str:
+        part, _, _ = nodeid.partition("::")
+        return "/".join(part.split("/")[:3])  # tests/e2e/FILE or tests/e2e/FOLDER
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByPart:
+    """How tests are given to workers, where there are several (`-n 2`)."""
+    return _ByPart(config, log)
