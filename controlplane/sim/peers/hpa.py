@@ -7,6 +7,7 @@ https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ class Behavior:
         return asked - sum(change for at, change in self._changes if at > now_s - rule.period_s)
 
 
-class _PodsHpa:
+class _PodsHpa(ABC):
     """HPA on a metric of each pod. A pod that starts serves no metrics page yet: it is a missing one."""
 
     interval_s = SYNC_S
@@ -132,9 +133,9 @@ class _PodsHpa:
         wanted = pods_replicas(values, missing, frozenset(), self._target, current(signals))
         return self._behavior.limit(signals.at_s, current(signals), wanted)
 
+    @abstractmethod
     def _values(self, history: History) -> dict[int, float]:
         """The metric by pod that has it."""
-        raise NotImplementedError
 
 
 class InFlightHpa(_PodsHpa):
