@@ -70,6 +70,11 @@ def falling(bad: float, warn: float) -> Steps:
     return ((None, RED), (bad, YELLOW), (warn, GREEN))
 
 
+def budget_left() -> Steps:
+    """How a share of an error budget that is unspent is coloured: red where all is spent, yellow below a quarter."""
+    return falling(0, 0.25)
+
+
 def any_is(color: str = RED) -> Steps:
     """Coloured from 1 on."""
     return ((None, GREEN), (1, color))

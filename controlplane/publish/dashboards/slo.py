@@ -17,6 +17,7 @@ from controlplane.publish.dashboards.panels import (
     Panel,
     Query,
     any_is,
+    budget_left,
     falling,
     rising,
     stat,
@@ -78,7 +79,7 @@ def _now() -> list[Panel]:
             "Share of the error budget that is unspent, of the objective that has least. Negative: overspent.",
             Query(least(OWN.now(names.OBJECTIVE_BUDGET_LEFT)), "least"),
             "percentunit",
-            steps=falling(0, 0.25),
+            steps=budget_left(),
             decimals=1,
             drills=[drills.TO_SCALING],
         ),
@@ -125,7 +126,7 @@ def _table() -> Panel:
             Column(largest(attained["low"], M, OBJ), "Attained, low", "percentunit", decimals=3),
             Column(largest(attained["high"], M, OBJ), "Attained, high", "percentunit", decimals=3),
             Column(
-                largest(OWN.now(names.OBJECTIVE_BUDGET_LEFT), M, OBJ), "Budget left", "percentunit", falling(0, 0.25), 1
+                largest(OWN.now(names.OBJECTIVE_BUDGET_LEFT), M, OBJ), "Budget left", "percentunit", budget_left(), 1
             ),
             Column(largest(_burn_of("5m"), M, OBJ), "Burn, 5 min", "none", rising(1, 6), 2),
             Column(largest(_burn_of("1h"), M, OBJ), "Burn, 1 h", "none", rising(1, 6), 2),
@@ -165,7 +166,7 @@ def _attainment() -> list[Panel]:
             "leave the window.",
             [Query(largest(OWN.now(names.OBJECTIVE_BUDGET_LEFT), M, OBJ), ONE)],
             "percentunit",
-            steps=falling(0, 0.25),
+            steps=budget_left(),
             most=1,
             no_value=NO_TRAFFIC,
             drills=[drills.MODEL_SCALING],

@@ -20,13 +20,10 @@ from controlplane.publish.dashboards.panels import (
     text,
     timeseries,
 )
-from controlplane.publish.dashboards.queries import JOB, Own, is_, largest, like, share, total
+from controlplane.publish.dashboards.queries import JOB, is_, largest, like, share, total
+from controlplane.publish.dashboards.served import COUNTERS, OWN, UNIT, M, S, rate
 from controlplane.publish.dashboards.variables import of_label
 
-M, S = names.MODEL, names.SERVER
-OWN = Own(M, S)
-COUNTERS = names.MODEL_COUNTERS
-UNIT = "{{model}} on {{server}}"
 TO = [drills.UNIT_SCALING]
 _PINNED = (HostGauge.PINNED_MEMORY_USED, HostGauge.PINNED_MEMORY_TOTAL)
 
@@ -52,17 +49,13 @@ def triton() -> Dashboard:
     )
 
 
-def _rate(counter: Counter, *by: str) -> str:
-    return total(OWN.rate(COUNTERS[counter]), *(by or (M, S)))
-
-
 def _requests() -> list[Panel]:
     failures = OWN.rate(COUNTERS[Counter.REQUESTS], like(names.OUTCOME, "other|backend|rejected|canceled"))
     return [
         timeseries(
             "Requests ended",
             "Requests per second, however they ended. Those that find the queue full are counted nowhere by Triton.",
-            [Query(_rate(Counter.REQUESTS), UNIT)],
+            [Query(rate(Counter.REQUESTS), UNIT)],
             "reqps",
             no_value=NO_TRAFFIC,
             width=8,
@@ -92,7 +85,7 @@ def _requests() -> list[Panel]:
 
 
 def _times() -> list[Panel]:
-    ended = _rate(Counter.REQUESTS)
+    ended = rate(Counter.REQUESTS)
     phases = total(OWN.rate(COUNTERS[Counter.COMPUTE_S]), M, S, names.PHASE)
     by_phase = f"{phases} / on ({M}, {S}) group_left () ({ended} > 0)"
     return [
@@ -100,7 +93,7 @@ def _times() -> list[Panel]:
             "Mean time of a request",
             "From arrival to the last answer, by Triton's sums. A mean hides the slow ones: objectives on latency are "
             "measured at a gateway or by probes.",
-            [Query(share(_rate(Counter.REQUEST_S), ended), UNIT)],
+            [Query(share(rate(Counter.REQUEST_S), ended), UNIT)],
             "s",
             least=0,
             no_value=NO_TRAFFIC,
@@ -110,7 +103,7 @@ def _times() -> list[Panel]:
         timeseries(
             "Mean time in the queue",
             "How long a request waited on average; with dynamic batching some of it is the delay that was asked for.",
-            [Query(share(_rate(Counter.QUEUE_S), ended), UNIT)],
+            [Query(share(rate(Counter.QUEUE_S), ended), UNIT)],
             "s",
             least=0,
             no_value=NO_TRAFFIC,
@@ -135,7 +128,7 @@ def _batches() -> list[Panel]:
         timeseries(
             "Mean batch size",
             "Items inferred per batch executed. 1 with a queue: batching is not configured or does not happen.",
-            [Query(share(_rate(Counter.INFERENCES), _rate(Counter.EXECUTIONS)), UNIT)],
+            [Query(share(rate(Counter.INFERENCES), rate(Counter.EXECUTIONS)), UNIT)],
             "none",
             least=0,
             decimals=1,
@@ -146,7 +139,7 @@ def _batches() -> list[Panel]:
         timeseries(
             "Batches executed",
             "Batches per second.",
-            [Query(_rate(Counter.EXECUTIONS), UNIT)],
+            [Query(rate(Counter.EXECUTIONS), UNIT)],
             "ops",
             no_value=NO_TRAFFIC,
             width=6,
@@ -173,7 +166,7 @@ def _batches() -> list[Panel]:
 
 
 def _host() -> list[Panel]:
-    looked_up = _rate(Counter.RESPONSE_CACHE)
+    looked_up = rate(Counter.RESPONSE_CACHE)
     hits = total(OWN.rate(COUNTERS[Counter.RESPONSE_CACHE], is_(names.RESULT, "hit")), M, S)
     pinned = [largest(OWN.now(names.SERVER_HOST[gauge]), S) for gauge in _PINNED]
     return [

@@ -20,13 +20,10 @@ from controlplane.publish.dashboards.panels import (
     text,
     timeseries,
 )
-from controlplane.publish.dashboards.queries import JOB, Own, is_not, largest, like, quantile_of, share, total
+from controlplane.publish.dashboards.queries import JOB, is_not, largest, like, quantile_of, share, total
+from controlplane.publish.dashboards.served import COUNTERS, OWN, UNIT, M, S, rate
 from controlplane.publish.dashboards.variables import of_label
 
-M, S = names.MODEL, names.SERVER
-OWN = Own(M, S)
-COUNTERS = names.MODEL_COUNTERS
-UNIT = "{{model}} on {{server}}"
 TO = [drills.UNIT_SCALING]
 PER_SECOND = "suffix:tok/s"
 NOT_SCRAPED = "not scraped, or no traffic"
@@ -54,16 +51,12 @@ def vllm() -> Dashboard:
     )
 
 
-def _rate(counter: Counter, *by: str) -> str:
-    return total(OWN.rate(COUNTERS[counter]), *(by or (M, S)))
-
-
 def _requests() -> list[Panel]:
     return [
         timeseries(
             "Requests ended, by how",
             "Stop and length: answered. Abort: the client left. Refused: turned away before they were queued.",
-            [Query(_rate(Counter.REQUESTS, M, names.OUTCOME), "{{model}}: {{outcome}}")],
+            [Query(rate(Counter.REQUESTS, M, names.OUTCOME), "{{model}}: {{outcome}}")],
             "reqps",
             stacked=True,
             no_value=NO_TRAFFIC,
@@ -92,12 +85,12 @@ def _requests() -> list[Panel]:
 
 
 def _tokens() -> list[Panel]:
-    ended = _rate(Counter.ENDED)
+    ended = rate(Counter.ENDED)
     return [
         timeseries(
             "Tokens generated",
             "Tokens generated per second.",
-            [Query(_rate(Counter.GENERATION_TOKENS), UNIT)],
+            [Query(rate(Counter.GENERATION_TOKENS), UNIT)],
             PER_SECOND,
             no_value=NO_TRAFFIC,
             width=8,
@@ -106,7 +99,7 @@ def _tokens() -> list[Panel]:
         timeseries(
             "Prompt tokens",
             "Prompt tokens processed per second, those found in the prefix cache among them.",
-            [Query(_rate(Counter.PROMPT_TOKENS), UNIT)],
+            [Query(rate(Counter.PROMPT_TOKENS), UNIT)],
             PER_SECOND,
             no_value=NO_TRAFFIC,
             width=8,
@@ -116,8 +109,8 @@ def _tokens() -> list[Panel]:
             "Mean length of requests",
             "Prompt and answer of the requests that ended, in tokens. A change here changes what a request costs.",
             [
-                Query(share(_rate(Counter.ENDED_PROMPT, M), total(ended, M)), "{{model}}: prompt"),
-                Query(share(_rate(Counter.ENDED_GENERATION, M), total(ended, M)), "{{model}}: answer", dashed=True),
+                Query(share(rate(Counter.ENDED_PROMPT, M), total(ended, M)), "{{model}}: prompt"),
+                Query(share(rate(Counter.ENDED_GENERATION, M), total(ended, M)), "{{model}}: answer", dashed=True),
             ],
             "suffix:tok",
             least=0,
@@ -153,7 +146,7 @@ def _cache() -> list[Panel]:
         timeseries(
             "Prefix cache hits",
             "Share of the prompt tokens looked up that were found in the prefix cache.",
-            [Query(share(_rate(Counter.PREFIX_HITS), _rate(Counter.PREFIX_QUERIES)), UNIT)],
+            [Query(share(rate(Counter.PREFIX_HITS), rate(Counter.PREFIX_QUERIES)), UNIT)],
             "percentunit",
             least=0,
             most=1,
@@ -164,7 +157,7 @@ def _cache() -> list[Panel]:
         timeseries(
             "Preemptions",
             "Requests thrown out of a full KV cache per second; their work is done again.",
-            [Query(_rate(Counter.PREEMPTIONS), UNIT)],
+            [Query(rate(Counter.PREEMPTIONS), UNIT)],
             "ops",
             least=0,
             steps=rising(0.1, 1),
