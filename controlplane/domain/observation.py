@@ -233,6 +233,8 @@ class ModelReading:
 
     `instances` is the total over its instance groups; `instances_per_step` the smallest change of the total that the
     groups allow (number of GPUs listed). `max_queue_delay_s` is deliberate batching delay, not congestion.
+    `preferred_batch_sizes` as Triton shows them: where none are configured, the largest batch.
+    `other_scheduler`: requests come in sequences or go through an ensemble, which rules dynamic batching out.
     `gpus` are the GPUs of its instance groups as "server/index", empty for CPU; `gpu_uuids` those its counters name.
     `kv_cache_usage` is a fraction, of several engines that of the fullest; `kv_cache_tokens` fit all engines together.
     `refused`: requests turned away before they were queued, since the server began. `load_s`: what the newest load took
@@ -246,6 +248,8 @@ class ModelReading:
     max_batch_size: int = 0
     dynamic_batching: bool = False
     max_queue_delay_s: float = 0.0
+    preferred_batch_sizes: tuple[int, ...] = ()
+    other_scheduler: bool = False
     gpus: tuple[str, ...] = ()
     pending: Signal[int] = field(default_factory=lambda: Missing("never read"))
     running: Signal[int] = NOT_EXPORTED

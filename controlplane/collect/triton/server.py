@@ -146,6 +146,8 @@ class TritonUnit:
             max_batch_size=config.max_batch_size if config else 0,
             dynamic_batching=config.dynamic_batching if config else False,
             max_queue_delay_s=config.max_queue_delay_s if config else 0.0,
+            preferred_batch_sizes=config.preferred_batch_sizes if config else (),
+            other_scheduler=config.other_scheduler if config else False,
             gpus=tuple(f"{self._server}/{index}" for index in config.gpus) if config else (),
             gpu_uuids=self.details.gpu_uuids,
             refused=REFUSED_UNCOUNTED,

@@ -86,6 +86,8 @@ _MODEL = (
             "ModelReading.max_batch_size",
             "ModelReading.dynamic_batching",
             "ModelReading.max_queue_delay_s",
+            "ModelReading.preferred_batch_sizes",
+            "ModelReading.other_scheduler",
             "Interval.running_max",
         ),
         "how requests are batched; a queue delay is batching, not congestion. Instances times the largest batch bound"

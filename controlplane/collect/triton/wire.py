@@ -45,6 +45,8 @@ class ModelConfig:
     dynamic_batching: bool
     max_queue_delay_s: float
     gpus: tuple[int, ...]
+    preferred_batch_sizes: tuple[int, ...] = ()
+    other_scheduler: bool = False
 
 
 @dataclass(slots=True)
@@ -95,11 +97,14 @@ class _Stats(TypedDict):
 
 class _Batching(BaseModel):
     max_queue_delay_microseconds: int = 0
+    preferred_batch_size: tuple[int, ...] = ()
 
 
 class _Config(BaseModel):
     max_batch_size: int = 0
     dynamic_batching: _Batching | None = None
+    sequence_batching: dict[str, Any] | None = None
+    ensemble_scheduling: dict[str, Any] | None = None
     instance_group: list[dict[str, Any]] = []
 
 
@@ -185,13 +190,16 @@ def read_config(body: bytes) -> ModelConfig:
     try:
         config = _Config.model_validate_json(body)
         groups = {"instance_group": config.instance_group}
+        batching = config.dynamic_batching or _Batching()
         return ModelConfig(
             instances=total_instances(groups),
             instances_per_step=instance_step(groups),
             max_batch_size=config.max_batch_size,
             dynamic_batching=config.dynamic_batching is not None,
-            max_queue_delay_s=(config.dynamic_batching or _Batching()).max_queue_delay_microseconds / 1e6,
+            max_queue_delay_s=batching.max_queue_delay_microseconds / 1e6,
             gpus=gpu_indices(groups),
+            preferred_batch_sizes=batching.preferred_batch_size,
+            other_scheduler=config.sequence_batching is not None or config.ensemble_scheduling is not None,
         )
     except ValidationError as error:
         raise MalformedPageError(f"model configuration is not what it should be: {_first(error)}") from None

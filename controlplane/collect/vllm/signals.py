@@ -211,6 +211,8 @@ _DETAIL = (
             "ModelReading.max_batch_size",
             "ModelReading.dynamic_batching",
             "ModelReading.max_queue_delay_s",
+            "ModelReading.preferred_batch_sizes",
+            "ModelReading.other_scheduler",
             "ModelReading.gpus",
             "ModelReading.gpu_uuids",
             "ModelReading.load_s",

@@ -31,7 +31,15 @@ EXPLICIT = Known(ControlMode.EXPLICIT, 0.0)
 
 
 def config(instances: int = 2, max_batch_size: int = 8) -> ModelConfig:
-    return ModelConfig(instances, 1, max_batch_size, dynamic_batching=True, max_queue_delay_s=0.002, gpus=(0, 1))
+    return ModelConfig(
+        instances,
+        1,
+        max_batch_size,
+        dynamic_batching=True,
+        max_queue_delay_s=0.002,
+        gpus=(0, 1),
+        preferred_batch_sizes=(4,),
+    )
 
 
 def server(*models: str, max_age_s: float = 15) -> TritonServer:
@@ -85,6 +93,7 @@ def test_a_ready_model_is_read_whole() -> None:
     assert (reading.state, reading.instances) == (ModelState.READY, Known(2, 10))
     assert (reading.pending, reading.gpus) == (Known(4, 10), ("t/0", "t/1"))
     assert (reading.max_batch_size, reading.dynamic_batching, reading.max_queue_delay_s) == (8, True, 0.002)
+    assert (reading.preferred_batch_sizes, reading.other_scheduler) == ((4,), False)
     (interval,) = reading.intervals
     assert (interval.completed, interval.pending_start, interval.pending_end) == (7, 3, 4)
     assert interval.running_max == 16  # before any execution is known, every instance could hold a full batch

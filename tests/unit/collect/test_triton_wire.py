@@ -79,7 +79,13 @@ def test_statistics_of_a_model_without_executions_are_read_and_empty() -> None:
 
 def test_the_recorded_configuration_is_read() -> None:
     assert read_config(recorded("triton-2.51.0-model-config.json").encode()) == ModelConfig(
-        instances=4, instances_per_step=1, max_batch_size=1, dynamic_batching=True, max_queue_delay_s=0.0, gpus=()
+        instances=4,
+        instances_per_step=1,
+        max_batch_size=1,
+        dynamic_batching=True,
+        max_queue_delay_s=0.0,
+        gpus=(),
+        preferred_batch_sizes=(1,),
     )
 
 
@@ -87,11 +93,18 @@ def test_a_count_is_per_listed_gpu_and_long_numbers_may_be_text() -> None:
     config = {
         "max_batch_size": 8,
         "instance_group": [{"kind": "KIND_GPU", "count": 3, "gpus": [0, 2]}],
-        "dynamic_batching": {"max_queue_delay_microseconds": "2500"},
+        "dynamic_batching": {"max_queue_delay_microseconds": "2500", "preferred_batch_size": [4, 8]},
     }
     found = read_config(json.dumps(config).encode())
     assert (found.instances, found.instances_per_step, found.gpus) == (6, 2, (0, 2))
     assert found.max_queue_delay_s == 0.0025
+    assert found.preferred_batch_sizes == (4, 8)
+    assert not found.other_scheduler
+
+
+@pytest.mark.parametrize("scheduler", ["sequence_batching", "ensemble_scheduling"])
+def test_what_rules_dynamic_batching_out_is_read(scheduler: str) -> None:
+    assert read_config(json.dumps({"max_batch_size": 8, scheduler: {}}).encode()).other_scheduler
 
 
 @pytest.mark.parametrize("body", [b"[]", b"x", b'{"max_batch_size": "many"}', b'{"instance_group": [{"count": "x"}]}'])
