@@ -8,7 +8,7 @@ from controlplane.decide.learning import Curve
 from controlplane.decide.queueing import capacity_per_s, latency_s
 
 # Share of the most that instances can do where no latency objective says how long a request may wait.
-_FULL_SHARE = 0.8
+FULL_SHARE = 0.8
 # Counts whose throughput differs by less are taken as equal.
 _SAME = 1.02
 
@@ -31,7 +31,7 @@ class Capacity:
         capacity = 0.0
         if self.threshold_s is not None:
             capacity = capacity_per_s(line, count, self.threshold_s, self.share)
-        return (capacity or _FULL_SHARE * line.limit_per_s(count)) / self.items
+        return (capacity or FULL_SHARE * line.limit_per_s(count)) / self.items
 
     def limit_per_s(self, count: int) -> float:
         """The most that `count` instances do when they never wait, however late the answers are."""
@@ -41,7 +41,7 @@ class Capacity:
         """Whether `count` instances take so many requests per second inside the objective."""
         line, rate = self.curve.line(count), per_s * self.items
         if self.threshold_s is None or latency_s(line, count, 0.0, self.share) > self.threshold_s:
-            return rate <= _FULL_SHARE * line.limit_per_s(count)
+            return rate <= FULL_SHARE * line.limit_per_s(count)
         return rate < line.limit_per_s(count) and latency_s(line, count, rate, self.share) <= self.threshold_s
 
     def smallest(self, per_s: float, highest: int) -> int:

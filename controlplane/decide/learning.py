@@ -11,7 +11,7 @@ from controlplane.domain.state import BatchSum
 
 # Executions remembered per batch size and instance count: newer ones push older ones out.
 _MEMORY = 2000.0
-_ENOUGH = 20.0
+ENOUGH = 20.0
 _BUSY_MAX = 1.05
 
 
@@ -62,7 +62,7 @@ def _add(table: dict[tuple[int, int], BatchSum], interval: Interval) -> None:
         fade = min(1.0, _MEMORY / executions)
         table[key] = BatchSum(*key, executions * fade, (old.compute_s + batch.compute_s) * fade)
         shown.add(key)
-        if old.executions >= _ENOUGH:
+        if old.executions >= ENOUGH:
             moved_s += batch.executions * (_mean_s(table[key]) - _mean_s(old))
             weight += batch.executions
     if weight == 0:
@@ -86,7 +86,7 @@ def curve(sums: Sequence[BatchSum], max_batch: int) -> Curve | None:
     lines: list[tuple[int, BatchLine]] = []
     for instances in sorted({s.instances for s in sums}):
         own = [s for s in sums if s.instances == instances and s.executions > 0 and s.compute_s > 0]
-        if sum(s.executions for s in own) >= _ENOUGH:
+        if sum(s.executions for s in own) >= ENOUGH:
             lines.append((instances, _fit(own, max_batch)))
     if not lines:
         return None
