@@ -49,6 +49,8 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
     ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
     ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
+    ReasonCode.BATCHING: "{change}: {why}; what it gives is not known before it was tried "
+    "(from {executions} executions, none of a batch)",
     ReasonCode.IN_PLACE: "all is as it should be",
 }
 
@@ -63,6 +65,10 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
     (ReasonCode.IN_FLIGHT, "step"): "{step} is under way ({id})",
     (ReasonCode.IN_FLIGHT, "why"): "{why}",
+    (ReasonCode.BATCHING, "latency_after_ms"): "{change}: {why}; expected: {capacity_before_per_s} -> "
+    "{capacity_after_per_s}/s, {latency_before_ms} -> {latency_after_ms} ms a request (from {executions} executions)",
+    (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "
+    "{capacity_after_per_s}/s, of which the present load takes all (from {executions} executions)",
     (ReasonCode.CAPACITY_UNKNOWN, "busy_share"): "larger batches were never seen, and the instances are only "
     "{busy_share} busy",
 }
@@ -92,7 +98,8 @@ def headline(decision: Decision) -> str:
 def explain(record: DecisionRecord) -> tuple[str, ...]:
     """The record in a few lines."""
     decision = record.decision
-    seen = [r for r in decision.reasons if r.numbers or r.words]
+    told = [r for r in decision.reasons if r.numbers or r.words]
+    seen = [r for r in told if r.code is not ReasonCode.BATCHING]
     lines = [
         f"{decision.model} on {decision.server}, {_at(decision.at)}, mode {decision.mode.value} ({decision.id})",
         f"seen:    {_target(decision.current)}" + "".join(f"; {reason_text(r)}" for r in seen[:2]),
@@ -110,6 +117,7 @@ def explain(record: DecisionRecord) -> tuple[str, ...]:
         lines.append("done:    nothing yet" if decision.actionable else f"done:    nothing: mode {decision.mode.value}")
     if record.effect is not None:
         lines.append(f"effect:  {_VERDICTS[record.effect.verdict].format_map(_rates(record))}")
+    lines.extend(f"advice:  {reason_text(r)}" for r in told if r.code is ReasonCode.BATCHING)
     return tuple(lines)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from controlplane.decide import effects, people, placement
+from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
 from controlplane.decide.health import dead_backend
@@ -48,6 +49,8 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     draft = _steps_of(unit, draft)
     draft = people.override(people.freeze(draft, base, unit.freezes, now), unit, now)
     state = _settled(unit, state, draft, now)
+    advice, state = advised(unit, state, now)
+    draft = draft if advice is None else draft.noting(advice)
     decision, state = _to_step(unit, state, draft, present, demand, policy, now)
     return decision, state, effect
 

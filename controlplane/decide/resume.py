@@ -31,5 +31,6 @@ def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
         changed_at=min(unit.changed_at, now),
         healed_at=min(unit.healed_at, now),
         jump_seen_at=min(unit.jump_seen_at, now),
+        batching=unit.batching and replace(unit.batching, since=min(unit.batching.since, now)),
         gone_since=None if unit.gone_since is None else min(unit.gone_since, now),
     )

@@ -53,18 +53,21 @@ class Unit:
         return max(1, self.reading.max_batch_size)
 
     @property
-    def latency_goal(self) -> tuple[float | None, float]:
-        """(seconds, share of requests) of the tightest latency objective; (None, 0.0) without one.
-
-        The seconds are those left after the deliberate delay of the dynamic batcher, which is no congestion.
-        """
-        delay_s = self.reading.max_queue_delay_s if self.reading is not None else 0.0
+    def latency_objective(self) -> tuple[float | None, float]:
+        """(seconds, share of requests) of the tightest latency objective; (None, 0.0) without one."""
         goals = [
-            (max(0.0, o.threshold_s - delay_s), o.target)
+            (o.threshold_s, o.target)
             for o in self.spec.objectives
             if o.indicator is Indicator.LATENCY and o.threshold_s is not None
         ]
         return min(goals) if goals else (None, 0.0)
+
+    @property
+    def latency_goal(self) -> tuple[float | None, float]:
+        """The same with what the deliberate delay of the dynamic batcher, which is no congestion, leaves of it."""
+        threshold_s, share = self.latency_objective
+        delay_s = self.reading.max_queue_delay_s if self.reading is not None else 0.0
+        return None if threshold_s is None else max(0.0, threshold_s - delay_s), share
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ class ReasonCode(StrEnum):
     """It cannot be written down, and nothing is done that is not."""
     SERVER_PHASE = "server_phase"
     """It is starting or terminating, by what discovered it."""
+    BATCHING = "batching"
+    """Advice on the model's batching: it never binds and changes no target."""
     IN_PLACE = "in_place"
     """Nothing to change: what is, is what should be."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controlplane.domain.batching import BatchingMemory
+
 
 @dataclass(frozen=True, slots=True)
 class BatchSum:
@@ -48,6 +50,7 @@ class UnitState:
     `jump_seen_at`: end of the reading that first showed the present jump of demand, 0 when there is none.
     `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
     `gone_since`: since when its discovered server has left (None: it is there).
+    `batching`: since when its batching is configured as it is, and what is advised on it; None while it is not loaded.
     """
 
     wanted: bool | None = None
@@ -66,6 +69,7 @@ class UnitState:
     healed_at: float = 0.0
     jump_seen_at: float = 0.0
     gone_since: float | None = None
+    batching: BatchingMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)

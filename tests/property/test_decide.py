@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from controlplane.decide.explain import explain, headline
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
+from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingMemory
 from controlplane.domain.decision import (
     Action,
     ActionStatus,
@@ -108,6 +109,8 @@ def model_readings(draw: st.DrawFn) -> ModelReading:
         instances_per_step=step,
         max_batch_size=draw(st.sampled_from([0, 1, 8])),
         dynamic_batching=draw(st.booleans()),
+        max_queue_delay_s=draw(st.sampled_from([0.0, 0.05])),
+        preferred_batch_sizes=draw(st.sampled_from([(), (4,)])),
         gpus=draw(st.sampled_from([(), ("t0/0",)])),
         pending=draw(signal(counts)),  # type: ignore[arg-type]
         intervals=draw(intervals(newest)),
@@ -154,6 +157,18 @@ expectations = st.builds(
     done_at=st.one_of(st.just(0.0), past),
     throughput_per_s=st.floats(0.0, 1000.0),
 )
+batchings = st.builds(
+    BatchingMemory,
+    knobs=st.builds(
+        BatchingKnobs,
+        max_batch_size=st.sampled_from([0, 1, 8]),
+        dynamic=st.booleans(),
+        max_queue_delay_s=st.sampled_from([0.0, 0.05]),
+        preferred_sizes=st.sampled_from([(), (4,)]),
+    ),
+    since=past,
+    told=st.sampled_from([None, *BatchingCase]),
+)
 unit_states = st.builds(
     UnitState,
     wanted=st.sampled_from([None, True, False]),
@@ -169,6 +184,7 @@ unit_states = st.builds(
     blind_since=st.one_of(st.none(), past),
     changed_at=st.one_of(st.just(0.0), past),
     healed_at=st.one_of(st.just(0.0), past),
+    batching=st.one_of(st.none(), batchings),
 )
 targets = st.one_of(
     st.just(Target(loaded=False, instances=0)), totals.map(lambda count: Target(loaded=True, instances=count))
@@ -261,6 +277,7 @@ def test_every_decision_is_the_same_again_within_bounds_and_explains_itself(
     assert (decision, after) == only(snapshot, state)
     assert decision.reasons
     assert decision.binding in {r.code for r in decision.reasons} | {ReasonCode.IN_PLACE}
+    assert decision.binding is not ReasonCode.BATCHING
     spec = snapshot.fleet.models[0]
     if spec.mode is Mode.OBSERVE:
         assert not decision.actionable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
+from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingMemory
 from controlplane.domain.state import Ceiling, Expectation, PolicyState, UnitState
 
 NOW = 1_700_000_000.0
@@ -26,6 +27,7 @@ def a_state(at: float) -> PolicyState:
         changed_at=at,
         healed_at=at,
         jump_seen_at=at,
+        batching=BatchingMemory(BatchingKnobs(8), at, BatchingCase.UNBATCHED),
     )
     return PolicyState({"m@t0": unit, "new@t0": UnitState()})
 
@@ -39,6 +41,7 @@ def test_moments_that_are_still_to_come_are_now_and_waits_begin_now() -> None:
     unit = resumed(a_state(NOW + 36000.0), POLICY, NOW).units["m@t0"]
     latest = a_state(NOW).units["m@t0"]
     assert unit.recommended == ((NOW, 2), (NOW, 3))
-    for name in ("used_at", "learned_until", "expectation", "ceiling", "retry_at", "changed_at", "healed_at"):
+    names = ("used_at", "learned_until", "expectation", "ceiling", "retry_at", "changed_at", "healed_at", "batching")
+    for name in names:
         assert getattr(unit, name) == getattr(latest, name), name
     assert (unit.blind_since, unit.jump_seen_at) == (NOW, NOW)

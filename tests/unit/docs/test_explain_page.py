@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from controlplane.decide.advising import reason
+from controlplane.decide.batching import BatchingAdvice, Gain, Worked
 from controlplane.decide.explain import _TEXT, _VARIANTS, explain
+from controlplane.domain.batching import BatchingCase, BatchingKnobs
 from controlplane.domain.decision import (
     Action,
     ActionStatus,
@@ -51,6 +55,19 @@ def record() -> DecisionRecord:
 
 def test_the_example_is_what_explain_prints() -> None:
     assert PAGE.blocks("") == ["\n".join(explain(record())) + "\n"]
+
+
+def advice() -> Reason:
+    gain = Gain(37.503, 142.03, 0.5113, 0.0273)
+    worked = Worked(7.1, 46.7, 0.5113, 0.49, 1.3, 0.996, ((1, 297), (4, 33)), 0.0213)
+    knobs = BatchingKnobs(8, dynamic=False)
+    return reason(BatchingAdvice(BatchingCase.UNBATCHED, knobs, BatchingKnobs(8), worked, gain))
+
+
+def test_the_advice_is_what_explain_prints() -> None:
+    decision = record().decision
+    told = replace(decision, reasons=(*decision.reasons, advice()))
+    assert PAGE.blocks("text") == [explain(replace(record(), decision=told))[-1] + "\n"]
 
 
 def test_every_reason_listed_is_one_that_is_said() -> None:
