@@ -71,6 +71,7 @@ MODEL_LOAD_S = f"{PREFIX}_model_load_duration_seconds"
 MODEL_GPU_INFO = f"{PREFIX}_model_gpu_info"
 MODEL_COUNTERS = {counter: f"{PREFIX}_model_{counter.value}" for counter in Counter}
 MODEL_DECISION = f"{PREFIX}_model_decision"
+MODEL_BATCHING_ADVICE = f"{PREFIX}_model_batching_advice"
 MODEL_IN_FLIGHT = f"{PREFIX}_model_actions_in_flight"
 MODEL_GPU_S = f"{PREFIX}_model_gpu_seconds"
 MODEL_COST = f"{PREFIX}_model_cost"

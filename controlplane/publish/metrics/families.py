@@ -163,6 +163,9 @@ FAMILIES: tuple[Family, ...] = (
         "1 for the last decision: its step and the reason that settled it",
         (*_UNIT, names.STEP, names.BINDING),
     ),
+    Family(
+        names.MODEL_BATCHING_ADVICE, "gauge", "1 while the model's batching should be changed", (*_UNIT, names.CAUSE)
+    ),
     Family(names.MODEL_IN_FLIGHT, "gauge", "Actions under way", (*_UNIT, names.STEP)),
     Family(
         names.MODEL_GPU_S, "counter", "GPU time allotted to the model: shared with what else is loaded there", _UNIT

@@ -45,6 +45,9 @@ def _decided(unit: tuple[str, str], decision: Decision) -> Iterator[Sample]:
     yield names.MODEL_DEMAND_SEEN, (*unit, "high"), demand.get("high_per_s")
     yield names.MODEL_DEMAND_QUANTILE, unit, demand.get("quantile")
     yield names.MODEL_CAPACITY, unit, capacity.get("capacity_per_s")
+    for reason in decision.reasons:
+        if reason.code is ReasonCode.BATCHING:
+            yield names.MODEL_BATCHING_ADVICE, (*unit, reason.words["case"]), 1.0
 
 
 def people_samples(picture: Picture) -> Iterator[Sample]:

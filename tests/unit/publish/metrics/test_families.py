@@ -51,6 +51,7 @@ def decided(model: str, server: str, demand: dict[str, float]) -> Decision:
         Reason(ReasonCode.DEMAND, {"demand_per_s": 9.0, "low_per_s": 6.0, "quantile": 0.9} | demand),
         Reason(ReasonCode.CAPACITY, {"capacity_per_s": 12.0, "instances": 2.0}),
         Reason(ReasonCode.DEMAND),
+        Reason(ReasonCode.BATCHING, {"executions": 900.0}, {"case": "unbatched", "change": "", "why": ""}),
     )
     target = Target(loaded=True, instances=2)
     return Decision("d", NOW - 1, model, server, Mode.ACT, Step.HOLD, target, target, reasons, ReasonCode.IN_PLACE)
@@ -144,6 +145,7 @@ NOTHING = dict.fromkeys(("model", "objective", "workload", "server", "kind"), ""
         ("model_demand_quantile", UNIT, 0.9),
         ("model_capacity_per_second", UNIT, 12),
         ("model_desired_instances", UNIT, 2),
+        ("model_batching_advice", UNIT | {"cause": "unbatched"}, 1),
         ("model_direction_changes", UNIT, 2),
         ("model_direction_changes", {"model": "llm", "server": "v"}, 0),
         ("startup_duration_seconds", {"model": "bert", "workload": "", "knob": "load", "quantile": "0.5"}, 20),
