@@ -14,7 +14,9 @@ from aiohttp import web
 
 _PAGE = """\
 vllm:num_requests_running{{engine="0",model_name="{model}"}} {running}
-vllm:num_requests_waiting{{engine="0",model_name="{model}"}} 0.0
+vllm:num_requests_waiting{{engine="0",model_name="{model}"}} {waiting}
+vllm:kv_cache_usage_perc{{engine="0",model_name="{model}"}} 0.1
+vllm:cache_config_info{{block_size="16",engine="0",num_gpu_blocks="1000"}} 1.0
 vllm:engine_sleep_state{{engine="0",model_name="{model}",sleep_state="awake"}} {awake}
 vllm:engine_sleep_state{{engine="0",model_name="{model}",sleep_state="weights_offloaded"}} {asleep}
 vllm:e2e_request_latency_seconds_sum{{engine="0",model_name="{model}"}} {took_s}
@@ -29,24 +31,29 @@ vllm:request_success_total{{engine="0",finished_reason="error",model_name="{mode
 class CompletionServer:
     """Serves one model on a free port of the loopback; an async context manager.
 
-    `asked`: path and body of each request. `token_s`: time that each token takes. `break_off`: end a stream after its
-    first token, with this error or (empty) without a word. `refuse`: status and body of every answer. `key`: the bearer
-    token that is wanted.
+    `asked`: path and body of each request. `token_s`: time that each token takes, `per_running_s` more for each running
+    request, of which there are at most `max_num_seqs`; `per_prompt_token_s`: time of prefill, a word being a token.
+    `turn_away_above`: more requests at a time get a 503.
+    `break_off`: end a stream after its first token, with this error or (empty) without a word. `refuse`: status and
+    body of every answer. `key`: the bearer token that is wanted.
     """
 
-    def __init__(self, model: str = "tiny") -> None:
+    def __init__(self, model: str = "tiny", *, max_num_seqs: int = 256) -> None:
         self.model = model
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.token_s = 0.0
+        self.token_s = self.per_running_s = self.per_prompt_token_s = 0.0
         self.break_off: str | None = None
         self.refuse: tuple[int, dict[str, Any]] | None = None
+        self.turn_away_above = 10**6
         self.key = ""
         self.url = ""
         self.awake = asyncio.Event()
         self.awake.set()
         self._ended: Counter[str] = Counter()
-        self._running = 0
+        self._running = self._waiting = 0
+        self._places = asyncio.Semaphore(max_num_seqs)
         app = web.Application()
+        app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/metrics", self._metrics)
@@ -69,6 +76,7 @@ class CompletionServer:
         page = _PAGE.format(
             model=self.model,
             running=self._running,
+            waiting=self._waiting,
             awake=awake,
             asleep=1 - awake,
             took_s=sum(counts.values()),
@@ -76,10 +84,18 @@ class CompletionServer:
         )
         return web.Response(text=page)
 
+    def _knows(self, request: web.Request) -> bool:
+        return not self.key or request.headers.get("Authorization") == f"Bearer {self.key}"
+
+    async def _models(self, request: web.Request) -> web.Response:
+        if not self._knows(request):
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        return web.json_response({"object": "list", "data": [{"id": self.model, "object": "model"}]})
+
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         self.asked.append((request.path, asked))
-        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+        if not self._knows(request):
             return web.json_response({"error": "Unauthorized"}, status=401)
         if asked["model"] != self.model:
             error = {"message": f"The model `{asked['model']}` does not exist.", "type": "NotFoundError", "code": 404}
@@ -87,6 +103,13 @@ class CompletionServer:
         if self.refuse:
             self._ended["error"] += self.refuse[0] >= 500
             return web.json_response(self.refuse[1], status=self.refuse[0])
+        if self._running + self._waiting >= self.turn_away_above:
+            return web.json_response({"error": {"message": "overloaded", "code": 503}}, status=503)
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
         self._running += 1
         reason = "abort"
         try:
@@ -96,6 +119,7 @@ class CompletionServer:
             return answer
         finally:
             self._running -= 1
+            self._places.release()
             self._ended[reason] += 1
 
     async def _whole(self, asked: dict[str, Any]) -> web.Response:
@@ -108,9 +132,10 @@ class CompletionServer:
         await response.prepare(request)
         if "messages" in asked:
             await _event(response, {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
-        tokens = asked.get("max_tokens", 16)
+        tokens, prompt_tokens = asked.get("max_tokens", 16), len(str(asked.get("prompt", "")).split())
+        await asyncio.sleep(self.per_prompt_token_s * prompt_tokens)
         for i in range(tokens):
-            await asyncio.sleep(self.token_s)
+            await asyncio.sleep(self.token_s + self.per_running_s * self._running)
             reason = "length" if i == tokens - 1 and self.break_off is None else None
             # in two parts, as a proxy may cut them
             await _event(response, {"choices": [_choice(asked, "x", reason, key="delta")]}, cut=7)
@@ -118,6 +143,10 @@ class CompletionServer:
                 if self.break_off:
                     await _event(response, {"error": {"message": self.break_off, "code": 500}})
                 return response
+        if asked.get("stream_options", {}).get("include_usage"):
+            await _event(
+                response, {"choices": [], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}}
+            )
         await response.write(b"data: [DONE]\n\n")
         return response
 

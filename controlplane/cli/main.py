@@ -17,6 +17,7 @@ from controlplane.cli import (
     demo,
     freeze,
     model,
+    profile,
     rules,
     run,
     simulate,
@@ -48,6 +49,7 @@ for commands in (freeze, decisions):
     commands.register(app)
 slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
+app.add_typer(profile.app, name="profile")
 simulate.register(app)
 dashboards_push.register(dashboards.app)
 app.add_typer(dashboards.app, name="dashboards")

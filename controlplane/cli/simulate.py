@@ -14,11 +14,11 @@ import typer
 
 from controlplane.cli.options import Json
 from controlplane.cli.output import print_json
+from controlplane.cli.progress import progress
 from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.progress import Progress
 
     from controlplane.sim.front import Front, Point
     from controlplane.sim.trace import Requests
@@ -67,7 +67,7 @@ def simulate(
         raise _fault("--service", service, f"one of these is allowed: {', '.join(LLM_SERVICES)}")
     slo = Slo(_seconds("--ttft", ttft or _SLOW_FIRST_TOKEN.get(trace, "1s")), _seconds("--itl", itl))
     starts = StartUp(_seconds("--startup", startup))
-    with _progress() as bar:
+    with progress() as bar:
         task = bar.add_task("reading and scaling the trace", total=None)
         made = world.make_world(
             _requests(trace, since, until),
@@ -104,17 +104,17 @@ def _requests(trace: str, since: str, until: str) -> Requests:
 
 
 def _fronts(
-    world: World, names: Sequence[str], knob: float | None, progress: Callable[[int, int], None], *, sweep: bool
+    world: World, names: Sequence[str], knob: float | None, told: Callable[[int, int], None], *, sweep: bool
 ) -> dict[str, Front]:
     """Every policy at its knob, or swept over it."""
     from controlplane.sim import front
 
     workers = os.cpu_count() or 1
     if sweep:
-        return front.sweep(world, names, workers, progress)
+        return front.sweep(world, names, workers, told)
     jobs = [(name, front.contender(name).preset(world) if knob is None else knob) for name in names]
     done = count(1)
-    points = front.run_all(world, jobs, min(workers, len(jobs)), lambda: progress(next(done), len(jobs)))
+    points = front.run_all(world, jobs, min(workers, len(jobs)), lambda: told(next(done), len(jobs)))
     return {point.name: front.Front(point.name, (point,)) for point in points}
 
 
@@ -157,16 +157,6 @@ def _seconds(option: str, text: str) -> float:
 
 def _fault(option: str, value: str, allowed: str) -> ConfigurationError:
     return ConfigurationError("command line", (Fault(option, value, allowed),))
-
-
-def _progress() -> Progress:
-    """A bar on standard error, gone when it is done; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _write(path: Path, text: str) -> None:

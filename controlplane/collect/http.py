@@ -40,11 +40,13 @@ class Pages:
     """One HTTP session, a connection per request.
 
     No connection is kept: Triton does not stop while one is open, until its exit timeout is over (seen on 2.51), and a
-    kept one that the server has given up in the meantime looks like a failure of the server.
+    kept one that the server has given up in the meantime looks like a failure of the server. `keep` keeps them all the
+    same, for whoever sends so many requests that there are not connections enough.
     """
 
-    def __init__(self, *, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(self, *, limit_bytes: int = LIMIT_BYTES, keep: bool = False) -> None:
         self._limit_bytes = limit_bytes
+        self._keep = keep
         self._session: aiohttp.ClientSession | None = None
         self._names: Names | None = None
 
@@ -149,7 +151,7 @@ class Pages:
         if self._session is None:
             self._names = Names()
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=True, resolver=self._names),
+                connector=aiohttp.TCPConnector(limit=0, force_close=not self._keep, resolver=self._names),
                 timeout=aiohttp.ClientTimeout(total=None),
                 # Compressing a page costs the thread that serves it milliseconds, so that it is not asked for;
                 # proxies that do it all the same are understood.

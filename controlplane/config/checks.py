@@ -12,6 +12,7 @@ from controlplane.config.faults import join, one_of, shown
 from controlplane.config.gateways import check_gateways
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
+from controlplane.config.profiles import check_profile
 from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import Root
@@ -127,6 +128,9 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
     elif kinds and ServerKind.TRITON not in kinds:
         yield from _check_triton_only(part, *kinds)
+    profile = document.profiles.get(model.name)
+    if profile is not None and len(kinds) == 1:
+        yield from check_profile(part, profile, *kinds)
     where = _where(part, document, kinds)
     first: dict[str, str] = {}
     for objective in part.objectives:

@@ -14,6 +14,7 @@ from controlplane.config.environment import overlay
 from controlplane.config.gateways import to_gateway
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
+from controlplane.config.profiles import with_profiles
 from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, Settings
@@ -47,8 +48,9 @@ def parse_settings(text: str, env: Mapping[str, str], *, source: str = "configur
     tree, origins = overlay(tree, env)
     document, faults = read_document(tree)
     document, mapping_faults = with_mappings(document)
+    document, profile_faults = with_profiles(document)
     password, password_faults = _password(document.root)
-    for fault in [*mapping_faults, *check(document, frozenset(origins)), *password_faults]:
+    for fault in [*mapping_faults, *profile_faults, *check(document, frozenset(origins)), *password_faults]:
         if not any(_hides(known.path, fault.path) for known in faults):
             faults.append(fault)
     faults.sort(key=lambda fault: _position(fault.path))
@@ -141,6 +143,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         device=item.device,
         probe=None if item.probe is None else to_probe(item.probe),
         team=item.team or "",
+        profile=document.profiles.get(item.name),
     )
 
 

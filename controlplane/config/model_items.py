@@ -156,4 +156,9 @@ class ModelItem(Block):
         description="Name of an entry in `alerts.teams` that is told of it; default: the team `alerts.escalation`.",
     )
     probe: ProbeBlock | None = Field(default=None, description="Probe; absent: none.")
+    profile: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Profile file that `controlplane profile` wrote: how fast it is, until that is learned.",
+    )
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

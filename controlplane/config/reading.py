@@ -18,6 +18,7 @@ from controlplane.config.tree import Root
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
 from controlplane.domain.mapping import PageMapping
+from controlplane.domain.profiles import Profile
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -47,7 +48,8 @@ class Document:
     """All that could be read.
 
     `kinds`, those of servers and workloads by name, and `team_names` have unreadable entries too: they are not unknown
-    names. `mappings` are those of servers and workloads whose page is read by one, where there is no fault in it.
+    names. `mappings` are those of servers and workloads whose page is read by one, where there is no fault in it;
+    `profiles` those of models that have one, likewise.
     """
 
     root: Root
@@ -61,6 +63,7 @@ class Document:
     kinds: Mapping[str, ServerKind | None]
     team_names: tuple[str, ...]
     mappings: Mapping[str, PageMapping] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
 
 def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controlplane.config.mapping_file import MappingFile
+from controlplane.config.profile_file import PROFILE_FILES
 from controlplane.config.promql import SELECTOR_FORM
 from controlplane.config.tree import schema
 from controlplane.config.units import (
@@ -66,6 +67,10 @@ _MAPPING_BLOCKS = {
     "HistogramsBlock": "histograms",
     "SeriesItem": "series",
 }
+_PROFILE_BLOCKS = {
+    "BatchProfileFile": "A profile file of a model on Triton",
+    "TokenProfileFile": "A profile file of a model that generates tokens",
+}
 _HEAD = f"""# Configuration
 
 One YAML file. `controlplane check FILE` prints every fault at once, with its path, its value and what is allowed.
@@ -96,7 +101,8 @@ def reference() -> str:
     tree = schema()
     mapping = MappingFile.model_json_schema()
     blocks = {"Root": tree, **tree["$defs"], "MappingFile": mapping, **mapping["$defs"]}
-    titles = {**_BLOCKS, **_MAPPING_BLOCKS}
+    blocks |= {form.__name__: form.model_json_schema() for form in PROFILE_FILES.values()}
+    titles = {**_BLOCKS, **_MAPPING_BLOCKS, **_PROFILE_BLOCKS}
     return "\n".join([_HEAD, *(line for name, title in titles.items() for line in _block(title, blocks[name], blocks))])
 
 
@@ -133,8 +139,8 @@ def _form(field: dict[str, Any], blocks: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in blocks[name]["enum"])
     if field["type"] == "array":
         return "list"
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     plain = {
         "string": "text",
         "integer": "whole number",

@@ -57,6 +57,8 @@ _TEXT: Mapping[ReasonCode, str] = {
 # Reasons whose words depend on the numbers that are there.
 _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.DEMAND, "why"): "demand of {demand_per_s}/s to be held (seen: at least {low_per_s}/s; {why})",
+    (ReasonCode.CAPACITY, "profile_percent"): "{instances} instances hold {capacity_per_s}/s "
+    "(a batch of n takes {fixed_ms} + {per_item_ms} n ms; {profile_percent} % of that is from its profile)",
     (ReasonCode.BACKLOG, "why"): "{why}: demand is higher than what is seen",
     (ReasonCode.IDLE, "idle_s"): "idle for {idle_s} s (limit {idle_unload_s} s)",
     (ReasonCode.IDLE, "why"): "unloaded: {why}",

@@ -19,6 +19,8 @@ from controlplane.domain.observation import Interval
 _MARGIN = 1.10
 # Below this busy share an unmeasured batching gain is no ground for more instances.
 _BUSY_ENOUGH = 0.70
+# A profile that makes up less of what is known is not told.
+_PROFILE_TOLD = 0.01
 # How many more instances a backlog may buy than demand alone needs: a share, at least one.
 _BACKLOG_SHARE = 0.10
 
@@ -73,7 +75,7 @@ def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy
 def _seen(
     demand: Demand, capacity: Capacity, quantile: float, wanted_per_s: float, own_per_s: float, count: int
 ) -> tuple[Reason, Reason]:
-    line = capacity.curve.line(count)
+    line, profile_share = capacity.curve.line(count), capacity.curve.profile_share
     return (
         demand.reason(
             wanted_per_s,
@@ -88,7 +90,8 @@ def _seen(
                 "instances": float(count),
                 "fixed_ms": line.fixed_s * 1000,
                 "per_item_ms": line.per_item_s * 1000,
-            },
+            }
+            | ({"profile_percent": 100 * profile_share} if profile_share >= _PROFILE_TOLD else {}),
         ),
     )
 

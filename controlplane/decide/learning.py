@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from controlplane.decide.fitting import Weighed, fit_line
 from controlplane.decide.queueing import BatchLine
 from controlplane.domain.observation import Interval
+from controlplane.domain.profiles import BatchProfile
 from controlplane.domain.state import BatchSum
 
 # Executions remembered per batch size and instance count: newer ones push older ones out.
 _MEMORY = 2000.0
 ENOUGH = 20.0
+# Executions that a profile stands for: as many real ones weigh as much.
+_PRIOR = 40.0
 _BUSY_MAX = 1.05
 
 
@@ -20,11 +24,13 @@ class Curve:
     """What is known of a unit's service times. `lines` by instance count; `largest` batch size seen.
 
     `certain` when two sizes or the full batch were seen: then the gain from batching is measured, not guessed.
+    `profile_share`: how much of it rests on a profile, all executions together.
     """
 
     lines: tuple[tuple[int, BatchLine], ...]
     largest: int
     certain: bool
+    profile_share: float = 0.0
 
     def line(self, instances: int) -> BatchLine:
         """The line measured at the instance count nearest to `instances` (the lower one of two).
@@ -78,34 +84,52 @@ def _mean_s(batches: BatchSum) -> float:
     return batches.compute_s / batches.executions
 
 
-def curve(sums: Sequence[BatchSum], max_batch: int) -> Curve | None:
-    """Batching lines by instance count; None before enough executions were seen.
+def curve(sums: Sequence[BatchSum], max_batch: int, prior: BatchProfile | None = None) -> Curve | None:
+    """Batching lines by instance count; None before enough executions were seen and without a `prior`.
 
     With a single batch size the gain from larger batches is unknown and assumed to be none (per-item cost only).
+    A prior counts as _PRIOR executions at each instance count: what is learned outweighs it.
     """
     lines: list[tuple[int, BatchLine]] = []
-    for instances in sorted({s.instances for s in sums}):
+    at_prior = set() if prior is None else {prior.instances}
+    for instances in sorted({s.instances for s in sums} | at_prior):
         own = [s for s in sums if s.instances == instances and s.executions > 0 and s.compute_s > 0]
-        if sum(s.executions for s in own) >= ENOUGH:
-            lines.append((instances, _fit(own, max_batch)))
+        if sum(s.executions for s in own) >= ENOUGH or instances in at_prior:
+            lines.append((instances, _fit([*own, *_imagined(prior, own, instances, max_batch)], max_batch)))
     if not lines:
         return None
     sizes = {s.size for s in sums if s.executions >= 1}
+    profile_share = 0.0
+    if prior is not None:
+        sizes |= {1, min(prior.max_batch, max_batch)}
+        profile_share = _PRIOR / (_PRIOR + sum(s.executions for s in sums))
     largest = max(sizes)
-    return Curve(tuple(lines), largest, certain=max_batch == 1 or len(sizes) > 1 or largest >= max_batch)
+    certain = max_batch == 1 or len(sizes) > 1 or largest >= max_batch
+    return Curve(tuple(lines), largest, certain, profile_share)
+
+
+def _imagined(
+    prior: BatchProfile | None, own: Sequence[BatchSum], instances: int, max_batch: int
+) -> tuple[BatchSum, ...]:
+    """The prior as executions, half of them of single items and half of the largest batches.
+
+    They take as much longer or shorter than in the profile as `own` do, the nearer to it the more of these there are:
+    a profile from another GPU still tells what batching gains, and sizes that come seldom follow those that come often.
+    """
+    if prior is None:
+        return ()
+    sizes = {1, min(prior.max_batch, max_batch)}
+    each = _PRIOR / len(sizes)
+    executions, foretold_s = sum(s.executions for s in own), sum(s.executions * prior.service_s(s.size) for s in own)
+    ratio = sum(s.compute_s for s in own) / foretold_s if own else 1.0
+    slower = ratio ** (executions / (executions + _PRIOR))
+    return tuple(BatchSum(size, instances, each, each * prior.service_s(size) * slower) for size in sorted(sizes))
 
 
 def _fit(sums: Sequence[BatchSum], max_batch: int) -> BatchLine:
-    """Weighted least squares of mean seconds per batch on batch size, both coefficients at least zero."""
-    weight = sum(s.executions for s in sums)
-    mean_x = sum(s.executions * s.size for s in sums) / weight
-    mean_y = sum(s.compute_s for s in sums) / weight
-    spread = sum(s.executions * (s.size - mean_x) ** 2 for s in sums)
-    if spread <= 0:
-        return BatchLine(0.0, mean_y / mean_x, max_batch)
-    slope = sum(s.executions * (s.size - mean_x) * (s.compute_s / s.executions - mean_y) for s in sums) / spread
-    slope = min(max(slope, 0.0), mean_y / mean_x)
-    return BatchLine(mean_y - slope * mean_x, slope, max_batch)
+    """The line through the mean seconds per batch of each size."""
+    points = [Weighed(s.size, _mean_s(s), s.executions) for s in sums]
+    return BatchLine(*fit_line(points), max_batch)
 
 
 def busy_share(intervals: Sequence[Interval]) -> float | None:

@@ -14,6 +14,7 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.stabilise import settle
 from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.decision import Reason, ReasonCode, Target
+from controlplane.domain.profiles import BatchProfile
 from controlplane.domain.state import UnitState
 
 # Readings are cut at their own moments.
@@ -43,7 +44,8 @@ def scale(
 
 
 def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: int) -> Need:
-    service = curve(state.batches, unit.max_batch)
+    profile = unit.spec.profile
+    service = curve(state.batches, unit.max_batch, profile if isinstance(profile, BatchProfile) else None)
     intervals = unit.reading.intervals if unit.reading is not None else ()
     if service is not None:
         quantile, _ = headroom.quantile(unit.judgements, policy)

@@ -12,6 +12,7 @@
         ├── ConflictError              the request contradicts the state of things
         ├── MalformedPageError         a page that is not what it should be
         ├── QueryRefusedError          a Prometheus does not take a query: it is wrong, or we have no access
+        ├── ProfileError               a server or an export from which no profile can be made
         ├── GrafanaRefusedError        a Grafana does not take something, or is none
         ├── StoreError                 disk full, read-only, corrupt, wrong schema
         └── ActionError                a server refused an action; carries FailureClass and remedy
@@ -112,6 +113,10 @@ class AnswerTooLargeError(MalformedPageError):
 
 class QueryRefusedError(PermanentError):
     """A Prometheus does not take a query: the query is wrong, we have no access, or there is no such API."""
+
+
+class ProfileError(PermanentError):
+    """A server or an export from which no profile of a model can be made: refused, too few points, contradictions."""
 
 
 class GrafanaRefusedError(PermanentError):

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
+from controlplane.domain.profiles import Profile
 
 
 class ServerKind(StrEnum):
@@ -210,7 +211,7 @@ class ModelSpec:
     `runs_on` names servers, those of its `workloads` among them as far as they are discovered.
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
-    `team` owns it and is told of its alerts; empty: nobody does.
+    `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
     """
 
     name: str
@@ -227,6 +228,7 @@ class ModelSpec:
     probe: ProbeSpec | None = None
     workloads: tuple[str, ...] = ()
     team: str = ""
+    profile: Profile | None = None
 
     @property
     def by_version(self) -> bool:

@@ -101,10 +101,17 @@ class CompletionProbe:
 
 
 class Stream:
-    """Server-sent events of one completion as they come; `ttft_s` from `begun` to the first token."""
+    """Server-sent events of one completion as they come; `ttft_s` from `begun` to the first token.
+
+    `last_token_s` likewise to the last of `tokens` so far, where each event brings one. `usage` is what the server says
+    it counted: tokens of the prompt and of the answer.
+    """
 
     def __init__(self, begun: float) -> None:
         self.ttft_s: float | None = None
+        self.last_token_s = 0.0
+        self.tokens = 0
+        self.usage: tuple[int, int] | None = None
         self._begun = begun
         self._rest = b""
         self._ended = False
@@ -131,8 +138,12 @@ class Stream:
             self._error = self._error or "an event of the stream is not JSON"
             return
         self._error = self._error or error_of(told)
+        self.usage = _usage(told) or self.usage
         for choice in _choices(told):
             reason = choice.get("finish_reason")
+            if _has_token(choice):
+                self.tokens += 1
+                self.last_token_s = time.perf_counter() - self._begun
             if self.ttft_s is None and (reason or _has_token(choice)):
                 self.ttft_s = time.perf_counter() - self._begun
             self._ended = self._ended or bool(reason)
@@ -143,6 +154,14 @@ class Stream:
 def _has_token(choice: dict[str, Any]) -> bool:
     delta = choice.get("delta")
     return bool(choice.get("text") or (isinstance(delta, dict) and any(delta.get(key) for key in _TOKENS)))
+
+
+def _usage(told: object) -> tuple[int, int] | None:
+    usage = told.get("usage") if isinstance(told, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    prompt, answer = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return (prompt, answer) if isinstance(prompt, int) and isinstance(answer, int) else None
 
 
 def _choices(told: object) -> list[dict[str, Any]]:

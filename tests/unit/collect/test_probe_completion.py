@@ -94,3 +94,14 @@ def test_a_token_that_a_server_says_back_is_taken_out_of_its_words(words: str) -
 @pytest.mark.parametrize("token", ["", "s3cret-key"])
 def test_words_without_the_token_stay(token: str) -> None:
     assert without(token, "Unauthorized") == "Unauthorized"
+
+
+def test_tokens_are_counted_as_they_come_and_as_the_server_says() -> None:
+    token, usage = b'data: {"choices":[{"text":"a"}]}\n\n', b'data: {"choices":[],"usage":%s}\n\n'
+    stream = taken(
+        token * 3 + usage % b'{"prompt_tokens":7,"completion_tokens":4,"total_tokens":11}' + b"data: [DONE]\n\n"
+    )
+    assert (stream.tokens, stream.usage, stream.fault()) == (3, (7, 4), "")
+    assert stream.ttft_s is not None
+    assert stream.last_token_s >= stream.ttft_s
+    assert taken(token + usage % b"null").usage is None

@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.decide.learning import busy_share, curve, items_per_request, learn
 from controlplane.domain.observation import Interval
+from controlplane.domain.profiles import BatchProfile
 from controlplane.domain.state import BatchSum
 from tests.unit.decide.values import an_interval, executed
 
@@ -80,3 +81,41 @@ def test_clients_that_send_batches_of_their_own_are_noticed() -> None:
     batches = (executed(4, 50, 0.02, 0.01),)
     assert items_per_request([an_interval(0, 5, 50, batches=batches)]) == 4.0
     assert items_per_request([an_interval(0, 5, 200, batches=batches)]) == 1.0
+
+
+PROFILE = BatchProfile(0.002, 0.001, 8, 1, "a test", 0.0, 6, 0.01)
+
+
+def test_a_profile_gives_a_curve_before_anything_was_seen() -> None:
+    found = curve((), 8, PROFILE)
+    assert found is not None
+    assert found.certain
+    assert found.largest == 8
+    assert [found.line(c).service_s(size) for c in (1, 3) for size in (1, 8)] == pytest.approx([0.003, 0.01] * 2)
+
+
+def test_forty_executions_weigh_as_much_as_a_profile_and_many_outweigh_it() -> None:
+    flat = BatchProfile(0.01, 0.0, 1, 1, "a test", 0.0, 2, 0.0)
+    found = curve((BatchSum(1, 1, 40, 40 * 0.02),), 1, flat)
+    assert found is not None
+    # the profile is moved halfway towards what was seen, as a ratio, and counts half
+    assert found.line(1).service_s(1) == pytest.approx((0.01 * 2**0.5 + 0.02) / 2)
+    assert found.profile_share == 0.5
+    many = curve((BatchSum(1, 1, 2000, 2000 * 0.02),), 1, flat)
+    assert many is not None
+    assert many.line(1).service_s(1) == pytest.approx(0.02, rel=0.01)
+
+
+def test_a_profile_tells_what_batching_gains_while_only_single_items_come() -> None:
+    """Twice as slow as in the profile, on another GPU for instance: so are the batches that were not seen yet."""
+    found = curve((BatchSum(1, 1, 1000, 6.0),), 8, PROFILE)
+    assert found is not None
+    assert found.line(1).service_s(8) == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_profile_of_another_count_and_a_larger_batch_keeps_to_what_the_model_takes() -> None:
+    found = curve((BatchSum(2, 4, 100, 0.8),), 4, PROFILE)
+    assert found is not None
+    assert [count for count, _ in found.lines] == [1, 4]
+    assert found.largest == 4
+    assert found.line(4).service_s(2) == pytest.approx(0.008, rel=0.1)
