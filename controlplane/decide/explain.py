@@ -48,6 +48,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.NOT_CONTROLLABLE: "not controllable: {why}",
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
     ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
+    ReasonCode.QUOTA: "{wanted} replicas wanted, {granted} granted: GPUs are scarce, {short_gpus} more are needed",
     ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
     ReasonCode.BATCHING: "{change}: {why}; what it gives is not known before it was tried "
     "(from {executions} executions, none of a batch)",

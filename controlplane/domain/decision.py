@@ -53,6 +53,8 @@ class ReasonCode(StrEnum):
     SERVER_DOWN = "server_down"
     STORE_AWAY = "store_away"
     """It cannot be written down, and nothing is done that is not."""
+    QUOTA = "quota"
+    """GPUs are scarce, and others come first."""
     SERVER_PHASE = "server_phase"
     """It is starting or terminating, by what discovered it."""
     BATCHING = "batching"
