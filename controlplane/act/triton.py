@@ -141,7 +141,7 @@ class TritonActuator:
                 return await self._unload(control, model)
             case Step.RELOAD:
                 return await self._reload(control, action.server, model, action.target.instances)
-            case Step.HOLD:
+            case Step.HOLD | Step.SCALE:
                 return Done("nothing to do")
 
     async def _load(self, control: TritonControl, server: str, model: str, instances: int) -> Done:

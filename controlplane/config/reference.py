@@ -39,6 +39,7 @@ _BLOCKS = {
     "KubernetesBlock": "workloads[].kubernetes",
     "TargetsBlock": "workloads[].prometheus",
     "PortsBlock": "workloads[].ports",
+    "ReplicasBlock": "workloads[].replicas",
     "GatewayItem": "gateways[]",
     "AgentItem": "agents[]",
     "ModelItem": "models[]",

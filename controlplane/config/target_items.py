@@ -123,6 +123,13 @@ class PortsBlock(Block):
     )
 
 
+class ReplicasBlock(Block):
+    """How many replicas a workload may have; 0 at least needs a wake source of each of its models."""
+
+    min: Whole = Field(default=1, ge=0, description="Fewest.")
+    max: Whole = Field(ge=1, description="Most.")
+
+
 class WorkloadItem(Block):
     """Servers alike that are discovered. Exactly one of `kubernetes` and `prometheus` is given."""
 
@@ -131,6 +138,10 @@ class WorkloadItem(Block):
     kubernetes: KubernetesBlock | None = Field(default=None, description="Found as pods.")
     prometheus: TargetsBlock | None = Field(default=None, description="Found as targets of a Prometheus.")
     ports: PortsBlock = Field(default=PortsBlock(), description="Ports; default: the usual ones of the kind.")
+    replicas: ReplicasBlock | None = Field(
+        default=None, description="Bounds within which replicas are decided; absent: they are not."
+    )
+    gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
     )

@@ -19,6 +19,7 @@ from controlplane.config.units import (
     GpuName,
     Name,
     Price,
+    Rate,
     Share,
     StoreUrl,
     Url,
@@ -100,6 +101,15 @@ class PolicyBlock(Block):
     )
     quantile_burning: Share = Field(
         default=_POLICY.quantile_burning, description="The same while the error budget burns."
+    )
+    planned_burn: Rate = Field(
+        default=_POLICY.planned_burn,
+        description="Of replicas: burn rate of the error budget to plan for, 0.1 (safe) to 1; more costs less and"
+        " spends the budget before its window ends.",
+    )
+    replicas_down_after: Duration = Field(
+        default=_POLICY.replicas_down_after_s,
+        description="Fewer replicas only after fewer were enough for this long.",
     )
     data_max_age: Duration | None = Field(
         default=None,

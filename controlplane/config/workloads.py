@@ -9,7 +9,15 @@ from controlplane.config.reading import Document, Part
 from controlplane.config.servers import check_mapping, page_of
 from controlplane.config.target_items import WorkloadItem
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import KubernetesQuery, Ports, PrometheusSpec, ServerKind, TargetsQuery, WorkloadSpec
+from controlplane.domain.fleet import (
+    KubernetesQuery,
+    Ports,
+    PrometheusSpec,
+    ReplicaBounds,
+    ServerKind,
+    TargetsQuery,
+    WorkloadSpec,
+)
 from controlplane.domain.mapping import PageMapping
 
 _PORTS: Mapping[ServerKind, tuple[int, int, int]] = {
@@ -31,7 +39,14 @@ def check_workloads(document: Document) -> Iterator[Fault]:
     for part in document.workloads:
         yield from _check_query(part, sources)
         yield from check_mapping(part)
+        yield from _check_replicas(part)
         yield from _check_ports(part, document.mappings.get(part.item.name))
+
+
+def _check_replicas(part: Part[WorkloadItem]) -> Iterator[Fault]:
+    bounds = part.item.replicas
+    if bounds is not None and bounds.min > bounds.max:
+        yield Fault(join(part.path, "replicas.min"), str(bounds.min), f"at most replicas.max, {bounds.max}")
 
 
 def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator[Fault]:
@@ -71,7 +86,10 @@ def _check_ports(part: Part[WorkloadItem], mapping: PageMapping | None) -> Itera
 def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
     """The domain's workload."""
     item, mapping = part.item, document.mappings.get(part.item.name)
-    return WorkloadSpec(item.name, item.kind, _query(item), _ports(item, mapping), mapping)
+    bounds = ReplicaBounds(item.replicas.min, item.replicas.max) if item.replicas is not None else None
+    return WorkloadSpec(
+        item.name, item.kind, _query(item), _ports(item, mapping), mapping, bounds, item.gpus_per_replica
+    )
 
 
 def _query(item: WorkloadItem) -> KubernetesQuery | TargetsQuery:

@@ -26,6 +26,12 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.LATENCY_OVER_OBJECTIVE: "mean latency {mean_ms} ms is over the objective of {objective_ms} ms",
     ReasonCode.CAPACITY_UNKNOWN: "capacity beyond what was seen is unknown, and the instances are not busy",
     ReasonCode.SATURATED: "more instances give no more throughput here: the device is saturated",
+    ReasonCode.REPLICA_DEMAND: "{arrivals_per_s}/s arrive, the work of {demand_replicas} replicas "
+    "(one holds {capacity_per_s}/s; {binds} binds)",
+    ReasonCode.DEMAND_AHEAD: "up to {replicas} replicas' work in {lead_s} s, with a probability of {quantile} "
+    "(in as long it moved by {spread_replicas} lately)",
+    ReasonCode.ONE_FEWER: "{fewer} would hold {holds_per_s}/s, {missed_per_s}/s less than may come",
+    ReasonCode.UNFULFILLED: "{replicas} replicas that were asked for are not there; the next try is in {left_s} s",
     ReasonCode.CONSOLIDATION: "{instances} instances were enough for {dwell_s} s",
     ReasonCode.DWELL: "fewer would do, but not for {dwell_s} s yet",
     ReasonCode.STEP_LIMIT: "{needed} needed, at most {limit} in one step",
@@ -63,6 +69,8 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.BACKLOG, "why"): "{why}: demand is higher than what is seen",
     (ReasonCode.IDLE, "idle_s"): "idle for {idle_s} s (limit {idle_unload_s} s)",
     (ReasonCode.IDLE, "why"): "unloaded: {why}",
+    (ReasonCode.CONSOLIDATION, "replicas"): "{replicas} replicas hold what may come in {lead_s} s, and did for "
+    "{dwell_s} s",
     (ReasonCode.BOUNDS, "wanted"): "{wanted} wanted, bounds are {min} to {max}",
     (ReasonCode.BOUNDS, "why"): "at least {min}: {why}",
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
@@ -117,11 +125,17 @@ def explain(record: DecisionRecord) -> tuple[str, ...]:
         lines.append(f"again:   decided alike {times} until {_at(record.last_at)}")
     lines.extend(f"done:    {_outcome(outcome)}" for outcome in record.outcomes)
     if not record.outcomes and decision.step is not Step.HOLD:
-        lines.append("done:    nothing yet" if decision.actionable else f"done:    nothing: mode {decision.mode.value}")
+        lines.append(f"done:    {_not_done(decision)}")
     if record.effect is not None:
         lines.append(f"effect:  {_VERDICTS[record.effect.verdict].format_map(_rates(record))}")
     lines.extend(f"advice:  {reason_text(r)}" for r in told if r.code is ReasonCode.BATCHING)
     return tuple(lines)
+
+
+def _not_done(decision: Decision) -> str:
+    if decision.step is Step.SCALE:
+        return "told, not carried out by us"
+    return "nothing yet" if decision.actionable else f"nothing: mode {decision.mode.value}"
 
 
 _VERDICTS: Mapping[Verdict, str] = {
@@ -148,6 +162,8 @@ def _step(decision: Decision) -> str:
             return "unload"
         case Step.RELOAD:
             return "full reload"
+        case Step.SCALE:
+            return _one(f"{_count(current)} -> {_count(target)} replicas")
         case Step.HOLD:
             return "hold" if target is None else f"hold at {_target(target)}"
 

@@ -27,6 +27,19 @@ def quantile(judgements: Sequence[Judgement], policy: Policy) -> tuple[float, fl
     return policy.quantile_normal + share * (policy.quantile_burning - policy.quantile_normal), burn
 
 
+def slow_quantile(judgements: Sequence[Judgement], target: float, policy: Policy) -> float:
+    """The quantile for capacity that comes minutes after it was asked for, under an objective of `target`.
+
+    Demand that outgrows it is badly served until more is there, so the share of time in which it does is the share of
+    the requests that may be bad, times the burn that is planned: at most 1 by default. The more the budget burns, the
+    less is planned, down to a tenth. Continuous, and within 0.5 to 0.999.
+    """
+    held, _ = quantile(judgements, policy)
+    burning = (held - policy.quantile_normal) / max(1e-9, policy.quantile_burning - policy.quantile_normal)
+    planned: float = policy.planned_burn * 0.1 ** min(1.0, max(0.0, burning))
+    return min(0.999, max(0.5, 1 - planned * (1 - target)))
+
+
 def _burn(judgement: Judgement) -> float:
     """The burn rate as a multiple of the one that what is left of the budget can bear; 0 where it is not known."""
     recent, hour, left = judgement.capacity_burn_5m, judgement.capacity_burn_1h, judgement.budget_left

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
+from controlplane.decide.replicas.pool import Pool
+from controlplane.decide.replicas.scale import decide_pool
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
-from controlplane.domain.fleet import ModelSpec, ServerSpec, is_member_name, workload_of
+from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.signal import Signal, known
 from controlplane.domain.snapshot import Snapshot
-from controlplane.domain.state import PolicyState, UnitState, server_of, unit_key
+from controlplane.domain.state import PolicyState, UnitState, WorkloadState, server_of, unit_key
 
 # About one scrape: the reading that settles it is there by then.
 _LOOK_AGAIN_S = 5.0
@@ -46,10 +48,46 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
+    workloads: dict[str, WorkloadState] = {}
+    for spec in snapshot.fleet.workloads:
+        pool = _pool(snapshot, spec)
+        if pool is not None:
+            decision, workloads[spec.name] = decide_pool(
+                pool, state.workloads.get(spec.name, WorkloadState()), policy, now
+            )
+            decisions.append(decision)
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units)
+    return plan, PolicyState(units, {**state.workloads, **workloads})
+
+
+def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
+    """The workload where it is to be scaled and it is known who its members are."""
+    fleet = snapshot.fleet
+    models = tuple(model for model in fleet.models if spec.name in model.workloads)
+    if spec.replicas is None or not models or spec.name in fleet.unlisted:
+        return None
+    names = {model.name for model in models}
+    members = tuple(member for member in fleet.members.values() if member.workload == spec.name)
+    readings: dict[str, dict[str, ModelReading]] = {model.name: {} for model in models}
+    for member in members:
+        seen = snapshot.reading.servers.get(member.server.name)
+        for name in names if seen is not None else ():
+            signal = seen.models.get(name) if seen is not None else None
+            reading = known(signal) if signal is not None else None
+            if reading is not None:
+                readings[name][member.server.name] = reading
+    return Pool(
+        spec,
+        spec.replicas,
+        models,
+        members,
+        readings,
+        judgements=tuple(j for name in sorted(names) for j in snapshot.judgements.get(name, ())),
+        freezes=tuple(f for f in snapshot.freezes if f.model == "" or f.model in names),
+        wants=tuple(w for w in snapshot.wants if w.model in names),
+    )
 
 
 def _unnamed(

@@ -31,6 +31,11 @@ class Policy:
     """Quantile of demand that capacity must serve while the error budget is not burning, or is unknown."""
     quantile_burning: float = 0.99
     """The same while the error budget burns."""
+    planned_burn: float = 1.0
+    """Of replicas: burn rate of the error budget that is planned for while it does not burn. Less is safer, more costs
+    less and spends the budget before its window ends."""
+    replicas_down_after_s: float = 75.0
+    """Dwell of replicas: fewer only after fewer were enough for this long."""
     data_max_age_s: float = 30.0
     """Readings older than this are no ground for a decision."""
     horizon_s: float = 16.0

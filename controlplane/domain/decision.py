@@ -19,6 +19,8 @@ class Step(StrEnum):
     SET_INSTANCES = "set_instances"
     RELOAD = "reload"
     """A full reload: heals a dead stub, which neither a plain load nor an in-place update does."""
+    SCALE = "scale"
+    """More or fewer replicas of a workload. Decided and told, not carried out by us."""
 
 
 class ReasonCode(StrEnum):
@@ -30,6 +32,12 @@ class ReasonCode(StrEnum):
     LATENCY_OVER_OBJECTIVE = "latency_over_objective"
     CAPACITY_UNKNOWN = "capacity_unknown"
     SATURATED = "saturated"
+    REPLICA_DEMAND = "replica_demand"
+    DEMAND_AHEAD = "demand_ahead"
+    ONE_FEWER = "one_fewer"
+    """What one replica fewer would have meant."""
+    UNFULFILLED = "unfulfilled"
+    """Replicas that were asked for do not come."""
     CONSOLIDATION = "consolidation"
     DWELL = "dwell"
     STEP_LIMIT = "step_limit"
@@ -74,7 +82,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What should be for one model on one server. `instances` is the total on the server, 0 when not loaded."""
+    """What should be for one model on one server. `instances` is the total on the server, 0 when not loaded.
+
+    Of a workload, `instances` are its replicas.
+    """
 
     loaded: bool
     instances: int
@@ -82,7 +93,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What should be done with one model on one server, and why.
+    """What should be done with one model on one server, or with the replicas of a workload, and why.
+
+    Of a workload `server` is its name, and `model` the first of its models.
 
     `current` is None when it cannot be known. `reasons` are in the order in which they applied; `binding` is the one
     that settled the outcome. `by_person`: an override asked for it, so it is carried out in `recommend` mode too.
@@ -103,7 +116,7 @@ class Decision:
     @property
     def actionable(self) -> bool:
         """Whether it is to be carried out (not only shown)."""
-        return self.step is not Step.HOLD and (
+        return self.step not in (Step.HOLD, Step.SCALE) and (
             self.mode is Mode.ACT or (self.by_person and self.mode is not Mode.OBSERVE)
         )
 

@@ -134,14 +134,24 @@ _OF = "/"
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaBounds:
+    """Fewest and most replicas of a workload that is to be scaled."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
-    """A group of servers alike that is discovered."""
+    """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here."""
 
     name: str
     kind: ServerKind
     query: KubernetesQuery | TargetsQuery
     ports: Ports
     mapping: PageMapping | None = None
+    replicas: ReplicaBounds | None = None
+    gpus_per_replica: int = 1
 
     def server(self, instance: str, address: str) -> ServerSpec:
         """Its server called `instance` at an address (IP or host). Names of the configuration hold no slash."""

@@ -73,10 +73,56 @@ class UnitState:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSums:
+    """Fading sums of what busy readings of vLLM-like replicas state (see decide/replicas/tokens.py).
+
+    `products` are those of its four numbers with each other, row by row, `totals` the numbers' own.
+    """
+
+    products: tuple[float, ...] = (0.0,) * 16
+    totals: tuple[float, ...] = (0.0,) * 4
+    readings: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemandPoint:
+    """Demand in replicas at a moment: `level` by which it is foretold, `newest` by which that is judged later."""
+
+    at: float
+    level: float
+    newest: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadState:
+    """Memory of one workload that is scaled.
+
+    `learned_until`: end of the last interval used, by server. `startups`: seconds that its newest replicas took from
+    being asked for to being ready, `ready` those already counted. `wanted` holds (time, replicas) of the dwell.
+    `asked`: replicas that were decided on last. `used_at`: when it was last not provably idle. `refused`: rises that
+    were not fulfilled, in a row; no further one before `retry_at`.
+    """
+
+    tokens: TokenSums = field(default_factory=TokenSums)
+    batches: tuple[BatchSum, ...] = ()
+    learned_until: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[DemandPoint, ...] = ()
+    startups: tuple[float, ...] = ()
+    ready: frozenset[str] = frozenset()
+    wanted: tuple[tuple[float, int], ...] = ()
+    asked: int | None = None
+    used_at: float | None = None
+    blind_since: float | None = None
+    refused: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyState:
-    """Units by "model@server"."""
+    """Units by "model@server", and workloads that are scaled by name."""
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
+    workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
 
 
 def unit_key(model: str, server: str) -> str:

@@ -1,0 +1,174 @@
+"""A workload that is scaled, with everything a decision about its replicas rests on, and what is learned of it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from controlplane.decide import learning
+from controlplane.decide.capacity import Capacity
+from controlplane.decide.replicas import tokens
+from controlplane.decide.replicas.flow import recent
+from controlplane.decide.replicas.tokens import TokenGoal
+from controlplane.decide.replicas.work import Work, batch_work, together, token_work
+from controlplane.decide.startups import ASSUMED_S
+from controlplane.domain.decision import Freeze, Want
+from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
+from controlplane.domain.objectives import Indicator, Judgement
+from controlplane.domain.observation import Interval, ModelReading
+from controlplane.domain.profiles import BatchProfile, TokenProfile
+from controlplane.domain.signal import known
+from controlplane.domain.startups import REPLICA
+from controlplane.domain.state import WorkloadState
+
+# Caches and graphs of a replica are cold in its first minute.
+_WARM_S = 60.0
+_STARTUPS = 20
+_BY_TOKENS = frozenset({ServerKind.VLLM, ServerKind.SGLANG, ServerKind.TGI, ServerKind.NIM})
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """`readings` of its models by model and server, those known now. `judgements` are of all its models."""
+
+    spec: WorkloadSpec
+    bounds: ReplicaBounds
+    models: tuple[ModelSpec, ...]
+    members: tuple[Member, ...]
+    readings: Mapping[str, Mapping[str, ModelReading]]
+    judgements: tuple[Judgement, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    wants: tuple[Want, ...] = ()
+
+    @property
+    def mode(self) -> Mode:
+        """That of its most cautious model."""
+        return min((model.mode for model in self.models), key=list(Mode).index)
+
+    @property
+    def serving(self) -> tuple[Member, ...]:
+        """Replicas that take traffic."""
+        return tuple(m for m in self.members if m.phase is Phase.READY)
+
+    @property
+    def starting(self) -> tuple[Member, ...]:
+        """Replicas that are paid for and take no traffic yet."""
+        return tuple(m for m in self.members if m.phase is Phase.STARTING)
+
+    @property
+    def present(self) -> int:
+        """Replicas that were asked for and are not going away."""
+        return len(self.serving) + len(self.starting)
+
+    def told(self, now: float, max_age_s: float) -> frozenset[str]:
+        """Servers that take traffic of which at least one model told something of late."""
+        names = {member.server.name for member in self.serving}
+        intervals = ({n: r.intervals for n, r in by_server.items()} for by_server in self.readings.values())
+        return frozenset(n for one in intervals for n in recent(one, now, max_age_s) if n in names)
+
+
+def lead_s(startups: Sequence[float]) -> float:
+    """Seconds in which the next replica is ready, not exceeded with a probability of nine tenths, by those seen.
+
+    The k-th smallest of n as in decide/startups.py, from ten on; of fewer the longest, and more the fewer they are.
+    """
+    if not startups:
+        return ASSUMED_S[REPLICA]
+    rank = math.ceil(0.9 * (len(startups) + 1))
+    if rank <= len(startups):
+        return sorted(startups)[rank - 1]
+    return max(startups) * (1 + 1 / len(startups))
+
+
+def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
+    """The state with the newest start-ups and readings learned from."""
+    startups, ready = state.startups, set()
+    for member in pool.serving:
+        name = f"{member.server.name} {member.pod_uid}"
+        ready.add(name)
+        created_at, ready_at = member.created_at, member.ready_at
+        # those that are there when it begins to look were seen by nobody
+        if name not in state.ready and state.asked is not None and created_at is not None and ready_at is not None:
+            startups = (*startups, max(0.0, ready_at - created_at))[-_STARTUPS:]
+    state = replace(state, startups=startups, ready=frozenset(ready))
+    began = {m.server.name: m.ready_at + _WARM_S for m in pool.members if m.ready_at is not None}
+    sums, batches = state.tokens, state.batches
+    until: dict[str, float] = {}
+    for by_server in pool.readings.values():
+        for name, reading in by_server.items():
+            since = max(state.learned_until.get(name, 0.0), began.get(name, 0.0))
+            fresh = reading.intervals[bisect_right(reading.intervals, since, key=attrgetter("start")) :]
+            if pool.spec.kind in _BY_TOKENS:
+                sums = tokens.learn(sums, fresh)
+            else:
+                batches = learning.learn(batches, fresh, 0.0)
+            newest = reading.intervals[-1].end if reading.intervals else 0.0
+            until[name] = max(until.get(name, 0.0), state.learned_until.get(name, 0.0), newest)
+    return replace(state, tokens=sums, batches=batches, learned_until=until)
+
+
+def work_of(pool: Pool, state: WorkloadState, now: float, max_age_s: float) -> Work | None:
+    """Its demand in replicas, of what the servers told of late; None while too little is learned."""
+    works = []
+    for model in pool.models:
+        by_server = pool.readings.get(model.name, {})
+        told = recent({n: r.intervals for n, r in by_server.items()}, now, max_age_s)
+        if not told:
+            continue
+        found = _work(pool, model, state, told, [by_server[name] for name in told], now)
+        if found is None:
+            return None
+        works.append(found)
+    return together(works)
+
+
+def _work(
+    pool: Pool,
+    model: ModelSpec,
+    state: WorkloadState,
+    told: Mapping[str, Sequence[Interval]],
+    readings: Sequence[ModelReading],
+    now: float,
+) -> Work | None:
+    if pool.spec.kind in _BY_TOKENS:
+        service = tokens.service(state.tokens, model.profile if isinstance(model.profile, TokenProfile) else None)
+        if service is None:
+            return None
+        usages = [usage for reading in readings if (usage := known(reading.kv_cache_usage)) is not None]
+        return token_work(told, usages, service, goal(model), now)
+    largest = max((r.max_batch_size if r.dynamic_batching else 1 for r in readings), default=1)
+    largest = max(largest, 1, *(size.size for size in state.batches)) if state.batches else max(largest, 1)
+    curve = learning.curve(state.batches, largest, model.profile if isinstance(model.profile, BatchProfile) else None)
+    if curve is None:
+        return None
+    threshold_s, share = _latency(model, readings)
+    newest = [interval for reading in readings for interval in reading.intervals[-12:]]
+    capacity = Capacity(curve, threshold_s, share, learning.items_per_request(newest))
+    instances = max(1, *(interval.instances for interval in newest)) if newest else 1
+    return batch_work(told, capacity, instances, instances * largest, now)
+
+
+def goal(model: ModelSpec) -> TokenGoal:
+    """The tightest objectives on tokens of a model."""
+    ttft = _tightest(model, Indicator.TTFT)
+    itl = _tightest(model, Indicator.INTER_TOKEN_LATENCY)
+    return TokenGoal(
+        ttft[0] if ttft else None, itl[0] if itl else None, max(t[1] for t in (ttft, itl, (0.0, 0.9)) if t)
+    )
+
+
+def _tightest(model: ModelSpec, indicator: Indicator) -> tuple[float, float] | None:
+    found = [(o.threshold_s, o.target) for o in model.objectives if o.indicator is indicator and o.threshold_s]
+    return min(found, default=None)
+
+
+def _latency(model: ModelSpec, readings: Iterable[ModelReading]) -> tuple[float | None, float]:
+    """As Unit.latency_goal: without the deliberate delay of the batcher."""
+    tightest = _tightest(model, Indicator.LATENCY)
+    if tightest is None:
+        return None, 0.0
+    delay_s = max((reading.max_queue_delay_s for reading in readings), default=0.0)
+    return max(0.0, tightest[0] - delay_s), tightest[1]

@@ -1,0 +1,277 @@
+"""The decision about the replicas of one workload: how many, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from controlplane.decide import headroom, people
+from controlplane.decide.policy import Policy
+from controlplane.decide.replicas.ahead import Ahead, ahead, noted
+from controlplane.decide.replicas.pool import Pool, lead_s, remember, work_of
+from controlplane.decide.replicas.work import Work
+from controlplane.decide.unit import Draft
+from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
+from controlplane.domain.fleet import Mode
+from controlplane.domain.signal import known
+from controlplane.domain.state import DemandPoint, WorkloadState
+
+# A replica that starts counts until twice the time that nine tenths take.
+_OVERDUE = 2.0
+# A sliver above a whole number of replicas is rounding.
+_SLIVER = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Replicas that hold the demand ahead, with what it rests on. `partial`: some servers told nothing."""
+
+    replicas: int
+    work: Work
+    ahead: Ahead
+    lead_s: float
+    quantile: float
+    scale: float
+    """By what the demand that was seen is taken up for servers that told nothing."""
+
+    @property
+    def partial(self) -> bool:
+        return self.scale > 1
+
+
+def decide_pool(pool: Pool, state: WorkloadState, policy: Policy, now: float) -> tuple[Decision, WorkloadState]:
+    """How many replicas there should be, and the state for the next tick.
+
+    Up at once, by what is asked for and not yet there counted as there; down only when fewer were enough for the whole
+    dwell, all servers told what they do, and what is left holds the demand for as long as it takes to get one back.
+    """
+    base = Target(loaded=pool.present > 0, instances=pool.present)
+    draft = Draft(base, (), ReasonCode.IN_PLACE)
+    if pool.mode is Mode.OBSERVE:
+        return _decided(pool, draft.because(Reason(ReasonCode.MODE, {}, {"mode": pool.mode.value})), now), state
+    state = remember(pool, state)
+    told = pool.told(now, policy.data_max_age_s)
+    if pool.serving and not told:
+        draft, state = _blind(draft, state, policy, now)
+    elif not pool.serving:
+        draft = _none_serving(pool, state, draft, policy, now)
+    else:
+        draft, state = _seen(pool, replace(state, blind_since=None), draft, len(told), policy, now)
+    draft = _within(pool, draft)
+    draft = people.freeze(draft, base, pool.freezes, now)
+    state = replace(state, asked=draft.target.instances)
+    return _decided(pool, draft, now), state
+
+
+def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tuple[Draft, WorkloadState]:
+    """Nothing is lowered; after a while what was needed most of late is the safe floor."""
+    since = state.blind_since or now
+    state = replace(state, blind_since=since)
+    why = {"why": "no server told what it does"}
+    draft = draft.because(Reason(ReasonCode.DATA_MISSING, {"blind_s": now - since}, why))
+    floor = max((count for _, count in state.wanted), default=0)
+    if now - since < policy.blind_raise_after_s or floor <= draft.target.instances:
+        return draft, state
+    reason = Reason(ReasonCode.SAFE_FLOOR, {"instances": float(floor)})
+    return draft.because(reason, Target(loaded=True, instances=floor)), state
+
+
+def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, now: float) -> Draft:
+    """Nobody serves: at least one is wanted where its wake source says so, or it may not be at zero."""
+    want = max((want for want in pool.wants), key=lambda w: w.at, default=None)
+    if want is not None and want.at > (state.used_at or now - policy.scale_down_after_s) and pool.present == 0:
+        reason = Reason(ReasonCode.WANTED, {}, {"actor": want.actor})
+        return draft.because(reason, Target(loaded=True, instances=max(1, pool.bounds.least)))
+    if pool.starting:
+        return draft.because(Reason(ReasonCode.IN_FLIGHT, {}, {"why": "its first replicas are starting"}))
+    return draft
+
+
+def _seen(
+    pool: Pool, state: WorkloadState, draft: Draft, told: int, policy: Policy, now: float
+) -> tuple[Draft, WorkloadState]:
+    work = work_of(pool, state, now, policy.data_max_age_s)
+    if work is None:
+        return draft.because(Reason(ReasonCode.CAPACITY_UNKNOWN)), state
+    scale = len(pool.serving) / told
+    point = DemandPoint(now, work.level * scale, work.newest * scale)
+    state = replace(state, history=noted(state.history, point))
+    if work.arrivals_per_s > 0 or work.newest > 0 or state.used_at is None:
+        state = replace(state, used_at=now)
+    need = _need(pool, state, work, point, policy)
+    for reason in _reasons(need):
+        draft = draft.noting(reason)
+    draft, state = _settle(pool, state, draft, need, policy, now)
+    return draft.noting(_one_fewer(need, draft.target.instances)) if draft.target.instances > 1 else draft, state
+
+
+def _need(pool: Pool, state: WorkloadState, work: Work, point: DemandPoint, policy: Policy) -> _Need:
+    target = max((o.target for m in pool.models for o in m.objectives if o.threshold_s is not None), default=0.9)
+    quantile = headroom.slow_quantile(pool.judgements, target, policy)
+    horizon_s = lead_s(state.startups) + policy.horizon_s
+    seen = ahead(state.history, point.level, horizon_s, quantile)
+    # who waits now is served beside what comes, from when new replicas are there
+    waiting = work.waiting_replicas * point.level / max(work.level, 1e-9) / max(policy.backlog_drain_s, horizon_s)
+    replicas = math.ceil(seen.wanted + waiting - _SLIVER)
+    turned_away = any(
+        i.rejected > 0 or i.turned_away
+        for by_server in pool.readings.values()
+        for reading in by_server.values()
+        for i in reading.intervals[-3:]
+    )
+    if turned_away:
+        # what is turned away is not seen: grow geometrically until nothing is
+        replicas = max(replicas, len(pool.serving) + max(1, len(pool.serving) // 2))
+    scale = point.level / work.level if work.level > 0 else 1.0
+    return _Need(max(1, replicas), work, seen, horizon_s, quantile, scale)
+
+
+def _settle(
+    pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
+) -> tuple[Draft, WorkloadState]:
+    present = draft.target.instances
+    idle = _idle(pool, state, now)
+    wanted = pool.bounds.least if idle is not None else need.replicas
+    state = replace(state, wanted=_dwelt(state, wanted, policy, now))
+    if wanted > present:
+        return _up(pool, state, draft, need, policy, now)
+    state = replace(state, refused=0, retry_at=0.0) if not _overdue(pool, need, now) else state
+    if idle is not None:
+        return draft.because(idle, Target(loaded=wanted > 0, instances=wanted)), state
+    lowest = max(count for _, count in state.wanted)
+    if lowest >= present:
+        code = ReasonCode.DWELL if wanted < present else ReasonCode.DEMAND_AHEAD
+        numbers = {"needed": float(wanted), "waited_s": 0.0, "dwell_s": policy.replicas_down_after_s}
+        return (draft.because(Reason(code, numbers)) if code is ReasonCode.DWELL else _bound(draft, code)), state
+    waited_s = now - state.wanted[0][0]
+    if need.partial or waited_s < policy.replicas_down_after_s - 1.0:
+        if need.partial:
+            words = {"why": "some servers told nothing: no replica is taken away"}
+            return draft.because(Reason(ReasonCode.DATA_PARTIAL, {}, words)), state
+        numbers = {"needed": float(wanted), "waited_s": waited_s, "dwell_s": policy.replicas_down_after_s}
+        return draft.because(Reason(ReasonCode.DWELL, numbers)), state
+    reason = Reason(ReasonCode.CONSOLIDATION, {"replicas": float(lowest), "lead_s": need.lead_s, "dwell_s": waited_s})
+    return draft.because(reason, Target(loaded=True, instances=max(1, lowest))), state
+
+
+def _bound(draft: Draft, code: ReasonCode) -> Draft:
+    return Draft(draft.target, draft.reasons, code, draft.by_person)
+
+
+def _up(
+    pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
+) -> tuple[Draft, WorkloadState]:
+    present = draft.target.instances
+    overdue = _overdue(pool, need, now)
+    short = max(0, (state.asked or 0) - present)
+    draft = _bound(draft, ReasonCode.DEMAND_AHEAD)
+    if (overdue or short) and now < state.retry_at:
+        numbers = {"replicas": float(overdue + short), "lead_s": need.lead_s, "left_s": state.retry_at - now}
+        return draft.because(Reason(ReasonCode.UNFULFILLED, numbers)), state
+    refused = state.refused + 1 if overdue or short else 0
+    if refused:
+        wait_s = min(policy.back_off_max_s, max(policy.back_off_min_s, need.lead_s) * 2 ** min(refused - 1, 10))
+        state = replace(state, refused=refused, retry_at=now + wait_s)
+    limit = max(present + policy.max_step_up, 2 * present)
+    wanted = need.replicas
+    if wanted > limit:
+        draft = draft.because(Reason(ReasonCode.STEP_LIMIT, {"needed": float(wanted), "limit": float(limit)}))
+        wanted = limit
+    return Draft(Target(loaded=True, instances=wanted), draft.reasons, draft.binding), state
+
+
+def _overdue(pool: Pool, need: _Need, now: float) -> int:
+    """Replicas that should have been ready long ago."""
+    latest = now - _OVERDUE * need.lead_s
+    return sum(1 for m in pool.starting if m.created_at is not None and m.created_at < latest)
+
+
+def _dwelt(state: WorkloadState, wanted: int, policy: Policy, now: float) -> tuple[tuple[float, int], ...]:
+    """What was wanted in the dwell, and the newest before it: it held until the dwell began."""
+    since = now - policy.replicas_down_after_s
+    inside = [entry for entry in state.wanted if entry[0] > since]
+    before = [entry for entry in state.wanted if entry[0] <= since][-1:]
+    return (
+        *((since, count) for _, count in before if not inside or inside[0][0] > since + 1.0),
+        *inside,
+        (now, wanted),
+    )
+
+
+def _idle(pool: Pool, state: WorkloadState, now: float) -> Reason | None:
+    """Why it may be at its least: observed idle for as long as each model says, and each has a wake source."""
+    limits = [model.idle_unload_s for model in pool.models]
+    if pool.bounds.least > 0 or state.used_at is None or None in limits:
+        return None
+    if not all(model.wake.ensure for model in pool.models) or not _empty(pool):
+        return None
+    idle_s, limit_s = now - state.used_at, max(limit for limit in limits if limit is not None)
+    return Reason(ReasonCode.IDLE, {"idle_s": idle_s, "idle_unload_s": limit_s}) if idle_s >= limit_s else None
+
+
+def _empty(pool: Pool) -> bool:
+    """Whether each server is seen to hold no request."""
+    readings = [r for by_server in pool.readings.values() for r in by_server.values()]
+    return bool(readings) and all(known(r.pending) == 0 and (known(r.running) or 0) == 0 for r in readings)
+
+
+def _within(pool: Pool, draft: Draft) -> Draft:
+    low, high = pool.bounds.least, pool.bounds.most
+    clamped = max(low, min(high, draft.target.instances))
+    if clamped == draft.target.instances:
+        return draft
+    numbers = {"wanted": float(draft.target.instances), "min": float(low), "max": float(high)}
+    return draft.because(Reason(ReasonCode.BOUNDS, numbers), Target(loaded=clamped > 0, instances=clamped))
+
+
+def _reasons(need: _Need) -> Iterable[Reason]:
+    work = need.work
+    yield Reason(
+        ReasonCode.REPLICA_DEMAND,
+        {
+            "arrivals_per_s": work.arrivals_per_s * need.scale,
+            "demand_replicas": work.level * need.scale,
+            "capacity_per_s": work.per_replica_per_s,
+            "waiting_replicas_s": work.waiting_replicas,
+        },
+        {"binds": work.binds},
+    )
+    yield Reason(
+        ReasonCode.DEMAND_AHEAD,
+        {
+            "replicas": need.ahead.wanted,
+            "lead_s": need.lead_s,
+            "quantile": need.quantile,
+            "spread_replicas": need.ahead.spread,
+            "moves": float(need.ahead.moves),
+        },
+    )
+
+
+def _one_fewer(need: _Need, replicas: int) -> Reason:
+    """What one replica fewer would have meant for the demand ahead."""
+    holds_per_s = (replicas - 1) * need.work.per_replica_per_s
+    ahead_per_s = need.ahead.wanted * need.work.per_replica_per_s
+    numbers = {"fewer": replicas - 1.0, "holds_per_s": holds_per_s, "missed_per_s": max(0.0, ahead_per_s - holds_per_s)}
+    return Reason(ReasonCode.ONE_FEWER, numbers)
+
+
+def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
+    present = Target(loaded=pool.present > 0, instances=pool.present)
+    step = Step.HOLD if draft.target.instances == present.instances else Step.SCALE
+    model = pool.models[0].name
+    name = f"{model}@{pool.spec.name}|{now!r}"
+    return Decision(
+        id=f"d-{hashlib.sha256(name.encode()).hexdigest()[:12]}",
+        at=now,
+        model=model,
+        server=pool.spec.name,
+        mode=pool.mode,
+        step=step,
+        current=present,
+        target=draft.target,
+        reasons=draft.reasons,
+        binding=draft.binding,
+    )

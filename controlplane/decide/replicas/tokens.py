@@ -1,0 +1,167 @@
+"""What a vLLM-like replica can do, learned from what its page counts.
+
+A replica's second goes to decode iterations and to prompts. With g tokens generated a second by R running requests it
+does g / R iterations, each of `base_s` and `per_running_s` a request; p prompt tokens and r requests a second take
+`per_prompt_s` and `per_request_s` each. While it is busy all of its time is used:
+
+    base_s * g / R + per_running_s * g + per_prompt_s * p + per_request_s * r = 1
+
+which every busy reading of every replica states anew, so that least squares finds the four. Idle readings state
+nothing, and those of a replica's first minute are left out: caches and graphs are cold then.
+
+The mean time between tokens is R / g. By the same equation it is `base_s / (1 - rho)`, where rho is the share of time
+that grows with the load; the most load with a time of at most S between tokens is rho = 1 - base_s / S. The linear
+model of an iteration is that of Vidur (Agrawal et al., MLSys 2024) and llm-d's queueing analyzer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.decide.replicas.flow import arrivals, running
+from controlplane.domain.observation import Interval
+from controlplane.domain.profiles import TokenProfile
+from controlplane.domain.state import TokenSums
+
+# Readings remembered: newer ones push older ones out.
+_MEMORY = 4000.0
+# Busy readings before which nothing is known without a profile.
+_ENOUGH = 24.0
+# Below so many running requests a reading may be partly idle.
+_BUSY = 2.0
+# Readings that a profile stands for; without one a rough guess stands for less than one.
+_PROFILE = 40.0
+_GUESS = 0.05
+_GUESS_ITL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TokenService:
+    """The four coefficients, in seconds; `readings` that they rest on."""
+
+    base_s: float
+    per_running_s: float
+    per_prompt_s: float
+    per_request_s: float
+    readings: float
+
+    def prompt_s(self, prompt_tokens: float) -> float:
+        """Seconds of a replica that the prompt of one request takes."""
+        return self.per_request_s + self.per_prompt_s * prompt_tokens
+
+
+def learn(sums: TokenSums, intervals: Iterable[Interval]) -> TokenSums:
+    """The sums with these readings of one replica added, older ones fading."""
+    products, totals, weight = np.array(sums.products).reshape(4, 4), np.array(sums.totals), sums.readings
+    for interval in intervals:
+        told = _told(interval)
+        if told is None:
+            continue
+        fade = min(1.0, _MEMORY / (weight + 1))
+        products, totals = products * fade + np.outer(told, told), totals * fade + told
+        weight = weight * fade + 1
+    return TokenSums(tuple(products.ravel().tolist()), tuple(totals.tolist()), weight)
+
+
+def _told(interval: Interval) -> NDArray[np.float64] | None:
+    """The four numbers of a busy reading, g / R, g, p and r; None of another."""
+    tokens, length_s = interval.tokens, interval.length_s
+    if tokens is None or not tokens.generation or tokens.prompt is None or length_s <= 0 or interval.began_anew:
+        return None
+    at_once, ends = running(interval), (interval.running_start, interval.running_end)
+    if at_once < _BUSY or None in ends or 0 in ends:
+        return None
+    per_s = tokens.generation / length_s
+    return np.array([per_s / at_once, per_s, tokens.prompt / length_s, max(0.0, arrivals(interval)) / length_s])
+
+
+def service(sums: TokenSums, profile: TokenProfile | None) -> TokenService | None:
+    """What was learned; None before enough readings where there is no profile. No coefficient is below zero."""
+    if profile is None and sums.readings < _ENOUGH:
+        return None
+    prior, weight = _prior(profile)
+    pull = np.diag(weight / prior**2)
+    products, totals = np.array(sums.products).reshape(4, 4) + pull, np.array(sums.totals) + pull @ prior
+    solved = _not_negative(products, totals)
+    base_s, per_running_s, per_prompt_s, per_request_s = solved.tolist()
+    return TokenService(base_s, per_running_s, per_prompt_s, per_request_s, sums.readings)
+
+
+def _prior(profile: TokenProfile | None) -> tuple[NDArray[np.float64], float]:
+    """Coefficients taken to be so before anything was seen, and how many readings they stand for."""
+    if profile is None:
+        return np.array([0.2 * _GUESS_ITL_S, 0.004 * _GUESS_ITL_S, 2e-4, 5e-3]), _GUESS
+    known = np.array(
+        [profile.itl_base_s, profile.itl_per_running_s, profile.prefill_per_token_s, max(0.0, profile.prefill_base_s)]
+    )
+    return np.maximum(known, 1e-7), _PROFILE
+
+
+def _not_negative(products: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares without coefficients below zero: the lowest is left out until there is none."""
+    active = list(range(4))
+    solved = np.zeros(4)
+    while active:
+        part = np.ix_(active, active)
+        solved = np.zeros(4)
+        solved[active] = np.linalg.solve(products[part], totals[active])
+        lowest = min(active, key=lambda index: solved[index])
+        if solved[lowest] >= 0:
+            break
+        active.remove(lowest)
+    return solved
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGoal:
+    """Objectives of one request: seconds to the first token, mean seconds between others; None where there is none.
+
+    `share` of the requests that are to be inside.
+    """
+
+    ttft_s: float | None
+    itl_s: float | None
+    share: float
+
+
+# Without an objective on tokens a replica is full at this share of its time.
+_FULL = 0.85
+# Variation of prompts: squared coefficient of variation of their times, as in chat and code traces (1 to 4).
+_PROMPT_CV2 = 3.0
+# A KV cache fuller than this begins to throw requests out.
+_KV_FULL = 0.9
+
+
+def itl_room(service: TokenService, goal: TokenGoal) -> float:
+    """The share of a replica's time that load may take by the objective on the time between tokens."""
+    if goal.itl_s is None:
+        return _FULL
+    return max(0.05, 1 - service.base_s / goal.itl_s)
+
+
+def ttft_room(prompt_s: float, goal: TokenGoal) -> float:
+    """The share of a replica's time that prompts may take by the objective on the first token.
+
+    The wait of M/G/1 has about the tail rho * exp(-2 (1 - rho) t / (s (1 + cv2))) (Kingman's heavy traffic).
+    """
+    if goal.ttft_s is None or prompt_s <= 0:
+        return 1.0
+    left_s = goal.ttft_s - prompt_s
+    if left_s <= 0:
+        return 1.0  # nothing meets it: more replicas would not either
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        rho = (low + high) / 2
+        late = rho * math.exp(-2 * (1 - rho) * left_s / (prompt_s * (1 + _PROMPT_CV2)))
+        low, high = (rho, high) if late <= 1 - goal.share else (low, rho)
+    return max(0.05, low)
+
+
+def kv_replicas(usages: Iterable[float]) -> float:
+    """Replicas whose KV caches would be full of what all hold now."""
+    return sum(usages) / _KV_FULL
