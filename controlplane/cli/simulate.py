@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from controlplane.sim.front import Front, Point
+    from controlplane.sim.serving import Serving
     from controlplane.sim.trace import Requests
     from controlplane.sim.world import World
 
@@ -45,6 +46,7 @@ def simulate(
     until: Annotated[str, typer.Option("--until", help="Leave out what comes after, such as 5h.")] = "",
     ttft: Annotated[str, typer.Option("--ttft", help="Time to the first token; left out: 1s, on reasoning 5s.")] = "",
     itl: Annotated[str, typer.Option("--itl", help="Mean time between tokens.")] = "50ms",
+    latency: Annotated[str, typer.Option("--latency", help="Time to the answer, of services of Triton.")] = "100ms",
     service: Annotated[
         str, typer.Option("--service", help="Model and GPUs of a replica, of those that were measured.")
     ] = "llama-3.1-8b-a100-tp2",
@@ -56,26 +58,18 @@ def simulate(
     _check(peak_replicas, seed, knob, out)
     with _sim_extra():
         from controlplane.sim import front, report, world
-        from controlplane.sim.peers.perf_model import Slo
         from controlplane.sim.peers.registry import POLICIES
-        from controlplane.sim.service import LLM_SERVICES, StartUp
+        from controlplane.sim.service import StartUp
 
     names = _names(policy, (*POLICIES, *front.BOUNDS))
     if knob is not None and (sweep or len(names) != 1):
         raise _fault("--knob", str(knob), "it goes with one --policy and without --sweep")
-    if service not in LLM_SERVICES:
-        raise _fault("--service", service, f"one of these is allowed: {', '.join(LLM_SERVICES)}")
-    slo = Slo(_seconds("--ttft", ttft or _SLOW_FIRST_TOKEN.get(trace, "1s")), _seconds("--itl", itl))
+    serving = _serving(service, ttft or _SLOW_FIRST_TOKEN.get(trace, "1s"), itl, latency)
     starts = StartUp(_seconds("--startup", startup))
     with progress() as bar:
         task = bar.add_task("reading and scaling the trace", total=None)
         made = world.make_world(
-            _requests(trace, since, until),
-            slo=slo,
-            startup=starts,
-            peak_replicas=peak_replicas,
-            seed=seed,
-            service=LLM_SERVICES[service],
+            _requests(trace, since, until), serving, startup=starts, peak_replicas=peak_replicas, seed=seed
         )
         bar.update(task, description="simulating", total=len(names), completed=0)
         fronts = _fronts(
@@ -91,6 +85,19 @@ def simulate(
     show(_summary(trace, made), _table(fronts, swept=sweep))
     if out is not None:
         show(f"written to {escape(str(out))}")
+
+
+def _serving(service: str, ttft: str, itl: str, latency: str) -> Serving:
+    """Replicas of vLLM or Triton, by the name of what was measured, and their objective."""
+    from controlplane.sim.peers.perf_model import LatencySlo, Slo
+    from controlplane.sim.service import BATCH_SERVICES, LLM_SERVICES
+    from controlplane.sim.serving import BatchServing, LlmServing
+
+    if service in BATCH_SERVICES:
+        return BatchServing(BATCH_SERVICES[service], LatencySlo(_seconds("--latency", latency)))
+    if service not in LLM_SERVICES:
+        raise _fault("--service", service, f"one of these is allowed: {', '.join((*LLM_SERVICES, *BATCH_SERVICES))}")
+    return LlmServing(LLM_SERVICES[service], Slo(_seconds("--ttft", ttft), _seconds("--itl", itl)))
 
 
 def _requests(trace: str, since: str, until: str) -> Requests:
@@ -171,8 +178,7 @@ def _summary(trace: str, world: World) -> str:
 
     return (
         f"{escape(trace)}: {len(world.requests):,} requests ({world.factor:.3g} times the trace), start-up "
-        f"{world.startup.mean_s:g} s, first token within {world.slo.ttft_s:g} s and "
-        f"{world.slo.itl_s * 1000:g} ms between tokens; every policy starts with {world.initial} replicas"
+        f"{world.startup.mean_s:g} s, {world.serving.objective}; every policy starts with {world.initial} replicas"
     )
 
 
@@ -220,8 +226,7 @@ def _document(trace: str, world: World, fronts: dict[str, Front]) -> dict[str, A
         "peak_replicas": world.peak_replicas,
         "initial_replicas": world.initial,
         "startup_s": world.startup.mean_s,
-        "ttft_s": world.slo.ttft_s,
-        "itl_s": world.slo.itl_s,
+        **asdict(world.serving.slo),
         "seed": world.seed,
         "policies": {
             name: {

@@ -45,8 +45,7 @@ def _about(world: World) -> str:
     return (
         f'<p class="soft">{len(world.requests):,} requests, {world.factor:.3g} times the trace, so that its busiest '
         f"minute needs {world.peak_replicas} replicas; start-up {world.startup.mean_s:g} s on average; objective: "
-        f"first token within {world.slo.ttft_s:g} s and {world.slo.itl_s * 1000:g} ms between tokens on average; "
-        f"seed {world.seed}.</p>"
+        f"{world.serving.objective}; seed {world.seed}.</p>"
     )
 
 

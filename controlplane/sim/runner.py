@@ -11,11 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.sim.peers.perf_model import Slo
-from controlplane.sim.peers.policy import History, Policy, current, in_flight
+from controlplane.sim.peers.policy import History, Policy
 from controlplane.sim.results import ReplicaLife, Results
 from controlplane.sim.service import StartUp
-from controlplane.sim.signals import ReplicaSignals, Signals
+from controlplane.sim.signals import Reading, ReplicaSignals, Signals
 from controlplane.sim.trace import Requests
 
 READ_S = 5.0
@@ -29,7 +28,7 @@ _SOON_S = 300.0
 
 
 class Pool(Protocol):
-    """A simulated pool of replicas behind one gateway (LlmPool is one); times are virtual seconds."""
+    """A simulated pool of replicas behind one gateway (LlmPool, BatchPool); times are virtual seconds."""
 
     def advance(self, until_s: float) -> None:
         """Let everything up to this moment happen."""
@@ -85,7 +84,7 @@ class Curve:
 class Outcome:
     """What came of a policy.
 
-    `attainment`: share of requests with the first token and mean ITL inside the objective; unfinished ones are not.
+    `attainment`: share of requests inside the objective; unfinished ones are not.
     `gpu_hours`: billed from the start of a replica to its end or the end of the load, loading and draining included.
     `worst_5min`: least attainment of requests that arrived within 5 minutes, at whole minutes. `actions`: changes of
     the number asked for, `flips` those against the direction of the one before. `wasted_starts`: replicas ended
@@ -106,7 +105,7 @@ def run(
     requests: Requests,
     policy: Policy,
     *,
-    slo: Slo,
+    is_inside: Callable[[Results], NDArray[np.bool_]],
     startup: StartUp,
     initial: int,
     bounds: Bounds,
@@ -127,18 +126,18 @@ def run(
     for now_s in np.arange(0.0, end_s, READ_S).tolist():
         pool.advance(now_s)
         signals = pool.signals(now_s)
-        history.add(signals)
+        history.add(Reading(now_s, signals, signals.replicas))
         read.append(signals)
         if now_s >= due_s:
             due_s += policy.interval_s
-            change = bounds.cut(policy.decide(history)) - current(signals)
+            change = bounds.cut(policy.decide(history)) - sum(r.phase != "draining" for r in signals.replicas)
             _carry_out(pool, signals, change, lambda: startup.draw_s(rng))
             changes += [change] if change else []
     pool.advance(end_s)
     billed_s = pool.results().gpu_s
     pool.advance(end_s + TAIL_S)
     results = pool.results()
-    inside = is_inside(results, slo)
+    inside = is_inside(results)
     return Outcome(
         attainment=float(inside.mean()) if len(inside) else math.nan,
         gpu_hours=billed_s / 3600,
@@ -150,12 +149,6 @@ def run(
     )
 
 
-def is_inside(results: Results, slo: Slo) -> NDArray[np.bool_]:
-    """Whether each request was finished inside the objective; one token alone has no ITL to miss."""
-    itl_fits = np.isnan(results.mean_itl_s) | (results.mean_itl_s <= slo.itl_s)
-    return np.isfinite(results.e2e_s) & (results.ttft_s <= slo.ttft_s) & itl_fits
-
-
 def _carry_out(pool: Pool, signals: Signals, change: int, start_s: Callable[[], float]) -> None:
     for _ in range(change):
         pool.start(signals.at_s, signals.at_s + start_s())
@@ -165,7 +158,7 @@ def _carry_out(pool: Pool, signals: Signals, change: int, start_s: Callable[[], 
 
 
 def _goes_first(replica: ReplicaSignals) -> tuple[bool, float, int]:
-    return replica.phase != "starting", -replica.started_s, in_flight((replica,))
+    return replica.phase != "starting", -replica.started_s, replica.running + replica.waiting
 
 
 def _is_wasted(life: ReplicaLife) -> bool:

@@ -14,6 +14,7 @@ from controlplane.sim.front import BOUNDS, Front, Point
 from controlplane.sim.peers.perf_model import Slo
 from controlplane.sim.peers.registry import POLICIES
 from controlplane.sim.service import LlmService, StartUp
+from controlplane.sim.serving import LlmServing
 from controlplane.sim.trace import Requests
 from controlplane.sim.world import World
 
@@ -81,7 +82,7 @@ def test_the_page_shows_fronts_and_every_contender() -> None:
     ones = np.ones(len(drawn), np.int32)
     service = LlmService(0.010, 0.0002, 0.0, 0.0001, kv_tokens=200_000)
     requests = Requests(drawn.at_s, ones * 1000, ones * 200)
-    world = World(requests, service, Slo(), StartUp(30.0), 3, 1.0)
+    world = World(requests, LlmServing(service, Slo()), StartUp(30.0), 3, 1.0)
 
     def swept(name: str, *knobs: float) -> Front:
         return Front(name, tuple(Point(name, knob, front.contender(name).run(knob, world)) for knob in knobs))
