@@ -116,7 +116,7 @@ def load(name: str) -> Requests:
         with resources.as_file(resources.files(_FOLDER) / NAMED[name]) as path:
             return read_requests(path)
     if not Path(name).is_file():
-        raise NotFoundError("trace or file", name, tuple(NAMED))
+        raise NotFoundError("trace or file", name, (*NAMED, f"{FUNCTIONS}NAME"))
     return read_requests(Path(name))
 
 
@@ -137,6 +137,11 @@ def read_requests(path: Path) -> Requests:
     return Requests(at, prompt[order], output[order])
 
 
+FUNCTIONS = "functions:"
+"""Before the name of one of the functions of the package's Azure Functions trace."""
+DAYS = range(1, 8)
+
+
 @cache
 def _all_counts() -> dict[str, dict[int, NDArray[np.int64]]]:
     with resources.as_file(resources.files(_FOLDER) / _COUNTS) as path:
@@ -150,7 +155,7 @@ def _all_counts() -> dict[str, dict[int, NDArray[np.int64]]]:
 
 
 def read_counts(function: str, days: Sequence[int]) -> NDArray[np.int64]:
-    """Invocations per minute of one of the ten functions of the package's Azure Functions trace, days 1 to 7.
+    """Invocations per minute of one of the ten functions of the package's Azure Functions trace, of some of DAYS.
 
     Raises NotFoundError naming what there is.
     """
