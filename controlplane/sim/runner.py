@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -11,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.sim.peers.policy import History, Policy
+from controlplane.sim.faults import Disturbance, Fault
+from controlplane.sim.peers.policy import History, Policy, Restartable
 from controlplane.sim.results import ReplicaLife, Results
 from controlplane.sim.service import StartUp
-from controlplane.sim.signals import Reading, ReplicaSignals, Signals
+from controlplane.sim.signals import ReplicaSignals, Signals
 from controlplane.sim.trace import Requests
 
 READ_S = 5.0
@@ -110,28 +112,38 @@ def run(
     initial: int,
     bounds: Bounds,
     seed: int = 0,
+    faults: Sequence[Fault] = (),
 ) -> Outcome:
     """Let a policy scale a pool under a load, from `initial` replicas on, which it takes over after HELD_S.
 
     The number asked for is carried out at once: replicas that start are the first to go, then the youngest, as
-    Kubernetes does. Start-up times are drawn by `seed`, in the order of starts.
+    Kubernetes does. Start-up times are drawn by `seed`, in the order of starts. While a fault has the control plane
+    gone nobody decides; then the policy restarts (see Restartable).
     """
     rng = np.random.default_rng(seed)
+    disturbance = Disturbance(faults, seed)
+    end_s = max(requests.span_s, READ_S)
+    requests = disturbance.load(requests)
     pool = make_pool(requests, initial)
     history = History()
-    end_s = max(requests.span_s, READ_S)
+    made = deepcopy(policy) if disturbance.restarts and not isinstance(policy, Restartable) else policy
     read: list[Signals] = []
     changes: list[int] = []
-    due_s = HELD_S
+    due_s, was_down = HELD_S, False
     for now_s in np.arange(0.0, end_s, READ_S).tolist():
         pool.advance(now_s)
         signals = pool.signals(now_s)
-        history.add(Reading(now_s, signals, signals.replicas))
+        history.add(disturbance.look(signals))
         read.append(signals)
-        if now_s >= due_s:
+        if disturbance.is_down(now_s):
+            was_down, due_s = True, max(due_s, now_s + READ_S)
+        elif now_s >= due_s:
+            if was_down:
+                policy, was_down = policy.restart() if isinstance(policy, Restartable) else deepcopy(made), False
             due_s += policy.interval_s
             change = bounds.cut(policy.decide(history)) - sum(r.phase != "draining" for r in signals.replicas)
-            _carry_out(pool, signals, change, lambda: startup.draw_s(rng))
+            change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
+            _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
             changes += [change] if change else []
     pool.advance(end_s)
     billed_s = pool.results().gpu_s
@@ -149,9 +161,9 @@ def run(
     )
 
 
-def _carry_out(pool: Pool, signals: Signals, change: int, start_s: Callable[[], float]) -> None:
+def _carry_out(pool: Pool, signals: Signals, change: int, ready_s: Callable[[float], float]) -> None:
     for _ in range(change):
-        pool.start(signals.at_s, signals.at_s + start_s())
+        pool.start(signals.at_s, ready_s(signals.at_s))
     going = sorted((r for r in signals.replicas if r.phase != "draining"), key=_goes_first)
     for replica in going[: max(0, -change)]:
         pool.drain(replica.id, signals.at_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,17 @@ from controlplane.sim.signals import LATENCY_EDGES_S
 from controlplane.sim.trace import Requests
 from controlplane.sim.triton import BatchPool
 
+LLM_SERVICE, BATCH_SERVICE = "llama-3.1-8b-a100-tp2", "bert-large-t4-onnx"
+"""Services where none is named."""
+
 
 class Serving(Protocol):
     """One kind of replica under one objective (LlmServing and BatchServing are those that there are)."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether requests are prompts, and replicas hold a KV cache."""
+        ...
 
     @property
     def slo(self) -> Slo | LatencySlo:
@@ -61,6 +69,7 @@ class LlmServing:
 
     service: LlmService
     slo: Slo
+    has_tokens: ClassVar[bool] = True
 
     @property
     def objective(self) -> str:
@@ -98,6 +107,7 @@ class BatchServing:
 
     service: BatchService
     slo: LatencySlo
+    has_tokens: ClassVar[bool] = False
 
     @property
     def objective(self) -> str:

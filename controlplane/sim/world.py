@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from controlplane.domain.errors import PermanentError
 from controlplane.sim.demand import STEP_S, Elasticity, averaged, by_minute, elasticity
+from controlplane.sim.faults import Fault
 from controlplane.sim.peers.policy import Policy
 from controlplane.sim.peers.setting import Setting
 from controlplane.sim.runner import HELD_S, TAIL_S, Bounds, Outcome, run
@@ -22,6 +23,7 @@ _BEFORE_S = 600.0
 _DRAWS = 3
 _GOOD = 0.99
 _FIRST_USE = 0.8
+MOST_REQUESTS = 40_000_000
 _MOST = 3
 """Times the replicas of the peak that a policy may ask for."""
 
@@ -46,6 +48,7 @@ class World:
     seed: int = 0
     before: Minutes = field(default_factory=_no_minutes)
     """The load before 0, scaled as the rest, for policies that learn (a warm start); none ends after 0."""
+    faults: tuple[Fault, ...] = ()
 
     @property
     def setting(self) -> Setting:
@@ -76,6 +79,7 @@ class World:
             initial=self.initial if initial is None else initial,
             bounds=Bounds(1, _MOST * self.peak_replicas),
             seed=self.seed,
+            faults=self.faults,
         )
 
 
@@ -118,6 +122,11 @@ def make_world(
         return sum(attained(factor, draw) for draw in range(_DRAWS)) / _DRAWS >= _GOOD
 
     factor = _largest(is_served, 1.5 * peak_replicas / float(work.max()))
+    expected = factor * float(load.per_minute().sum())
+    if expected > MOST_REQUESTS:
+        raise PermanentError(
+            f"{expected:,.0f} requests, scaled; up to {MOST_REQUESTS:,} are simulated: take a part of the trace"
+        )
     counts = np.zeros(0) if before is None else before
     ends_s = 60.0 * np.arange(1 - len(counts), 1)
     minutes = np.column_stack((ends_s, counts / 60 * factor))

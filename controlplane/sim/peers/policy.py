@@ -70,7 +70,8 @@ class History:
     def gateways(self, window_s: float) -> list[tuple[float, Gateway]] | Missing:
         """What a query over the window finds of the gateway: its pages that were read, by their moment, at least two.
 
-        As Prometheus has it: one NaN makes all NaN, what was not scraped is left out, a refusal now is an error.
+        As Prometheus has it: one NaN makes all NaN, what was not scraped is left out, a refusal now is an error. What
+        was refused before was only not told: as long as too little else is known, the error is taken to last.
         """
         window = self.within(window_s)
         missing = [reading.gateway.why for reading in window if isinstance(reading.gateway, Missing)]
@@ -79,7 +80,9 @@ class History:
         if "nan" in missing:
             return Missing("nan")
         known = [(reading.at_s, reading.gateway) for reading in window if isinstance(reading.gateway, Gateway)]
-        return known if len(known) > 1 else Missing("absent")
+        if len(known) < 2:
+            return Missing("refused" if "refused" in missing else "absent")
+        return known
 
     def arrivals_per_s(self, window_s: float) -> float | Missing:
         """Rate at the gateway over the window."""

@@ -39,10 +39,6 @@ class Entry:
         """The knob where none is given: at 0.6 of the capacity by the model."""
         return _PRESET_USE * self.at_capacity(setting)
 
-    def fits(self, setting: Setting) -> bool:
-        """Whether it scales what it is told of."""
-        return isinstance(setting, LlmSetting) or not self.needs_tokens
-
 
 def _with_tokens(setting: Setting) -> LlmSetting:
     if not isinstance(setting, LlmSetting):

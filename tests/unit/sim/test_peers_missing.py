@@ -88,7 +88,7 @@ def test_dynamo_predicts_0_from_nothing_and_takes_none_away_that_does_not_report
 def test_an_hpa_counts_pods_that_were_not_scraped_as_on_target_before_it_goes_down() -> None:
     # two of four hold 1 of 10: with the others on target 5.5 of 10, so ceil(0.55 * 4)
     policy = InFlightHpa(10)
-    partly = [pod(0, 1), pod(1, 1), unread(2), unread(3)]
+    partly = (pod(0, 1), pod(1, 1), unread(2), unread(3))
     for step in range(21):
         wanted = policy.decide(history(read(15.0 * step, partly)))
     assert wanted == 3

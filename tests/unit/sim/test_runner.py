@@ -192,7 +192,7 @@ def test_a_load_that_cannot_be_served_is_refused() -> None:
 
 def point(knob: float, attainment: float, gpu_hours: float) -> Point:
     empty = outcome(lambda _: 1, steady(1, 1), initial=1)
-    return Point("hpa", knob, Outcome(attainment, gpu_hours, 0.0, 0, 0, 0, empty.curve))
+    return Point("hpa", knob, (Outcome(attainment, gpu_hours, 0.0, 0, 0, 0, empty.curve),))
 
 
 def test_the_cheapest_point_attains_its_target_and_so_does_every_lower_knob() -> None:
@@ -205,7 +205,7 @@ def test_the_cheapest_point_attains_its_target_and_so_does_every_lower_knob() ->
 def test_a_sweep_looks_closer_where_it_is_cheapest() -> None:
     world = World(steady(8, 7), SERVING, StartUp(30.0), 3, 1.0)
     told: list[tuple[int, int]] = []
-    fronts = sweep(world, ["static"], 1, lambda done, most: told.append((done, most)))
+    fronts = sweep([world], ["static"], 1, lambda done, most: told.append((done, most)))
     points = fronts["static"].points
     assert len(points) == len(told) > 8
     assert [p.knob for p in points] == sorted(p.knob for p in points)

@@ -116,7 +116,8 @@ def test_every_peer_serves_most_of_a_steady_load_on_servers(name: str) -> None:
 
 def test_a_peer_that_counts_tokens_refuses_servers_without_a_cache() -> None:
     load = world(steady(10, 6))
-    assert not POLICIES["wva"].fits(load.setting)
+    assert POLICIES["wva"].needs_tokens
+    assert not SERVING.has_tokens
     with pytest.raises(PermanentError, match="WVA V2 counts tokens of a KV cache"):
         contender("wva").run(0.8, load)
 
