@@ -145,19 +145,18 @@ def run(
             change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
             _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
             changes += [change] if change else []
-    pool.advance(end_s)
-    billed_s = pool.results().gpu_s
     pool.advance(end_s + TAIL_S)
     results = pool.results()
     inside = is_inside(results)
+    minutes = _minutes(requests, inside)
     return Outcome(
         attainment=float(inside.mean()) if len(inside) else math.nan,
-        gpu_hours=billed_s / 3600,
-        worst_5min=_worst(requests, inside),
+        gpu_hours=results.gpu_s_until(end_s) / 3600,
+        worst_5min=_worst(*minutes),
         actions=len(changes),
         flips=sum(a * b < 0 for a, b in pairwise(changes)),
         wasted_starts=sum(_is_wasted(life) for life in results.lives),
-        curve=_curve(read, requests, inside),
+        curve=_curve(read, *minutes),
     )
 
 
@@ -184,21 +183,20 @@ def _minutes(requests: Requests, inside: NDArray[np.bool_]) -> tuple[NDArray[np.
     return np.bincount(minute, weights=inside, minlength=len(all_)).astype(np.float64), all_
 
 
-def _worst(requests: Requests, inside: NDArray[np.bool_]) -> float:
-    if not len(requests):
+def _worst(good: NDArray[np.float64], all_: NDArray[np.float64]) -> float:
+    if not len(all_):
         return math.nan
     window = np.ones(int(_WORST_S // 60))
-    good, all_ = (np.convolve(by_minute, window) for by_minute in _minutes(requests, inside))
+    good, all_ = np.convolve(good, window), np.convolve(all_, window)
     return float(np.min(good[all_ > 0] / all_[all_ > 0]))
 
 
-def _curve(read: list[Signals], requests: Requests, inside: NDArray[np.bool_]) -> Curve:
+def _curve(read: list[Signals], good: NDArray[np.float64], all_: NDArray[np.float64]) -> Curve:
     phases = [[replica.phase for replica in signals.replicas] for signals in read]
     ready, starting, draining = (
         np.array([found.count(phase) for found in phases]) for phase in ("ready", "starting", "draining")
     )
     arrived = np.array([signals.arrived for signals in read], np.float64)
-    good, all_ = _minutes(requests, inside)
     return Curve(
         at_s=np.array([signals.at_s for signals in read]),
         ready=ready,
