@@ -16,7 +16,16 @@ from controlplane.sim.peers.policy import History, Policy
 from controlplane.sim.peers.ray_serve import RayServe
 from controlplane.sim.peers.wva import WvaV2
 from controlplane.sim.service import BatchService, LlmService
-from controlplane.sim.signals import LATENCY_EDGES_S, Gateway, Missing, Reading, Why
+from controlplane.sim.signals import (
+    LATENCY_EDGES_S,
+    TTFT_EDGES_S,
+    Gateway,
+    Missing,
+    Reading,
+    ReplicaSignals,
+    UnreadReplica,
+    Why,
+)
 from tests.unit.sim.readings import counts, history, pod, pods, read, unread, unread_gateway
 
 SERVICE = BatchService(0.005, 0.020, max_batch=8)
@@ -118,6 +127,22 @@ def test_ray_keeps_the_last_report_of_a_replica_and_forgets_those_that_are_gone(
     for n in range(7, 14):
         kept.add(read(5.0 * n, [pod(0, 4)]))
         assert ray.decide(kept) in {1, 2}
+
+
+def test_wva_takes_pages_of_the_last_minute() -> None:
+    def reading(at_s: float, *replicas: ReplicaSignals | UnreadReplica) -> Reading:
+        return read(at_s, replicas)
+
+    def served(id_: int, done: int) -> ReplicaSignals:
+        first = counts(TTFT_EDGES_S, b3=done)
+        tokens = {"prompt_tokens": 1000 * done, "generated_tokens": 200 * done}
+        return pod(id_, 5, kv_used_share=0.9, completed=done, ttft_counts=first, **tokens)
+
+    begins, full = reading(0, pod(0), pod(1)), reading(60, served(0, 10), served(1, 10))
+    # 180,000 tokens in use over 0.85, less 160,000: one more
+    assert WvaV2(0.85, LLM).wanted(history(begins, full)) == 3
+    assert WvaV2(0.85, LLM).wanted(history(begins, full, reading(120, served(0, 20), unread(1)))) == 3
+    assert WvaV2(0.85, LLM).wanted(history(begins, full, reading(125, served(0, 20), unread(1)))) == 2
 
 
 def test_a_rate_says_why_it_is_not_known() -> None:
