@@ -117,31 +117,23 @@ def run(
     """Let a policy scale a pool under a load, from `initial` replicas on, which it takes over after HELD_S.
 
     The number asked for is carried out at once: replicas that start are the first to go, then the youngest, as
-    Kubernetes does. Start-up times are drawn by `seed`, in the order of starts. While a fault has the control plane
-    gone nobody decides; then the policy restarts (see Restartable).
+    Kubernetes does. Start-up times are drawn by `seed`, in the order of starts.
     """
     rng = np.random.default_rng(seed)
     disturbance = Disturbance(faults, seed)
     end_s = max(requests.span_s, READ_S)
     requests = disturbance.load(requests)
-    pool = make_pool(requests, initial)
-    history = History()
-    made = deepcopy(policy) if disturbance.restarts and not isinstance(policy, Restartable) else policy
+    pool, history, control = make_pool(requests, initial), History(), _Control(policy, disturbance)
     read: list[Signals] = []
     changes: list[int] = []
-    due_s, was_down = HELD_S, False
     for now_s in np.arange(0.0, end_s, READ_S).tolist():
         pool.advance(now_s)
         signals = pool.signals(now_s)
         history.add(disturbance.look(signals))
         read.append(signals)
-        if disturbance.is_down(now_s):
-            was_down, due_s = True, max(due_s, now_s + READ_S)
-        elif now_s >= due_s:
-            if was_down:
-                policy, was_down = policy.restart() if isinstance(policy, Restartable) else deepcopy(made), False
-            due_s += policy.interval_s
-            change = bounds.cut(policy.decide(history)) - sum(r.phase != "draining" for r in signals.replicas)
+        wanted = control.decide(history)
+        if wanted is not None:
+            change = bounds.cut(wanted) - sum(replica.phase != "draining" for replica in signals.replicas)
             change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
             _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
             changes += [change] if change else []
@@ -158,6 +150,28 @@ def run(
         wasted_starts=sum(_is_wasted(life) for life in results.lives),
         curve=_curve(read, *minutes),
     )
+
+
+class _Control:
+    """A policy that decides at its interval, from HELD_S on; not while a fault has it gone, and then restarted."""
+
+    def __init__(self, policy: Policy, disturbance: Disturbance) -> None:
+        self._policy, self._disturbance = policy, disturbance
+        self._fresh = deepcopy(policy) if disturbance.restarts and not isinstance(policy, Restartable) else policy
+        self._due_s, self._was_down = HELD_S, False
+
+    def decide(self, history: History) -> int | None:
+        """Replicas wanted; None where nobody decides now."""
+        now_s = history.now.at_s
+        self._was_down |= self._disturbance.is_down(now_s)
+        if now_s < self._due_s or self._disturbance.is_down(now_s):
+            return None
+        if self._was_down:
+            policy = self._policy
+            self._policy = policy.restart() if isinstance(policy, Restartable) else deepcopy(self._fresh)
+            self._due_s, self._was_down = now_s, False
+        self._due_s += self._policy.interval_s
+        return self._policy.decide(history)
 
 
 def _carry_out(pool: Pool, signals: Signals, change: int, ready_s: Callable[[float], float]) -> None:
