@@ -93,10 +93,9 @@ class Disturbance:
     def look(self, signals: Signals) -> Reading:
         """What is read of what is there."""
         on = self._on(signals.at_s)
-        if Kind.FROZEN not in on:
+        if Kind.FROZEN not in on or self._last is None:
             self._last = signals
-        pages = self._last or signals
-        reading = Reading(signals.at_s, pages, signals.replicas if pages is signals else _pages(pages, signals))
+        reading = Reading(signals.at_s, self._last, _pages(self._last, signals))
         if Kind.HALF in on:
             reading = _without(reading, "absent", self._rng.random(1 + len(reading.replicas)) < _HALF)
         if Kind.NAN in on:
@@ -123,8 +122,10 @@ class Disturbance:
 
 
 def _pages(old: Signals, now: Signals) -> tuple[ReplicaSignals | UnreadReplica, ...]:
-    """Old pages of the replicas that are there now; those that came since have none."""
-    known = {replica.id: replica for replica in old.replicas}
+    """Old pages of the replicas that are there now; those that came since, or started then, have none."""
+    if old is now:
+        return now.replicas
+    known = {replica.id: replica for replica in old.replicas if replica.phase != "starting"}
     return tuple(
         replace(known[replica.id], phase=replica.phase) if replica.id in known else _unread(replica, "absent")
         for replica in now.replicas

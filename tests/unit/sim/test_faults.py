@@ -97,7 +97,7 @@ def test_nothing_is_read_while_values_are_nan_or_refused(kind: Kind, why: str) -
 
 def test_frozen_pages_stay_as_they_were_for_the_replicas_that_are_still_there() -> None:
     eye = Disturbance([Fault(Kind.FROZEN, 10, 10)], 0)
-    eye.look(signals(5, 50, 1, 2))
+    eye.look(replace(signals(5, 50, 1, 2), replicas=(pod(0, 1), pod(1, 2), pod(2, phase="starting"))))
     later = replace(signals(15, 150, 7, 8, 9), replicas=(pod(1, 8, phase="draining"), pod(2, 9)))
     seen = eye.look(later)
     assert seen.at_s == 15
