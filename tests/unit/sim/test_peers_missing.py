@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_wva_takes_pages_of_the_last_minute() -> None:
 
     def served(id_: int, done: int) -> ReplicaSignals:
         first = counts(TTFT_EDGES_S, b3=done)
-        tokens = {"prompt_tokens": 1000 * done, "generated_tokens": 200 * done}
+        tokens: dict[str, Any] = {"prompt_tokens": 1000 * done, "generated_tokens": 200 * done}
         return pod(id_, 5, kv_used_share=0.9, completed=done, ttft_counts=first, **tokens)
 
     begins, full = reading(0, pod(0), pod(1)), reading(60, served(0, 10), served(1, 10))
