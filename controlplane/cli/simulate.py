@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,14 +18,16 @@ from controlplane.cli.progress import progress
 from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from controlplane.sim import faults
     from controlplane.sim.front import Front, Point
-    from controlplane.sim.trace import Requests
+    from controlplane.sim.loads import Before
+    from controlplane.sim.serving import Serving
+    from controlplane.sim.trace import Load
     from controlplane.sim.world import World
 
 _SLOW_FIRST_TOKEN = {"reasoning": "5s"}
 """Traces on which prefill alone takes some requests more than the usual 1 s."""
+_MOST_SEEDS = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     *,
-    trace: Annotated[str, typer.Option("--trace", help="conv, code, reasoning, or a file (CSV, CSV.GZ, parquet).")],
+    trace: Annotated[
+        str,
+        typer.Option("--trace", help="conv, code, reasoning, functions:NAME, or a file (CSV, CSV.GZ, parquet)."),
+    ],
     policy: Annotated[str, typer.Option("--policy", help="Policies and bounds, by comma; left out: all.")] = "",
     startup: Annotated[str, typer.Option("--startup", help="How long replicas take to start, on average.")] = "90s",
     knob: Annotated[float | None, typer.Option("--knob", help="The one policy's knob; left out: its preset.")] = None,
@@ -43,79 +48,149 @@ def simulate(
     peak_replicas: Annotated[int, typer.Option("--peak-replicas", help="What the busiest minute is to need.")] = 20,
     since: Annotated[str, typer.Option("--since", help="Leave out what comes before, such as 2h.")] = "",
     until: Annotated[str, typer.Option("--until", help="Leave out what comes after, such as 5h.")] = "",
+    burst: Annotated[
+        float | None,
+        typer.Option("--burst", help="Variation of gaps inside the minutes of functions; left out: 1, as Poisson."),
+    ] = None,
     ttft: Annotated[str, typer.Option("--ttft", help="Time to the first token; left out: 1s, on reasoning 5s.")] = "",
     itl: Annotated[str, typer.Option("--itl", help="Mean time between tokens.")] = "50ms",
+    latency: Annotated[str, typer.Option("--latency", help="Time to the answer, of services on Triton.")] = "100ms",
     service: Annotated[
-        str, typer.Option("--service", help="Model and GPUs of a replica, of those that were measured.")
-    ] = "llama-3.1-8b-a100-tp2",
+        str,
+        typer.Option(
+            "--service",
+            help="Model and GPUs of a replica, of those that were measured; left out: llama-3.1-8b-a100-tp2, "
+            "of functions bert-large-t4-onnx.",
+        ),
+    ] = "",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="What goes wrong, from when on and how long: frozen@20m+10m; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of what is drawn: arrivals and start-up times.")] = 0,
+    seeds: Annotated[int, typer.Option("--seeds", help="Run everything on so many draws, from --seed on.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Write a page with plots to this file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run scaling policies over a trace in virtual time and tell attainment and GPU-hours."""
-    _check(peak_replicas, seed, knob, out)
+    _check(peak_replicas, seed, seeds, knob, out)
     with _sim_extra():
-        from controlplane.sim import front, report, world
-        from controlplane.sim.peers.perf_model import Slo
-        from controlplane.sim.peers.registry import POLICIES
-        from controlplane.sim.service import LLM_SERVICES, StartUp
+        from controlplane.sim import document, front, report, world
+        from controlplane.sim.service import StartUp
 
-    names = _names(policy, (*POLICIES, *front.BOUNDS))
+    serving = _serving(service, trace, ttft or _SLOW_FIRST_TOKEN.get(trace, "1s"), itl, latency)
+    names = _names(policy, front.contenders(serving))
     if knob is not None and (sweep or len(names) != 1):
         raise _fault("--knob", str(knob), "it goes with one --policy and without --sweep")
-    if service not in LLM_SERVICES:
-        raise _fault("--service", service, f"one of these is allowed: {', '.join(LLM_SERVICES)}")
-    slo = Slo(_seconds("--ttft", ttft or _SLOW_FIRST_TOKEN.get(trace, "1s")), _seconds("--itl", itl))
+    goes_wrong = tuple(_faults(fault or ()))
     starts = StartUp(_seconds("--startup", startup))
     with progress() as bar:
         task = bar.add_task("reading and scaling the trace", total=None)
-        made = world.make_world(
-            _requests(trace, since, until),
-            slo=slo,
-            startup=starts,
-            peak_replicas=peak_replicas,
-            seed=seed,
-            service=LLM_SERVICES[service],
-        )
-        bar.update(task, description="simulating", total=len(names), completed=0)
+        load, before = _load(trace, since, until, burst)
+        made = world.make_world(load, serving, startup=starts, peak_replicas=peak_replicas, seed=seed, before=before)
+        draws = world.draws(made, load, seeds)
+        bar.update(task, description="simulating", total=len(names) * seeds, completed=0)
         fronts = _fronts(
-            made, names, knob, lambda done, most: bar.update(task, completed=done, total=most), sweep=sweep
+            draws, names, knob, lambda done, most: bar.update(task, completed=done, total=most), sweep=sweep
         )
+        bar.update(task, description="simulating faults", total=len(names) * seeds, completed=0)
+        hurt = _hurt(draws, fronts, goes_wrong, lambda: bar.advance(task))
+    made = replace(made, faults=goes_wrong)
     if out is not None:
-        _write(out, report.render(trace, made, fronts))
+        _write(out, report.render(trace, made, fronts, hurt))
     if as_json:
-        print_json(_document(trace, made, fronts))
+        print_json(document.document(trace, made, fronts, hurt))
         return
+    from controlplane.cli import simulate_tables as tables
     from controlplane.cli.tables import escape, show
 
-    show(_summary(trace, made), _table(fronts, swept=sweep))
+    show(tables.summary(trace, made), tables.points(fronts, swept=sweep))
+    if hurt:
+        show(tables.harm(made, fronts, hurt))
     if out is not None:
         show(f"written to {escape(str(out))}")
 
 
-def _requests(trace: str, since: str, until: str) -> Requests:
-    """The trace, or a part of it."""
-    from controlplane.sim.trace import load
+def _serving(service: str, trace: str, ttft: str, itl: str, latency: str) -> Serving:
+    """Replicas of vLLM or Triton, by the name of what was measured, and their objective."""
+    from controlplane.sim.peers.perf_model import LatencySlo, Slo
+    from controlplane.sim.service import BATCH_SERVICES, LLM_SERVICES
+    from controlplane.sim.serving import BATCH_SERVICE, LLM_SERVICE, BatchServing, LlmServing
+    from controlplane.sim.trace import FUNCTIONS
 
-    requests = load(trace)
-    since_s = _seconds("--since", since) if since else 0.0
-    until_s = _seconds("--until", until) if until else requests.span_s + 1
-    return requests.part(since_s, until_s) if since or until else requests
+    has_tokens = not trace.startswith(FUNCTIONS)
+    service = service or (LLM_SERVICE if has_tokens else BATCH_SERVICE)
+    if service in BATCH_SERVICES:
+        return BatchServing(BATCH_SERVICES[service], LatencySlo(_seconds("--latency", latency)))
+    if service not in LLM_SERVICES or not has_tokens:
+        known = (*LLM_SERVICES, *BATCH_SERVICES) if has_tokens else tuple(BATCH_SERVICES)
+        raise _fault("--service", service, f"one of these is allowed on this trace: {', '.join(known)}")
+    return LlmServing(LLM_SERVICES[service], Slo(_seconds("--ttft", ttft), _seconds("--itl", itl)))
+
+
+def _load(trace: str, since: str, until: str, burst: float | None) -> tuple[Load, Before]:
+    """The trace, or a part of it, and what came before the part."""
+    from controlplane.sim.loads import load_part
+    from controlplane.sim.trace import FUNCTIONS
+
+    since_s = _seconds("--since", since) if since else None
+    until_s = _seconds("--until", until) if until else None
+    if until_s is not None and until_s <= (since_s or 0.0):
+        raise _fault("--until", until, f"later than --since, {since or 0}, is allowed")
+    if trace.startswith(FUNCTIONS):
+        for option, text, at_s in (("--since", since, since_s), ("--until", until, until_s)):
+            if at_s is not None and at_s % 60:
+                raise _fault(option, text, "whole minutes are allowed on functions")
+        if burst is not None and not 0 < burst < float("inf"):
+            raise _fault("--burst", str(burst), "above 0 is allowed")
+    elif burst is not None:
+        raise _fault("--burst", str(burst), f"it goes with --trace {FUNCTIONS}NAME, whose arrivals are drawn")
+    return load_part(trace, since_s, until_s, burst or 1.0)
+
+
+def _faults(texts: Sequence[str]) -> Iterator[faults.Fault]:
+    from controlplane.config.units import parse_duration
+    from controlplane.sim.faults import parse_fault
+
+    for text in texts:
+        try:
+            yield parse_fault(text, parse_duration)
+        except ValueError as error:
+            raise _fault("--fault", text, str(error)) from None
 
 
 def _fronts(
-    world: World, names: Sequence[str], knob: float | None, told: Callable[[int, int], None], *, sweep: bool
+    draws: Sequence[World],
+    names: Sequence[str],
+    knob: float | None,
+    told: Callable[[int, int], None],
+    *,
+    sweep: bool,
 ) -> dict[str, Front]:
     """Every policy at its knob, or swept over it."""
     from controlplane.sim import front
 
     workers = os.cpu_count() or 1
     if sweep:
-        return front.sweep(world, names, workers, told)
-    jobs = [(name, front.contender(name).preset(world) if knob is None else knob) for name in names]
-    done = count(1)
-    points = front.run_all(world, jobs, min(workers, len(jobs)), lambda: told(next(done), len(jobs)))
+        return front.sweep(draws, names, workers, told)
+    jobs = [(name, front.contender(name).preset(draws[0]) if knob is None else knob) for name in names]
+    done, runs = count(1), len(jobs) * len(draws)
+    points = front.run_all(draws, jobs, min(workers, runs), lambda: told(next(done), runs))
     return {point.name: front.Front(point.name, (point,)) for point in points}
+
+
+def _hurt(
+    draws: Sequence[World], fronts: dict[str, Front], goes_wrong: tuple[faults.Fault, ...], told: Callable[[], None]
+) -> dict[str, Point]:
+    """The chosen points under faults; nothing without any."""
+    from controlplane.sim import front
+
+    if not goes_wrong:
+        return {}
+    jobs = [(name, of.chosen().knob) for name, of in fronts.items()]
+    hurt = [replace(world, faults=goes_wrong) for world in draws]
+    points = front.run_all(hurt, jobs, min(os.cpu_count() or 1, len(jobs) * len(draws)), told)
+    return {point.name: point for point in points}
 
 
 @contextmanager
@@ -127,11 +202,13 @@ def _sim_extra() -> Iterator[None]:
         raise PermanentError(f"the extra [sim] is not installed: {error.name} is missing") from None
 
 
-def _check(peak_replicas: int, seed: int, knob: float | None, out: Path | None) -> None:
+def _check(peak_replicas: int, seed: int, seeds: int, knob: float | None, out: Path | None) -> None:
     if not 1 <= peak_replicas <= 1000:
         raise _fault("--peak-replicas", str(peak_replicas), "1 to 1000 is allowed")
     if seed < 0:
         raise _fault("--seed", str(seed), "0 or more is allowed")
+    if not 1 <= seeds <= _MOST_SEEDS:
+        raise _fault("--seeds", str(seeds), f"1 to {_MOST_SEEDS} is allowed")
     if knob is not None and not 0 < knob < float("inf"):
         raise _fault("--knob", str(knob), "above 0 is allowed")
     if out is not None and not out.absolute().parent.is_dir():
@@ -164,70 +241,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise PermanentError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _summary(trace: str, world: World) -> str:
-    from controlplane.cli.tables import escape
-
-    return (
-        f"{escape(trace)}: {len(world.requests):,} requests ({world.factor:.3g} times the trace), start-up "
-        f"{world.startup.mean_s:g} s, first token within {world.slo.ttft_s:g} s and "
-        f"{world.slo.itl_s * 1000:g} ms between tokens; every policy starts with {world.initial} replicas"
-    )
-
-
-def _table(fronts: dict[str, Front], *, swept: bool) -> RenderableType:
-    """One row a contender: what it costs at each target where swept, and figures of one point."""
-    from controlplane.cli.tables import UNKNOWN, escape, new_table
-    from controlplane.sim.front import TARGETS, contender
-    from controlplane.sim.report import chosen
-
-    costs = [f"GPU-hours\nat {target:.0%}" for target in TARGETS] if swept else ["GPU-hours"]
-    figures = ("attained", "worst\n5 min", "actions", "flips", "wasted\nstarts", "knob", "of")
-    table = new_table("Policies", "policy", *costs, *figures)
-    for front in fronts.values():
-        point, of = chosen(front), contender(front.name)
-        cheapest: Iterable[Point | None] = [front.cheapest(target) for target in TARGETS] if swept else [point]
-        outcome = point.outcome
-        table.add_row(
-            escape(f"{front.name}: {of.title}"),
-            *(UNKNOWN if found is None else f"{found.outcome.gpu_hours:.1f}" for found in cheapest),
-            f"{outcome.attainment:.2%}",
-            f"{outcome.worst_5min:.1%}",
-            *map(str, (outcome.actions, outcome.flips, outcome.wasted_starts)),
-            f"{point.knob:.3g}",
-            escape(of.knob),
-        )
-    return table
-
-
-def _document(trace: str, world: World, fronts: dict[str, Front]) -> dict[str, Any]:
-    from controlplane.sim.front import TARGETS
-
-    def told(point: Point | None) -> dict[str, Any] | None:
-        if point is None:
-            return None
-        figures = ("attainment", "gpu_hours", "worst_5min", "actions", "flips", "wasted_starts")
-        followed = asdict(world.elasticity(point.outcome.curve.ready))
-        return (
-            {"knob": point.knob} | {name: getattr(point.outcome, name) for name in figures} | {"elasticity": followed}
-        )
-
-    return {
-        "trace": trace,
-        "requests": len(world.requests),
-        "factor": world.factor,
-        "peak_replicas": world.peak_replicas,
-        "initial_replicas": world.initial,
-        "startup_s": world.startup.mean_s,
-        "ttft_s": world.slo.ttft_s,
-        "itl_s": world.slo.itl_s,
-        "seed": world.seed,
-        "policies": {
-            name: {
-                "points": [told(point) for point in front.points],
-                "cheapest": {f"{target:g}": told(front.cheapest(target)) for target in TARGETS},
-            }
-            for name, front in fronts.items()
-        },
-    }

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.sim.demand import averaged, demand
+from controlplane.sim.demand import averaged
 from controlplane.sim.peers.policy import History
 from controlplane.sim.runner import READ_S, Outcome
 from controlplane.sim.service import StartUp
@@ -61,6 +61,6 @@ def clairvoyant(used: float, world: World, lead_s: float) -> Outcome:
 
     It takes over after HELD_S, as every policy does.
     """
-    needed = averaged(demand(world.requests, world.service, world.slo)) / used
+    needed = averaged(world.serving.demand(world.requests)) / used
     plan = Plan(np.maximum(1, np.ceil(needed)).astype(np.int64), lead_s)
     return world.run(plan, startup=StartUp(lead_s, sd_share=0.0))

@@ -1,7 +1,9 @@
 """How many replicas' time requests take, as a fluid, by the true fit (see perf_model).
 
-Prefill counts when a request arrives; decode costs `b` seconds a token, spread evenly from then on over the time that
-the tokens may take at the objective's ITL; both relative to the share `1 - a / S` of time that is left at that ITL.
+Of LLM replicas: prefill counts when a request arrives; decode costs `b` seconds a token, spread evenly from then on
+over the time that the tokens may take at the objective's ITL; both relative to the share `1 - a / S` of time that is
+left at that ITL.
+Of servers that batch: requests relative to what a server serves with mean latency at the objective.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.sim.peers.perf_model import Slo, prefill_s
-from controlplane.sim.service import LlmService
+from controlplane.sim.peers.perf_model import BatchModel, LatencySlo, Slo, prefill_s
+from controlplane.sim.service import BatchService, LlmService
 from controlplane.sim.trace import Requests
 
 STEP_S = 5.0
@@ -30,6 +32,14 @@ def demand(requests: Requests, service: LlmService, slo: Slo) -> NDArray[np.floa
     change = np.bincount(at, weights=by_running, minlength=ends + 1)
     change -= np.bincount(until, weights=by_running, minlength=ends + 1)
     return (busy + np.cumsum(change)[:ends]) / (1 - service.itl_base_s / slo.itl_s)
+
+
+def batch_demand(requests: Requests, service: BatchService, slo: LatencySlo) -> NDArray[np.float64]:
+    """Servers of which all the time would be used, for every 5 s of the load; inf where one never serves a request."""
+    ends = int(requests.span_s / STEP_S) + 1
+    arrived = np.bincount((requests.at_s / STEP_S).astype(np.int64), minlength=ends) / STEP_S
+    one_per_s = BatchModel(service).requests_per_s(slo)
+    return np.divide(arrived, one_per_s) if one_per_s else np.full(ends, np.inf)
 
 
 def by_minute(steps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from controlplane.domain.errors import NotFoundError
 from controlplane.sim.bounds import clairvoyant, static
 from controlplane.sim.peers.registry import POLICIES
 from controlplane.sim.runner import Outcome
+from controlplane.sim.serving import Serving
 from controlplane.sim.world import World
 
 TARGETS = (0.95, 0.99)
@@ -64,6 +65,11 @@ BOUNDS: dict[str, Contender] = {
 """Bounds, swept and run as policies are."""
 
 
+def contenders(serving: Serving) -> tuple[str, ...]:
+    """Names of the policies that scale such replicas, and of the bounds."""
+    return (*(name for name, entry in POLICIES.items() if serving.has_tokens or not entry.needs_tokens), *BOUNDS)
+
+
 def contender(name: str) -> Contender:
     """A policy or bound by name. Raises NotFoundError naming those that there are."""
     if name in BOUNDS:
@@ -81,13 +87,50 @@ def contender(name: str) -> Contender:
     )
 
 
+Figure = Literal["attainment", "gpu_hours", "worst_5min", "actions", "flips", "wasted_starts"]
+FIGURES: tuple[Figure, ...] = get_args(Figure)
+"""Figures of an Outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A figure over draws of a world."""
+
+    mean: float
+    least: float
+    most: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """What a contender does at one setting of its knob."""
+    """What a contender does at one setting of its knob, on each draw of a world."""
 
     name: str
     knob: float
-    outcome: Outcome
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """That of the first draw."""
+        return self.outcomes[0]
+
+    @property
+    def attainment(self) -> float:
+        """Mean over the draws."""
+        return self.range("attainment").mean
+
+    @property
+    def gpu_hours(self) -> float:
+        """Mean over the draws."""
+        return self.range("gpu_hours").mean
+
+    def range(self, figure: Figure) -> Range:
+        """Any figure over the draws."""
+        return _range([getattr(outcome, figure) for outcome in self.outcomes])
+
+
+def _range(found: list[float]) -> Range:
+    return Range(sum(found) / len(found), min(found), max(found))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,25 +146,54 @@ class Front:
         Every knob is cheaper where it is higher. Beyond the first miss policies swing between everything and too
         little, and what attains the target there does so by luck: a knob beside it misses.
         """
-        enough = takewhile(lambda point: point.outcome.attainment >= target, self.points)
-        return min(enough, key=lambda point: point.outcome.gpu_hours, default=None)
+        enough = takewhile(lambda point: point.attainment >= target, self.points)
+        return min(enough, key=lambda point: point.gpu_hours, default=None)
+
+    def chosen(self) -> Point:
+        """The point to look at closer: the cheapest at the highest target that is attained, else the best."""
+        for target in sorted(TARGETS, reverse=True):
+            if (found := self.cheapest(target)) is not None:
+                return found
+        return max(self.points, key=lambda point: point.attainment)
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What faults did, by draw against the same one without them; below 0 where less was lost or spent."""
+
+    attainment_lost: Range
+    gpu_hours_wasted: Range
+
+
+def harm(calm: Point, hurt: Point) -> Harm:
+    """Of a point under faults, `hurt`, against the same without."""
+    pairs = list(zip(calm.outcomes, hurt.outcomes, strict=True))
+    return Harm(
+        _range([a.attainment - b.attainment for a, b in pairs]), _range([b.gpu_hours - a.gpu_hours for a, b in pairs])
+    )
 
 
 Job = tuple[str, float]
+"""A contender at a knob."""
 
 
 def run_all(
-    world: World, jobs: Sequence[Job], workers: int, progress: Callable[[], None] = lambda: None
+    worlds: Sequence[World], jobs: Sequence[Job], workers: int, progress: Callable[[], None] = lambda: None
 ) -> list[Point]:
-    """Run every job, a contender at a knob, in as many processes; `progress` is called after each."""
-    with _Workers(world, workers) as pool:
+    """Run every job on every draw of a world, in as many processes; `progress` is called after each run."""
+    with _Workers(worlds, workers) as pool:
         return pool.run(jobs, progress)
 
 
 def sweep(
-    world: World, names: Iterable[str], workers: int, progress: Callable[[int, int], None] = lambda _done, _of: None
+    worlds: Sequence[World],
+    names: Iterable[str],
+    workers: int,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> dict[str, Front]:
     """The front of each contender: a coarse sweep, then closer around its cheapest points at each of TARGETS.
+
+    Every point is run on every one of `worlds`, draws of one.
 
     `progress` is told how many runs are done and how many there will be at most.
     """
@@ -133,25 +205,25 @@ def sweep(
         progress(done, max(done, most))
 
     points: dict[str, list[Point]] = {name: [] for name in names}
-    most = len(points) * (_COARSE + _ROUNDS * 2 * len(TARGETS))
-    with _Workers(world, workers) as pool:
-        jobs = [(name, knob) for name in points for knob in _coarse(contender(name), world)]
+    most = len(points) * (_COARSE + _ROUNDS * 2 * len(TARGETS)) * len(worlds)
+    with _Workers(worlds, workers) as pool:
+        jobs = [(name, knob) for name in points for knob in _coarse(contender(name), worlds[0])]
         for round_ in range(_ROUNDS + 1):
             for point in pool.run(jobs, step):
                 points[point.name].append(point)
             jobs = [(name, knob) for name in points for knob in _closer(_front(name, points[name]))]
-            most = done + (_ROUNDS - round_) * len(jobs)
+            most = done + (_ROUNDS - round_) * len(jobs) * len(worlds)
     return {name: _front(name, found) for name, found in points.items()}
 
 
 class _Workers:
-    """Processes that hold the world, so that only knobs and outcomes travel. A single one is this process."""
+    """Processes that hold the worlds, so that only knobs and outcomes travel. A single one is this process."""
 
-    def __init__(self, world: World, workers: int) -> None:
-        self._world = world
+    def __init__(self, worlds: Sequence[World], workers: int) -> None:
+        self._worlds = worlds
         # spawned: forking a process with threads (a progress bar has one) may hang
         self._pool = (
-            ProcessPoolExecutor(workers, get_context("spawn"), initializer=_enter, initargs=(world,))
+            ProcessPoolExecutor(workers, get_context("spawn"), initializer=_enter, initargs=(worlds,))
             if workers > 1
             else None
         )
@@ -164,20 +236,24 @@ class _Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def run(self, jobs: Sequence[Job], progress: Callable[[], None]) -> list[Point]:
-        found = []
-        outcomes = self._pool.map(_work, jobs) if self._pool else (_outcome(job, self._world) for job in jobs)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            found.append(Point(*job, outcome))
+        runs = [(job, draw) for job in jobs for draw in range(len(self._worlds))]
+        outcomes = self._pool.map(_work, runs) if self._pool else (_outcome(run, self._worlds) for run in runs)
+        found: list[list[Outcome]] = [[] for _ in jobs]
+        for number, outcome in enumerate(outcomes):
+            found[number // len(self._worlds)].append(outcome)
             progress()
-        return found
+        return [Point(*job, tuple(of)) for job, of in zip(jobs, found, strict=True)]
 
+
+_Run = tuple[Job, int]
+"""A job on one of the worlds."""
 
 _held: list[World] = []
-"""The world of a worker process."""
+"""The worlds of a worker process."""
 
 
-def _enter(world: World) -> None:
-    _held[:] = [world]
+def _enter(worlds: Sequence[World]) -> None:
+    _held[:] = worlds
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
@@ -189,13 +265,13 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job) -> Outcome:
-    return _outcome(job, _held[0])
+def _work(run: _Run) -> Outcome:
+    return _outcome(run, _held)
 
 
-def _outcome(job: Job, world: World) -> Outcome:
-    name, knob = job
-    return contender(name).run(knob, world)
+def _outcome(run: _Run, worlds: Sequence[World]) -> Outcome:
+    (name, knob), draw = run
+    return contender(name).run(knob, worlds[draw])
 
 
 def _coarse(of: Contender, world: World) -> list[float]:

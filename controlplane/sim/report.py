@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from controlplane.page.document import Key, document, facts, panel, times
 from controlplane.page.plot import Frame, Series, area, level, line, stairs
-from controlplane.sim.front import BOUNDS, TARGETS, Front, Point, contender
+from controlplane.sim.front import BOUNDS, TARGETS, Front, Point, Range, contender, harm
 from controlplane.sim.runner import READ_S, Curve
 from controlplane.sim.world import World
 
@@ -24,46 +24,42 @@ _LOWEST, _HIGHEST = 0.9, 0.9997
 _SMOOTHED = 6
 
 
-def render(trace: str, world: World, fronts: Mapping[str, Front]) -> str:
-    """The HTML text. Every front has at least one point; the plot of fronts is left out where none has two."""
-    shown = {name: chosen(front) for name, front in fronts.items()}
+def render(trace: str, world: World, fronts: Mapping[str, Front], hurt: Mapping[str, Point]) -> str:
+    """The HTML text. Every front has at least one point; the plot of fronts is left out where none has two.
+
+    `hurt`: the chosen points under the faults of the world; nothing where it has none. Plots are of the first draw.
+    """
     swept = any(len(front.points) > 1 for front in fronts.values())
     colours = {name: f"f{n}" for n, name in enumerate(fronts)}
     named = ";".join(f"--f{n}:{_COLOURS[n % len(_COLOURS)]}" for n in range(len(fronts)))
     parts = [
         f"<style>:root{{{named}}}{_STYLE}</style>",
         f"<h1>Simulation of {escape(trace)}</h1>",
-        _about(world),
+        _about(world, fronts),
         _fronts(fronts, colours) if swept else "",
         _table(fronts, swept=swept),
-        *(_section(name, point, world) for name, point in shown.items()),
+        _harm(world, fronts, hurt) if hurt else "",
+        *(_section(name, front.chosen(), hurt.get(name), world) for name, front in fronts.items()),
     ]
     return document(f"controlplane: simulation of {trace}", "\n".join(parts))
 
 
-def _about(world: World) -> str:
+def _about(world: World, fronts: Mapping[str, Front]) -> str:
+    draws = max(len(front.points[0].outcomes) for front in fronts.values())
+    seeds = f"seed {world.seed}" if draws == 1 else f"mean of {draws} draws, seeds from {world.seed} on"
     return (
         f'<p class="soft">{len(world.requests):,} requests, {world.factor:.3g} times the trace, so that its busiest '
         f"minute needs {world.peak_replicas} replicas; start-up {world.startup.mean_s:g} s on average; objective: "
-        f"first token within {world.slo.ttft_s:g} s and {world.slo.itl_s * 1000:g} ms between tokens on average; "
-        f"seed {world.seed}.</p>"
+        f"{world.serving.objective}; {seeds}.</p>"
     )
-
-
-def chosen(front: Front) -> Point:
-    """The point to look at closer: the cheapest at the highest target that is attained, else the best."""
-    for target in sorted(TARGETS, reverse=True):
-        if (found := front.cheapest(target)) is not None:
-            return found
-    return max(front.points, key=lambda point: point.outcome.attainment)
 
 
 def _fronts(fronts: Mapping[str, Front], colours: Mapping[str, str]) -> str:
     """Attainment over GPU-hours: the best of all points that cost no more."""
     costs = [
-        point.outcome.gpu_hours
+        point.gpu_hours
         for front in fronts.values()
-        for point in (front.cheapest(_LOWEST), chosen(front))
+        for point in (front.cheapest(_LOWEST), front.chosen())
         if point is not None
     ]
     frame = Frame(0.95 * min(costs), 1.2 * max(costs), _nines(_HIGHEST), _nines(_LOWEST))
@@ -89,10 +85,10 @@ def _best_so_far(front: Front, frame: Frame) -> Series:
     """Steps to the best attainment at each cost; nothing below the plot."""
     best = 0.0
     found: list[tuple[float, float | None]] = []
-    for point in sorted(front.points, key=lambda point: point.outcome.gpu_hours):
-        if (attained := _nines(point.outcome.attainment)) > max(best, frame.bottom):
+    for point in sorted(front.points, key=lambda point: point.gpu_hours):
+        if (attained := _nines(point.attainment)) > max(best, frame.bottom):
             best = attained
-            found.append((point.outcome.gpu_hours, best))
+            found.append((point.gpu_hours, best))
     return stairs([*found, (frame.end, best)]) if found and found[0][0] < frame.end else []
 
 
@@ -109,18 +105,55 @@ def _table(fronts: Mapping[str, Front], *, swept: bool) -> str:
 
 
 def _cells(front: Front, heads: Sequence[str], *, swept: bool) -> list[str]:
-    point = chosen(front)
-    outcome = point.outcome
+    point = front.chosen()
     costs = [front.cheapest(target) for target in TARGETS] if swept else [point]
     texts = [escape(contender(front.name).title)]
-    texts += ["not attained" if cost is None else f"{cost.outcome.gpu_hours:.1f}" for cost in costs]
-    texts += [f"{outcome.attainment:.2%}", f"{outcome.worst_5min:.1%}"]
-    texts += [str(outcome.actions), str(outcome.flips), str(outcome.wasted_starts)]
+    texts += ["not attained" if cost is None else _spread(_hours(cost), "{:.1f}") for cost in costs]
+    texts.append(_spread(point.range("attainment"), "{:.2%}"))
+    texts.append(f"{point.range('worst_5min').mean:.1%}")
+    texts += [f"{point.range(figure).mean:.0f}" for figure in ("actions", "flips", "wasted_starts")]
     texts.append(f"{point.knob:.3g}<span>{escape(contender(front.name).knob)}</span>")
+    return _row(heads, texts)
+
+
+def _row(heads: Sequence[str], texts: Sequence[str]) -> list[str]:
     return [f'<td data-name="{head}">{text}</td>' for head, text in zip(heads, texts, strict=True)]
 
 
-def _section(name: str, point: Point, world: World) -> str:
+def _hours(point: Point) -> Range:
+    return point.range("gpu_hours")
+
+
+def _spread(of: Range, form: str) -> str:
+    """The mean, and from the least to the most where draws differ."""
+    mean, least, most = (form.format(value) for value in (of.mean, of.least, of.most))
+    return mean if least == most else f"{mean}<span>{least} to {most}</span>"
+
+
+def _harm(world: World, fronts: Mapping[str, Front], hurt: Mapping[str, Point]) -> str:
+    """The chosen points under faults, and what those did."""
+    heads = ["", "attainment", "lost", "worst 5 min", "GPU-hours", "wasted"]
+    rows = []
+    for name, point in hurt.items():
+        done = harm(fronts[name].chosen(), point)
+        texts = [
+            escape(contender(name).title),
+            _spread(point.range("attainment"), "{:.2%}"),
+            _spread(done.attainment_lost, "{:.2%}"),
+            f"{point.range('worst_5min').mean:.1%}",
+            _spread(_hours(point), "{:.1f}"),
+            _spread(done.gpu_hours_wasted, "{:.1f}"),
+        ]
+        rows.append(f"<tr>{''.join(_row(heads, texts))}</tr>")
+    titles = "".join(f"<th>{head}</th>" for head in heads)
+    named = escape(", ".join(map(str, world.faults)))
+    return (
+        f"<h2>Under {named}</h2><table><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        "<p class='soft'>Lost and wasted are against the same knob and draw without faults.</p>"
+    )
+
+
+def _section(name: str, point: Point, hurt: Point | None, world: World) -> str:
     of, outcome = contender(name), point.outcome
     followed = world.elasticity(outcome.curve.ready)
     figures = facts(
@@ -137,7 +170,11 @@ def _section(name: str, point: Point, world: World) -> str:
     )
     return f"""<section><h2>{escape(of.title)}</h2><p class="soft">{escape(of.knob)}: {point.knob:.3g}</p>
 {figures}
-{_curves(outcome.curve, world)}</section>"""
+{_curves(outcome.curve, world)}{_under_faults(hurt, world) if hurt else ""}</section>"""
+
+
+def _under_faults(hurt: Point, world: World) -> str:
+    return f'<p class="soft">Under faults</p>{_curves(hurt.outcome.curve, world)}'
 
 
 def _curves(curve: Curve, world: World) -> str:

@@ -48,4 +48,8 @@ class Results:
     @property
     def gpu_s(self) -> float:
         """GPU-seconds billed: every replica from its start to its end (or `at_s`), times the GPUs of a replica."""
-        return self.gpus * math.fsum(min(life.ended_s, self.at_s) - life.started_s for life in self.lives)
+        return self.gpu_s_until(self.at_s)
+
+    def gpu_s_until(self, at_s: float) -> float:
+        """GPU-seconds billed up to a moment that is not before the last start."""
+        return self.gpus * math.fsum(min(life.ended_s, at_s) - life.started_s for life in self.lives)

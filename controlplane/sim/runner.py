@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -11,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.sim.peers.perf_model import Slo
-from controlplane.sim.peers.policy import History, Policy, current, in_flight
+from controlplane.sim.faults import Disturbance, Fault
+from controlplane.sim.peers.policy import History, Policy, Restartable
 from controlplane.sim.results import ReplicaLife, Results
 from controlplane.sim.service import StartUp
 from controlplane.sim.signals import ReplicaSignals, Signals
@@ -29,7 +30,7 @@ _SOON_S = 300.0
 
 
 class Pool(Protocol):
-    """A simulated pool of replicas behind one gateway (LlmPool is one); times are virtual seconds."""
+    """A simulated pool of replicas behind one gateway (LlmPool, BatchPool); times are virtual seconds."""
 
     def advance(self, until_s: float) -> None:
         """Let everything up to this moment happen."""
@@ -85,7 +86,7 @@ class Curve:
 class Outcome:
     """What came of a policy.
 
-    `attainment`: share of requests with the first token and mean ITL inside the objective; unfinished ones are not.
+    `attainment`: share of requests inside the objective; unfinished ones are not.
     `gpu_hours`: billed from the start of a replica to its end or the end of the load, loading and draining included.
     `worst_5min`: least attainment of requests that arrived within 5 minutes, at whole minutes. `actions`: changes of
     the number asked for, `flips` those against the direction of the one before. `wasted_starts`: replicas ended
@@ -106,11 +107,12 @@ def run(
     requests: Requests,
     policy: Policy,
     *,
-    slo: Slo,
+    is_inside: Callable[[Results], NDArray[np.bool_]],
     startup: StartUp,
     initial: int,
     bounds: Bounds,
     seed: int = 0,
+    faults: Sequence[Fault] = (),
 ) -> Outcome:
     """Let a policy scale a pool under a load, from `initial` replicas on, which it takes over after HELD_S.
 
@@ -118,54 +120,70 @@ def run(
     Kubernetes does. Start-up times are drawn by `seed`, in the order of starts.
     """
     rng = np.random.default_rng(seed)
-    pool = make_pool(requests, initial)
-    history = History()
+    disturbance = Disturbance(faults, seed)
     end_s = max(requests.span_s, READ_S)
+    requests = disturbance.load(requests)
+    pool, history, control = make_pool(requests, initial), History(), _Control(policy, disturbance)
     read: list[Signals] = []
     changes: list[int] = []
-    due_s = HELD_S
     for now_s in np.arange(0.0, end_s, READ_S).tolist():
         pool.advance(now_s)
         signals = pool.signals(now_s)
-        history.add(signals)
+        history.add(disturbance.look(signals))
         read.append(signals)
-        if now_s >= due_s:
-            due_s += policy.interval_s
-            change = bounds.cut(policy.decide(history)) - current(signals)
-            _carry_out(pool, signals, change, lambda: startup.draw_s(rng))
+        wanted = control.decide(history)
+        if wanted is not None:
+            change = bounds.cut(wanted) - sum(replica.phase != "draining" for replica in signals.replicas)
+            change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
+            _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
             changes += [change] if change else []
-    pool.advance(end_s)
-    billed_s = pool.results().gpu_s
     pool.advance(end_s + TAIL_S)
     results = pool.results()
-    inside = is_inside(results, slo)
+    inside = is_inside(results)
+    minutes = _minutes(requests, inside)
     return Outcome(
         attainment=float(inside.mean()) if len(inside) else math.nan,
-        gpu_hours=billed_s / 3600,
-        worst_5min=_worst(requests, inside),
+        gpu_hours=results.gpu_s_until(end_s) / 3600,
+        worst_5min=_worst(*minutes),
         actions=len(changes),
         flips=sum(a * b < 0 for a, b in pairwise(changes)),
         wasted_starts=sum(_is_wasted(life) for life in results.lives),
-        curve=_curve(read, requests, inside),
+        curve=_curve(read, *minutes),
     )
 
 
-def is_inside(results: Results, slo: Slo) -> NDArray[np.bool_]:
-    """Whether each request was finished inside the objective; one token alone has no ITL to miss."""
-    itl_fits = np.isnan(results.mean_itl_s) | (results.mean_itl_s <= slo.itl_s)
-    return np.isfinite(results.e2e_s) & (results.ttft_s <= slo.ttft_s) & itl_fits
+class _Control:
+    """A policy that decides at its interval, from HELD_S on; not while a fault has it gone, and then restarted."""
+
+    def __init__(self, policy: Policy, disturbance: Disturbance) -> None:
+        self._policy, self._disturbance = policy, disturbance
+        self._fresh = deepcopy(policy) if disturbance.restarts and not isinstance(policy, Restartable) else policy
+        self._due_s, self._was_down = HELD_S, False
+
+    def decide(self, history: History) -> int | None:
+        """Replicas wanted; None where nobody decides now."""
+        now_s = history.now.at_s
+        self._was_down |= self._disturbance.is_down(now_s)
+        if now_s < self._due_s or self._disturbance.is_down(now_s):
+            return None
+        if self._was_down:
+            policy = self._policy
+            self._policy = policy.restart() if isinstance(policy, Restartable) else deepcopy(self._fresh)
+            self._due_s, self._was_down = now_s, False
+        self._due_s += self._policy.interval_s
+        return self._policy.decide(history)
 
 
-def _carry_out(pool: Pool, signals: Signals, change: int, start_s: Callable[[], float]) -> None:
+def _carry_out(pool: Pool, signals: Signals, change: int, ready_s: Callable[[float], float]) -> None:
     for _ in range(change):
-        pool.start(signals.at_s, signals.at_s + start_s())
+        pool.start(signals.at_s, ready_s(signals.at_s))
     going = sorted((r for r in signals.replicas if r.phase != "draining"), key=_goes_first)
     for replica in going[: max(0, -change)]:
         pool.drain(replica.id, signals.at_s)
 
 
 def _goes_first(replica: ReplicaSignals) -> tuple[bool, float, int]:
-    return replica.phase != "starting", -replica.started_s, in_flight((replica,))
+    return replica.phase != "starting", -replica.started_s, replica.running + replica.waiting
 
 
 def _is_wasted(life: ReplicaLife) -> bool:
@@ -179,21 +197,20 @@ def _minutes(requests: Requests, inside: NDArray[np.bool_]) -> tuple[NDArray[np.
     return np.bincount(minute, weights=inside, minlength=len(all_)).astype(np.float64), all_
 
 
-def _worst(requests: Requests, inside: NDArray[np.bool_]) -> float:
-    if not len(requests):
+def _worst(good: NDArray[np.float64], all_: NDArray[np.float64]) -> float:
+    if not len(all_):
         return math.nan
     window = np.ones(int(_WORST_S // 60))
-    good, all_ = (np.convolve(by_minute, window) for by_minute in _minutes(requests, inside))
+    good, all_ = np.convolve(good, window), np.convolve(all_, window)
     return float(np.min(good[all_ > 0] / all_[all_ > 0]))
 
 
-def _curve(read: list[Signals], requests: Requests, inside: NDArray[np.bool_]) -> Curve:
+def _curve(read: list[Signals], good: NDArray[np.float64], all_: NDArray[np.float64]) -> Curve:
     phases = [[replica.phase for replica in signals.replicas] for signals in read]
     ready, starting, draining = (
         np.array([found.count(phase) for found in phases]) for phase in ("ready", "starting", "draining")
     )
     arrived = np.array([signals.arrived for signals in read], np.float64)
-    good, all_ = _minutes(requests, inside)
     return Curve(
         at_s=np.array([signals.at_s for signals in read]),
         ready=ready,

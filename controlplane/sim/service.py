@@ -1,6 +1,7 @@
 """What a simulated replica is able to do: how long its work takes and how long it takes to start.
 
-Linear in what is executed together, as the measured tables are. Fits with their sources are in `LLM_SERVICES`.
+Linear in what is executed together, as the measured tables are. Fits with their sources are in `LLM_SERVICES` and
+`BATCH_SERVICES`.
 """
 
 from __future__ import annotations
@@ -164,4 +165,13 @@ LLM_SERVICES: dict[str, LlmService] = {
         kv_tokens=kv_tokens_left(8 * 80e9, 138e9, 320 * 1024),
         gpus=8,
     ),
+}
+
+# Lines through published offline tables of one client that sends whole batches of 1 to 16 requests: one instance, FP16,
+# sequences of 384 tokens. What the way to the server takes is contained in them.
+# Source: NVIDIA DeepLearningExamples, PyTorch/LanguageModeling/BERT/triton/large, T4, Apache License 2.0.
+BATCH_SERVICES: dict[str, BatchService] = {
+    "bert-large-t4-onnx": BatchService(fixed_s=0.00384, per_item_s=0.021874, max_batch=16),
+    "bert-large-t4-pytorch": BatchService(fixed_s=0.00281, per_item_s=0.018266, max_batch=16),
+    "bert-large-t4-tensorrt": BatchService(fixed_s=0.00258, per_item_s=0.013691, max_batch=16),
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +35,35 @@ def from_counts(per_minute: Counts, cv: float, rng: np.random.Generator, tokens:
         return Requests(at_s, ones, ones)
     picked = rng.integers(len(tokens), size=len(at_s))
     return Requests(at_s, tokens.prompt_tokens[picked], tokens.output_tokens[picked])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """A load of which only the counts per minute are known; `cv` as in from_counts."""
+
+    counts: Counts
+    cv: float = 1.0
+
+    @property
+    def span_s(self) -> float:
+        """Its length."""
+        return 60.0 * len(self.counts)
+
+    def part(self, since_s: float, until_s: float) -> Counted:
+        """The whole minutes that a stretch lies in."""
+        return Counted(self.counts[int(since_s // 60) : math.ceil(until_s / 60)], self.cv)
+
+    def per_minute(self) -> Counts:
+        """The counts."""
+        return self.counts
+
+    def sample(self, rng: np.random.Generator) -> Requests:
+        """Arrivals with these counts."""
+        return from_counts(self.counts, self.cv, rng)
+
+    def times(self, factor: float, rng: np.random.Generator) -> Requests:
+        """Arrivals with `factor` times these counts, in whole requests."""
+        return from_counts(_counts(self.counts / 60 * factor), self.cv, rng)
 
 
 def constant(per_s: float, minutes: int) -> Counts:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,31 @@ _AT = ("at_s", "arrival_seconds", "timestamp", "arrived_at", "arrival_time")
 _PROMPT = ("prompt_tokens", "input_tokens", "context_tokens", "contexttokens", "num_prefill_tokens")
 _OUTPUT = ("output_tokens", "generated_tokens", "generatedtokens", "num_decode_tokens")
 MOST_TOKENS = 2**31 - 1
+
+
+class Load(Protocol):
+    """What arrives over time and can be had any number of times over: a log of requests, or counts by minute."""
+
+    @property
+    def span_s(self) -> float:
+        """Its length."""
+        ...
+
+    def part(self, since_s: float, until_s: float) -> Load:
+        """A stretch of it, whose start is 0 in the result."""
+        ...
+
+    def per_minute(self) -> NDArray[np.int64]:
+        """How many arrive in each minute."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Requests:
+        """Arrivals of it as it is."""
+        ...
+
+    def times(self, factor: float, rng: np.random.Generator) -> Requests:
+        """Arrivals of it with `factor` times as many users."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +89,10 @@ class Requests:
         """How many arrive in each minute, the last one perhaps not whole."""
         return np.bincount((self.at_s // 60).astype(np.int64)) if len(self) else np.zeros(0, np.int64)
 
+    def sample(self, rng: np.random.Generator) -> Requests:  # noqa: ARG002 (nothing is left to chance)
+        """Themselves."""
+        return self
+
     def times(self, factor: float, rng: np.random.Generator, *, spread_s: float = 30.0) -> Requests:
         """The same load with `factor` times as many users.
 
@@ -87,7 +116,7 @@ def load(name: str) -> Requests:
         with resources.as_file(resources.files(_FOLDER) / NAMED[name]) as path:
             return read_requests(path)
     if not Path(name).is_file():
-        raise NotFoundError("trace or file", name, tuple(NAMED))
+        raise NotFoundError("trace or file", name, (*NAMED, f"{FUNCTIONS}NAME"))
     return read_requests(Path(name))
 
 
@@ -108,6 +137,11 @@ def read_requests(path: Path) -> Requests:
     return Requests(at, prompt[order], output[order])
 
 
+FUNCTIONS = "functions:"
+"""Before the name of one of the functions of the package's Azure Functions trace."""
+DAYS = range(1, 8)
+
+
 @cache
 def _all_counts() -> dict[str, dict[int, NDArray[np.int64]]]:
     with resources.as_file(resources.files(_FOLDER) / _COUNTS) as path:
@@ -121,7 +155,7 @@ def _all_counts() -> dict[str, dict[int, NDArray[np.int64]]]:
 
 
 def read_counts(function: str, days: Sequence[int]) -> NDArray[np.int64]:
-    """Invocations per minute of one of the ten functions of the package's Azure Functions trace, days 1 to 7.
+    """Invocations per minute of one of the ten functions of the package's Azure Functions trace, of some of DAYS.
 
     Raises NotFoundError naming what there is.
     """

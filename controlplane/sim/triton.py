@@ -13,7 +13,7 @@ from controlplane.sim import triton_kernel as kernel
 from controlplane.sim import triton_state as layout
 from controlplane.sim.results import ReplicaLife, Results, Seconds
 from controlplane.sim.service import BatchService
-from controlplane.sim.signals import Counts, Phase, ReplicaSignals, Signals
+from controlplane.sim.signals import LATENCY_EDGES_S, Counts, Phase, ReplicaSignals, Signals
 from controlplane.sim.trace import Requests
 
 _PHASES: dict[int, Phase] = {layout.STARTING: "starting", layout.READY: "ready", layout.DRAINING: "draining"}
@@ -69,9 +69,10 @@ class BatchPool:
         *,
         replicas: int,
         factors: Seconds | None = None,
+        latency_edges_s: tuple[float, ...] = LATENCY_EDGES_S,
         _client_s: Seconds | None = None,
     ) -> None:
-        """`replicas` servers are ready from 0 on.
+        """`replicas` servers are ready from 0 on. `latency_edges_s`: of the gateway's histogram, ascending.
 
         `factors`: the n-th batch that the pool begins takes the n-th of them (again from the first when they are used
         up) times what its size says; without them exactly that.
@@ -82,7 +83,8 @@ class BatchPool:
         self._service = service
         self._now_s = 0.0
         self._servers = 0
-        self._state = layout.fresh(service, requests.at_s.copy(), given, _client_s, max(replicas, 4))
+        self._edges_s = latency_edges_s
+        self._state = layout.fresh(service, requests.at_s.copy(), given, _client_s, max(replicas, 4), latency_edges_s)
         for _ in range(replicas):
             self.start(0.0, 0.0)
 
@@ -209,17 +211,26 @@ class BatchPool:
             completed=int(gateway["completed"]),
             retried=int(gateway["retried"]),
             rejected=int(gateway["rejected"]),
+            latency_counts=state.latency_counts.copy(),
+            latency_edges_s=self._edges_s,
             replicas=tuple(
                 ServerSignals(
                     id=server,
-                    phase=_PHASES[int(row["phase"])],
-                    instances=int(row["present"]),
-                    pending=int(row["waiting"]),
-                    executions=state.executions[server].copy(),
-                    compute_s=state.compute_s[server].copy(),
-                    **{name: row[name].item() for name in _READ},
+                    phase=_PHASES[phase],
+                    instances=instances,
+                    pending=pending,
+                    executions=executions,
+                    compute_s=compute_s,
+                    **dict(zip(_READ, row, strict=True)),
                 )
-                for server, row in zip(live.tolist(), rows, strict=True)
+                for server, (phase, instances, pending), row, executions, compute_s in zip(
+                    live.tolist(),
+                    rows[["phase", "present", "waiting"]].tolist(),
+                    rows[_READ].tolist(),
+                    state.executions[live],
+                    state.compute_s[live],
+                    strict=True,
+                )
             ),
         )
 

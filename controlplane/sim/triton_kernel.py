@@ -134,6 +134,14 @@ def _expect(state: State, due_s: float) -> None:
 
 
 @part
+def _count_latency(state: State, latency_s: float) -> None:
+    bucket = 0
+    while bucket < state.latency_edges_s.size and state.latency_edges_s[bucket] < latency_s:
+        bucket += 1
+    state.latency_counts[bucket] += 1
+
+
+@part
 def _complete(state: State, r: int, slot: int, now_s: float) -> None:
     """A batch is done: its instance goes if it is one too many, else takes the next payload; the batcher looks."""
     server, instance, gateway, fit = state.servers[r], state.instances[r, slot], state.gateway[0], state.fit
@@ -141,6 +149,7 @@ def _complete(state: State, r: int, slot: int, now_s: float) -> None:
     request, size = instance.head, instance.size
     for _ in range(size):
         state.done_s[request] = now_s
+        _count_latency(state, now_s - state.at_s[request])
         request = state.behind[request]
         if fit.closed and gateway.due < state.at_s.size:
             _expect(state, now_s + state.client_s[gateway.due % state.client_s.size])

@@ -70,6 +70,7 @@ class State(NamedTuple):
 
     `preferred` has True at every preferred batch size. `factors`: the n-th batch of the pool takes the n-th of them
     (and again from the first) times what the line says; `client_s` likewise, from an answer to the n-th request.
+    `latency_counts`: requests done by seconds since they arrived, in buckets over `latency_edges_s` and one above.
     `live`: servers that have not ended. `next_s`: next event.
     """
 
@@ -78,6 +79,8 @@ class State(NamedTuple):
     factors: Array
     client_s: Array
     gateway: Array
+    latency_edges_s: Array
+    latency_counts: Array
     at_s: Array
     sent_s: Array
     began_s: Array
@@ -96,7 +99,14 @@ class State(NamedTuple):
     compute_s: Array
 
 
-def fresh(service: BatchService, at_s: Array, factors: Array, client_s: Array | None, servers: int) -> State:
+def fresh(
+    service: BatchService,
+    at_s: Array,
+    factors: Array,
+    client_s: Array | None,
+    servers: int,
+    latency_edges_s: tuple[float, ...],
+) -> State:
     """A pool with room for `servers`, none of them started."""
     requests = len(at_s)
     preferred = np.zeros(service.max_batch + 1, np.bool_)
@@ -120,6 +130,8 @@ def fresh(service: BatchService, at_s: Array, factors: Array, client_s: Array | 
         factors=factors,
         client_s=np.zeros(1) if client_s is None else client_s,
         gateway=gateway,
+        latency_edges_s=np.array(latency_edges_s),
+        latency_counts=np.zeros(len(latency_edges_s) + 1, np.int64),
         at_s=at_s,
         sent_s=np.full(requests, np.nan),
         began_s=np.full(requests, np.nan),

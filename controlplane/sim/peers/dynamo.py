@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
-from controlplane.sim.peers.llm_d import mean_tokens
-from controlplane.sim.peers.perf_model import PerfModel, Slo
-from controlplane.sim.peers.policy import History, current, ready, starting
-from controlplane.sim.service import LlmService
-from controlplane.sim.signals import ReplicaSignals
+from controlplane.sim.peers.perf_model import BatchModel, LatencySlo, PerfModel, Slo
+from controlplane.sim.peers.policy import History, answering, current, in_flight, mean_tokens, ready, starting
+from controlplane.sim.service import BatchService, LlmService
+from controlplane.sim.signals import Missing, ReplicaSignals
 
 _THROUGHPUT_S = 180.0
 _MARGIN = 0.8
@@ -29,9 +29,9 @@ class Kalman:
         self._seen = 0
         self._last = 0.0
 
-    def add(self, value: float) -> None:
-        """Take in the value of an interval; nan counts as 0, zeros before the first load are left out."""
-        value = 0.0 if math.isnan(value) else value
+    def add(self, value: float | None) -> None:
+        """Take in the value of an interval; none (nan) counts as 0, zeros before the first load are left out."""
+        value = value or 0.0
         if not self._seen and value == 0:
             return
         self._last = value
@@ -50,63 +50,131 @@ class Kalman:
         return max(0.0, float(self._state.sum())) if self._seen >= _MIN_POINTS else self._last
 
 
+class Engine(Protocol):
+    """What the planner knows of a replica: its performance model under an SLA."""
+
+    def observe(self, history: History) -> None:
+        """Take in what requests of an interval were like."""
+        ...
+
+    def requests_per_s(self) -> float | None:
+        """What one replica serves inside the SLA, for requests as predicted; None where nothing is predicted."""
+        ...
+
+    def step(self, history: History, replicas: tuple[ReplicaSignals, ...]) -> int:
+        """1, 0 or -1 by what load does to the replicas that are ready."""
+        ...
+
+
 class Dynamo:
     """Both modes of the planner, on aggregated replicas, with the true performance model.
 
     Throughput, every 180 s: ceil(predicted requests per second / what one replica serves inside the SLA), a lower
-    bound until the next time. Load, every 5 s, once all replicas that were asked for are there: one more when every
-    replica's estimated TTFT, or every one's estimated ITL, is over the SLA; one fewer when with N - 1 the prefill
-    queues would add less than 0.8 of what the SLA leaves, and the KV cache would fit and ITL stay under 0.8 of it.
-    Knob: the share of both objectives that it is given as its SLA.
+    bound until the next time. Load, every 5 s, once all replicas that were asked for are there and report: one more
+    when every replica's estimate is over the SLA; one fewer when with N - 1 all would stay under 0.8 of it.
+    What is not known counts as 0. Knob, applied to the engine: the share of the objectives that is its SLA.
     Source: ai-dynamo/dynamo, components/src/dynamo/planner/core/{load_scaling,throughput_scaling}.py.
     """
 
     interval_s = 5.0
 
-    def __init__(self, knob: float, service: LlmService, slo: Slo) -> None:
-        self._slo = slo.times(knob)
-        self._service = service
-        self._requests, self._prompt, self._output = Kalman(), Kalman(), Kalman()
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._requests = Kalman()
         self._least = 0
         self._due_s: float | None = None
 
     def decide(self, history: History) -> int:
         """Replicas wanted now."""
         signals = history.now
-        prompt, output = mean_tokens(history)
         if self._due_s is None or signals.at_s >= self._due_s:
             self._due_s = signals.at_s + _THROUGHPUT_S
-            self._least = self._lower_bound(history, prompt, output)
-        asked = current(signals)
-        wanted = asked
-        if not starting(signals) and ready(signals) and not math.isnan(prompt + output):
-            wanted += self._step(ready(signals), PerfModel(self._service, prompt, output))
+            self._least = self._lower_bound(history)
+        wanted = current(signals)
+        known = answering(signals)
+        if known and len(known) == len(ready(signals)) and not starting(signals):
+            wanted += self._engine.step(history, known)
         return max(wanted, self._least)
 
-    def _lower_bound(self, history: History, prompt: float, output: float) -> int:
-        self._requests.add(history.arrivals_per_s(_THROUGHPUT_S))
-        self._prompt.add(prompt)
-        self._output.add(output)
-        if not (self._prompt.next() > 0 and self._output.next() > 0):
+    def _lower_bound(self, history: History) -> int:
+        rate = history.arrivals_per_s(_THROUGHPUT_S)
+        self._requests.add(None if isinstance(rate, Missing) else rate)
+        self._engine.observe(history)
+        one_per_s = self._engine.requests_per_s()
+        if one_per_s is None:
             return 0
-        model = PerfModel(self._service, self._prompt.next(), self._output.next())
-        one_per_s = model.requests_per_s(self._slo)
         return math.ceil(self._requests.next() / one_per_s) if one_per_s > 0 else self._least + 1
 
-    def _step(self, replicas: tuple[ReplicaSignals, ...], model: PerfModel) -> int:
-        """1, 0 or -1 by what load does to the replicas."""
+
+class LlmEngine:
+    """Replicas by TTFT and ITL.
+
+    Up by the prefill queue's TTFT or by ITL. Down when with N - 1 the prefill queues would add less than 0.8 of what
+    the SLA leaves, and the KV cache would fit and ITL stay under 0.8 of it.
+    """
+
+    def __init__(self, service: LlmService, sla: Slo) -> None:
+        self._service, self._sla = service, sla
+        self._prompt, self._output = Kalman(), Kalman()
+
+    def observe(self, history: History) -> None:
+        """Take in what requests of an interval were like."""
+        prompt, output = mean_tokens(history)
+        self._prompt.add(prompt)
+        self._output.add(output)
+
+    def requests_per_s(self) -> float | None:
+        """What one replica serves inside the SLA, for tokens as predicted."""
+        prompt, output = self._prompt.next(), self._output.next()
+        if not (prompt > 0 and output > 0):
+            return None
+        return PerfModel(self._service, prompt, output).requests_per_s(self._sla)
+
+    def step(self, history: History, replicas: tuple[ReplicaSignals, ...]) -> int:
+        """1, 0 or -1 by what load does to the replicas that are ready."""
+        prompt, output = mean_tokens(history)
+        if prompt is None or output is None:
+            return 0
+        model = PerfModel(self._service, prompt, output)
         own_s = model.prefill_s
         ttft_s = [own_s * (1 + replica.waiting) for replica in replicas]
         itl_s = [model.itl_at_s(replica.running) for replica in replicas]
-        if min(ttft_s) > self._slo.ttft_s or min(itl_s) > self._slo.itl_s:
+        if min(ttft_s) > self._sla.ttft_s or min(itl_s) > self._sla.itl_s:
             return 1
         if len(replicas) < 2:
             return 0
         more = len(replicas) / (len(replicas) - 1)
         fits = all(
-            own_s * replica.waiting * more < (self._slo.ttft_s - own_s) * _MARGIN
-            and replica.kv_used_share * more < 1
-            and model.itl_at_s(replica.running * more) < self._slo.itl_s * _MARGIN
+            own_s * replica.waiting * more < (self._sla.ttft_s - own_s) * _MARGIN
+            and (replica.kv_used_share or 0.0) * more < 1
+            and model.itl_at_s(replica.running * more) < self._sla.itl_s * _MARGIN
             for replica in replicas
         )
         return -1 if fits else 0
+
+
+class BatchEngine:
+    """Servers that batch, by latency: a request and those that its instance holds take one batch, by the true line."""
+
+    def __init__(self, service: BatchService, sla: LatencySlo) -> None:
+        self._service, self._sla = service, sla
+
+    def observe(self, history: History) -> None:
+        """Requests are all alike."""
+
+    def requests_per_s(self) -> float | None:
+        """What one server serves inside the SLA."""
+        return BatchModel(self._service).requests_per_s(self._sla)
+
+    def step(self, history: History, replicas: tuple[ReplicaSignals, ...]) -> int:  # noqa: ARG002 (now is enough)
+        """1, 0 or -1 by what load does to the servers that are ready."""
+        held = [in_flight((replica,)) / self._service.instances for replica in replicas]
+        if min(map(self._latency_s, held)) > self._sla.latency_s:
+            return 1
+        if len(replicas) < 2:
+            return 0
+        more = len(replicas) / (len(replicas) - 1)
+        return -1 if all(self._latency_s(one * more) < self._sla.latency_s * _MARGIN for one in held) else 0
+
+    def _latency_s(self, held: float) -> float:
+        return self._service.fixed_s + self._service.per_item_s * (1.0 + held)

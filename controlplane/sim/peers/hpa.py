@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.sim.peers.policy import History, current, ready, starting
+from controlplane.sim.peers.policy import History, answering, current, in_flight, ready, starting
+from controlplane.sim.signals import Missing, ReplicaSignals
 
 TOLERANCE = 0.1
 SYNC_S = 15.0
@@ -24,10 +25,8 @@ def pods_replicas(
 
     Missing pods count as on target when that lowers a scale-down, as 0 when it lowers a scale-up; unready ones count
     only against a scale-up, as 0. What turns the direction round that way, or falls within the tolerance, changes
-    nothing. Without any value nothing changes either.
+    nothing. There is at least one value.
     """
-    if not values:
-        return asked
     ratio = sum(values.values()) / len(values) / target
     if not missing and not (unready and ratio > 1):
         return asked if _is_close(ratio) else math.ceil(_exact(ratio * len(values)))
@@ -46,10 +45,8 @@ def pods_replicas(
 def external_replicas(total: float, target: float, asked: int) -> int:
     """Replicas by an External metric with an AverageValue target: total / target, with the tolerance.
 
-    No value (nan) changes nothing. (GetExternalPerPodMetricReplicas)
+    (GetExternalPerPodMetricReplicas)
     """
-    if math.isnan(total):
-        return asked
     if asked and _is_close(total / (target * asked)):
         return asked
     return math.ceil(_exact(total / target))
@@ -117,7 +114,11 @@ class Behavior:
 
 
 class _PodsHpa(ABC):
-    """HPA on a metric of each pod. A pod that starts serves no metrics page yet: it is a missing one."""
+    """HPA on a metric of each pod.
+
+    A pod that starts serves no metrics page yet: it is a missing one, as one that was not scraped or says NaN (of
+    which some versions of the Prometheus adapter make 0). Without any value it is an error: nothing changes.
+    """
 
     interval_s = SYNC_S
 
@@ -127,11 +128,13 @@ class _PodsHpa(ABC):
 
     def decide(self, history: History) -> int:
         """Replicas wanted now."""
-        signals = history.now
+        now, asked = history.now, current(history.now)
         values = self._values(history)
-        missing = frozenset(replica.id for replica in (*ready(signals), *starting(signals)) if replica.id not in values)
-        wanted = pods_replicas(values, missing, frozenset(), self._target, current(signals))
-        return self._behavior.limit(signals.at_s, current(signals), wanted)
+        if not values:
+            return asked
+        missing = frozenset(replica.id for replica in (*ready(now), *starting(now)) if replica.id not in values)
+        wanted = pods_replicas(values, missing, frozenset(), self._target, asked)
+        return self._behavior.limit(now.at_s, asked, wanted)
 
     @abstractmethod
     def _values(self, history: History) -> dict[int, float]:
@@ -142,7 +145,7 @@ class InFlightHpa(_PodsHpa):
     """HPA on requests that each pod holds (vllm:num_requests_running + num_requests_waiting). Knob: their target."""
 
     def _values(self, history: History) -> dict[int, float]:
-        return {replica.id: float(replica.running + replica.waiting) for replica in ready(history.now)}
+        return {replica.id: float(in_flight((replica,))) for replica in answering(history.now)}
 
 
 class UseHpa(_PodsHpa):
@@ -152,20 +155,25 @@ class UseHpa(_PodsHpa):
     """
 
     def _values(self, history: History) -> dict[int, float]:
-        serving = ready(history.now)
-        full = {replica.id: replica.kv_used_share for replica in serving if not math.isnan(replica.kv_used_share)}
+        serving = answering(history.now)
+        full = {replica.id: replica.kv_used_share for replica in serving if replica.kv_used_share is not None}
         return full or _busy_shares(history)
 
 
 def _busy_shares(history: History) -> dict[int, float]:
-    """Share of the last minute, or of the time since it was ready, in which each replica executed something."""
+    """Share of the last minute, or of the time since it was ready, in which each replica executed something.
+
+    As far as it was scraped; a NaN or a refusal now leaves none.
+    """
     now = history.now
-    last = {replica.id: replica for replica in ready(now)}
+    asked = {replica.id for replica in ready(now) if isinstance(replica, ReplicaSignals) or replica.why == "absent"}
+    first: dict[int, tuple[float, float]] = {}
     shares: dict[int, float] = {}
-    for earlier in history.within(60.0)[:-1]:
-        for before in ready(earlier):
-            if before.id in last and before.id not in shares:
-                shares[before.id] = (last[before.id].busy_s - before.busy_s) / (now.at_s - earlier.at_s)
+    for reading in history.within(60.0):
+        for replica in answering(reading):
+            since_s, busy_s = first.setdefault(replica.id, (reading.at_s, replica.busy_s))
+            if replica.id in asked and reading.at_s > since_s:
+                shares[replica.id] = (replica.busy_s - busy_s) / (reading.at_s - since_s)
     return shares
 
 
@@ -173,6 +181,7 @@ class Keda:
     """KEDA's prometheus scaler on the request rate of a minute at the gateway: an HPA with an external metric.
 
     KEDA hands the sum to the HPA as an AverageValue target, every HPA sync; its own polling only matters for zero.
+    By default what is empty or NaN counts as 0 (ignoreNullValues), and at an error the HPA holds (no fallback).
     Knob: requests per second by replica. Source: kedacore/keda, pkg/scalers/prometheus_scaler.go, pkg/scaling.
     """
 
@@ -185,7 +194,10 @@ class Keda:
 
     def decide(self, history: History) -> int:
         """Replicas wanted now."""
-        signals = history.now
-        asked = current(signals)
-        wanted = external_replicas(history.arrivals_per_s(self._WINDOW_S), self._target, asked)
-        return self._behavior.limit(signals.at_s, asked, wanted)
+        asked = current(history.now)
+        rate = history.arrivals_per_s(self._WINDOW_S)
+        if isinstance(rate, Missing):
+            if rate.why == "refused":
+                return asked
+            rate = 0.0
+        return self._behavior.limit(history.now.at_s, asked, external_replicas(rate, self._target, asked))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from controlplane.sim.peers.policy import History, current, in_flight, ready
-from controlplane.sim.signals import Signals
+from controlplane.sim.peers.policy import History, current, in_flight, queued, read, ready
+from controlplane.sim.signals import Reading
 
 _STABLE_S = 60.0
 _PANIC_S = 6.0
@@ -21,7 +21,8 @@ class Kpa:
     """Stable window 60 s, panic window 10 % of it, threshold 200 %, utilisation 70 %, rates 1000 up and 2 down.
 
     It ticks every 2 s where it is at home; here with the readings. Requests at the gateway count, as those that
-    Knative's activator holds. Knob: the target concurrency of a pod, of which 70 % are used.
+    Knative's activator holds. Pods that do not answer count as those that do hold on average; where none has answered
+    within a window, nothing changes (ErrNoData). Knob: the target concurrency of a pod, of which 70 % are used.
     """
 
     interval_s = 5.0
@@ -41,8 +42,10 @@ class Kpa:
             if current(signals) > 1:
                 self._panic_since_s, self._panic_pods = now_s, current(signals)
         pods = max(1, len(ready(signals)))
-        stable = self._wanted(history.mean(_STABLE_S, _concurrency), pods)
-        over = history.mean(_PANIC_S, _concurrency)
+        held, over = history.mean(_STABLE_S, _concurrency), history.mean(_PANIC_S, _concurrency)
+        if held is None or over is None:
+            return current(signals)
+        stable = self._wanted(held, pods)
         if math.ceil(over / self._target) / pods >= _PANIC_THRESHOLD:
             self._panic_since_s = now_s
         elif self._panic_since_s is not None and self._panic_since_s + _STABLE_S < now_s:
@@ -58,5 +61,10 @@ class Kpa:
         return min(max(wanted, math.floor(pods / _DOWN_RATE)), math.ceil(_UP_RATE * pods))
 
 
-def _concurrency(signals: Signals) -> float:
-    return float(signals.queued + in_flight(signals.replicas))
+def _concurrency(reading: Reading) -> float | None:
+    serving = [replica for replica in reading.replicas if replica.phase != "starting"]
+    known = [replica for replica in read(reading) if replica.phase != "starting"]
+    if serving and not known:
+        return None
+    scraped = in_flight(known) / len(known) * len(serving) if known else 0.0
+    return queued(reading) + scraped

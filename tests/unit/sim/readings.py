@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from controlplane.sim.peers.policy import History
-from controlplane.sim.signals import ITL_EDGES_S, TTFT_EDGES_S, Phase, ReplicaSignals, Signals
+from controlplane.sim.signals import (
+    ITL_EDGES_S,
+    TTFT_EDGES_S,
+    Gateway,
+    Missing,
+    Phase,
+    Reading,
+    ReplicaSignals,
+    UnreadReplica,
+    Why,
+)
 
 NONE = ReplicaSignals(
     id=0,
@@ -38,11 +48,22 @@ def pods(*running: int, starting: int = 0) -> tuple[ReplicaSignals, ...]:
     return (*made, *(pod(len(running) + n, phase="starting") for n in range(starting)))
 
 
-def read(at_s: float, replicas: Iterable[ReplicaSignals] = (), *, arrived: int = 0, queued: int = 0) -> Signals:
-    return Signals(at_s, queued, arrived, 0, 0, tuple(replicas))
+def unread(id_: int, phase: Phase = "ready", why: Why = "absent") -> UnreadReplica:
+    return UnreadReplica(id_, phase, 0.0, 0.0, why)
 
 
-def history(*signals: Signals) -> History:
+def read(
+    at_s: float, replicas: Iterable[ReplicaSignals | UnreadReplica] = (), *, arrived: int = 0, queued: int = 0
+) -> Reading:
+    gateway = Gateway(queued=queued, arrived=arrived, completed=0, retried=0)
+    return Reading(at_s, gateway, tuple(replicas))
+
+
+def unread_gateway(at_s: float, replicas: Iterable[ReplicaSignals | UnreadReplica], why: Why) -> Reading:
+    return Reading(at_s, Missing(why), tuple(replicas))
+
+
+def history(*signals: Reading) -> History:
     made = History()
     for one in signals:
         made.add(one)

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from controlplane.domain.errors import NotFoundError
-from controlplane.sim.peers.dynamo import Dynamo, Kalman
+from controlplane.sim.peers.dynamo import Dynamo, Kalman, LlmEngine
 from controlplane.sim.peers.knative import Kpa
-from controlplane.sim.peers.llm_d import SloAware, WvaV2
+from controlplane.sim.peers.llm_d import SloAware, token_strain
 from controlplane.sim.peers.perf_model import PerfModel, Slo
 from controlplane.sim.peers.policy import KEPT_S, History, quantile
 from controlplane.sim.peers.ray_serve import RayServe
-from controlplane.sim.peers.registry import POLICIES, Setting, entry
+from controlplane.sim.peers.registry import POLICIES, entry
+from controlplane.sim.peers.setting import LlmSetting
+from controlplane.sim.peers.wva import WvaV2
 from controlplane.sim.service import LLM_SERVICES, LlmService
-from controlplane.sim.signals import ITL_EDGES_S, TTFT_EDGES_S, ReplicaSignals, Signals
+from controlplane.sim.signals import ITL_EDGES_S, TTFT_EDGES_S, Reading, ReplicaSignals
 from tests.unit.sim.readings import counts, history, pod, pods, read
 
 # prefill of 1000 tokens 0.1 s; decode 10 ms + 0.2 ms by running request
@@ -23,7 +25,7 @@ SERVICE = LlmService(0.010, 0.0002, 0.0, 0.0001, kv_tokens=100_000, max_num_seqs
 SLO = Slo(1.0, 0.05)
 
 
-def knative(target: float, *readings: Signals) -> list[int]:
+def knative(target: float, *readings: Reading) -> list[int]:
     """Decisions of a KPA at each reading, after a first one that ends its panic at start."""
     kpa, kept, decided = Kpa(target), History(), []
     for signals in readings:
@@ -154,13 +156,13 @@ def test_wva_holds_where_it_knows_no_tokens() -> None:
     ],
 )
 def test_slo_aware_scales_by_latency_over_its_objective(strain: float, here: float, wanted: int) -> None:
-    assert SloAware(0.55, SLO).wanted(strain, here, 10) == wanted
+    assert SloAware(0.55, token_strain(SLO)).wanted(strain, here, 10) == wanted
 
 
 def test_slo_aware_reads_the_worse_of_both_latencies_and_caps_it() -> None:
     # TTFT: all between 2.5 and 5 s, P90 4.75 s, of which 2 count; then s is 0, 1, 4/3, 2 and wants 0, 8, 10, 15;
     # upwards the least of 30 s holds, and 4 more in a minute at most
-    policy, kept = SloAware(0.55, SLO), History()
+    policy, kept = SloAware(0.55, token_strain(SLO)), History()
     decided = []
     for n in range(4):
         slow = [pod(m, ttft_counts=counts(TTFT_EDGES_S, b13=100 * n)) for m in range(4)]
@@ -170,11 +172,11 @@ def test_slo_aware_reads_the_worse_of_both_latencies_and_caps_it() -> None:
 
 
 def test_slo_aware_takes_the_mean_gap_of_tokens_of_each_replica() -> None:
-    def reading(at_s: float, gaps: int) -> Signals:
+    def reading(at_s: float, gaps: int) -> Reading:
         each = {"itl_counts": counts(ITL_EDGES_S, b2=gaps), "itl_s_sum": 0.05 * gaps}
         return read(at_s, [pod(n, **each) for n in range(2)])
 
-    policy, kept = SloAware(0.5, SLO), History()
+    policy, kept = SloAware(0.5, token_strain(SLO)), History()
     decided = []
     for n in range(1, 5):
         kept.add(reading(15.0 * n, 100 * n))
@@ -185,7 +187,7 @@ def test_slo_aware_takes_the_mean_gap_of_tokens_of_each_replica() -> None:
 
 def test_kalman_follows_a_line_and_skips_zeros_before_load() -> None:
     line = Kalman()
-    line.add(math.nan)
+    line.add(None)
     line.add(0)
     for value in range(10, 60):
         line.add(float(value))
@@ -213,28 +215,28 @@ def dynamo_readings(*running: int, waiting: int = 0, arrived: int = 0, starting:
 
 def test_dynamo_takes_predicted_throughput_as_its_lower_bound() -> None:
     # one replica serves (1 - 10/50) / (0.1 + 0.0002 * 200) = 5.714/s; 30/s need ceil(5.25)
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(20, 20, arrived=30 * 180)) == 6
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(20, 20, arrived=30 * 180)) == 6
 
 
 def test_dynamo_adds_one_only_when_every_replica_is_over_its_sla() -> None:
     # itl = 10 ms + (0.2 ms + 0.1 s / 200) * running: 58 run at 50.6 ms
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(58, 58)) == 3
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(58, 50)) == 2
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(58, 58)) == 3
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(58, 50)) == 2
     # ten prompts before one's own take 1.1 s
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(50, 50, waiting=10)) == 3
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(58, 58, starting=1)) == 3
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(50, 50, waiting=10)) == 3
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(58, 58, starting=1)) == 3
 
 
 def test_dynamo_takes_one_away_when_the_others_would_stay_under_four_fifths() -> None:
     # three at 28: with two 42 each would run at 39.4 ms, under 40; at 29 it would be 40.45 ms
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(28, 28, 28)) == 2
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(28, 28, 29)) == 3
-    assert Dynamo(1.0, SERVICE, SLO).decide(dynamo_readings(0)) == 1
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(28, 28, 28)) == 2
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(28, 28, 29)) == 3
+    assert Dynamo(LlmEngine(SERVICE, SLO)).decide(dynamo_readings(0)) == 1
 
 
 def test_dynamo_with_half_of_the_objective_wants_more() -> None:
     # (1 - 10/25) / 0.14 = 4.286/s
-    assert Dynamo(0.5, SERVICE, SLO).decide(dynamo_readings(20, 20, arrived=30 * 180)) == 7
+    assert Dynamo(LlmEngine(SERVICE, SLO.times(0.5))).decide(dynamo_readings(20, 20, arrived=30 * 180)) == 7
 
 
 def test_the_model_gives_capacity_and_latency_that_agree() -> None:
@@ -260,8 +262,8 @@ def test_a_quantile_lies_inside_its_bucket() -> None:
     assert quantile(np.array([0, 10, 10, 0]), edges, 0.75) == 3.0
     assert quantile(np.array([10, 0, 0, 0]), edges, 0.5) == 0.5
     assert quantile(np.array([0, 0, 0, 10]), edges, 0.5) == 4.0
-    assert math.isnan(quantile(np.array([0, 0, 0, 0]), edges, 0.5))
-    assert math.isnan(quantile(None, edges, 0.5))
+    assert quantile(np.array([0, 0, 0, 0]), edges, 0.5) is None
+    assert quantile(None, edges, 0.5) is None
 
 
 def test_history_sums_rises_over_replicas_that_come_and_go() -> None:
@@ -280,7 +282,7 @@ def test_history_forgets_what_nobody_looks_at() -> None:
 
 
 def test_every_policy_is_made_by_name_and_decides_on_an_empty_pool() -> None:
-    setting = Setting(SLO, PerfModel(LLM_SERVICES["llama-3.1-8b-a100-tp2"], 1000, 200))
+    setting = LlmSetting(SLO, PerfModel(LLM_SERVICES["llama-3.1-8b-a100-tp2"], 1000, 200))
     for name in POLICIES:
         made = entry(name)
         assert 0 < made.lowest * made.at_capacity(setting) < made.preset(setting)

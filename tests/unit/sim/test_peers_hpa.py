@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from controlplane.sim.peers.hpa import Behavior, InFlightHpa, Keda, Rule, UseHpa, external_replicas, pods_replicas
-from controlplane.sim.signals import Signals
-from tests.unit.sim.readings import history, pod, pods, read
+from controlplane.sim.signals import Reading
+from tests.unit.sim.readings import history, pod, pods, read, unread
 
 NOBODY: frozenset[int] = frozenset()
 
@@ -52,8 +50,7 @@ def test_unready_pods_do_not_hold_up_a_scale_down() -> None:
 
 
 def test_without_any_value_nothing_changes() -> None:
-    assert pods_replicas({}, frozenset({0, 1}), NOBODY, 10, 2) == 2
-    assert external_replicas(math.nan, 10, 4) == 4
+    assert InFlightHpa(10).decide(history(read(0, [unread(0), unread(1)]))) == 2
 
 
 @pytest.mark.parametrize(("total", "wanted"), [(40, 4), (44, 4), (45, 5), (36, 4), (35, 4), (29, 3), (81, 9)])
@@ -108,8 +105,8 @@ def test_hpa_on_use_reads_the_kv_cache_and_else_the_busy_share_of_a_minute() -> 
     full = (pod(0, kv_used_share=0.9), pod(1, kv_used_share=0.6))
     assert UseHpa(0.5).decide(history(read(0, full))) == 3
 
-    def busy(at_s: float, busy_s: float) -> Signals:
-        return read(at_s, [pod(0, busy_s=busy_s, kv_used_share=math.nan)])
+    def busy(at_s: float, busy_s: float) -> Reading:
+        return read(at_s, [pod(0, busy_s=busy_s, kv_used_share=None)])
 
     readings = history(busy(0, 50), busy(20, 50), busy(80, 110))
     assert UseHpa(0.5).decide(readings) == 2

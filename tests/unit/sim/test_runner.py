@@ -14,14 +14,16 @@ from controlplane.sim.front import TARGETS, Front, Point, contender, sweep
 from controlplane.sim.llm import LlmPool
 from controlplane.sim.peers.perf_model import Slo
 from controlplane.sim.peers.policy import History
-from controlplane.sim.runner import HELD_S, Bounds, Outcome, is_inside, run
+from controlplane.sim.runner import HELD_S, Bounds, Outcome, run
 from controlplane.sim.service import LlmService, StartUp
+from controlplane.sim.serving import LlmServing
 from controlplane.sim.trace import Requests
 from controlplane.sim.world import World, make_world
 
 # prompts of 1000 tokens take 0.1 s, decode 10 ms + 0.2 ms by running request: 5.7/s with 200 tokens each
 SERVICE = LlmService(0.010, 0.0002, 0.0, 0.0001, kv_tokens=200_000, gpus=2)
 SLO = Slo(1.0, 0.05)
+SERVING = LlmServing(SERVICE, SLO)
 
 
 def steady(per_s: float, minutes: int, seed: int = 1) -> Requests:
@@ -48,10 +50,10 @@ def outcome(
     wanted: Callable[[float], int], requests: Requests, initial: int = 4, start_s: float = 60.0, most: int = 100
 ) -> Outcome:
     return run(
-        lambda load, replicas: LlmPool(SERVICE, load, replicas=replicas),
+        SERVING.pool,
         requests,
         Told(wanted),
-        slo=SLO,
+        is_inside=SERVING.is_inside,
         startup=StartUp(start_s, sd_share=0.0),
         initial=initial,
         bounds=Bounds(1, most),
@@ -71,10 +73,10 @@ def test_a_constant_fleet_costs_its_gpus_for_the_length_of_the_load() -> None:
 def test_policies_take_over_a_pool_that_runs_and_decide_at_their_interval() -> None:
     policy = Told(lambda _: 2)
     run(
-        lambda load, replicas: LlmPool(SERVICE, load, replicas=replicas),
+        SERVING.pool,
         steady(2, 7),
         policy,
-        slo=SLO,
+        is_inside=SERVING.is_inside,
         startup=StartUp(1.0),
         initial=2,
         bounds=Bounds(1, 2),
@@ -116,7 +118,7 @@ def test_what_a_policy_wants_is_cut_to_the_bounds() -> None:
 
 
 def test_the_same_seed_gives_the_same_outcome() -> None:
-    world = World(steady(8, 12), SERVICE, SLO, StartUp(60.0), 4, 1.0, seed=3)
+    world = World(steady(8, 12), SERVING, StartUp(60.0), 4, 1.0, seed=3)
     once, again = (contender("hpa").run(20.0, world) for _ in range(2))
     assert (once.attainment, once.gpu_hours, once.actions) == (again.attainment, again.gpu_hours, again.actions)
 
@@ -125,8 +127,8 @@ def test_unfinished_requests_are_misses_and_one_token_has_no_gaps_to_miss() -> N
     load = Requests(np.array([0.0, 0.1, 0.2]), np.array([10, 10, 10], np.int32), np.array([1, 5, 4000], np.int32))
     pool = LlmPool(SERVICE, load, replicas=1)
     pool.advance(5.0)
-    assert list(is_inside(pool.results(), SLO)) == [True, True, False]
-    assert list(is_inside(pool.results(), Slo(1.0, 0.001))) == [True, False, False]
+    assert list(SERVING.is_inside(pool.results())) == [True, True, False]
+    assert list(LlmServing(SERVICE, Slo(1.0, 0.001)).is_inside(pool.results())) == [True, False, False]
 
 
 def test_fluid_demand_is_prefill_and_tokens_relative_to_what_the_objective_leaves() -> None:
@@ -141,7 +143,7 @@ def test_elasticity_is_what_is_missing_or_too_much_relative_to_what_is_needed() 
     found = elasticity(np.array([2, 4, 4, 10]), np.array([3, 4, 2, 5, 99]))
     assert (found.under, found.over) == ((0.5 + 0.5) / 4, 0.5 / 4)
     assert (found.under_time, found.over_time) == (0.5, 0.25)
-    world = World(steady(8, 10), SERVICE, SLO, StartUp(60.0), 4, 1.0)
+    world = World(steady(8, 10), SERVING, StartUp(60.0), 4, 1.0)
     assert world.elasticity(np.full(120, 4)).over > 0.9  # 1.4 replicas are needed, so 2
 
 
@@ -155,7 +157,7 @@ def test_a_clairvoyant_with_a_lead_serves_a_step_that_a_late_one_misses() -> Non
     counts = shapes.step(5, 25, 20, 12)
     drawn = shapes.from_counts(counts, 1.0, np.random.default_rng(1))
     ones = np.ones(len(drawn), np.int32)
-    world = World(Requests(drawn.at_s, ones * 1000, ones * 200), SERVICE, SLO, StartUp(120.0), 8, 1.0)
+    world = World(Requests(drawn.at_s, ones * 1000, ones * 200), SERVING, StartUp(120.0), 8, 1.0)
     ahead, peak = clairvoyant(0.6, world, 120.0), static(8, world)
     assert ahead.attainment > 0.99
     assert ahead.gpu_hours < 0.8 * peak.gpu_hours
@@ -169,7 +171,7 @@ def test_a_world_is_scaled_so_that_its_busiest_minute_needs_the_replicas_give_or
     requests = Requests(drawn.at_s, ones * 1000, ones * 200)
     # a burst of prompts may take more than 1 s at any load: only the time between tokens is to tell
     slo = Slo(3.0, 0.05)
-    world = make_world(requests, slo=slo, startup=StartUp(60.0), peak_replicas=5, seed=1, service=SERVICE)
+    world = make_world(requests, LlmServing(SERVICE, slo), startup=StartUp(60.0), peak_replicas=5, seed=1)
     assert static(6, world).curve.minute_attainment[8:10].min() > 0.99
     assert static(4, world).curve.minute_attainment[8:10].min() < 0.8
     assert len(world.requests) == pytest.approx(world.factor * len(requests), rel=0.02)
@@ -178,19 +180,19 @@ def test_a_world_is_scaled_so_that_its_busiest_minute_needs_the_replicas_give_or
 def test_a_load_that_cannot_be_served_is_refused() -> None:
     two = Requests(np.array([0.0, 900.0]), np.full(2, 300_000, np.int32), np.ones(2, np.int32))
     with pytest.raises(PermanentError, match="a request of 300001 tokens; a replica holds 200000"):
-        make_world(two, slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+        make_world(two, SERVING, startup=StartUp(1.0), peak_replicas=2, seed=0)
     with pytest.raises(PermanentError, match="policies take over after 300 s"):
-        make_world(two.part(0, 60), slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+        make_world(two.part(0, 60), SERVING, startup=StartUp(1.0), peak_replicas=2, seed=0)
     none = Requests(np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32))
     with pytest.raises(PermanentError, match="no requests"):
-        make_world(none, slo=SLO, startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+        make_world(none, SERVING, startup=StartUp(1.0), peak_replicas=2, seed=0)
     with pytest.raises(PermanentError, match="not served inside the objective at any load"):
-        make_world(steady(1, 6), slo=Slo(0.01, 0.05), startup=StartUp(1.0), peak_replicas=2, seed=0, service=SERVICE)
+        make_world(steady(1, 6), LlmServing(SERVICE, Slo(0.01, 0.05)), startup=StartUp(1.0), peak_replicas=2, seed=0)
 
 
 def point(knob: float, attainment: float, gpu_hours: float) -> Point:
     empty = outcome(lambda _: 1, steady(1, 1), initial=1)
-    return Point("hpa", knob, Outcome(attainment, gpu_hours, 0.0, 0, 0, 0, empty.curve))
+    return Point("hpa", knob, (Outcome(attainment, gpu_hours, 0.0, 0, 0, 0, empty.curve),))
 
 
 def test_the_cheapest_point_attains_its_target_and_so_does_every_lower_knob() -> None:
@@ -201,9 +203,9 @@ def test_the_cheapest_point_attains_its_target_and_so_does_every_lower_knob() ->
 
 
 def test_a_sweep_looks_closer_where_it_is_cheapest() -> None:
-    world = World(steady(8, 7), SERVICE, SLO, StartUp(30.0), 3, 1.0)
+    world = World(steady(8, 7), SERVING, StartUp(30.0), 3, 1.0)
     told: list[tuple[int, int]] = []
-    fronts = sweep(world, ["static"], 1, lambda done, most: told.append((done, most)))
+    fronts = sweep([world], ["static"], 1, lambda done, most: told.append((done, most)))
     points = fronts["static"].points
     assert len(points) == len(told) > 8
     assert [p.knob for p in points] == sorted(p.knob for p in points)

@@ -9,6 +9,7 @@ import pytest
 
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotFoundError
 from controlplane.sim import shapes
+from controlplane.sim.loads import load_part
 from controlplane.sim.trace import NAMED, Requests, load, read_counts, read_requests
 
 
@@ -162,3 +163,34 @@ def test_shapes_have_their_loads() -> None:
     assert list(day[:2]) == [60, 60]
     assert list(day[719:721]) == [180, 180]
     assert shapes.constant(0.001, 1000).sum() == 60
+
+
+def test_counts_are_cut_and_scaled_in_whole_minutes_and_requests() -> None:
+    counted = shapes.Counted(np.array([6, 0, 3, 9]))
+    assert counted.span_s == 240
+    assert list(counted.part(60, 200).per_minute()) == [0, 3, 9]
+    rng = np.random.default_rng(1)
+    assert list(counted.sample(rng).per_minute()) == [6, 0, 3, 9]
+    # 3, 0, 1.5, 4.5 in whole requests, whose sum is kept
+    assert list(counted.times(0.5, rng).per_minute()) == [3, 0, 1, 5]
+
+
+def test_a_part_of_functions_knows_the_minutes_before_it() -> None:
+    part, before = load_part("functions:2aec780b", 86_400, 86_400 + 600, 1.0)
+    both = read_counts("2aec780b", (1, 2))
+    assert list(part.per_minute()) == list(both[1440:1450])
+    assert list(before) == list(both[:1440])
+    whole, none = load_part("functions:2aec780b", None, None, 1.0)
+    assert len(whole.per_minute()) == 7 * 1440
+    assert not len(none)
+
+
+def test_a_part_of_a_log_knows_the_minutes_before_it() -> None:
+    conv = load("conv")
+    part, before = load_part("conv", 630, None, 1.0)
+    assert len(before) == 10
+    assert before.sum() == ((conv.at_s >= 30) & (conv.at_s < 630)).sum()
+    assert part.per_minute().sum() == (conv.at_s >= 630).sum()
+    whole, none = load_part("conv", None, None, 1.0)
+    assert len(whole.sample(np.random.default_rng(1))) == len(conv)
+    assert not len(none)
