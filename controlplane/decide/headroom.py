@@ -23,20 +23,24 @@ def quantile(judgements: Sequence[Judgement], policy: Policy) -> tuple[float, fl
     left; a spent budget alone, without a burn, holds nothing.
     """
     burn = max((_burn(judgement) for judgement in judgements), default=0.0)
-    share = min(1.0, max(0.0, (burn - 1.0) / (_FULL_BURN - 1.0)))
-    return policy.quantile_normal + share * (policy.quantile_burning - policy.quantile_normal), burn
+    held = policy.quantile_normal + _burning(burn) * (policy.quantile_burning - policy.quantile_normal)
+    return held, burn
+
+
+def _burning(burn: float) -> float:
+    """How much of the way to the burning quantile a burn rate goes, 0 to 1."""
+    return min(1.0, max(0.0, (burn - 1.0) / (_FULL_BURN - 1.0)))
 
 
 def slow_quantile(judgements: Sequence[Judgement], target: float, policy: Policy) -> float:
     """The quantile for capacity that comes minutes after it was asked for, under an objective of `target`.
 
     Demand that outgrows it is badly served until more is there, so the share of time in which it does is the share of
-    the requests that may be bad, times the burn that is planned: at most 1 by default. The more the budget burns, the
-    less is planned, down to a tenth. Continuous, and within 0.5 to 0.999.
+    the requests that may be bad, times the burn that is planned: at most 1 by default. The more the budget burns beyond
+    what was planned, the less is, down to a tenth. Continuous, and within 0.5 to 0.999.
     """
-    held, _ = quantile(judgements, policy)
-    burning = (held - policy.quantile_normal) / max(1e-9, policy.quantile_burning - policy.quantile_normal)
-    planned: float = policy.planned_burn * 0.1 ** min(1.0, max(0.0, burning))
+    _, burn = quantile(judgements, policy)
+    planned: float = policy.planned_burn * 0.1 ** _burning(burn / max(1.0, policy.planned_burn))
     return min(0.999, max(0.5, 1 - planned * (1 - target)))
 
 

@@ -42,7 +42,10 @@ class Strain:
 
 
 def near_capacity(decision: Decision) -> bool:
-    """Whether the demand that the decision saw for certain was near the capacity of the instances that there were."""
+    """Whether the demand that the decision saw for certain was near the capacity of the instances, or replicas, that there were."""
+    replicas = _numbers(decision, ReasonCode.REPLICA_DEMAND)
+    if replicas:
+        return replicas["demand_replicas"] >= NEAR * replicas["serving_replicas"]
     demand, capacity = _numbers(decision, ReasonCode.DEMAND), _numbers(decision, ReasonCode.CAPACITY)
     held = capacity.get("capacity_per_s", 0.0)
     if held <= 0.0 or decision.current is None or decision.current.instances > capacity["instances"]:

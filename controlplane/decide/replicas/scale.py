@@ -35,6 +35,7 @@ class _Need:
     quantile: float
     scale: float
     """By what the demand that was seen is taken up for servers that told nothing."""
+    serving: int
 
     @property
     def partial(self) -> bool:
@@ -125,7 +126,7 @@ def _need(pool: Pool, state: WorkloadState, work: Work, point: DemandPoint, poli
         # what is turned away is not seen: grow geometrically until nothing is
         replicas = max(replicas, len(pool.serving) + max(1, len(pool.serving) // 2))
     scale = point.level / work.level if work.level > 0 else 1.0
-    return _Need(max(1, replicas), work, seen, horizon_s, quantile, scale)
+    return _Need(max(1, replicas), work, seen, horizon_s, quantile, scale, len(pool.serving))
 
 
 def _settle(
@@ -233,6 +234,7 @@ def _reasons(need: _Need) -> Iterable[Reason]:
         {
             "arrivals_per_s": work.arrivals_per_s * need.scale,
             "demand_replicas": work.level * need.scale,
+            "serving_replicas": float(need.serving),
             "capacity_per_s": work.per_replica_per_s,
             "waiting_replicas_s": work.waiting_replicas,
         },

@@ -131,8 +131,8 @@ class TokenGoal:
 
 # Without an objective on tokens a replica is full at this share of its time.
 _FULL = 0.85
-# Variation of prompts: squared coefficient of variation of their times, as in chat and code traces (1 to 4).
-_PROMPT_CV2 = 3.0
+# Variation of prompts: squared coefficient of variation of their times, about that of chat and code traces.
+_PROMPT_CV2 = 1.0
 # A KV cache fuller than this begins to throw requests out.
 _KV_FULL = 0.9
 

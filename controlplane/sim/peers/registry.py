@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controlplane.domain.errors import NotFoundError, PermanentError
+from controlplane.sim.ours.plane import Ours
 from controlplane.sim.peers.dynamo import Dynamo
 from controlplane.sim.peers.hpa import InFlightHpa, Keda, UseHpa
 from controlplane.sim.peers.knative import Kpa
@@ -35,9 +36,11 @@ class Entry:
     highest: float = 1.3
     needs_tokens: bool = False
 
+    preset_use: float = _PRESET_USE
+
     def preset(self, setting: Setting) -> float:
-        """The knob where none is given: at 0.6 of the capacity by the model."""
-        return _PRESET_USE * self.at_capacity(setting)
+        """The knob where none is given: at 0.6 of the capacity by the model; ours, as it comes."""
+        return self.preset_use * self.at_capacity(setting)
 
 
 def _with_tokens(setting: Setting) -> LlmSetting:
@@ -47,6 +50,9 @@ def _with_tokens(setting: Setting) -> LlmSetting:
 
 
 POLICIES: dict[str, Entry] = {
+    "ours": Entry(
+        "controlplane", "burn rate planned for", Ours, lambda _: 1.0, lowest=0.02, highest=50.0, preset_use=1.0
+    ),
     "hpa": Entry("HPA on in-flight", "requests by pod", lambda knob, _: InFlightHpa(knob), lambda at: at.in_flight),
     "hpa-use": Entry(
         "HPA on KV or busy share",
