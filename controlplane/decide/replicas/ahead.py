@@ -16,6 +16,8 @@ KEPT_S = 1800.0
 # Before it is known: demand moves by this share of itself, as if so many moves had been seen.
 _GUESS = 0.12
 _GUESSES = 10
+# Demand ahead is taken to be no more than this times the highest of late, so that a burst is not taken for a trend.
+_CAP = 1.5
 # Demand below it counts as it, in replicas: the moves of next to nothing say little.
 _LEAST = 0.5
 
@@ -42,6 +44,7 @@ def ahead(history: Sequence[DemandPoint], demand: float, lead_s: float, quantile
 
     It is taken to stay: on real load a longer look back foretells the next minutes worse (docs/why/replicas.md). How
     far it moved from there is measured on its own history, relative to the square root of the demand, as counts vary.
+    Never below what is seen.
     """
     squares, moves, first = 0.0, 0, 0
     for later in history:
@@ -54,4 +57,6 @@ def ahead(history: Sequence[DemandPoint], demand: float, lead_s: float, quantile
     scale = max(demand, _LEAST)
     guess = (_GUESS * demand) ** 2 / scale
     spread = math.sqrt((squares + _GUESSES * guess) / (moves + _GUESSES) * scale)
-    return Ahead(max(demand, demand + NormalDist().inv_cdf(quantile) * spread), spread, moves)
+    cap = _CAP * max((point.newest for point in history), default=math.inf)
+    wanted = min(cap, demand + NormalDist().inv_cdf(quantile) * spread)
+    return Ahead(max(demand, wanted), spread, moves)
