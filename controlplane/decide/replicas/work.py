@@ -18,6 +18,10 @@ MIX_S = 300.0
 """What one request takes is learned over so long: it changes slowly, and few requests tell it badly."""
 
 
+# A mean wait of this part of what a server by itself would make shows that it is not by itself.
+_ALONE = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Demand in replicas as in DemandPoint; `per_replica_per_s`: arrivals that one replica holds.
@@ -82,7 +86,8 @@ def batch_work(
 ) -> Work:
     """Of Triton-like servers with so many instances each; one executes at most `room` requests at a time."""
     level, newest = (flow(servers.values(), now - length_s) for length_s in (LEVEL_S, NEWEST_S))
-    per_s = max(capacity.per_s(instances), 1e-9)
+    count = len(servers) if _one_queue(servers, capacity, instances, now) else 1
+    per_s = max(capacity.per_s(instances * count) / count, 1e-9)
     waiting = max(0.0, newest.waiting - newest.servers * room)
     return Work(
         level=level.arrivals_per_s / per_s,
@@ -93,6 +98,22 @@ def batch_work(
         over=waiting > 0,
         binds="time",
     )
+
+
+def _one_queue(servers: Mapping[str, Sequence[Interval]], capacity: Capacity, instances: int, now: float) -> bool:
+    """Whether requests wait about as they would for all servers together, not as they would for one of many by itself.
+
+    That is what a gateway does that sends each to the server with the fewest outstanding. It shows in the mean wait,
+    which is that of M/D/c (see decide/queueing.py). Where nothing waits that would by itself, there is such a gateway.
+    """
+    recent = [i for intervals in servers.values() for i in intervals if i.end > now - MIX_S]
+    done, covered_s = sum(i.completed for i in recent), sum(i.length_s for i in recent)
+    if done <= 0 or covered_s <= 0:
+        return True
+    service_s = capacity.curve.line(instances).service_s(1)
+    load = min(0.95, done * service_s / covered_s / instances)
+    alone_s = load * service_s / (2 * instances * (1 - load))
+    return sum(i.queue_s for i in recent) / done < _ALONE * alone_s
 
 
 def together(works: Sequence[Work]) -> Work | None:
