@@ -49,17 +49,18 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             if effect is not None:
                 effects.append(effect)
     workloads: dict[str, WorkloadState] = {}
+    forecasts = dict(state.forecasts)
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
         if pool is not None:
-            decision, workloads[spec.name] = decide_pool(
-                pool, state.workloads.get(spec.name, WorkloadState()), policy, now
+            decision, workloads[spec.name], forecasts[spec.name] = decide_pool(
+                pool, state.workloads.get(spec.name, WorkloadState()), state.forecasts.get(spec.name), policy, now
             )
             decisions.append(decision)
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, {**state.workloads, **workloads})
+    return plan, PolicyState(units, {**state.workloads, **workloads}, forecasts)
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.state import PolicyState, UnitState
+from controlplane.domain.state import PolicyState, UnitState, WorkloadState
 
 
 def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
@@ -13,7 +13,20 @@ def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
 
     Else whatever counts from such a moment (judging a raise, learning, idleness, healing) would stand still until then.
     """
-    return PolicyState({key: _unit(unit, policy, now) for key, unit in state.units.items()})
+    units = {key: _unit(unit, policy, now) for key, unit in state.units.items()}
+    return PolicyState(units, {name: _workload(one, policy, now) for name, one in state.workloads.items()})
+
+
+def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState:
+    return replace(
+        state,
+        learned_until={name: min(at, now) for name, at in state.learned_until.items()},
+        history=tuple(point for point in state.history if point.at <= now),
+        wanted=tuple((min(at, now), count) for at, count in state.wanted),
+        used_at=None if state.used_at is None else min(state.used_at, now),
+        blind_since=None if state.blind_since is None else min(state.blind_since, now),
+        retry_at=min(state.retry_at, now + policy.back_off_max_s),
+    )
 
 
 def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:

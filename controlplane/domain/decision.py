@@ -34,6 +34,8 @@ class ReasonCode(StrEnum):
     SATURATED = "saturated"
     REPLICA_DEMAND = "replica_demand"
     DEMAND_AHEAD = "demand_ahead"
+    SEASON = "season"
+    """What is usual at this time of the day or week says how much is to come."""
     ONE_FEWER = "one_fewer"
     """What one replica fewer would have meant."""
     UNFULFILLED = "unfulfilled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from controlplane.domain.batching import BatchingMemory
 
@@ -119,10 +120,14 @@ class WorkloadState:
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """Units by "model@server", and workloads that are scaled by name."""
+    """Units by "model@server", and workloads that are scaled by name.
+
+    `forecasts` by workload are the decider's own; they are learned again from history and not kept in the store.
+    """
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
+    forecasts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def unit_key(model: str, server: str) -> str:

@@ -42,7 +42,7 @@ class Strain:
 
 
 def near_capacity(decision: Decision) -> bool:
-    """Whether the demand that the decision saw for certain was near the capacity of the instances, or replicas, that there were."""
+    """Whether the demand that the decision saw for certain was near the capacity of what there was."""
     replicas = _numbers(decision, ReasonCode.REPLICA_DEMAND)
     if replicas:
         return replicas["demand_replicas"] >= NEAR * replicas["serving_replicas"]

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from controlplane.decide.forecast import State
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
@@ -31,6 +32,7 @@ from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
 from controlplane.loop.roster import Roster
+from controlplane.loop.seasons import arrivals
 from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.strain import Strain
@@ -117,8 +119,14 @@ class Tick:
         await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
+        for workload, readings in arrivals(self._roster.fleet).items():
+            self.foresee({workload: await self._store.call(partial(readings, now=now))})
         self._leading = True
         self._health = replace(self._health, started_at=now, leading=True)
+
+    def foresee(self, forecasts: Mapping[str, State]) -> None:
+        """Take in what history taught of the arrivals of workloads, by name."""
+        self._state = replace(self._state, forecasts={**self._state.forecasts, **forecasts})
 
     def part(self, left: FleetReading) -> None:
         """What was read of servers that leave counts in the slices it was read in. Never while a tick runs."""

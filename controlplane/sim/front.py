@@ -16,6 +16,7 @@ import numpy as np
 
 from controlplane.domain.errors import NotFoundError
 from controlplane.sim.bounds import clairvoyant, static
+from controlplane.sim.peers.policy import Learning, Policy
 from controlplane.sim.peers.registry import POLICIES
 from controlplane.sim.runner import Outcome
 from controlplane.sim.serving import Serving
@@ -80,11 +81,18 @@ def contender(name: str) -> Contender:
     return Contender(
         entry.title,
         entry.knob,
-        lambda knob, world: world.run(entry.make(knob, world.setting)),
+        lambda knob, world: world.run(_warmed(entry.make(knob, world.setting), world)),
         lambda world: entry.lowest * entry.at_capacity(world.setting),
         lambda world: entry.highest * entry.at_capacity(world.setting),
         lambda world: entry.preset(world.setting),
     )
+
+
+def _warmed(policy: Policy, world: World) -> Policy:
+    """The policy with what was before the load learned, where it learns."""
+    if isinstance(policy, Learning) and len(world.before):
+        policy.warm(world.before)
+    return policy
 
 
 Figure = Literal["attainment", "gpu_hours", "worst_5min", "actions", "flips", "wasted_starts"]

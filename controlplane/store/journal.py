@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, Row, bindparam, delete, literal_column, select, update
 
@@ -127,7 +128,7 @@ def put_state(connection: Connection, record: TickRecord) -> None:
     """Keep the state of a tick, and what it had read that is in no closed slice yet."""
     row = {
         "at": record.at,
-        "body": POLICY_STATE.dump(record.state),
+        "body": POLICY_STATE.dump(replace(record.state, forecasts={})),
         "unclosed": UNCLOSED.dump(record.unclosed),
         "alerts": ALERT_STATES.dump(record.alerts),
     }

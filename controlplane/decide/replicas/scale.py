@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controlplane.decide import headroom, people
+from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
+from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import Ahead, ahead, noted
 from controlplane.decide.replicas.pool import Pool, lead_s, remember, work_of
+from controlplane.decide.replicas.seasons import Foretold
 from controlplane.decide.replicas.work import Work
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
@@ -36,14 +39,17 @@ class _Need:
     scale: float
     """By what the demand that was seen is taken up for servers that told nothing."""
     serving: int
+    season: Foretold | None
 
     @property
     def partial(self) -> bool:
         return self.scale > 1
 
 
-def decide_pool(pool: Pool, state: WorkloadState, policy: Policy, now: float) -> tuple[Decision, WorkloadState]:
-    """How many replicas there should be, and the state for the next tick.
+def decide_pool(
+    pool: Pool, state: WorkloadState, forecast: State | None, policy: Policy, now: float
+) -> tuple[Decision, WorkloadState, State | None]:
+    """How many replicas there should be, and the state and the forecast for the next tick.
 
     Up at once, by what is asked for and not yet there counted as there; down only when fewer were enough for the whole
     dwell, all servers told what they do, and what is left holds the demand for as long as it takes to get one back.
@@ -51,7 +57,8 @@ def decide_pool(pool: Pool, state: WorkloadState, policy: Policy, now: float) ->
     base = Target(loaded=pool.present > 0, instances=pool.present)
     draft = Draft(base, (), ReasonCode.IN_PLACE)
     if pool.mode is Mode.OBSERVE:
-        return _decided(pool, draft.because(Reason(ReasonCode.MODE, {}, {"mode": pool.mode.value})), now), state
+        draft = draft.because(Reason(ReasonCode.MODE, {}, {"mode": pool.mode.value}))
+        return _decided(pool, draft, now), state, forecast
     state = remember(pool, state)
     told = pool.told(now, policy.data_max_age_s)
     if pool.serving and not told:
@@ -59,11 +66,12 @@ def decide_pool(pool: Pool, state: WorkloadState, policy: Policy, now: float) ->
     elif not pool.serving:
         draft = _none_serving(pool, state, draft, policy, now)
     else:
-        draft, state = _seen(pool, replace(state, blind_since=None), draft, len(told), policy, now)
+        state = replace(state, blind_since=None)
+        draft, state, forecast = _seen(pool, state, forecast, draft, len(told), policy, now)
     draft = _within(pool, draft)
     draft = people.freeze(draft, base, pool.freezes, now)
     state = replace(state, asked=draft.target.instances)
-    return _decided(pool, draft, now), state
+    return _decided(pool, draft, now), state, forecast
 
 
 def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tuple[Draft, WorkloadState]:
@@ -91,28 +99,36 @@ def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy
 
 
 def _seen(
-    pool: Pool, state: WorkloadState, draft: Draft, told: int, policy: Policy, now: float
-) -> tuple[Draft, WorkloadState]:
+    pool: Pool, state: WorkloadState, forecast: State | None, draft: Draft, told: int, policy: Policy, now: float
+) -> tuple[Draft, WorkloadState, State | None]:
     work = work_of(pool, state, now, policy.data_max_age_s)
     if work is None:
-        return draft.because(Reason(ReasonCode.CAPACITY_UNKNOWN)), state
+        return draft.because(Reason(ReasonCode.CAPACITY_UNKNOWN)), state, forecast
     scale = len(pool.serving) / told
     point = DemandPoint(now, work.level * scale, work.newest * scale)
     state = replace(state, history=noted(state.history, point))
     if work.arrivals_per_s > 0 or work.newest > 0 or state.used_at is None:
         state = replace(state, used_at=now)
-    need = _need(pool, state, work, point, policy)
+    forecast = seasons.noted(forecast, now, work.arrivals_per_s * scale, partial=scale > 1)
+    need = _need(pool, state, forecast, work, point, policy)
     for reason in _reasons(need):
         draft = draft.noting(reason)
     draft, state = _settle(pool, state, draft, need, policy, now)
-    return draft.noting(_one_fewer(need, draft.target.instances)) if draft.target.instances > 1 else draft, state
+    if draft.target.instances > 1:
+        draft = draft.noting(_one_fewer(need, draft.target.instances))
+    return draft, state, forecast
 
 
-def _need(pool: Pool, state: WorkloadState, work: Work, point: DemandPoint, policy: Policy) -> _Need:
+def _need(pool: Pool, state: WorkloadState, forecast: State, work: Work, point: DemandPoint, policy: Policy) -> _Need:
     target = max((o.target for m in pool.models for o in m.objectives if o.threshold_s is not None), default=0.9)
     quantile = headroom.slow_quantile(pool.judgements, target, policy)
     horizon_s = lead_s(state.startups) + policy.horizon_s
     seen = ahead(state.history, point.level, horizon_s, quantile)
+    season = seasons.foretold(forecast, horizon_s, quantile, point.at)
+    if season is not None and work.arrivals_per_s > 0:
+        # by the work that a request is now
+        by_season = season.per_s * work.level / work.arrivals_per_s
+        seen = replace(seen, wanted=max(point.level, by_season))
     # who waits now is served beside what comes, from when new replicas are there
     waiting = work.waiting_replicas * point.level / max(work.level, 1e-9) / max(policy.backlog_drain_s, horizon_s)
     replicas = math.ceil(seen.wanted + waiting - _SLIVER)
@@ -126,7 +142,7 @@ def _need(pool: Pool, state: WorkloadState, work: Work, point: DemandPoint, poli
         # what is turned away is not seen: grow geometrically until nothing is
         replicas = max(replicas, len(pool.serving) + max(1, len(pool.serving) // 2))
     scale = point.level / work.level if work.level > 0 else 1.0
-    return _Need(max(1, replicas), work, seen, horizon_s, quantile, scale, len(pool.serving))
+    return _Need(max(1, replicas), work, seen, horizon_s, quantile, scale, len(pool.serving), season)
 
 
 def _settle(
@@ -250,6 +266,8 @@ def _reasons(need: _Need) -> Iterable[Reason]:
             "moves": float(need.ahead.moves),
         },
     )
+    if need.season is not None:
+        yield Reason(ReasonCode.SEASON, {"per_s": need.season.per_s, "season_h": need.season.season_s / 3600})
 
 
 def _one_fewer(need: _Need, replicas: int) -> Reason:

@@ -64,8 +64,10 @@ class BatchServer:
         self._page: ServerSignals | None = None
         self._at = 0.0
 
-    def absorb(self, at: float, page: ServerSignals) -> None:
-        """Metrics, statistics and configuration that were read."""
+    def absorb(self, at: float, page: ReplicaSignals) -> None:
+        """Metrics, statistics and configuration that were read. Raises TypeError for a page without statistics."""
+        if not isinstance(page, ServerSignals):
+            raise TypeError(f"a page of {type(page).__name__}; one of a Triton-like server is needed")
         self._page, self._at = page, at
         executions = {
             ("1", size): Executed(int(times), round(seconds * 1e9))

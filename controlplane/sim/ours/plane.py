@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Self
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
+from controlplane.decide.forecast import Reading, State
 from controlplane.decide.policy import Policy as Boldness
+from controlplane.decide.replicas.seasons import learned
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Plan
 from controlplane.domain.fleet import (
     Fleet,
@@ -33,12 +37,13 @@ from controlplane.sim.ours.pages import BatchServer, Histograms, TokenReplica
 from controlplane.sim.peers.perf_model import Slo
 from controlplane.sim.peers.policy import History
 from controlplane.sim.peers.setting import LlmSetting, Setting
-from controlplane.sim.signals import Gateway, Reading, ReplicaSignals
-from controlplane.sim.triton import ServerSignals
+from controlplane.sim.signals import Gateway, ReplicaSignals
+from controlplane.sim.signals import Reading as Pages
 from controlplane.slo.grace import Grace
 from controlplane.store import open_store
 
-_T0 = 1_700_000_000.0
+_T0 = 1_699_999_980.0
+# a whole minute, in which forecasts step
 _DECIDE_S, _SCRAPE_S = 15.0, 5.0
 _MODEL, _WORKLOAD = "model", "fleet"
 _TARGET, _WINDOW_S = 0.99, 28 * 86400.0
@@ -57,11 +62,14 @@ class Ours:
         self._fleet = _fleet(setting)
         self._runner = asyncio.Runner()
         self._thread = StoreThread(open_store("sqlite://"))
+        self._forecast: State | None = None
         self.now = _T0
         self._begin()
 
     def __deepcopy__(self, memo: object) -> Self:
-        return type(self)(self._boldness.planned_burn, self._setting)
+        copy = type(self)(self._boldness.planned_burn, self._setting)
+        copy._forecast = self._forecast  # noqa: SLF001 (its own kind)
+        return copy
 
     def _begin(self) -> None:
         """A control plane that comes up on what the store holds."""
@@ -85,6 +93,10 @@ class Ours:
         self._begin()
         return self
 
+    def warm(self, before: NDArray[np.float64]) -> None:
+        """Learn from the minutes before the load, rows of (end in seconds, requests per second), as from the store."""
+        self._forecast = learned(Reading(_T0 + end_s, per_s, per_s) for end_s, per_s in before.tolist())
+
     def decide(self, history: History) -> int:
         """Replicas wanted now."""
         for reading in history.within(_DECIDE_S if self._resumed else history.now.at_s):
@@ -98,6 +110,8 @@ class Ours:
     async def _one(self) -> Plan:
         if not self._resumed:
             await self._tick.resume()
+            if self._forecast is not None:
+                self._tick.foresee({_WORKLOAD: self._forecast})
             self._resumed = True
         return await self._tick.run()
 
@@ -145,7 +159,7 @@ class _Pages:
         self._histograms = Histograms()
         self._until = 0.0
 
-    def absorb(self, at: float, reading: Reading) -> None:
+    def absorb(self, at: float, reading: Pages) -> None:
         """One moment's pages; a moment that was taken in already is passed over."""
         if at <= self._until:
             return
@@ -163,12 +177,9 @@ class _Pages:
             reader = self._replicas.setdefault(server.name, self._reader())
             if not isinstance(replica, ReplicaSignals):
                 reader.missed(at)
-            elif isinstance(reader, BatchServer) and isinstance(replica, ServerSignals):
+            else:
+                self._live[server.name] = Known(value=True, observed_at=at)
                 reader.absorb(at, replica)
-                self._live[server.name] = Known(True, at)
-            elif isinstance(reader, TokenReplica):
-                reader.absorb(at, replica)
-                self._live[server.name] = Known(True, at)
         self._replicas = {name: r for name, r in self._replicas.items() if name in self._members}
         self._histograms.absorb(self._until or at, at, [r for r in reading.replicas if isinstance(r, ReplicaSignals)])
         if isinstance(reading.gateway, Gateway):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controlplane.sim.signals import Counts, Gateway, Missing, Reading, Replica, ReplicaSignals, UnreadReplica
 
@@ -32,6 +33,15 @@ class Restartable(Protocol):
 
     def restart(self) -> Self:
         """The policy as it comes up again."""
+        ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A policy that learns from the load before what is run."""
+
+    def warm(self, before: NDArray[np.float64]) -> None:
+        """Take in rows of (end of a minute in seconds, mean requests per second in it), by time."""
         ...
 
 
