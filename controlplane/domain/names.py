@@ -93,6 +93,9 @@ ALERT_FACTOR = f"{PREFIX}_alert_factor"
 
 # servers and GPUs
 SERVER_LIVE = f"{PREFIX}_server_live"
+WORKLOAD_DESIRED_REPLICAS = f"{PREFIX}_workload_desired_replicas"
+WORKLOAD_DEMAND_REPLICAS = f"{PREFIX}_workload_demand_replicas"
+WORKLOAD_DEMAND_AHEAD_REPLICAS = f"{PREFIX}_workload_demand_ahead_replicas"
 WORKLOAD_LISTED = f"{PREFIX}_workload_listed"
 WORKLOAD_MEMBERS = f"{PREFIX}_workload_servers"
 WORKLOAD_LISTING_AGE = f"{PREFIX}_workload_listing_age_seconds"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.sim.faults import Disturbance, Fault
-from controlplane.sim.peers.policy import History, Policy, Restartable
+from controlplane.sim.peers.policy import Closing, History, Policy, Restartable
 from controlplane.sim.results import ReplicaLife, Results
 from controlplane.sim.service import StartUp
 from controlplane.sim.signals import ReplicaSignals, Signals
@@ -137,6 +137,7 @@ def run(
             change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
             _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
             changes += [change] if change else []
+    control.close()
     pool.advance(end_s + TAIL_S)
     results = pool.results()
     inside = is_inside(results)
@@ -159,6 +160,11 @@ class _Control:
         self._policy, self._disturbance = policy, disturbance
         self._fresh = deepcopy(policy) if disturbance.restarts and not isinstance(policy, Restartable) else policy
         self._due_s, self._was_down = HELD_S, False
+
+    def close(self) -> None:
+        """Nothing is decided any more."""
+        if isinstance(self._policy, Closing):
+            self._policy.close()
 
     def decide(self, history: History) -> int | None:
         """Replicas wanted; None where nobody decides now."""

@@ -237,6 +237,19 @@ FAMILIES: tuple[Family, ...] = (
         names.SERVER_READS, "counter", "Rounds in which the server was read, by result", (names.SERVER, names.RESULT)
     ),
     *HOST_FAMILIES,
+    Family(names.WORKLOAD_DESIRED_REPLICAS, "gauge", "Replicas that the last decision wants", (names.WORKLOAD,)),
+    Family(
+        names.WORKLOAD_DEMAND_REPLICAS,
+        "gauge",
+        "Demand as the last decision saw it, in replicas that it would use up",
+        (names.WORKLOAD,),
+    ),
+    Family(
+        names.WORKLOAD_DEMAND_AHEAD_REPLICAS,
+        "gauge",
+        "The same when a replica asked for now is ready, at the quantile held",
+        (names.WORKLOAD,),
+    ),
     Family(names.WORKLOAD_LISTED, "gauge", "1 when the workload's servers are known, else 0", (names.WORKLOAD,)),
     Family(names.WORKLOAD_MEMBERS, "gauge", "Servers found, by phase", (names.WORKLOAD, names.PHASE)),
     Family(names.WORKLOAD_LISTING_AGE, "gauge", "Age of the newest listing of the workload", (names.WORKLOAD,)),

@@ -25,6 +25,9 @@ def scaling_samples(picture: Picture, max_age_s: float) -> Iterator[Sample]:
             yield names.STARTUP_S, (*labels, "0.5"), times.p50_s
             yield names.STARTUP_S, (*labels, "0.9"), times.p90_s
             yield names.STARTUPS_SEEN, labels, times.seen
+    for workload in picture.fleet.workloads:
+        for decision in (d for unit, d in fresh.items() if unit[1] == workload.name):
+            yield from _replicas(workload.name, decision)
     for action in picture.in_flight:
         yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
     for (step, binding), count in picture.totals.decisions.items():
@@ -48,6 +51,14 @@ def _decided(unit: tuple[str, str], decision: Decision) -> Iterator[Sample]:
     for reason in decision.reasons:
         if reason.code is ReasonCode.BATCHING:
             yield names.MODEL_BATCHING_ADVICE, (*unit, reason.words["case"]), 1.0
+
+
+def _replicas(workload: str, decision: Decision) -> Iterator[Sample]:
+    if decision.target is not None:
+        yield names.WORKLOAD_DESIRED_REPLICAS, (workload,), decision.target.instances
+    told = {reason.code: reason.numbers for reason in decision.reasons}
+    yield names.WORKLOAD_DEMAND_REPLICAS, (workload,), told.get(ReasonCode.REPLICA_DEMAND, {}).get("demand_replicas")
+    yield names.WORKLOAD_DEMAND_AHEAD_REPLICAS, (workload,), told.get(ReasonCode.DEMAND_AHEAD, {}).get("replicas")
 
 
 def people_samples(picture: Picture) -> Iterator[Sample]:

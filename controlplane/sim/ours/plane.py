@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Self
 
 import numpy as np
 import structlog
@@ -42,8 +41,8 @@ from controlplane.sim.signals import Reading as Pages
 from controlplane.slo.grace import Grace
 from controlplane.store import open_store
 
+# A whole minute, as forecasts step.
 _T0 = 1_699_999_980.0
-# a whole minute, in which forecasts step
 _DECIDE_S, _SCRAPE_S = 15.0, 5.0
 _MODEL, _WORKLOAD = "model", "fleet"
 _TARGET, _WINDOW_S = 0.99, 28 * 86400.0
@@ -65,11 +64,6 @@ class Ours:
         self._forecast: State | None = None
         self.now = _T0
         self._begin()
-
-    def __deepcopy__(self, memo: object) -> Self:
-        copy = type(self)(self._boldness.planned_burn, self._setting)
-        copy._forecast = self._forecast  # noqa: SLF001 (its own kind)
-        return copy
 
     def _begin(self) -> None:
         """A control plane that comes up on what the store holds."""

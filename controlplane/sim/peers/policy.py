@@ -37,6 +37,15 @@ class Restartable(Protocol):
 
 
 @runtime_checkable
+class Closing(Protocol):
+    """A policy that has threads or files to let go of."""
+
+    def close(self) -> None:
+        """Let go of them; it decides no more."""
+        ...
+
+
+@runtime_checkable
 class Learning(Protocol):
     """A policy that learns from the load before what is run."""
 

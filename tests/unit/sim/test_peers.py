@@ -291,5 +291,5 @@ def test_every_policy_is_made_by_name_and_decides_on_an_empty_pool() -> None:
 
 
 def test_a_policy_nobody_knows_is_answered_with_those_that_there_are() -> None:
-    with pytest.raises(NotFoundError, match="no policy named 'best'; known: hpa, hpa-use, keda"):
+    with pytest.raises(NotFoundError, match="no policy named 'best'; known: ours, hpa, hpa-use, keda"):
         entry("best")

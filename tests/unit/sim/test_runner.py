@@ -218,5 +218,5 @@ def test_a_sweep_looks_closer_where_it_is_cheapest() -> None:
 
 
 def test_a_contender_nobody_knows_is_answered_with_policies_and_bounds() -> None:
-    with pytest.raises(NotFoundError, match=r"no policy named 'best'; known: hpa, .*static, lb0, lb1"):
+    with pytest.raises(NotFoundError, match=r"no policy named 'best'; known: ours, hpa, .*static, lb0, lb1"):
         contender("best")

@@ -101,7 +101,7 @@ def test_tables_tell_means_over_draws_with_their_range_and_what_faults_did(capsy
     ("options", "told"),
     [
         (("--trace", "nothing"), "known: conv, code, reasoning, functions:NAME"),
-        (("--trace", "conv", "--policy", "best"), "these are allowed, by comma: hpa, hpa-use, keda"),
+        (("--trace", "conv", "--policy", "best"), "these are allowed, by comma: ours, hpa, hpa-use, keda"),
         (("--trace", "conv", "--policy", "hpa,keda", "--knob", "3"), "it goes with one --policy and without --sweep"),
         (("--trace", "conv", "--policy", "hpa", "--knob", "0"), "above 0 is allowed"),
         (("--trace", "conv", "--service", "best"), "one of these is allowed on this trace: llama-3.1-8b-a100-tp2"),
@@ -118,7 +118,7 @@ def test_tables_tell_means_over_draws_with_their_range_and_what_faults_did(capsy
         (("--trace", "functions:2aec780b", "--until", "8d"), "no day named '8'; known: 1, 2, 3, 4, 5, 6, 7"),
         (("--trace", "functions:2aec780b", "--since", "90s"), "whole minutes are allowed on functions"),
         (("--trace", "functions:2aec780b", "--burst", "0"), "above 0 is allowed"),
-        (("--trace", "functions:2aec780b", "--policy", "wva"), "these are allowed, by comma: hpa, hpa-use, keda"),
+        (("--trace", "functions:2aec780b", "--policy", "wva"), "these are allowed, by comma: ours, hpa, hpa-use, keda"),
         (
             ("--trace", "functions:2aec780b", "--service", "llama-3.1-8b-a100-tp2"),
             "one of these is allowed on this trace: bert-large-t4-onnx",
