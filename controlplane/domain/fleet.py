@@ -123,6 +123,11 @@ class TargetsQuery:
     through: bool = True
 
 
+def is_found(query: KubernetesQuery | TargetsQuery | None) -> bool:
+    """Whether there is something to find servers by; pods of an object that is only named are not looked up."""
+    return isinstance(query, TargetsQuery) or (query is not None and bool(query.pods or query.services))
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where a discovered server listens; 0: it has no such port. `page` is the path of its metrics page."""

@@ -19,7 +19,7 @@ from controlplane.collect.prometheus.targets import PrometheusTargets
 from controlplane.collect.token_file import read_token
 from controlplane.config import Settings
 from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
-from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
+from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery, is_found
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
 from controlplane.domain.routing import GrafanaSettings, Via
@@ -184,14 +184,12 @@ def build(
 def _check_found(fleet: Fleet) -> None:
     """Raises ConfigurationError where nothing finds the servers of a workload."""
     faults = []
-    for workload in fleet.workloads:
-        query, path = workload.query, f"workload {workload.name}"
-        if query is None:
-            allowed = "kubernetes or prometheus: only `controlplane decide` is told the servers"
-            faults.append(Fault(path, "nothing to find its servers by", allowed))
-        elif isinstance(query, KubernetesQuery) and not query.pods and not query.services:
+    for workload in (spec for spec in fleet.workloads if not is_found(spec.query)):
+        query, allowed = workload.query, "kubernetes or prometheus: only `controlplane decide` is told the servers"
+        if isinstance(query, KubernetesQuery):
             allowed = "pods or services beside it: the pods of an object are not looked up yet"
-            faults.append(Fault(f"{path}, kubernetes", f"{query.kind} {query.name}", allowed))
+        given = f"{query.kind} {query.name}" if isinstance(query, KubernetesQuery) else "nothing to find its servers by"
+        faults.append(Fault(f"workload {workload.name}", given, allowed))
     if faults:
         raise ConfigurationError("configuration", tuple(faults))
 

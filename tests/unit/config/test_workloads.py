@@ -213,4 +213,4 @@ workloads:
         build(found)
     first, second = map(str, raised.value.faults)
     assert first.startswith("workload told: nothing to find its servers by is not allowed; kubernetes or prometheus")
-    assert second.startswith("workload object, kubernetes: Deployment x is not allowed; pods or services beside it")
+    assert second.startswith("workload object: Deployment x is not allowed; pods or services beside it")
