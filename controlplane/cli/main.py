@@ -13,6 +13,7 @@ from controlplane.cli import (
     dashboards,
     dashboards_push,
     db,
+    decide,
     decisions,
     demo,
     freeze,
@@ -51,6 +52,7 @@ slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(profile.app, name="profile")
 simulate.register(app)
+decide.register(app)
 dashboards_push.register(dashboards.app)
 app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(token.app, name="token")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from controlplane.config.alert_notes import alert_notes
 from controlplane.config.settings import Settings
 from controlplane.config.units import format_duration, format_share
-from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.fleet import ModelSpec, is_found
 from controlplane.domain.objectives import Objective
 from controlplane.slo.burn import MOST_BAD, factors
 from controlplane.slo.grace import Grace
@@ -21,6 +21,9 @@ def notes(settings: Settings) -> Iterator[str]:
             yield from _repaired(model, objective)
             yield from _late(model, objective, graces[model.name])
     yield from alert_notes(settings)
+    for workload in settings.fleet.workloads:
+        if not is_found(workload.query):
+            yield f"workload {workload.name}: nothing finds its servers, so that only `controlplane decide` can use it"
 
 
 def _repaired(model: ModelSpec, objective: Objective) -> Iterator[str]:

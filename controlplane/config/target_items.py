@@ -84,8 +84,19 @@ class PrometheusItem(Block):
     )
 
 
+class ScaledKind(StrEnum):
+    """What on Kubernetes has replicas of servers."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    LEADER_WORKER_SET = "LeaderWorkerSet"
+
+
 class KubernetesBlock(Block):
-    """Pods of one namespace by label selector, or the pods behind services. Exactly one of both is given."""
+    """Pods of one namespace by label selector, or the pods behind services. At most one of both is given.
+
+    `kind` and `name` name the object whose replicas they are. Neither of both is given with them only.
+    """
 
     namespace: str = Field(min_length=1, description="The namespace.")
     pods: str | None = Field(default=None, min_length=1, description="Label selector of pods, such as app=triton.")
@@ -98,6 +109,8 @@ class KubernetesBlock(Block):
         description="Kubeconfig file; default: the pod's own service account, else the usual file.",
     )
     context: str | None = Field(default=None, min_length=1, description="Context in the kubeconfig.")
+    kind: ScaledKind | None = Field(default=None, description="Kind of the object that is scaled; with `name`.")
+    name: str | None = Field(default=None, min_length=1, description="Name of the object that is scaled.")
 
 
 class TargetsBlock(Block):
@@ -131,7 +144,10 @@ class ReplicasBlock(Block):
 
 
 class WorkloadItem(Block):
-    """Servers alike that are discovered. Exactly one of `kubernetes` and `prometheus` is given."""
+    """Servers alike that are discovered. Exactly one of `kubernetes` and `prometheus` is given.
+
+    With `replicas` both may be left out, for `controlplane decide` only: there each line tells the servers.
+    """
 
     name: Name = Field(description="Unique among servers, workloads and models. Its servers are called NAME/INSTANCE.")
     kind: ServerKind = Field(description="Which serving software they run.")

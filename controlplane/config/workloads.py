@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Document, Part
 from controlplane.config.servers import check_mapping, page_of
-from controlplane.config.target_items import WorkloadItem
+from controlplane.config.target_items import KubernetesBlock, WorkloadItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import (
     KubernetesQuery,
@@ -51,14 +51,12 @@ def _check_replicas(part: Part[WorkloadItem]) -> Iterator[Fault]:
 
 def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator[Fault]:
     pods, targets = part.item.kubernetes, part.item.prometheus
-    if (pods is None) == (targets is None):
-        given = "nothing" if pods is None else "kubernetes and prometheus"
-        yield Fault(part.path, given, "exactly one of: kubernetes, prometheus")
+    if pods is not None and targets is not None:
+        yield Fault(part.path, "kubernetes and prometheus", "exactly one of: kubernetes, prometheus")
+    if pods is None and targets is None and part.item.replicas is None:
+        yield Fault(part.path, "nothing", "exactly one of: kubernetes, prometheus")
     if pods is not None:
-        path = join(part.path, "kubernetes")
-        if (pods.pods is None) == (pods.services is None):
-            given = "nothing" if pods.pods is None else "pods and services"
-            yield Fault(path, given, "exactly one of: pods, services")
+        yield from _check_pods(pods, join(part.path, "kubernetes"))
     if targets is not None:
         path = join(part.path, "prometheus")
         if targets.source not in sources:
@@ -66,6 +64,15 @@ def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator
             yield Fault(join(path, "source"), repr(targets.source), allowed)
         if targets.through and part.item.kind is ServerKind.OLLAMA:
             yield Fault(join(path, "through"), "true", "false: Ollama has no metrics page that Prometheus could scrape")
+
+
+def _check_pods(asked: KubernetesBlock, path: str) -> Iterator[Fault]:
+    if (asked.kind is None) != (asked.name is None):
+        yield Fault(path, "kind" if asked.name is None else "name", "both or none of: kind, name")
+    if asked.pods is not None and asked.services is not None:
+        yield Fault(path, "pods and services", "exactly one of: pods, services")
+    if asked.pods is None and asked.services is None and asked.kind is None and asked.name is None:
+        yield Fault(path, "nothing", "exactly one of: pods, services")
 
 
 def _check_ports(part: Part[WorkloadItem], mapping: PageMapping | None) -> Iterator[Fault]:
@@ -92,14 +99,20 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
     )
 
 
-def _query(item: WorkloadItem) -> KubernetesQuery | TargetsQuery:
+def _query(item: WorkloadItem) -> KubernetesQuery | TargetsQuery | None:
     if item.kubernetes is not None:
         asked = item.kubernetes
         return KubernetesQuery(
-            asked.namespace, asked.pods or "", asked.services or "", asked.kubeconfig or "", asked.context or ""
+            namespace=asked.namespace,
+            pods=asked.pods or "",
+            services=asked.services or "",
+            kubeconfig=asked.kubeconfig or "",
+            context=asked.context or "",
+            kind=asked.kind or "",
+            name=asked.name or "",
         )
     if item.prometheus is None:
-        raise ValueError(f"workload {item.name} is found nowhere")
+        return None
     return TargetsQuery(item.prometheus.source, tuple(item.prometheus.where.items()), item.prometheus.through)
 
 

@@ -11,6 +11,7 @@
         ├── NotFoundError              a name nobody knows
         ├── ConflictError              the request contradicts the state of things
         ├── MalformedPageError         a page that is not what it should be
+        ├── MalformedLineError         a line of input that is not what it should be
         ├── QueryRefusedError          a Prometheus does not take a query: it is wrong, or we have no access
         ├── ProfileError               a server or an export from which no profile can be made
         ├── GrafanaRefusedError        a Grafana does not take something, or is none
@@ -109,6 +110,10 @@ class MalformedPageError(PermanentError):
 
 class AnswerTooLargeError(MalformedPageError):
     """An answer that is larger than what is read, or than what a Prometheus gives: ask for less at a time."""
+
+
+class MalformedLineError(PermanentError):
+    """A line of input that is not what it should be; says what is wrong and what is allowed."""
 
 
 class QueryRefusedError(PermanentError):

@@ -98,6 +98,7 @@ class Phase(StrEnum):
 class KubernetesQuery:
     """Pods of a namespace by label selector, or the endpoints of the services that a selector finds; one is empty.
 
+    Both are where an object of `kind` with `name`, such as a Deployment, says which pods are its own.
     `kubeconfig` and `context` empty: the pod's own service account, else the user's usual configuration.
     """
 
@@ -106,6 +107,8 @@ class KubernetesQuery:
     services: str = ""
     kubeconfig: str = ""
     context: str = ""
+    kind: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,11 @@ class TargetsQuery:
     prometheus: str
     where: tuple[tuple[str, str], ...]
     through: bool = True
+
+
+def is_found(query: KubernetesQuery | TargetsQuery | None) -> bool:
+    """Whether there is something to find servers by; pods of an object that is only named are not looked up."""
+    return isinstance(query, TargetsQuery) or (query is not None and bool(query.pods or query.services))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +151,14 @@ class ReplicaBounds:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSpec:
-    """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here."""
+    """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here.
+
+    `query` None: nothing finds its servers, whoever asks for a decision tells them.
+    """
 
     name: str
     kind: ServerKind
-    query: KubernetesQuery | TargetsQuery
+    query: KubernetesQuery | TargetsQuery | None
     ports: Ports
     mapping: PageMapping | None = None
     replicas: ReplicaBounds | None = None

@@ -18,8 +18,8 @@ from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.prometheus.targets import PrometheusTargets
 from controlplane.collect.token_file import read_token
 from controlplane.config import Settings
-from controlplane.domain.errors import PermanentError
-from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
+from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
+from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery, is_found
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
 from controlplane.domain.routing import GrafanaSettings, Via
@@ -98,11 +98,15 @@ def build(
     clock: Clock = wall_clock,
     discoveries: Sequence[Discovery] | None = None,
 ) -> ControlPlane:
-    """Wire everything that `settings` names. Opens (and migrates) the store. Raises StoreError, StoreBusyError.
+    """Wire everything that `settings` names. Opens (and migrates) the store.
+
+    Raises StoreError, StoreBusyError, and ConfigurationError for a workload whose servers nothing finds.
 
     `discoveries` find servers in place of those that the workloads of the settings ask for.
     """
     fleet = settings.fleet
+    if discoveries is None:
+        _check_found(fleet)
     registry = CollectorRegistry()
     grace = Grace(settings.scrape_interval_s, settings.scrape_timeout_s)
     prometheus = {spec.name: Prometheus(spec) for spec in fleet.prometheus}
@@ -175,6 +179,19 @@ def build(
     inbox = Inbox(runner, store, reports, clock, settings.alerts)
     annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
     return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, held.release)
+
+
+def _check_found(fleet: Fleet) -> None:
+    """Raises ConfigurationError where nothing finds the servers of a workload."""
+    faults = []
+    for workload in (spec for spec in fleet.workloads if not is_found(spec.query)):
+        query, allowed = workload.query, "kubernetes or prometheus: only `controlplane decide` is told the servers"
+        if isinstance(query, KubernetesQuery):
+            allowed = "pods or services beside it: the pods of an object are not looked up yet"
+        given = f"{query.kind} {query.name}" if isinstance(query, KubernetesQuery) else "nothing to find its servers by"
+        faults.append(Fault(f"workload {workload.name}", given, allowed))
+    if faults:
+        raise ConfigurationError("configuration", tuple(faults))
 
 
 def _stores(url: str) -> tuple[StoreThread, StoreThread]:

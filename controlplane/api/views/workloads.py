@@ -47,7 +47,9 @@ def _counted(found: Signal[tuple[Member, ...]]) -> Signal[MembersView]:
     return part(found, MembersView(**{phase.value: phases[phase] for phase in Phase}))
 
 
-def _found_by(query: KubernetesQuery | TargetsQuery) -> str:
+def _found_by(query: KubernetesQuery | TargetsQuery | None) -> str:
+    if query is None:
+        return "nothing"
     if isinstance(query, TargetsQuery):
         where = ", ".join(f"{label}=~{pattern}" for label, pattern in query.where)
         return f"targets of Prometheus {query.prometheus} with {where}"

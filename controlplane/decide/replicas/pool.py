@@ -99,8 +99,8 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
     until: dict[str, float] = {}
     for by_server in pool.readings.values():
         for name, reading in by_server.items():
-            since = max(state.learned_until.get(name, 0.0), began.get(name, 0.0))
-            fresh = reading.intervals[bisect_right(reading.intervals, since, key=attrgetter("start")) :]
+            known = bisect_right(reading.intervals, state.learned_until.get(name, 0.0), key=attrgetter("end"))
+            fresh = [i for i in reading.intervals[known:] if i.start >= began.get(name, 0.0)]
             if pool.spec.kind in _BY_TOKENS:
                 sums = tokens.learn(sums, fresh)
             else:

@@ -45,7 +45,8 @@ def test_every_command_has_json_where_it_prints_something() -> None:
     without = {
         called for called, command in commands(typer.main.get_command(app)) if "--json" not in str_options(command)
     }
-    assert without == {"controlplane run", "controlplane agent"}
+    # what `decide` prints is JSON always
+    assert without == {"controlplane run", "controlplane agent", "controlplane decide"}
 
 
 def str_options(command: Any) -> list[str]:

@@ -118,3 +118,9 @@ def test_check_prints_notes_and_calls_the_file_good(tmp_path: Path, capsys: pyte
     assert note.startswith("note: model m, availability_server")
     assert execute(["check", str(file), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["notes"]) == 1
+
+
+def test_a_workload_whose_servers_nothing_finds_is_told() -> None:
+    text = "workloads: [{name: w, kind: vllm, replicas: {min: 1, max: 4}}]"
+    (note,) = notes(parse_settings(text, {}))
+    assert note == "workload w: nothing finds its servers, so that only `controlplane decide` can use it"

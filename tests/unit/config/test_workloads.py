@@ -7,6 +7,7 @@ import pytest
 from controlplane.config import Settings, parse_settings
 from controlplane.domain.errors import ConfigurationError
 from controlplane.domain.fleet import KubernetesQuery, Ports, PrometheusSpec, ServerKind, TargetsQuery
+from controlplane.loop.wire import build
 
 PROMETHEUS = 'prometheus: [{name: prom, url: "http://prom:9090", timeout: 3s, token_file: /run/token}]\n'
 PODS = "kubernetes: {namespace: ml, pods: app=x}"
@@ -168,3 +169,48 @@ def test_the_mapping_of_a_workload_is_read_as_that_of_a_server(tmp_path_factory:
     assert workload.kind is ServerKind.MAPPED
     assert workload.mapping is not None
     assert workload.ports == Ports(7000, 0, 7000, "/stats")
+
+
+def test_a_workload_of_lines_needs_nothing_that_finds_its_servers() -> None:
+    fleet = settings(
+        """
+workloads:
+  - {name: told, kind: vllm, replicas: {min: 1, max: 4}}
+  - {name: object, kind: vllm, kubernetes: {kind: Deployment, namespace: ml, name: x}, replicas: {min: 1, max: 4}}
+  - {name: both, kind: vllm, kubernetes: {kind: StatefulSet, namespace: ml, name: x, pods: app=x}}
+"""
+    ).fleet
+    assert [workload.query for workload in fleet.workloads] == [
+        None,
+        KubernetesQuery("ml", kind="Deployment", name="x"),
+        KubernetesQuery("ml", pods="app=x", kind="StatefulSet", name="x"),
+    ]
+
+
+def test_an_object_has_a_kind_and_a_name() -> None:
+    told = faults(
+        """
+workloads:
+  - {name: a, kind: vllm, kubernetes: {namespace: ml, name: x}}
+  - {name: b, kind: vllm, kubernetes: {namespace: ml, kind: Deployment, pods: app=x}}
+  - {name: c, kind: vllm, kubernetes: {namespace: ml, kind: Pod, name: x}}
+"""
+    )
+    assert told["workloads[0].kubernetes"] == "name: both or none of: kind, name"
+    assert told["workloads[1].kubernetes"] == "kind: both or none of: kind, name"
+    assert "Deployment" in told["workloads[2].kubernetes.kind"]
+
+
+def test_run_needs_something_that_finds_servers() -> None:
+    found = settings(
+        """
+workloads:
+  - {name: told, kind: vllm, replicas: {min: 1, max: 4}}
+  - {name: object, kind: vllm, kubernetes: {kind: Deployment, namespace: ml, name: x}, replicas: {min: 1, max: 4}}
+"""
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        build(found)
+    first, second = map(str, raised.value.faults)
+    assert first.startswith("workload told: nothing to find its servers by is not allowed; kubernetes or prometheus")
+    assert second.startswith("workload object: Deployment x is not allowed; pods or services beside it")
