@@ -32,6 +32,7 @@ from controlplane.domain.signal import Known
 from controlplane.domain.startups import Startup
 from controlplane.publish.metrics.families import FAMILIES
 from controlplane.publish.metrics.page import PictureMetrics
+from tests.discovery_fake import workload
 from tests.unit.agent.readings import CUT, WHOLE
 from tests.unit.publish.recorded_servers import FLEET, NOW, TRITON_PAGE, VLLM_PAGE, triton, vllm
 
@@ -55,6 +56,15 @@ def decided(model: str, server: str, demand: dict[str, float]) -> Decision:
     )
     target = Target(loaded=True, instances=2)
     return Decision("d", NOW - 1, model, server, Mode.ACT, Step.HOLD, target, target, reasons, ReasonCode.IN_PLACE)
+
+
+def decided_of_replicas() -> Decision:
+    reasons = (
+        Reason(ReasonCode.REPLICA_DEMAND, {"demand_replicas": 3.5}),
+        Reason(ReasonCode.DEMAND_AHEAD, {"replicas": 4.25}),
+    )
+    now, wanted = Target(loaded=True, instances=4), Target(loaded=True, instances=5)
+    return Decision("r", NOW - 1, "llm", "w", Mode.ACT, Step.SCALE, now, wanted, reasons, ReasonCode.DEMAND_AHEAD)
 
 
 def the_reading() -> FleetReading:
@@ -83,10 +93,14 @@ def the_picture() -> Picture:
     action = Action("d", "bert", "t", Step.LOAD, Target(loaded=True, instances=1), NOW)
     return Picture(
         NOW,
-        replace(FLEET, models=(replace(FLEET.models[0], objectives=(OBJECTIVE,)), FLEET.models[1])),
+        replace(
+            FLEET,
+            workloads=(workload("w"),),
+            models=(replace(FLEET.models[0], objectives=(OBJECTIVE,)), FLEET.models[1]),
+        ),
         the_reading(),
         {"bert": (JUDGEMENT,)},
-        (decided("bert", "t", {"high_per_s": 10.0}), decided("llm", "v", {})),
+        (decided("bert", "t", {"high_per_s": 10.0}), decided("llm", "v", {}), decided_of_replicas()),
         (action,),
         (Override("o", "bert", OverrideKind.PIN, "ann", "x", NOW, NOW + 60, 2),),
         health=LoopHealth(3, 1, NOW - 2, 0.5, interval_s=15.0, late_s=0.25, leading=True, store_failing=False),
