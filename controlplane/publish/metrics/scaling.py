@@ -25,9 +25,10 @@ def scaling_samples(picture: Picture, max_age_s: float) -> Iterator[Sample]:
             yield names.STARTUP_S, (*labels, "0.5"), times.p50_s
             yield names.STARTUP_S, (*labels, "0.9"), times.p90_s
             yield names.STARTUPS_SEEN, labels, times.seen
-    for workload in picture.fleet.workloads:
-        for decision in (d for unit, d in fresh.items() if unit[1] == workload.name):
-            yield from _replicas(workload.name, decision)
+    scaled = {spec.name for spec in picture.fleet.workloads}
+    for (_, name), decision in fresh.items():
+        if name in scaled:
+            yield from _replicas(name, decision)
     for action in picture.in_flight:
         yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
     for (step, binding), count in picture.totals.decisions.items():
