@@ -15,6 +15,7 @@ from rich.table import Table
 from bench import (
     collect_tick,
     forecast,
+    front,
     history_time,
     parse_time,
     pure_time,
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             "simulator",
             "simulated-triton",
             "forecast",
+            "front",
         ),
         help="one of them",
     )
@@ -58,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         "simulator": lambda: [simulator.run()],
         "simulated-triton": lambda: [sim_triton.run(quick=given.quick, seed=given.seed, say=_say)],
         "forecast": lambda: forecast.run(quick=given.quick, seed=given.seed),
+        "front": lambda: front.run(quick=given.quick, seed=given.seed - 1, say=_say),
         "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
     figures: list[Figure] = []
