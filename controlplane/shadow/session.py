@@ -27,8 +27,8 @@ from controlplane.slo.grace import Grace
 from controlplane.store import open_store
 from controlplane.store.codec import Codec
 
-# Times of drivers that count from 0 are moved there: 0 and less mean "never" to what is remembered.
-_EPOCH_S = 1e9
+# Times of drivers that count from 0 are moved there, a midnight: 0 and less mean "never" to what is remembered.
+_EPOCH_S = 86_400.0 * 11_574
 _IDLE_S = 10.0
 
 
