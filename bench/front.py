@@ -45,9 +45,8 @@ def _figure(startup_s: float, seed: int, say: Callable[[str], None]) -> Figure:
         closed = (rivals[best] - ours) / (rivals[best] - bound)
         figures |= {f"ours_{target:g}": ours, f"best_{target:g}": rivals[best], f"bound_{target:g}": bound}
         met = met and ours <= _TIE * rivals[best]
-        told.append(
-            f"{target:.0%}: {ours:.1f} GPU-hours, best other {rivals[best]:.1f} ({best}), {closed:.0%} of the gap to {bound:.1f} closed"
-        )
+        beside = f"best other {rivals[best]:.1f} ({best})"
+        told.append(f"{target:.0%}: {ours:.1f} GPU-hours, {beside}, {closed:.0%} of the gap to {bound:.1f} closed")
     return Figure(
         f"scale replicas on chat load, start-up {startup_s:g} s",
         told[-1],

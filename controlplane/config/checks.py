@@ -127,7 +127,7 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     if len(kinds) > 1:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
     elif kinds and ServerKind.TRITON not in kinds:
-        yield from _check_triton_only(part, *kinds)
+        yield from _check_triton_only(part, *kinds, scaled=is_scaled(part, document))
     profile = document.profiles.get(model.name)
     if profile is not None and len(kinds) == 1:
         yield from check_profile(part, profile, *kinds)
@@ -156,18 +156,18 @@ def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:
                 yield Fault(path, repr(pattern), f"the name of a server or workload: {one_of(pattern, tuple(names))}")
 
 
-def _check_triton_only(part: ModelPart, kind: ServerKind) -> Iterator[Fault]:
-    """What only models on Triton can have: on other servers nothing would carry it out."""
+def _check_triton_only(part: ModelPart, kind: ServerKind, *, scaled: bool) -> Iterator[Fault]:
+    """What only models on Triton can have, or on workloads whose replicas are decided: else nothing would heed it."""
     model, allowed = part.item, "only for models on Triton; other servers are observed"
     if kind is ServerKind.OLLAMA:
         allowed = (
             "only for models on Triton; Ollama loads on request, unloads when idle by itself and tells no requests"
         )
     given = {
-        "mode": model.mode not in {None, Mode.OBSERVE} and kind not in CONTROLLED,
+        "mode": model.mode not in {None, Mode.OBSERVE} and kind not in CONTROLLED and not scaled,
         "instances": "instances" in model.model_fields_set,
-        "idle_unload": model.idle_unload is not None,
-        "wake": "wake" in model.model_fields_set,
+        "idle_unload": model.idle_unload is not None and not scaled,
+        "wake": "wake" in model.model_fields_set and not scaled,
     }
     for key in (key for key, is_given in given.items() if is_given):
         yield Fault(join(part.path, key), "this key", allowed)
@@ -190,6 +190,12 @@ def _check_single(document: Document) -> Iterator[Fault]:
                     allowed = f"one model on {server}, whose page names none; {taken[server]} has it already"
                     yield Fault(join(part.path, "runs_on"), repr(server), allowed)
                 taken.setdefault(server, part.path)
+
+
+def is_scaled(part: ModelPart, document: Document) -> bool:
+    """Whether the model runs on a workload whose replicas are decided."""
+    names = set(expand(part.item.runs_on, document.kinds))
+    return any(w.item.replicas is not None and w.item.name in names for w in document.workloads)
 
 
 def kinds_of(part: ModelPart, document: Document) -> frozenset[ServerKind]:

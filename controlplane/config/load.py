@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from controlplane.config.alerts import to_alerts
-from controlplane.config.checks import check, expand, kinds_of
+from controlplane.config.checks import check, expand, is_scaled, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.gateways import to_gateway
 from controlplane.config.objectives import to_objective
@@ -126,7 +126,7 @@ def _through_s(document: Document) -> Iterator[float]:
 
 def _model(part: ModelPart, document: Document) -> ModelSpec:
     item = part.item
-    observed = bool(kinds_of(part, document) - CONTROLLED)
+    observed = bool(kinds_of(part, document) - CONTROLLED) and not is_scaled(part, document)
     mode = Mode.OBSERVE if observed else item.mode or document.root.mode
     return ModelSpec(
         name=item.name,
@@ -154,6 +154,8 @@ def _policy(block: PolicyBlock, scrape_interval_s: float, decide_interval_s: flo
         max_step_up=block.max_step_up,
         backlog_drain_s=block.backlog_drain,
         blind_raise_after_s=block.blind_raise_after,
+        planned_burn=block.planned_burn,
+        replicas_down_after_s=block.replicas_down_after,
         settle_s=block.settle,
         ceiling_s=block.ceiling,
         heal_after_failures=block.heal_after_failures,

@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.config import Settings, parse_settings
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import KubernetesQuery, Ports, PrometheusSpec, ServerKind, TargetsQuery
+from controlplane.domain.fleet import KubernetesQuery, Mode, Ports, PrometheusSpec, ServerKind, TargetsQuery
 from controlplane.loop.wire import build
 
 PROMETHEUS = 'prometheus: [{name: prom, url: "http://prom:9090", timeout: 3s, token_file: /run/token}]\n'
@@ -214,3 +214,24 @@ workloads:
     first, second = map(str, raised.value.faults)
     assert first.startswith("workload told: nothing to find its servers by is not allowed; kubernetes or prometheus")
     assert second.startswith("workload object: Deployment x is not allowed; pods or services beside it")
+
+
+SCALED = """
+mode: act
+workloads:
+  - {name: llama, kind: vllm, kubernetes: {namespace: ml, pods: app=llama}, replicas: {min: 0, max: 20}}
+models:
+  - {name: m, runs_on: [llama], mode: recommend, idle_unload: 30m, wake: {ensure: true}}
+"""
+
+
+def test_a_model_on_a_workload_whose_replicas_are_decided_has_a_mode_and_a_wake_source() -> None:
+    (model,) = settings(SCALED).fleet.models
+    assert (model.mode, model.idle_unload_s, model.wake.ensure) == (Mode.RECOMMEND, 1800.0, True)
+    unscaled = SCALED.replace(", replicas: {min: 0, max: 20}", "")
+    assert set(faults(unscaled)) >= {"models[0].mode", "models[0].idle_unload", "models[0].wake"}
+
+
+def test_the_knobs_of_replicas_reach_the_policy() -> None:
+    policy = settings(SCALED + "policy: {planned_burn: 0.5, replicas_down_after: 2m}\n").policy
+    assert (policy.planned_burn, policy.replicas_down_after_s) == (0.5, 120.0)
