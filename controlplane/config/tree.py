@@ -19,7 +19,6 @@ from controlplane.config.units import (
     GpuName,
     Name,
     Price,
-    Rate,
     Share,
     StoreUrl,
     Url,
@@ -102,8 +101,10 @@ class PolicyBlock(Block):
     quantile_burning: Share = Field(
         default=_POLICY.quantile_burning, description="The same while the error budget burns."
     )
-    planned_burn: Rate = Field(
+    planned_burn: float = Field(
         default=_POLICY.planned_burn,
+        gt=0,
+        le=100,
         description="Of replicas: burn rate of the error budget to plan for, 0.1 (safe) to 1; more costs less and"
         " spends the budget before its window ends.",
     )
