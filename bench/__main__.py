@@ -16,6 +16,7 @@ from bench import (
     collect_tick,
     forecast,
     history_time,
+    mig,
     parse_time,
     pure_time,
     reaction,
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             "simulator",
             "simulated-triton",
             "forecast",
+            "mig",
         ),
         help="one of them",
     )
@@ -58,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         "simulator": lambda: [simulator.run()],
         "simulated-triton": lambda: [sim_triton.run(quick=given.quick, seed=given.seed, say=_say)],
         "forecast": lambda: forecast.run(quick=given.quick, seed=given.seed),
+        "mig": lambda: mig.run(seed=given.seed),
         "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
     figures: list[Figure] = []

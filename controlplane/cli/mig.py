@@ -36,7 +36,7 @@ def show_layouts(*, input_: _Input, as_json: Json = False) -> None:
 
 @app.command("plan")
 def plan_layouts(*, input_: _Input, as_json: Json = False) -> None:
-    """Plan layouts on which the models fit on the fewest or cheapest GPUs, and the steps to them. Nothing is changed."""
+    """Plan layouts on which models fit on the fewest or cheapest GPUs, and the steps to them. Nothing is changed."""
     question = _question(input_)
     from controlplane.decide.mig import plan
 

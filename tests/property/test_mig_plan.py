@@ -1,9 +1,9 @@
-"""Plans of layouts against every other plan there is, for what is small enough to try them all; and what always holds."""
+"""Plans of layouts against every other plan, where there are few enough to try them all; and what always holds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import combinations_with_replacement, product
 from random import Random
 
@@ -45,8 +45,8 @@ def small(draw: st.DrawFn) -> MigQuestion:
     one = draw(st.sampled_from([A30, H100, RTX]))
     other = draw(st.sampled_from([None, A30, H100]))
     fleet = draw(gpus(one, 2 if other is None else 1, priced=True))
-    names = PROFILES[one]
-    if other not in (None, one):
+    names: tuple[str, ...] = PROFILES[one]
+    if other is not None and other is not one:
         fleet, names = fleet + draw(gpus(other, 1, priced=True)), (*names, *PROFILES[other])
     return MigQuestion(fleet, draw(models(*names)))
 
@@ -74,8 +74,8 @@ def best(question: MigQuestion) -> tuple[float, float, int, tuple[float, int]]:
         if key not in served:
             served[key] = least_unserved(question, key)
         price = sum(cost for _, cost, _ in chosen)
-        changed = sum(len(set(g.layout) ^ set(l)) for g, (_, _, l) in zip(question.gpus, chosen, strict=True))
-        room = max(largest(gpu.board, l) for gpu, (_, _, l) in zip(question.gpus, chosen, strict=True))
+        changed = sum(len(set(g.layout) ^ set(to)) for g, (_, _, to) in zip(question.gpus, chosen, strict=True))
+        room = max(largest(gpu.board, to) for gpu, (_, _, to) in zip(question.gpus, chosen, strict=True))
         found.append((served[key], price, changed, (-room[0], -room[1])))
     unserved, price, changed, room = min(found)
     return unserved, price, changed, (-room[0], -room[1])
@@ -93,12 +93,10 @@ def largest(board: Board, layout: Layout) -> tuple[float, int]:
 def least_unserved(question: MigQuestion, slices: tuple[tuple[Board, str], ...]) -> float:
     """Every way of giving each slice to a model or to none; equal slices in any order."""
     wanted = [m for m in question.models if m.demand > 0]
-    ways: list[Iterator[tuple[int, ...]]] = []
     kinds = Counter(slices)
-    for _, count in kinds.items():
-        ways.append(combinations_with_replacement(range(len(wanted) + 1), count))
+    ways = [list(combinations_with_replacement(range(len(wanted) + 1), count)) for count in kinds.values()]
     least = sum(m.demand for m in wanted)
-    for way in product(*map(list, ways)):
+    for way in product(*ways):
         got = [0.0] * (len(wanted) + 1)
         for (board, profile), owners in zip(kinds, way, strict=True):
             for owner in owners:
@@ -243,4 +241,4 @@ def test_the_same_question_in_any_order_has_the_same_plan(question: MigQuestion,
 def test_slices_that_nobody_needs_are_not_created() -> None:
     planned = plan(MigQuestion((Gpu("g", H100),), (MigModel("m", 10, {"1g.10gb": 5}),)))
     assert multiset(planned.layouts["g"]) == ("1g.10gb", "1g.10gb")
-    assert Slice("1g.10gb", 6) in planned.layouts["g"]
+    assert fits(H100, planned.layouts["g"], Slice("4g.40gb", 0))

@@ -84,7 +84,7 @@ def _worth(counts: Counts, changes: Counts, rooms: Counts) -> Flags:
     holds = (counts[:, None, :] >= counts[None, :, :]).all(axis=2)
     no_worse = holds & (changes[:, None] <= changes[None, :]) & (rooms[:, None] >= rooms[None, :])
     np.fill_diagonal(no_worse, val=False)
-    worth: Flags = ~no_worse.any(axis=0)
+    worth: Flags = np.logical_not(no_worse.any(axis=0))
     worth[0] = True  # no model at all: it costs nothing
     return worth
 

@@ -52,7 +52,7 @@ class Needs:
         whole = True
         for o, offer in enumerate(self.offers):
             sharing = sorted((m for m in offer.gain if self.models[m].share), key=lambda m: (-self._gib(m), m))
-            sets = []
+            sets: list[tuple[int, ...]] = []
             for chosen in self._fitting(sharing, offer.memory_gib):
                 if len(sets) == limit:
                     whole = False

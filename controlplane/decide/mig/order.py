@@ -1,4 +1,4 @@
-"""From what is to what should be: what is created before what is destroyed, and no model short of capacity meanwhile."""
+"""From what is to what should be: create before destroy, and no model short of capacity meanwhile."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 For groups g of GPUs alike, choices c of slices for models, models m and offers o, an offer being a profile of a board:
 
     z_gc        GPUs of g that become c                sum_c z_gc = GPUs of g
-    y_mo        copies of m that have a slice of o     sum_m y_mo + sum_p w_op <= sum_gc slices of o in c * z_gc
+    y_mo        copies of m on slices of o            sum_m y_mo + sum_p w_op <= sum_gc slices_co z_gc
     w_op        slices of o that the models of a set p share: sum_m l_mop <= w_op, l_mop the time that m has of them
     u_m         share of m's demand that is not served: sum_o min(1, gain_mo) y_mo + sum_op gain_mo l_mop + u_m >= 1
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
@@ -66,7 +67,7 @@ class Program:
         self.l = [(m, p) for p, pattern in enumerate(patterns) for m in pattern.models]
         sizes = (len(self.z), len(self.y), len(self.w), len(self.l), len(needs.models))
         starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        self._parts = dict(zip("zywlu", (slice(a, b) for a, b in zip(starts, starts[1:], strict=False)), strict=True))
+        self._parts = dict(zip("zywlu", (slice(*ends) for ends in pairwise(starts)), strict=True))
         self.columns = starts[-1]
         self._of_model: dict[int, list[int]] = {}
         for i, (m, _) in enumerate(self.y):

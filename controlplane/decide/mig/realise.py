@@ -23,6 +23,7 @@ class _Bin:
     """A slice that some models have, with the share of its time that each has."""
 
     shares: Mapping[int, float]
+    names: frozenset[str]
 
 
 def realise(needs: Needs, gpus: Sequence[Gpu], found: Found) -> tuple[dict[str, Layout], tuple[Assignment, ...]]:
@@ -43,7 +44,7 @@ def realise(needs: Needs, gpus: Sequence[Gpu], found: Found) -> tuple[dict[str, 
             for piece in _after(by_uuid[uuid], wanted)
             if piece.profile == offer.profile
         ]
-        for place, bin_ in _matched(needs, by_uuid, bins, open_):
+        for place, bin_ in _matched(by_uuid, bins, open_):
             used[place.uuid].append(place)
             assignments += [
                 Assignment(needs.models[m].name, place, share * offer.gain[m] * needs.models[m].demand, share)
@@ -70,7 +71,7 @@ def _least_change(needs: Needs, gpus: Sequence[Gpu], cut: Mapping[str, Layout]) 
         names = needs.names(same[0].board)
         wanted = [multiset(cut.get(gpu.uuid, ())) for gpu in same]
         near_by = {layout: near(same[0].board, names, layout) for layout in sorted({gpu.layout for gpu in same})}
-        index = {layout: {multiset(l): i for i, l in enumerate(c.layouts)} for layout, c in near_by.items()}
+        index = {layout: {multiset(of): i for i, of in enumerate(c.layouts)} for layout, c in near_by.items()}
         costs = [[near_by[g.layout].changes[index[g.layout][wish]] for wish in wanted] for g in same]
         for gpu, column in zip(same, linear_sum_assignment(np.array(costs))[1], strict=True):
             layout = near_by[gpu.layout].layouts[index[gpu.layout][wanted[column]]]
@@ -81,15 +82,15 @@ def _least_change(needs: Needs, gpus: Sequence[Gpu], cut: Mapping[str, Layout]) 
 
 def _bins(needs: Needs, found: Found, offer: int) -> list[_Bin]:
     """The slices of an offer that models have, by name."""
-    whole = [_Bin({m: 1.0}) for (m, o), count in sorted(found.copies.items()) if o == offer for _ in range(count)]
-    shared = []
+    whole = [{m: 1.0} for (m, o), count in sorted(found.copies.items()) if o == offer for _ in range(count)]
+    shared: list[dict[int, float]] = []
     for pattern, count, times in found.shared:
         if pattern.offer == offer:
             shared += _wrapped(times, count)
-    return [*whole, *shared]
+    return [_Bin(shares, frozenset(needs.models[m].name for m in shares)) for shares in (*whole, *shared)]
 
 
-def _wrapped(times: Mapping[int, float], count: int) -> list[_Bin]:
+def _wrapped(times: Mapping[int, float], count: int) -> list[dict[int, float]]:
     """Time of slices handed out one slice after the other, so that few copies are split (McNaughton, 1959)."""
     bins: list[dict[int, float]] = [{}]
     left = 1.0
@@ -102,21 +103,18 @@ def _wrapped(times: Mapping[int, float], count: int) -> list[_Bin]:
             part = min(rest, left) if len(bins) < count else rest
             bins[-1][m] = bins[-1].get(m, 0.0) + part
             rest, left = rest - part, left - part
-    return [_Bin(shares) for shares in bins if shares]
+    return [shares for shares in bins if shares]
 
 
-def _matched(
-    needs: Needs, gpus: Mapping[str, Gpu], bins: Sequence[_Bin], open_: Sequence[Place]
-) -> list[tuple[Place, _Bin]]:
+def _matched(gpus: Mapping[str, Gpu], bins: Sequence[_Bin], open_: Sequence[Place]) -> list[tuple[Place, _Bin]]:
     """Slices for all: first those that are there, of these those where the models are now (an assignment)."""
     if not bins:
         return []
     costs = np.zeros((len(bins), len(open_)))
-    names = [{needs.models[m].name for m in bin_.shares} for bin_ in bins]
-    most = max(map(len, names))
+    most = max(len(bin_.names) for bin_ in bins)
     for j, place in enumerate(open_):
         gpu = gpus[place.uuid]
         here = set(gpu.models.get(place.piece, ()))
-        create = 0.0 if place.piece in gpu.layout else float((most + 1) * len(bins))
-        costs[:, j] = [create + len(those - here) for those in names]
+        create = 0 if place.piece in gpu.layout else (most + 1) * len(bins)
+        costs[:, j] = [create + len(bin_.names - here) for bin_ in bins]
     return [(open_[j], bins[i]) for i, j in zip(*linear_sum_assignment(costs), strict=True)]

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from controlplane.decide.mig.choices import Choices, fresh, near
+from controlplane.decide.mig.cuts import Vector
 from controlplane.decide.mig.layouts import Layout
 from controlplane.decide.mig.needs import Needs, Pattern
-from controlplane.decide.mig.program import TOLERANCE, Group, Program, Solution, Vector
+from controlplane.decide.mig.program import TOLERANCE, Group, Program, Solution
 from controlplane.decide.mig.values import Gpu, MigGoal, MigLimits
 
 
@@ -43,8 +44,8 @@ class Found:
 def search(needs: Needs, gpus: Sequence[Gpu], limits: MigLimits) -> Found:
     """The best that is found for all goals."""
     if not needs.offers:
-        unserved = sum(model.demand for model in needs.models)
-        return Found({}, {}, (), (MigGoal("unserved", unserved, unserved), MigGoal("cost", 0.0, 0.0)), kept=True)
+        asked = sum(model.demand for model in needs.models)
+        return Found({}, {}, (), (MigGoal("unserved", asked, asked), MigGoal("cost", 0.0, 0.0)), kept=True)
     patterns, complete = needs.patterns(limits.patterns)
     alike = _alike(gpus, lambda gpu: (gpu.board.key, gpu.price))
     groups = _groups(alike, lambda gpu: fresh(gpu.board, needs.names(gpu.board)))
@@ -85,18 +86,17 @@ def _cheapest(program: Program, limits: MigLimits) -> tuple[Vector, MigGoal, Mig
     costs, unserved = program.cost(), MigGoal("unserved", 0.0, 0.0)
     program.serve_all()
     least, _ = program.tighten(costs)
-    found = program.solve(costs, limits.nodes) if math.isfinite(least) else None
-    if found is None or found.columns is None:
+    found = program.solve(costs, limits.nodes) if math.isfinite(least) else Solution(None, -math.inf)
+    columns = found.columns
+    if columns is None:
         program.serve_some()
         most = program.solve(program.unserved(), limits.nodes)
         served = program.nothing() if most.columns is None else most.columns
         unserved = _goal("unserved", float(program.unserved() @ served), most.bound)
         program.keep(program.unserved(), unserved.value)
         found = program.solve(costs, limits.nodes)
-        if found.columns is None:
-            found = Solution(served, found.bound)
-    assert found.columns is not None
-    return found.columns, unserved, _goal("cost", float(costs @ found.columns), found.bound)
+        columns = served if found.columns is None else found.columns
+    return columns, unserved, _goal("cost", float(costs @ columns), found.bound)
 
 
 def _bounded(unserved: MigGoal, cost: MigGoal, unserved_bound: MigGoal, cost_bound: MigGoal) -> tuple[MigGoal, MigGoal]:

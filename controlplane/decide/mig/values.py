@@ -72,7 +72,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A copy of a model on a slice; it serves `capacity` of the model's demand there, with `share` of the slice's time."""
+    """A copy of a model on a slice: it serves `capacity` there, per second, with `share` of the slice's time."""
 
     model: str
     place: Place
