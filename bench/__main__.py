@@ -17,6 +17,7 @@ from bench import (
     forecast,
     front,
     history_time,
+    mig,
     parse_time,
     pure_time,
     reaction,
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             "simulated-triton",
             "forecast",
             "front",
+            "mig",
         ),
         help="one of them",
     )
@@ -61,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         "simulated-triton": lambda: [sim_triton.run(quick=given.quick, seed=given.seed, say=_say)],
         "forecast": lambda: forecast.run(quick=given.quick, seed=given.seed),
         "front": lambda: front.run(quick=given.quick, seed=given.seed - 1, say=_say),
+        "mig": lambda: mig.run(seed=given.seed),
         "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
     figures: list[Figure] = []

@@ -17,6 +17,7 @@ from controlplane.cli import (
     decisions,
     demo,
     freeze,
+    mig,
     model,
     profile,
     rules,
@@ -51,6 +52,7 @@ for commands in (freeze, decisions):
 slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(profile.app, name="profile")
+app.add_typer(mig.app, name="mig")
 simulate.register(app)
 decide.register(app)
 dashboards_push.register(dashboards.app)

@@ -1,0 +1,69 @@
+"""Plans of MIG layouts for a large fleet: how long they take, and how good they are proved to be."""
+
+from __future__ import annotations
+
+import random
+import time
+from statistics import median
+
+from bench.figure import Figure
+from controlplane.config.mig.boards import boards
+from controlplane.decide.mig import Board, Gpu, MigModel, MigPlan, MigQuestion, plan
+from controlplane.decide.mig.layouts import Layout, layouts
+
+GPUS, MODELS = 256, 40
+_GOAL_S = 2.0
+_SM_OF_A_UNIT = 17
+_FLEETS: dict[str, tuple[str, ...]] = {"one board": ("h100-80gb",), "two boards": ("h100-80gb", "a100-80gb")}
+
+
+def run(*, seed: int) -> list[Figure]:
+    """Fleets that are empty, and such with any layouts."""
+    plan(question(("a30-24gb",), cut=False, gpus=1, models=1, seed=seed))  # imports
+    return [_figure(fleet, keys, seed, cut=cut) for fleet, keys in _FLEETS.items() for cut in (False, True)]
+
+
+def question(keys: tuple[str, ...], *, cut: bool, gpus: int = GPUS, models: int = MODELS, seed: int = 1) -> MigQuestion:
+    """Models of any size whose demand takes about half of the GPUs; what they serve grows less than their SMs."""
+    drawn = random.Random(seed)
+    of = [boards()[key] for key in keys]
+    fleet = tuple(_gpu(drawn, f"GPU-{i:03d}", of[i % len(of)], cut=cut) for i in range(gpus))
+    return MigQuestion(fleet, tuple(_model(drawn, f"model-{i:02d}", of, gpus / models) for i in range(models)))
+
+
+def _gpu(drawn: random.Random, uuid: str, board: Board, *, cut: bool) -> Gpu:
+    names = tuple(p.name for p in board.profiles if "+" not in p.name and p.nvml is not None)
+    found: tuple[Layout, ...] = layouts(board, names)
+    return Gpu(uuid, board, drawn.choice(found) if cut and drawn.random() > 0.2 else ())
+
+
+def _model(drawn: random.Random, name: str, of: list[Board], gpus: float) -> MigModel:
+    one, grows = drawn.uniform(1, 20), drawn.uniform(0.6, 0.95)
+    sizes = {p.name: p.sm or p.size * _SM_OF_A_UNIT for board in of for p in board.profiles if "+" not in p.name}
+    profiles = {profile: one * size**grows / 10 for profile, size in sizes.items()}
+    return MigModel(name, one * gpus * drawn.uniform(0.3, 8), profiles, drawn.choice([2, 6, 9, 15, 18, 30, 60]))
+
+
+def _figure(fleet: str, keys: tuple[str, ...], seed: int, *, cut: bool) -> Figure:
+    asked = question(keys, cut=cut, seed=seed)
+    took, planned = [], None
+    for _ in range(3):
+        began = time.perf_counter()
+        planned = plan(asked)
+        took.append(time.perf_counter() - began)
+    assert planned is not None  # noqa: S101
+    took_s = median(took)
+    state = "every layout" if cut else "nothing cut yet"
+    return Figure(
+        f"MIG plan, {GPUS} GPUs, {MODELS} models, {fleet}, {state}",
+        f"{took_s:.2f} s; {planned.gpus_used} GPUs, bound {planned.cost.bound:g}; {_changes(planned)}",
+        f"optimal, under {_GOAL_S:g} s",
+        planned.optimal and took_s < _GOAL_S,
+        {"seconds": took, "gpus_used": planned.gpus_used, "bound": planned.cost.bound}
+        | {goal.name: {"value": goal.value, "bound": goal.bound} for goal in planned.goals},
+    )
+
+
+def _changes(planned: MigPlan) -> str:
+    changed = next(goal for goal in planned.goals if goal.name == "changed_slices")
+    return f"{changed.value:g} slices changed, bound {changed.bound:g}"

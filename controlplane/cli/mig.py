@@ -1,0 +1,117 @@
+"""controlplane mig: how GPUs are cut into MIG slices, and how they should be. It plans; nothing acts on a plan yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.options import Json
+from controlplane.cli.output import print_json
+from controlplane.cli.progress import progress
+
+if TYPE_CHECKING:
+    from controlplane.decide.mig import Gpu, MigPlan, MigQuestion
+    from controlplane.decide.mig.layouts import Layout
+
+app = typer.Typer(help="MIG layouts of GPUs: shown and planned, not yet changed.", rich_markup_mode=None)
+
+_Input = Annotated[Path, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")]
+
+
+@app.command("show")
+def show_layouts(*, input_: _Input, as_json: Json = False) -> None:
+    """Draw the slices of each GPU as the file has them."""
+    question = _question(input_)
+    if as_json:
+        print_json({"gpus": [_gpu_document(gpu, gpu.layout) for gpu in question.gpus]})
+        return
+    from controlplane.cli.mig_drawing import drawing
+    from controlplane.cli.tables import show
+
+    show(drawing(question.gpus, {gpu.uuid: gpu.layout for gpu in question.gpus}, _models_now(question)))
+
+
+@app.command("plan")
+def plan_layouts(*, input_: _Input, as_json: Json = False) -> None:
+    """Plan layouts on which models fit on the fewest or cheapest GPUs, and the steps to them. Nothing is changed."""
+    question = _question(input_)
+    from controlplane.decide.mig import plan
+
+    with progress() as bar:
+        bar.add_task("planning layouts", total=None)
+        planned = plan(question)
+    if as_json:
+        print_json(document(question, planned))
+        return
+    from controlplane.cli.mig_drawing import drawing, plan_lines, steps_table
+    from controlplane.cli.tables import show
+
+    on: dict[tuple[str, str, int], list[str]] = {}
+    for a in planned.assignments:
+        on.setdefault((a.place.uuid, a.place.piece.profile, a.place.piece.start), []).append(a.model)
+    show(drawing(question.gpus, planned.layouts, on), *steps_table(planned.steps), *plan_lines(planned))
+
+
+def document(question: MigQuestion, planned: MigPlan) -> dict[str, Any]:
+    """The plan as JSON."""
+    cost = planned.cost
+    return {
+        "gpus_used": planned.gpus_used,
+        "cost": cost.value,
+        "bound": cost.bound,
+        "gap": cost.gap,
+        "optimal": planned.optimal,
+        "layouts": [_gpu_document(gpu, planned.layouts[gpu.uuid]) for gpu in _sorted(question.gpus)],
+        "assignments": [
+            {
+                "model": a.model,
+                "uuid": a.place.uuid,
+                "profile": a.place.piece.profile,
+                "start": a.place.piece.start,
+                "capacity": a.capacity,
+                "share": a.share,
+            }
+            for a in planned.assignments
+        ],
+        "steps": [
+            {
+                "wave": step.wave,
+                "action": step.act.value,
+                "uuid": step.place.uuid,
+                "profile": step.place.piece.profile,
+                "start": step.place.piece.start,
+                "model": step.model or None,
+                "temporary": step.temporary,
+                "interrupts": step.interrupts,
+            }
+            for step in planned.steps
+        ],
+        "unserved": [{"model": u.model, "short": u.short, "why": u.why.value} for u in planned.unserved],
+        "goals": [{"name": g.name, "value": g.value, "bound": g.bound, "gap": g.gap} for g in planned.goals],
+    }
+
+
+def _question(path: Path) -> MigQuestion:
+    from controlplane.config.mig.plan_file import load_question
+
+    return load_question(path)
+
+
+def _models_now(question: MigQuestion) -> dict[tuple[str, str, int], list[str]]:
+    return {
+        (gpu.uuid, piece.profile, piece.start): list(names)
+        for gpu in question.gpus
+        for piece, names in gpu.models.items()
+    }
+
+
+def _sorted(gpus: Sequence[Gpu]) -> list[Gpu]:
+    return sorted(gpus, key=lambda gpu: gpu.uuid)
+
+
+def _gpu_document(gpu: Gpu, layout: Layout) -> dict[str, Any]:
+    slices = [{"profile": p.profile, "start": p.start} for p in sorted(layout, key=lambda p: p.start)]
+    return {"uuid": gpu.uuid, "board": gpu.board.key, "layout": slices}

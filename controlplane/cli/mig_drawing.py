@@ -1,0 +1,88 @@
+"""MIG layouts drawn for a terminal: each GPU as a bar of its memory units, each slice as wide as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from controlplane.cli.output import counted, printable
+from controlplane.cli.tables import escape, new_table
+from controlplane.decide.mig import Gpu, MigPlan, MigStep, Slice
+from controlplane.decide.mig.layouts import Layout
+
+_WIDTH = 72
+"""Characters of a whole GPU, a multiple of the units that boards have."""
+_SHADES = ("black on bright_green", "black on bright_cyan", "black on bright_yellow", "black on bright_magenta")
+
+Named = Mapping[tuple[str, str, int], Sequence[str]]
+"""Models by the UUID, profile and start of the slice that they are on."""
+
+
+def drawing(gpus: Sequence[Gpu], layouts: Mapping[str, Layout], models: Named) -> RenderableType:
+    """A bar for each GPU, by UUID; below a slice's profile the models that are on it, where that is known."""
+    table = Table.grid(padding=(0, 2))
+    for gpu in sorted(gpus, key=lambda gpu: gpu.uuid):
+        table.add_row(f"[bold]{escape(gpu.uuid)}[/]\n[dim]{gpu.board.key}[/]", _bar(gpu, layouts[gpu.uuid], models))
+    return table
+
+
+def _bar(gpu: Gpu, layout: Layout, models: Named) -> Text:
+    wide = _WIDTH // gpu.board.units
+    above, below = Text(), Text()
+    at = 0
+    for i, piece in enumerate(sorted(layout, key=lambda piece: piece.start)):
+        size, shade = gpu.board.size(piece), _SHADES[i % len(_SHADES)]
+        for line in (above, below):
+            line.append(_free(piece.start - at, wide), "dim")
+        above.append(_cell(piece.profile, size * wide), shade)
+        below.append(_cell(_named(gpu, piece, models), size * wide), shade)
+        at = piece.start + size
+    for line in (above, below):
+        line.append(_free(gpu.board.units - at, wide), "dim")
+    return Text("\n").join([above, below])
+
+
+def _named(gpu: Gpu, piece: Slice, models: Named) -> str:
+    return ", ".join(map(printable, models.get((gpu.uuid, piece.profile, piece.start), ())))
+
+
+def _cell(text: str, width: int) -> str:
+    """A slice's text between edges, cut where it is too long."""
+    inside = width - 2
+    cut = text if len(text) <= inside else text[: inside - 1] + "…"
+    return f"[{cut:^{inside}}]"
+
+
+def _free(units: int, wide: int) -> str:
+    return ("·" * (wide - 1) + " ") * units
+
+
+def steps_table(steps: Sequence[MigStep]) -> Iterator[RenderableType]:
+    """What to do, wave by wave; nothing where all is as it should be."""
+    if not steps:
+        return
+    table = new_table("steps", "wave", "what", "GPU", "slice", "model", "")
+    for step in steps:
+        piece = step.place.piece
+        notes = [*(["meanwhile"] if step.temporary else []), *(["[red]interrupts[/]"] if step.interrupts else [])]
+        where = f"{piece.profile} at {piece.start}"
+        table.add_row(
+            str(step.wave), step.act.value, escape(step.place.uuid), where, escape(step.model), ", ".join(notes)
+        )
+    yield table
+
+
+def plan_lines(plan: MigPlan) -> Iterator[str]:
+    """What it comes to, how good that is, and what is not served."""
+    cost = plan.cost
+    proved = "proved to be the least" if plan.optimal else f"not proved to be the least; bound {cost.bound:g}"
+    yield f"{counted(plan.gpus_used, 'GPU')} used, cost {cost.value:g}, {proved}"
+    changed = next((goal for goal in plan.goals if goal.name == "changed_slices"), None)
+    if changed is not None:
+        least = "the fewest" if changed.gap == 0 else f"at least {changed.bound:g} are needed"
+        yield f"{counted(round(changed.value), 'slice')} created or destroyed ({least})"
+    for short in plan.unserved:
+        yield f"[red]not served[/]: {short.short:g}/s of {escape(short.model)} ({short.why.value})"

@@ -1,0 +1,111 @@
+"""Which model can run on which profile of which board, and which models can share a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from controlplane.decide.mig.boards import Board
+from controlplane.decide.mig.values import MigModel, MigQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A profile of a board on which some model can run; `gain` has, for each that can, the share of its demand served.
+
+    Shares are above 1 where a copy could serve more than is asked.
+    """
+
+    board: Board
+    profile: str
+    gain: dict[int, float]
+
+    @property
+    def memory_gib(self) -> float:
+        """What the models on such a slice can have together."""
+        return self.board.memory_gib(self.profile)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Models, by index, that may share a slice of an offer, by index."""
+
+    offer: int
+    models: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The question by index: models of which something is asked, by name, and what is offered to them."""
+
+    models: tuple[MigModel, ...]
+    boards: tuple[Board, ...]
+    offers: tuple[Offer, ...]
+
+    def names(self, board: Board) -> tuple[str, ...]:
+        """Profiles of the board on which some model can run."""
+        return tuple(offer.profile for offer in self.offers if offer.board.key == board.key)
+
+    def patterns(self, limit: int) -> tuple[tuple[Pattern, ...], bool]:
+        """For each offer the largest sets of sharing models that fit into its memory, and whether those are all."""
+        found: list[Pattern] = []
+        whole = True
+        for o, offer in enumerate(self.offers):
+            sharing = sorted((m for m in offer.gain if self.models[m].share), key=lambda m: (-self._gib(m), m))
+            sets: list[tuple[int, ...]] = []
+            for chosen in self._fitting(sharing, offer.memory_gib):
+                if len(sets) == limit:
+                    whole = False
+                    break
+                sets.append(chosen)
+            covered = {m for chosen in sets for m in chosen}
+            found += [Pattern(o, chosen) for chosen in [*sets, *((m,) for m in sharing if m not in covered)]]
+        return tuple(found), whole
+
+    def without_memory(self) -> tuple[Pattern, ...]:
+        """For each offer one set of all sharing models, as if memory were of no concern: what a bound may rest on."""
+        sharing = ((o, tuple(m for m in offer.gain if self.models[m].share)) for o, offer in enumerate(self.offers))
+        return tuple(Pattern(o, models) for o, models in sharing if models)
+
+    def _fitting(self, models: Sequence[int], room: float) -> Iterator[tuple[int, ...]]:
+        """Sets that fit and to which none of `models` can be added."""
+
+        def below(chosen: tuple[int, ...], at: int, left: float) -> Iterator[tuple[int, ...]]:
+            if at == len(models):
+                skipped = (m for m in models if m not in chosen)
+                if chosen and all(self._gib(m) > left for m in skipped):
+                    yield chosen
+                return
+            if self._gib(models[at]) <= left:
+                yield from below((*chosen, models[at]), at + 1, left - self._gib(models[at]))
+            yield from below(chosen, at + 1, left)
+
+        yield from below((), 0, room + 1e-9)
+
+    def _gib(self, m: int) -> float:
+        return self.models[m].min_memory_gib
+
+
+def needs_of(question: MigQuestion) -> Needs:
+    """The needs of a question. Profiles on which a model serves nothing, or has too little memory, are none for it."""
+    models = tuple(sorted((m for m in question.models if m.demand > 0), key=lambda m: m.name))
+    boards = {gpu.board.key: gpu.board for gpu in question.gpus}
+    offers = []
+    for _, board in sorted(boards.items()):
+        for profile in board.profiles:
+            memory = board.memory_gib(profile.name)
+            gain = {
+                m: capacity / model.demand
+                for m, model in enumerate(models)
+                if (capacity := capacity_on(model, board, profile.name)) > 0 and model.min_memory_gib <= memory
+            }
+            if gain:
+                offers.append(Offer(board, profile.name, gain))
+    return Needs(models, tuple(board for _, board in sorted(boards.items())), tuple(offers))
+
+
+def capacity_on(model: MigModel, board: Board, name: str) -> float:
+    """What a copy serves on a slice of the profile, by any of its names; 0 where the model does not name it."""
+    profile = board.profile(name)
+    names = () if profile is None else (profile.name, *profile.aliases)
+    return next((model.profiles[n] for n in names if n in model.profiles), 0.0)
