@@ -7,7 +7,7 @@ For groups g of GPUs alike, choices c of slices for models, models m and offers 
     w_op        slices of o that the models of a set p share: sum_m l_mop <= w_op, l_mop the time that m has of them
     u_m         share of m's demand that is not served: sum_o min(1, gain_mo) y_mo + sum_op gain_mo l_mop + u_m >= 1
 
-That a copy counts at most for the whole of the demand changes nothing for whole copies and makes the relaxation tighter.
+That a copy counts at most for the whole demand changes nothing for whole copies and tightens the relaxation.
 The l are not whole: what models have of slices that one set shares can be spread over them in any way.
 """
 
