@@ -69,6 +69,11 @@ class Pool:
         intervals = ({n: r.intervals for n, r in by_server.items()} for by_server in self.readings.values())
         return frozenset(n for one in intervals for n in recent(one, now, max_age_s) if n in names)
 
+    def read_since(self, at: float) -> bool:
+        """Whether some server has told what it did from then on."""
+        readings = (r for by_server in self.readings.values() for r in by_server.values())
+        return any(r.intervals and r.intervals[0].start <= at for r in readings)
+
 
 def lead_s(startups: Sequence[float]) -> float:
     """Seconds in which the next replica is ready, not exceeded with a probability of nine tenths, by those seen.

@@ -11,10 +11,10 @@ from controlplane.decide import headroom, people
 from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
-from controlplane.decide.replicas.ahead import Ahead, ahead, noted
+from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
 from controlplane.decide.replicas.pool import Pool, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
-from controlplane.decide.replicas.work import Work
+from controlplane.decide.replicas.work import LEVEL_S, Work
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Mode
@@ -106,7 +106,9 @@ def _seen(
         return draft.because(Reason(ReasonCode.CAPACITY_UNKNOWN)), state, forecast
     scale = len(pool.serving) / told
     point = DemandPoint(now, work.level * scale, work.newest * scale)
-    state = replace(state, history=noted(state.history, point))
+    if pool.read_since(now - LEVEL_S):
+        # what is told of a shorter time moves more than demand does
+        state = replace(state, history=noted(state.history, point))
     if work.arrivals_per_s > 0 or work.newest > 0 or state.used_at is None:
         state = replace(state, used_at=now)
     forecast = seasons.noted(forecast, now, work.arrivals_per_s * scale, partial=scale > 1)
@@ -210,6 +212,9 @@ def _dwelt(state: WorkloadState, wanted: int, policy: Policy, now: float) -> tup
     since = now - policy.replicas_down_after_s
     inside = [entry for entry in state.wanted if entry[0] > since]
     before = [entry for entry in state.wanted if entry[0] <= since][-1:]
+    if len(inside) > 1 and now - inside[-2][0] < STEP_S + 1.0:
+        # decisions in quick succession see the same load: more of them must not find more of its peaks
+        inside = inside[:-1]
     return (
         *((since, count) for _, count in before if not inside or inside[0][0] > since + 1.0),
         *inside,
