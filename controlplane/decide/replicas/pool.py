@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -100,7 +100,7 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
     for by_server in pool.readings.values():
         for name, reading in by_server.items():
             since = max(state.learned_until.get(name, 0.0), began.get(name, 0.0))
-            fresh = reading.intervals[bisect_right(reading.intervals, since, key=attrgetter("start")) :]
+            fresh = reading.intervals[bisect_left(reading.intervals, since, key=attrgetter("start")) :]
             if pool.spec.kind in _BY_TOKENS:
                 sums = tokens.learn(sums, fresh)
             else:
