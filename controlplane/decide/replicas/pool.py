@@ -102,10 +102,12 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
             since = max(state.learned_until.get(name, 0.0), began.get(name, 0.0))
             fresh = reading.intervals[bisect_left(reading.intervals, since, key=attrgetter("start")) :]
             if pool.spec.kind in _BY_TOKENS:
-                sums = tokens.learn(sums, fresh)
+                whole = list(tokens.stretches(fresh))
+                sums = tokens.learn(sums, whole)
+                newest = whole[-1][-1].end if whole else 0.0
             else:
                 batches = learning.learn(batches, fresh, 0.0)
-            newest = reading.intervals[-1].end if reading.intervals else 0.0
+                newest = fresh[-1].end if fresh else 0.0
             until[name] = max(until.get(name, 0.0), state.learned_until.get(name, 0.0), newest)
     return replace(state, tokens=sums, batches=batches, learned_until=until)
 

@@ -10,7 +10,6 @@ from controlplane.decide.replicas.pool import goal, lead_s, remember
 from controlplane.domain.fleet import Mode, ServerKind
 from controlplane.domain.state import WorkloadState
 from tests.unit.decide.replicas import (
-    BACK_S,
     KNOWN,
     MODEL,
     NOW,
@@ -64,18 +63,19 @@ def test_only_the_newest_start_ups_are_remembered() -> None:
 @pytest.mark.parametrize("kind", [ServerKind.VLLM, ServerKind.TRITON])
 def test_readings_are_learned_from_once_and_none_is_left_out(kind: ServerKind) -> None:
     def learned(pool_at: float, state: WorkloadState) -> WorkloadState:
-        return remember(replace(under(9.0, 3, now=pool_at), spec=replace(SPEC, kind=kind)), state)
+        return remember(replace(under(15.0, 3, now=pool_at), spec=replace(SPEC, kind=kind)), state)
 
     once = learned(NOW, KNOWN)
     assert learned(NOW, once) == once
     later = once
-    for tick in range(1, 23):
+    for tick in range(1, 21):
         later = learned(NOW + STEP_S * tick, later)
     if kind is ServerKind.VLLM:
         assert once.tokens.readings > 0
-        # as many again in as much time again
+        # five whole minutes at once, and as many minutes later on
         assert later.tokens.readings == pytest.approx(2 * once.tokens.readings)
-    assert later.learned_until == dict.fromkeys(("fleet/0", "fleet/1", "fleet/2"), NOW + BACK_S)
+    left_s = 30.0 if kind is ServerKind.VLLM else 0.0
+    assert later.learned_until == dict.fromkeys(("fleet/0", "fleet/1", "fleet/2"), NOW + 300.0 - left_s)
 
 
 def test_a_replicas_first_minute_teaches_nothing() -> None:
