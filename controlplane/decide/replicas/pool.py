@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -101,17 +100,20 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
     state = replace(state, startups=startups, ready=frozenset(ready))
     began = {m.server.name: m.ready_at + _WARM_S for m in pool.members if m.ready_at is not None}
     sums, batches = state.tokens, state.batches
-    until: dict[str, float] = {}
+    here = {member.server.name for member in pool.members}
+    until = {name: at for name, at in state.learned_until.items() if name in here}
     for by_server in pool.readings.values():
         for name, reading in by_server.items():
             known = bisect_right(reading.intervals, state.learned_until.get(name, 0.0), key=attrgetter("end"))
             fresh = [i for i in reading.intervals[known:] if i.start >= began.get(name, 0.0)]
             if pool.spec.kind in _BY_TOKENS:
-                sums = tokens.learn(sums, fresh)
+                whole = list(tokens.stretches(fresh))
+                sums = tokens.learn(sums, whole)
+                newest = whole[-1][-1].end if whole else 0.0
             else:
                 batches = learning.learn(batches, fresh, 0.0)
-            newest = reading.intervals[-1].end if reading.intervals else 0.0
-            until[name] = max(until.get(name, 0.0), state.learned_until.get(name, 0.0), newest)
+                newest = fresh[-1].end if fresh else 0.0
+            until[name] = max(until.get(name, 0.0), newest)
     return replace(state, tokens=sums, batches=batches, learned_until=until)
 
 

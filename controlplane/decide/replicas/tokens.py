@@ -6,8 +6,11 @@ does g / R iterations, each of `base_s` and `per_running_s` a request; p prompt 
 
     base_s * g / R + per_running_s * g + per_prompt_s * p + per_request_s * r = 1
 
-which every busy reading of every replica states anew, so that least squares finds the four. Idle readings state
-nothing, and those of a replica's first minute are left out: caches and graphs are cold then.
+which every busy stretch of every replica states anew, so that least squares finds the four. Idle ones state nothing,
+and those of a replica's first minute are left out: caches and graphs are cold then. R is read at the ends of readings
+only, and its errors make replicas seem the slower the fewer requests run (regression dilution: Fuller, Measurement
+Error Models, 1987), so that more of them would ask for still more. Hence a stretch is a minute of readings, and weighs
+the less the fewer run in it.
 
 The mean time between tokens is R / g. By the same equation it is `base_s / (1 - rho)`, where rho is the share of time
 that grows with the load; the most load with a time of at most S between tokens is rho = 1 - base_s / S. The linear
@@ -17,7 +20,7 @@ model of an iteration is that of Vidur (Agrawal et al., MLSys 2024) and llm-d's 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,21 +31,24 @@ from controlplane.domain.observation import Interval
 from controlplane.domain.profiles import TokenProfile
 from controlplane.domain.state import TokenSums
 
-# Readings remembered: newer ones push older ones out.
-_MEMORY = 4000.0
-# Busy readings before which nothing is known without a profile.
-_ENOUGH = 24.0
-# Below so many running requests a reading may be partly idle.
+_STRETCH_S = 60.0
+# A stretch in which so many run weighs 1, and most.
+_FULL_WEIGHT = 16.0
+# Stretches remembered, by weight: newer ones push older ones out.
+_MEMORY = 500.0
+# Busy stretches before which nothing is known without a profile.
+_ENOUGH = 2.0
+# Below so many running requests a stretch may be partly idle.
 _BUSY = 2.0
-# Readings that a profile stands for; without one a rough guess stands for less than one.
-_PROFILE = 40.0
+# Stretches that a profile stands for; without one a rough guess stands for less than one.
+_PROFILE = 5.0
 _GUESS = 0.05
 _GUESS_ITL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class TokenService:
-    """The four coefficients, in seconds; `readings` that they rest on."""
+    """The four coefficients, in seconds; `readings`: stretches that they rest on, by weight."""
 
     base_s: float
     per_running_s: float
@@ -55,33 +61,56 @@ class TokenService:
         return self.per_request_s + self.per_prompt_s * prompt_tokens
 
 
-def learn(sums: TokenSums, intervals: Iterable[Interval]) -> TokenSums:
-    """The sums with these readings of one replica added, older ones fading."""
+def learn(sums: TokenSums, whole: Iterable[Sequence[Interval]]) -> TokenSums:
+    """The sums with these stretches of replicas added, older ones fading."""
     products, totals, weight = np.array(sums.products).reshape(4, 4), np.array(sums.totals), sums.readings
-    for interval in intervals:
-        told = _told(interval)
+    for stretch in whole:
+        told = _told(stretch)
         if told is None:
             continue
-        fade = min(1.0, _MEMORY / (weight + 1))
-        products, totals = products * fade + np.outer(told, told), totals * fade + told
-        weight = weight * fade + 1
+        own = min(1.0, float(told[1] / told[0]) / _FULL_WEIGHT)
+        fade = min(1.0, _MEMORY / (weight + own))
+        products, totals = products * fade + own * np.outer(told, told), totals * fade + own * told
+        weight = weight * fade + own
     return TokenSums(tuple(products.ravel().tolist()), tuple(totals.tolist()), weight)
 
 
-def _told(interval: Interval) -> NDArray[np.float64] | None:
-    """The four numbers of a busy reading, g / R, g, p and r; None of another."""
-    tokens, length_s = interval.tokens, interval.length_s
-    if tokens is None or not tokens.generation or tokens.prompt is None or length_s <= 0 or interval.began_anew:
+def stretches(intervals: Iterable[Interval]) -> Iterator[tuple[Interval, ...]]:
+    """Readings of one replica that follow each other, by the minute; what is left over is not whole yet."""
+    part: list[Interval] = []
+    for interval in intervals:
+        if part and interval.start != part[-1].end:
+            part = []
+        part.append(interval)
+        if interval.end - part[0].start > _STRETCH_S - 1.0:
+            yield tuple(part)
+            part = []
+
+
+def _told(stretch: Sequence[Interval]) -> NDArray[np.float64] | None:
+    """The four numbers of a busy stretch, g / R, g, p and r; None of another."""
+    length_s = sum(interval.length_s for interval in stretch)
+    if length_s <= 0 or not all(map(_is_busy, stretch)):
         return None
-    at_once, ends = running(interval), (interval.running_start, interval.running_end)
-    if at_once < _BUSY or None in ends or 0 in ends:
+    at_once = sum(running(interval) * interval.length_s for interval in stretch) / length_s
+    generation = sum(i.tokens.generation or 0 for i in stretch if i.tokens is not None)
+    prompt = sum(i.tokens.prompt or 0 for i in stretch if i.tokens is not None)
+    if at_once < _BUSY:
         return None
-    per_s = tokens.generation / length_s
-    return np.array([per_s / at_once, per_s, tokens.prompt / length_s, max(0.0, arrivals(interval)) / length_s])
+    per_s = generation / length_s
+    return np.array([per_s / at_once, per_s, prompt / length_s, max(0.0, sum(map(arrivals, stretch))) / length_s])
+
+
+def _is_busy(interval: Interval) -> bool:
+    """Whether requests ran at both ends of a reading, and it tells what they were given."""
+    tokens, ends = interval.tokens, (interval.running_start, interval.running_end)
+    if tokens is None or not tokens.generation or tokens.prompt is None or interval.began_anew:
+        return False
+    return None not in ends and 0 not in ends
 
 
 def service(sums: TokenSums, profile: TokenProfile | None) -> TokenService | None:
-    """What was learned; None before enough readings where there is no profile. No coefficient is below zero."""
+    """What was learned; None before enough was seen where there is no profile. No coefficient is below zero."""
     if profile is None and sums.readings < _ENOUGH:
         return None
     prior, weight = _prior(profile)
