@@ -46,10 +46,10 @@ class MigLimits:
     """
 
     nodes: int = 2000
-    exact_columns: int = 400
+    exact_columns: int = 250
     near_columns: int = 1000
     near_nodes: int = 1
-    near_gap: float = 0.03
+    near_gap: float = 0.1
     patterns: int = 200
 
 
