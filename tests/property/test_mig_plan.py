@@ -242,3 +242,12 @@ def test_slices_that_nobody_needs_are_not_created() -> None:
     planned = plan(MigQuestion((Gpu("g", H100),), (MigModel("m", 10, {"1g.10gb": 5}),)))
     assert multiset(planned.layouts["g"]) == ("1g.10gb", "1g.10gb")
     assert fits(H100, planned.layouts["g"], Slice("4g.40gb", 0))
+
+
+def test_of_very_many_that_share_not_all_sets_are_looked_at_and_nothing_false_is_proved() -> None:
+    sharing = tuple(MigModel(f"s{i:02d}", 1, {"2g.12gb": 9}, 1 + i / 20, share=True) for i in range(20))
+    planned = plan(MigQuestion(tuple(Gpu(f"g{i}", A30) for i in range(4)), sharing))
+    assert planned.unserved == ()
+    # 29.5 GiB of models, 11.69 GiB a slice, two slices a GPU
+    assert planned.gpus_used >= 2
+    assert planned.cost.bound <= 2

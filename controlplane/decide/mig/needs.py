@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from controlplane.decide.mig.boards import Board
 from controlplane.decide.mig.values import MigModel, MigQuestion
+
+_LOOKED_AT = 20
+"""So many sets are looked at, for each that may be found."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +52,22 @@ class Needs:
         return tuple(offer.profile for offer in self.offers if offer.board.key == board.key)
 
     def patterns(self, limit: int) -> tuple[tuple[Pattern, ...], bool]:
-        """For each offer the largest sets of sharing models that fit into its memory, and whether those are all."""
+        """For each offer the largest sets of sharing models that fit into its memory, and whether those are all.
+
+        Where there are too many, there is one set for each model, of it and those after it that fit beside it.
+        """
         found: list[Pattern] = []
-        whole = True
+        complete = True
         for o, offer in enumerate(self.offers):
             sharing = sorted((m for m in offer.gain if self.models[m].share), key=lambda m: (-self._gib(m), m))
-            sets: list[tuple[int, ...]] = []
-            for chosen in self._fitting(sharing, offer.memory_gib):
-                if len(sets) == limit:
-                    whole = False
-                    break
-                sets.append(chosen)
-            covered = {m for chosen in sets for m in chosen}
-            found += [Pattern(o, chosen) for chosen in [*sets, *((m,) for m in sharing if m not in covered)]]
-        return tuple(found), whole
+            looked_at = list(islice(self._fitting(sharing, offer.memory_gib), _LOOKED_AT * limit + 1))
+            sets = sorted({chosen for chosen in looked_at if chosen})
+            if len(looked_at) > _LOOKED_AT * limit or len(sets) > limit:
+                complete = False
+                turned = (sharing[i:] + sharing[:i] for i in range(len(sharing)))
+                sets = sorted({self._filled(models, offer.memory_gib) for models in turned})
+            found += [Pattern(o, chosen) for chosen in sets]
+        return tuple(found), complete
 
     def without_memory(self) -> tuple[Pattern, ...]:
         """For each offer one set of all sharing models, as if memory were of no concern: what a bound may rest on."""
@@ -68,19 +75,28 @@ class Needs:
         return tuple(Pattern(o, models) for o, models in sharing if models)
 
     def _fitting(self, models: Sequence[int], room: float) -> Iterator[tuple[int, ...]]:
-        """Sets that fit and to which none of `models` can be added."""
+        """Sets that fit and to which none of `models` can be added; an empty one for each other set on the way."""
 
         def below(chosen: tuple[int, ...], at: int, left: float) -> Iterator[tuple[int, ...]]:
             if at == len(models):
-                skipped = (m for m in models if m not in chosen)
-                if chosen and all(self._gib(m) > left for m in skipped):
-                    yield chosen
+                largest = all(self._gib(m) > left for m in models if m not in chosen)
+                yield tuple(sorted(chosen)) if largest else ()
                 return
             if self._gib(models[at]) <= left:
                 yield from below((*chosen, models[at]), at + 1, left - self._gib(models[at]))
             yield from below(chosen, at + 1, left)
 
-        yield from below((), 0, room + 1e-9)
+        yield from below((), 0, room + _ROUNDING)
+
+    def _filled(self, models: Sequence[int], room: float) -> tuple[int, ...]:
+        """One model after the other that still fits."""
+        chosen: list[int] = []
+        left = room + _ROUNDING
+        for m in models:
+            if self._gib(m) <= left:
+                chosen.append(m)
+                left -= self._gib(m)
+        return tuple(sorted(chosen))
 
     def _gib(self, m: int) -> float:
         return self.models[m].min_memory_gib

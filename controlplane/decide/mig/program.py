@@ -3,11 +3,11 @@
 For groups g of GPUs alike, choices c of slices for models, models m and offers o, an offer being a profile of a board:
 
     z_gc        GPUs of g that become c                sum_c z_gc = GPUs of g
-    y_mo        copies of m on slices of o            sum_m y_mo + sum_p w_op <= sum_gc slices_co z_gc
+    y_mo        copies of m on slices of o             sum_m y_mo + sum_p w_op <= sum_gc slices_co z_gc
     w_op        slices of o that the models of a set p share: sum_m l_mop <= w_op, l_mop the time that m has of them
     u_m         share of m's demand that is not served: sum_o min(1, gain_mo) y_mo + sum_op gain_mo l_mop + u_m >= 1
 
-That a copy counts at most for the whole demand changes nothing for whole copies and tightens the relaxation.
+A copy counts at most for the whole of the demand: of whole copies as many are needed, and the relaxation is tighter.
 The l are not whole: what models have of slices that one set shares can be spread over them in any way.
 """
 

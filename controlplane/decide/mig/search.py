@@ -94,9 +94,13 @@ def _cheapest(program: Program, limits: MigLimits) -> tuple[Vector, MigGoal, Mig
         served = program.nothing() if most.columns is None else most.columns
         unserved = _goal("unserved", float(program.unserved() @ served), most.bound)
         program.keep(program.unserved(), unserved.value)
+        least, _ = program.tighten(costs)
         found = program.solve(costs, limits.nodes)
         columns = served if found.columns is None else found.columns
-    return columns, unserved, _goal("cost", float(costs @ columns), found.bound)
+    bound = max(found.bound, least)
+    if all(float(cost).is_integer() for cost in costs):
+        bound = math.ceil(bound - TOLERANCE)
+    return columns, unserved, _goal("cost", float(costs @ columns), bound)
 
 
 def _bounded(unserved: MigGoal, cost: MigGoal, unserved_bound: MigGoal, cost_bound: MigGoal) -> tuple[MigGoal, MigGoal]:

@@ -45,12 +45,12 @@ class MigLimits:
     each profile, beyond which not all of them are looked at.
     """
 
-    nodes: int = 2000
-    exact_columns: int = 400
+    nodes: int = 500
+    exact_columns: int = 250
     near_columns: int = 1000
     near_nodes: int = 1
-    near_gap: float = 0.03
-    patterns: int = 200
+    near_gap: float = 0.1
+    patterns: int = 50
 
 
 @dataclass(frozen=True, slots=True)
