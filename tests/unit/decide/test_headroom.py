@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.decide.headroom import quantile
+from controlplane.decide.headroom import quantile, slow_quantile
 from controlplane.decide.policy import Policy
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 
@@ -59,3 +59,23 @@ def test_a_spent_budget_that_does_not_burn_holds_nothing() -> None:
 def test_more_burn_never_lowers_it() -> None:
     by_burn = [quantile((judged(burn / 4, burn / 4),), POLICY)[0] for burn in range(80)]
     assert by_burn == sorted(by_burn)
+
+
+@pytest.mark.parametrize(
+    ("target", "planned", "burn", "expected"),
+    [
+        (0.99, 1.0, 0.0, 0.99),
+        (0.95, 1.0, 1.0, 0.95),
+        (0.95, 1.0, 6.0, 0.995),
+        (0.95, 1.0, 600.0, 0.995),
+        (0.95, 4.0, 4.0, 0.80),
+        (0.95, 4.0, 24.0, 0.98),
+        (0.95, 50.0, 0.0, 0.5),
+        (0.9999, 1.0, 0.0, 0.999),
+    ],
+)
+def test_slow_capacity_plans_for_the_budget_and_for_a_tenth_of_it_where_it_burns(
+    target: float, planned: float, burn: float, expected: float
+) -> None:
+    policy = replace(POLICY, planned_burn=planned)
+    assert slow_quantile((judged(burn, burn),), target, policy) == pytest.approx(expected)

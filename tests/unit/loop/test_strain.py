@@ -53,3 +53,11 @@ def test_old_spans_are_let_go_of() -> None:
     strain.note([], NOW + 15.0)
     strain.note([], NOW + 4000.0)
     assert dict(strain.spans) == {}
+
+
+@pytest.mark.parametrize(("demand", "serving", "expected"), [(2.7, 3, True), (2.69, 3, False), (0.1, 0, True)])
+def test_of_replicas_demand_is_near_what_those_that_serve_hold_whatever_is_starting(
+    demand: float, serving: int, expected: bool
+) -> None:
+    told = Reason(ReasonCode.REPLICA_DEMAND, {"demand_replicas": demand, "serving_replicas": float(serving)})
+    assert near_capacity(a_decision(reasons=(told,), current=Target(loaded=True, instances=9))) is expected
