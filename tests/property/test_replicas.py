@@ -59,7 +59,7 @@ def intervals(draw: st.DrawFn) -> tuple[Interval, ...]:
             "tokens": draw(st.none() | st.builds(tokens, st.none() | counts, st.none() | counts)),
         }
         some = draw(st.sets(st.sampled_from(sorted(odd))))
-        found.append(replace(loaded(start, end, draw(rates)), **{name: odd[name] for name in some}))
+        found.append(replace(loaded(start, end, draw(rates)), **{name: odd[name] for name in some}))  # type: ignore[arg-type]
         end = start - draw(st.sampled_from([0.0, 0.0, 0.0, 7.0]))
     return tuple(reversed(found))
 

@@ -116,7 +116,7 @@ def under(
     """Replicas that share so many requests a second evenly; the last `silent` of them tell nothing."""
     reading = a_reading(steady(now, per_s / serving)) if serving else None
     told = [reading] * (serving - silent) + [None] * silent
-    return a_pool(told, starting, **changes)
+    return a_pool(told, starting, **changes)  # type: ignore[arg-type]
 
 
 def decided(

@@ -33,8 +33,8 @@ def test_servers_add_up_each_as_the_mean_of_what_it_told() -> None:
     found = flow([half, whole, []], NOW - 60)
     assert found.servers == 2
     assert found.arrivals_per_s == pytest.approx(10 + 2)
-    assert (found.prompt_per_s, found.generation_per_s) == (pytest.approx(2), pytest.approx(4))
-    assert (found.running, found.waiting) == (pytest.approx(2), pytest.approx(4))
+    assert [found.prompt_per_s, found.generation_per_s] == pytest.approx([2.0, 4.0])
+    assert [found.running, found.waiting] == pytest.approx([2.0, 4.0])
     assert flow([whole], NOW - 15).arrivals_per_s == pytest.approx(3), "only what ended in the window"
 
 

@@ -213,7 +213,7 @@ def idle(at: float, **changes: object) -> tuple[Decision, WorkloadState]:
     ]
     state = replace(KNOWN, used_at=at - 600.0, asked=1)
     model = replace(SLEEPY, **changes.pop("model", {}))  # type: ignore[arg-type]
-    return decided(a_pool([a_reading(quiet)], model=model, **({"bounds": ZERO} | changes)), state, at)
+    return decided(a_pool([a_reading(quiet)], model=model, **({"bounds": ZERO} | changes)), state, at)  # type: ignore[arg-type]
 
 
 def test_what_is_seen_to_be_idle_goes_to_zero() -> None:

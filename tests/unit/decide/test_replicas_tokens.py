@@ -78,11 +78,11 @@ def test_stretches_that_may_be_partly_idle_or_tell_half_teach_nothing(idle: dict
 
 
 def test_a_stretch_weighs_the_less_the_fewer_run_and_nothing_below_two() -> None:
-    def weight(running: float) -> float:
+    def weight(running: int) -> float:
         stretch = next(busy(5))
         return learn(TokenSums(), [[replace(i, running_start=running, running_end=running) for i in stretch]]).readings
 
-    assert [weight(running) for running in (1.5, 4, 8, 16, 90)] == [0.0, 0.25, 0.5, 1.0, 1.0]
+    assert [weight(running) for running in (1, 4, 8, 16, 90)] == [0.0, 0.25, 0.5, 1.0, 1.0]
 
 
 def test_readings_that_follow_each_other_are_taken_by_the_minute_and_the_rest_waits() -> None:

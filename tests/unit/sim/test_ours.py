@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -36,18 +34,8 @@ def world() -> World:
     return World(requests, SERVING, StartUp(30.0), PEAK, 1.0)
 
 
-@contextmanager
-def ours(world: World) -> Iterator[Ours]:
-    policy = Ours(1.0, world.setting)
-    try:
-        yield policy
-    finally:
-        policy.close()
-
-
 def outcome(world: World, *faults: Fault) -> Outcome:
-    with ours(world) as policy:
-        return replace(world, faults=faults).run(policy)
+    return replace(world, faults=faults).run(Ours(1.0, world.setting))
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +95,13 @@ class Watched:
         self.restarted_after = len(self.held)
         return self
 
+    def close(self) -> None:
+        self._policy.close()
+
 
 def test_after_a_restart_it_goes_on_with_what_the_store_holds(world: World) -> None:
-    with ours(world) as policy:
-        watched = Watched(policy)
-        found = replace(world, faults=(Fault(Kind.RESTART, 700.0, 60.0),)).run(watched)
+    watched = Watched(Ours(1.0, world.setting))
+    found = replace(world, faults=(Fault(Kind.RESTART, 700.0, 60.0),)).run(watched)
     before, after = watched.held[watched.restarted_after - 1], watched.held[watched.restarted_after]
     assert len(before.startups) >= 1
     assert after.startups[: len(before.startups)] == before.startups
