@@ -23,6 +23,8 @@ from controlplane.domain.state import DemandPoint, WorkloadState
 
 # A replica that starts counts until twice the time that nine tenths take.
 _OVERDUE = 2.0
+# Fewer replicas must hold this much more than what may come.
+_MARGIN = 1.02
 # A sliver above a whole number of replicas is rounding.
 _SLIVER = 1e-6
 
@@ -32,6 +34,8 @@ class _Need:
     """Replicas that hold the demand ahead, with what it rests on. `partial`: some servers told nothing."""
 
     replicas: int
+    stays: int
+    """The same with a margin, which fewer replicas must hold too: a demand at the edge must not swing."""
     work: Work
     ahead: Ahead
     lead_s: float
@@ -133,7 +137,8 @@ def _need(pool: Pool, state: WorkloadState, forecast: State, work: Work, point: 
         seen = replace(seen, wanted=max(point.level, by_season))
     # who waits now is served beside what comes, from when new replicas are there
     waiting = work.waiting_replicas * point.level / max(work.level, 1e-9) / max(policy.backlog_drain_s, horizon_s)
-    replicas = math.ceil(seen.wanted + waiting - _SLIVER)
+    wanted = seen.wanted + waiting
+    replicas = math.ceil(wanted - _SLIVER)
     turned_away = any(
         i.rejected > 0 or i.turned_away
         for by_server in pool.readings.values()
@@ -144,7 +149,17 @@ def _need(pool: Pool, state: WorkloadState, forecast: State, work: Work, point: 
         # what is turned away is not seen: grow geometrically until nothing is
         replicas = max(replicas, len(pool.serving) + max(1, len(pool.serving) // 2))
     scale = point.level / work.level if work.level > 0 else 1.0
-    return _Need(max(1, replicas), work, seen, horizon_s, quantile, scale, len(pool.serving), season)
+    return _Need(
+        max(1, replicas),
+        max(1, replicas, math.ceil(wanted * _MARGIN)),
+        work,
+        seen,
+        horizon_s,
+        quantile,
+        scale,
+        len(pool.serving),
+        season,
+    )
 
 
 def _settle(
@@ -153,7 +168,8 @@ def _settle(
     present = draft.target.instances
     idle = _idle(pool, state, now)
     wanted = pool.bounds.least if idle is not None else need.replicas
-    state = replace(state, wanted=_dwelt(state, wanted, policy, now))
+    stays = wanted if idle is not None else need.stays
+    state = replace(state, wanted=_dwelt(state, stays, policy, now))
     if wanted > present:
         return _up(pool, state, draft, need, policy, now)
     state = replace(state, refused=0, retry_at=0.0) if not _overdue(pool, need, now) else state

@@ -18,6 +18,8 @@ MIX_S = 300.0
 """What one request takes is learned over so long: it changes slowly, and few requests tell it badly."""
 
 
+# A tail bound triples what is asked for where the prompt time is learned half too long: it counts for so much at most.
+_FIRST_MOST = 1.5
 # A mean wait of this part of what a server by itself would make shows that it is not by itself.
 _ALONE = 0.5
 
@@ -65,19 +67,22 @@ def token_work(
         decoded = max(decoded, comes) if over else decoded
         return (seen.arrivals_per_s * prompt_s + service.per_running_s * decoded) / room
 
-    by_first, by_cache = level.arrivals_per_s * prompt_s / first_room, kv_replicas(kv_usages)
-    own = by_time(level)
-    binds = max(((own, "time"), (by_first, "first_token"), (by_cache, "kv_cache")), key=lambda entry: entry[0])
-    least = max(by_first, by_cache)
+    first_s = min(prompt_s / first_room, _FIRST_MOST * per_request_s / room)
+    by_cache = kv_replicas(kv_usages)
+
+    def all_of(seen: Flow) -> float:
+        return max(by_time(seen), seen.arrivals_per_s * first_s, by_cache)
+
+    parts = {"time": by_time(level), "first_token": level.arrivals_per_s * first_s, "kv_cache": by_cache}
     waiting = max(0.0, newest.waiting - newest.servers)
     return Work(
-        level=max(own, least),
-        newest=max(by_time(newest), newest.arrivals_per_s * prompt_s / first_room, by_cache),
+        level=all_of(level),
+        newest=all_of(newest),
         arrivals_per_s=level.arrivals_per_s,
-        per_replica_per_s=1 / max(per_request_s / room, prompt_s / first_room, 1e-9),
+        per_replica_per_s=1 / max(per_request_s / room, first_s, 1e-9),
         waiting_replicas=waiting * per_request_s / room,
         over=over,
-        binds=binds[1],
+        binds=max(parts, key=lambda part: parts[part]),
     )
 
 
