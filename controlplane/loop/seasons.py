@@ -8,15 +8,16 @@ from functools import partial
 from controlplane.decide.forecast import Reading, State
 from controlplane.decide.replicas.seasons import STEP_S, learned
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.objectives import Indicator
+from controlplane.domain.objectives import Indicator, IndicatorSource
 from controlplane.domain.ports import Store
 
 # A day is found after two, and each further day of minutes takes half a second to learn.
 BACK_S = 3 * 86_400.0
 # A minute that was measured for less tells no rate.
 _MEASURED_S = STEP_S / 2
-# Objectives whose events are the requests, and which is taken first.
+# Objectives whose events are the requests: not probes, nor slices of time.
 _REQUESTS = (Indicator.AVAILABILITY, Indicator.TTFT, Indicator.E2E, Indicator.LATENCY)
+_COUNTED = (IndicatorSource.SERVER, IndicatorSource.GATEWAY)
 
 
 def arrivals(fleet: Fleet) -> Mapping[str, Callable[..., State]]:
@@ -35,7 +36,7 @@ def counted(fleet: Fleet, workload: str) -> Mapping[str, str]:
         for model in fleet.models
         if workload in model.workloads
         for objective in model.objectives
-        if objective.indicator in _REQUESTS
+        if objective.indicator in _REQUESTS and objective.source in _COUNTED
     ]
     return dict(sorted(found, reverse=True))
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from controlplane.config.settings import Settings
 from controlplane.decide import learning
 from controlplane.decide.replicas import tokens
+from controlplane.decide.replicas.seasons import STEP_S
 from controlplane.domain.errors import NotFoundError, PermanentError
 from controlplane.domain.fleet import ModelSpec, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.objectives import Indicator, Objective
 from controlplane.domain.ports import Store
 from controlplane.domain.profiles import BatchProfile, TokenProfile
 from controlplane.domain.state import WorkloadState
-from controlplane.loop.seasons import BACK_S, STEP_S, counted, requests_per_s
+from controlplane.loop.seasons import BACK_S, counted, requests_per_s
 from controlplane.sim.peers.perf_model import BatchModel, LatencySlo, Slo
 from controlplane.sim.runner import HELD_S, READ_S
 from controlplane.sim.service import BatchService, LlmService
@@ -169,7 +170,7 @@ def _tokens(workload: Scaled, state: WorkloadState, prompt_tokens: int | None, o
     ]
     words = [f"every request has {means[0]} prompt and {means[1]} output tokens, the mean"]
     words += [] if kv_tokens else ["the KV cache is no limit: no profile tells its size"]
-    return Learned(LlmServing(service, slo), max(ttft.target, itl.target), *means, tuple(words))
+    return Learned(LlmServing(service, slo), max(ttft.target, itl.target), means[0], means[1], tuple(words))
 
 
 def _mean(total: float, requests: float, option: str) -> int:
