@@ -12,7 +12,7 @@ import typer
 from controlplane.cli.options import DEFAULT_CONFIG, Config, Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
-from controlplane.cli.simulate import not_allowed, seconds, sim_extra, write
+from controlplane.cli.simulate import check_folder, not_allowed, seconds, sim_extra, write
 from controlplane.cli.tables import escape, new_table, show
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from controlplane.config.settings import Settings
     from controlplane.sim.backtest import Variation
     from controlplane.sim.front import Front, Point
-    from controlplane.sim.past import Learned, Scaled
+    from controlplane.sim.past import Learned, Scaled, Stretch
     from controlplane.sim.service import StartUp
+    from controlplane.sim.world import World
 
 _FIGURES = ("gpu_hours", "attainment", "worst_5min", "actions", "flips")
 
@@ -58,6 +59,7 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run the configured policy, and others, over a workload's own history in virtual time."""
+    check_folder(out)
     with sim_extra():
         from controlplane.sim import backtest as run
         from controlplane.sim import past, report
@@ -86,18 +88,7 @@ def backtest(
     with progress() as bar:
         task = bar.add_task("simulating", total=len(variations) + 1 + bool(len(decided)))
         fronts = run.backtest(world, variations, decided, lambda: bar.advance(task))
-    told = _Told(
-        of.spec.name,
-        stretch.since,
-        stretch.until,
-        len(world.requests),
-        len(stretch.per_minute),
-        stretch.measured,
-        peak,
-        starts.mean_s,
-        world.serving.objective,
-        learned.words if len(decided) else (*learned.words, "no decision of that time is stored"),
-    )
+    told = _told(of, stretch, learned, world, decided=len(decided) > 0)
     if out is not None:
         write(out, report.render(told.workload, world, fronts, {}, about=told.about))
     if as_json:
@@ -135,6 +126,21 @@ class _Told:
             f"{self.objective}{notes}. Arrivals inside a minute are drawn, and it is the simulator that judges: "
             "compare rows with each other, not with what was measured."
         )
+
+
+def _told(of: Scaled, past: Stretch, learned: Learned, world: World, *, decided: bool) -> _Told:
+    return _Told(
+        of.spec.name,
+        past.since,
+        past.until,
+        len(world.requests),
+        len(past.per_minute),
+        past.measured,
+        world.peak_replicas,
+        world.startup.mean_s,
+        world.serving.objective,
+        learned.words if decided else (*learned.words, "no decision of that time is stored"),
+    )
 
 
 def _startup(option: str, seen: Sequence[float], of: Scaled) -> StartUp:

@@ -211,6 +211,11 @@ def _check(peak_replicas: int, seed: int, seeds: int, knob: float | None, out: P
         raise not_allowed("--seeds", str(seeds), f"1 to {_MOST_SEEDS} is allowed")
     if knob is not None and not 0 < knob < float("inf"):
         raise not_allowed("--knob", str(knob), "above 0 is allowed")
+    check_folder(out)
+
+
+def check_folder(out: Path | None) -> None:
+    """Raises ConfigurationError where a page could not be written, before it is made."""
     if out is not None and not out.absolute().parent.is_dir():
         raise not_allowed("--out", str(out), "a file in a folder that is there is allowed")
 

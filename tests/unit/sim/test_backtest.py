@@ -149,6 +149,7 @@ def test_servers_that_batch_are_those_that_were_learned(config: Path) -> None:
         (("--workload", "nobody"), FAILED, "nobody"),
         (("--workload", "fixed"), FAILED, "workload 'fixed' is not scaled"),
         (("--since", "1h", "--until", "2h"), USAGE, "less than --since, 1h, is allowed"),
+        (("--out", "/nowhere/page.html"), USAGE, "a file in a folder that is there is allowed"),
         (("--since", "5m"), FAILED, "more than 10 min are allowed"),
     ],
 )
