@@ -9,6 +9,7 @@ import typer
 from controlplane.cli import (
     agent,
     alerts,
+    backtest,
     check,
     dashboards,
     dashboards_push,
@@ -54,6 +55,7 @@ app.add_typer(slo.app, name="slo")
 app.add_typer(profile.app, name="profile")
 app.add_typer(mig.app, name="mig")
 simulate.register(app)
+backtest.register(app)
 decide.register(app)
 dashboards_push.register(dashboards.app)
 app.add_typer(dashboards.app, name="dashboards")

@@ -74,16 +74,16 @@ def simulate(
 ) -> None:
     """Run scaling policies over a trace in virtual time and tell attainment and GPU-hours."""
     _check(peak_replicas, seed, seeds, knob, out)
-    with _sim_extra():
+    with sim_extra():
         from controlplane.sim import document, front, report, world
         from controlplane.sim.service import StartUp
 
     serving = _serving(service, trace, ttft or _SLOW_FIRST_TOKEN.get(trace, "1s"), itl, latency)
     names = _names(policy, front.contenders(serving))
     if knob is not None and (sweep or len(names) != 1):
-        raise _fault("--knob", str(knob), "it goes with one --policy and without --sweep")
+        raise not_allowed("--knob", str(knob), "it goes with one --policy and without --sweep")
     goes_wrong = tuple(_faults(fault or ()))
-    starts = StartUp(_seconds("--startup", startup))
+    starts = StartUp(seconds("--startup", startup))
     with progress() as bar:
         task = bar.add_task("reading and scaling the trace", total=None)
         load, before = _load(trace, since, until, burst)
@@ -97,7 +97,7 @@ def simulate(
         hurt = _hurt(draws, fronts, goes_wrong, lambda: bar.advance(task))
     made = replace(made, faults=goes_wrong)
     if out is not None:
-        _write(out, report.render(trace, made, fronts, hurt))
+        write(out, report.render(trace, made, fronts, hurt))
     if as_json:
         print_json(document.document(trace, made, fronts, hurt))
         return
@@ -121,11 +121,11 @@ def _serving(service: str, trace: str, ttft: str, itl: str, latency: str) -> Ser
     has_tokens = not trace.startswith(FUNCTIONS)
     service = service or (LLM_SERVICE if has_tokens else BATCH_SERVICE)
     if service in BATCH_SERVICES:
-        return BatchServing(BATCH_SERVICES[service], LatencySlo(_seconds("--latency", latency)))
+        return BatchServing(BATCH_SERVICES[service], LatencySlo(seconds("--latency", latency)))
     if service not in LLM_SERVICES or not has_tokens:
         known = (*LLM_SERVICES, *BATCH_SERVICES) if has_tokens else tuple(BATCH_SERVICES)
-        raise _fault("--service", service, f"one of these is allowed on this trace: {', '.join(known)}")
-    return LlmServing(LLM_SERVICES[service], Slo(_seconds("--ttft", ttft), _seconds("--itl", itl)))
+        raise not_allowed("--service", service, f"one of these is allowed on this trace: {', '.join(known)}")
+    return LlmServing(LLM_SERVICES[service], Slo(seconds("--ttft", ttft), seconds("--itl", itl)))
 
 
 def _load(trace: str, since: str, until: str, burst: float | None) -> tuple[Load, Before]:
@@ -133,18 +133,18 @@ def _load(trace: str, since: str, until: str, burst: float | None) -> tuple[Load
     from controlplane.sim.loads import load_part
     from controlplane.sim.trace import FUNCTIONS
 
-    since_s = _seconds("--since", since) if since else None
-    until_s = _seconds("--until", until) if until else None
+    since_s = seconds("--since", since) if since else None
+    until_s = seconds("--until", until) if until else None
     if until_s is not None and until_s <= (since_s or 0.0):
-        raise _fault("--until", until, f"later than --since, {since or 0}, is allowed")
+        raise not_allowed("--until", until, f"later than --since, {since or 0}, is allowed")
     if trace.startswith(FUNCTIONS):
         for option, text, at_s in (("--since", since, since_s), ("--until", until, until_s)):
             if at_s is not None and at_s % 60:
-                raise _fault(option, text, "whole minutes are allowed on functions")
+                raise not_allowed(option, text, "whole minutes are allowed on functions")
         if burst is not None and not 0 < burst < float("inf"):
-            raise _fault("--burst", str(burst), "above 0 is allowed")
+            raise not_allowed("--burst", str(burst), "above 0 is allowed")
     elif burst is not None:
-        raise _fault("--burst", str(burst), f"it goes with --trace {FUNCTIONS}NAME, whose arrivals are drawn")
+        raise not_allowed("--burst", str(burst), f"it goes with --trace {FUNCTIONS}NAME, whose arrivals are drawn")
     return load_part(trace, since_s, until_s, burst or 1.0)
 
 
@@ -156,7 +156,7 @@ def _faults(texts: Sequence[str]) -> Iterator[faults.Fault]:
         try:
             yield parse_fault(text, parse_duration)
         except ValueError as error:
-            raise _fault("--fault", text, str(error)) from None
+            raise not_allowed("--fault", text, str(error)) from None
 
 
 def _fronts(
@@ -194,7 +194,7 @@ def _hurt(
 
 
 @contextmanager
-def _sim_extra() -> Iterator[None]:
+def sim_extra() -> Iterator[None]:
     """Raises PermanentError where the simulator's libraries are not installed."""
     try:
         yield
@@ -204,39 +204,47 @@ def _sim_extra() -> Iterator[None]:
 
 def _check(peak_replicas: int, seed: int, seeds: int, knob: float | None, out: Path | None) -> None:
     if not 1 <= peak_replicas <= 1000:
-        raise _fault("--peak-replicas", str(peak_replicas), "1 to 1000 is allowed")
+        raise not_allowed("--peak-replicas", str(peak_replicas), "1 to 1000 is allowed")
     if seed < 0:
-        raise _fault("--seed", str(seed), "0 or more is allowed")
+        raise not_allowed("--seed", str(seed), "0 or more is allowed")
     if not 1 <= seeds <= _MOST_SEEDS:
-        raise _fault("--seeds", str(seeds), f"1 to {_MOST_SEEDS} is allowed")
+        raise not_allowed("--seeds", str(seeds), f"1 to {_MOST_SEEDS} is allowed")
     if knob is not None and not 0 < knob < float("inf"):
-        raise _fault("--knob", str(knob), "above 0 is allowed")
+        raise not_allowed("--knob", str(knob), "above 0 is allowed")
+    check_folder(out)
+
+
+def check_folder(out: Path | None) -> None:
+    """Raises ConfigurationError where a page could not be written, before it is made."""
     if out is not None and not out.absolute().parent.is_dir():
-        raise _fault("--out", str(out), "a file in a folder that is there is allowed")
+        raise not_allowed("--out", str(out), "a file in a folder that is there is allowed")
 
 
 def _names(policy: str, known: Sequence[str]) -> list[str]:
     names = [name.strip() for name in policy.split(",") if name.strip()] or list(known)
     for name in names:
         if name not in known:
-            raise _fault("--policy", name, f"these are allowed, by comma: {', '.join(known)}")
+            raise not_allowed("--policy", name, f"these are allowed, by comma: {', '.join(known)}")
     return list(dict.fromkeys(names))
 
 
-def _seconds(option: str, text: str) -> float:
+def seconds(option: str, text: str) -> float:
+    """Of a duration. Raises ConfigurationError naming the option."""
     from controlplane.config.units import parse_duration
 
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise _fault(option, text, str(error)) from None
+        raise not_allowed(option, text, str(error)) from None
 
 
-def _fault(option: str, value: str, allowed: str) -> ConfigurationError:
+def not_allowed(option: str, value: str, allowed: str) -> ConfigurationError:
+    """The fault of one option."""
     return ConfigurationError("command line", (Fault(option, value, allowed),))
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """A page to a file. Raises PermanentError where it cannot be."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -147,6 +147,13 @@ class Front:
 
     name: str
     points: tuple[Point, ...]
+    of: Contender | None = None
+    """What it is, where its name is none of a policy or bound."""
+
+    @property
+    def contender(self) -> Contender:
+        """What it is, and what its knob is."""
+        return self.of or contender(self.name)
 
     def cheapest(self, target: float) -> Point | None:
         """The point with the fewest GPU-hours among knobs up to the first that misses the target; None: there is none.

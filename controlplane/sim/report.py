@@ -24,10 +24,13 @@ _LOWEST, _HIGHEST = 0.9, 0.9997
 _SMOOTHED = 6
 
 
-def render(trace: str, world: World, fronts: Mapping[str, Front], hurt: Mapping[str, Point]) -> str:
+def render(
+    trace: str, world: World, fronts: Mapping[str, Front], hurt: Mapping[str, Point], *, about: str | None = None
+) -> str:
     """The HTML text. Every front has at least one point; the plot of fronts is left out where none has two.
 
     `hurt`: the chosen points under the faults of the world; nothing where it has none. Plots are of the first draw.
+    `about`: what was run in words, where it is no trace scaled to a peak.
     """
     swept = any(len(front.points) > 1 for front in fronts.values())
     colours = {name: f"f{n}" for n, name in enumerate(fronts)}
@@ -35,11 +38,11 @@ def render(trace: str, world: World, fronts: Mapping[str, Front], hurt: Mapping[
     parts = [
         f"<style>:root{{{named}}}{_STYLE}</style>",
         f"<h1>Simulation of {escape(trace)}</h1>",
-        _about(world, fronts),
+        _about(world, fronts) if about is None else f'<p class="soft">{escape(about)}</p>',
         _fronts(fronts, colours) if swept else "",
         _table(fronts, swept=swept),
         _harm(world, fronts, hurt) if hurt else "",
-        *(_section(name, front.chosen(), hurt.get(name), world) for name, front in fronts.items()),
+        *(_section(front, hurt.get(name), world) for name, front in fronts.items()),
     ]
     return document(f"controlplane: simulation of {trace}", "\n".join(parts))
 
@@ -107,12 +110,12 @@ def _table(fronts: Mapping[str, Front], *, swept: bool) -> str:
 def _cells(front: Front, heads: Sequence[str], *, swept: bool) -> list[str]:
     point = front.chosen()
     costs = [front.cheapest(target) for target in TARGETS] if swept else [point]
-    texts = [escape(contender(front.name).title)]
+    texts = [escape(front.contender.title)]
     texts += ["not attained" if cost is None else _spread(_hours(cost), "{:.1f}") for cost in costs]
     texts.append(_spread(point.range("attainment"), "{:.2%}"))
     texts.append(f"{point.range('worst_5min').mean:.1%}")
     texts += [f"{point.range(figure).mean:.0f}" for figure in ("actions", "flips", "wasted_starts")]
-    texts.append(f"{point.knob:.3g}<span>{escape(contender(front.name).knob)}</span>")
+    texts.append(f"{point.knob:.3g}<span>{escape(front.contender.knob)}</span>")
     return _row(heads, texts)
 
 
@@ -153,8 +156,9 @@ def _harm(world: World, fronts: Mapping[str, Front], hurt: Mapping[str, Point]) 
     )
 
 
-def _section(name: str, point: Point, hurt: Point | None, world: World) -> str:
-    of, outcome = contender(name), point.outcome
+def _section(front: Front, hurt: Point | None, world: World) -> str:
+    of, point = front.contender, front.chosen()
+    outcome = point.outcome
     followed = world.elasticity(outcome.curve.ready)
     figures = facts(
         {

@@ -68,8 +68,15 @@ class World:
     def _demand(self) -> NDArray[np.float64]:
         return averaged(self.serving.demand(self.requests))
 
-    def run(self, policy: Policy, *, initial: int | None = None, startup: StartUp | None = None) -> Outcome:
-        """What a policy does here; `initial` and `startup` only where a bound needs others."""
+    def run(
+        self,
+        policy: Policy,
+        *,
+        initial: int | None = None,
+        startup: StartUp | None = None,
+        bounds: Bounds | None = None,
+    ) -> Outcome:
+        """What a policy does here; `initial`, `startup` and `bounds` only where something needs others."""
         return run(
             self.serving.pool,
             self.requests,
@@ -77,7 +84,7 @@ class World:
             is_inside=self.serving.is_inside,
             startup=startup or self.startup,
             initial=self.initial if initial is None else initial,
-            bounds=Bounds(1, _MOST * self.peak_replicas),
+            bounds=bounds or Bounds(1, _MOST * self.peak_replicas),
             seed=self.seed,
             faults=self.faults,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 import structlog
@@ -47,18 +48,24 @@ _DECIDE_S, _SCRAPE_S = 15.0, 5.0
 _MODEL, _WORKLOAD = "model", "fleet"
 _TARGET, _WINDOW_S = 0.99, 28 * 86400.0
 _MOST = 100_000
+_AS_IT_COMES = Boldness()
 _PHASES = {"starting": Phase.STARTING, "ready": Phase.READY, "draining": Phase.TERMINATING}
 
 
 class Ours:
-    """As Policy. Knob: the burn rate that is planned for. It reads every page that the peers read, and none more."""
+    """As Policy. Knob: the burn rate that is planned for. It reads every page that the peers read, and none more.
+
+    `boldness`: the rest of its policy. `target`: the share of requests that its objectives ask for.
+    """
 
     interval_s = _DECIDE_S
 
-    def __init__(self, planned_burn: float, setting: Setting) -> None:
+    def __init__(
+        self, planned_burn: float, setting: Setting, *, boldness: Boldness = _AS_IT_COMES, target: float = _TARGET
+    ) -> None:
         self._setting = setting
-        self._boldness = Boldness(planned_burn=planned_burn, horizon_s=_DECIDE_S + 1.0)
-        self._fleet = _fleet(setting)
+        self._boldness = replace(boldness, planned_burn=planned_burn, horizon_s=_DECIDE_S + 1.0)
+        self._fleet = _fleet(setting, target)
         self._runner = asyncio.Runner()
         self._thread = StoreThread(open_store("sqlite://"))
         self._forecast: State | None = None
@@ -115,12 +122,12 @@ class Ours:
         self._thread.close()
 
 
-def _fleet(setting: Setting) -> Fleet:
+def _fleet(setting: Setting, target: float) -> Fleet:
     if isinstance(setting, LlmSetting):
-        objectives = _token_objectives(setting.slo)
+        objectives = _token_objectives(setting.slo, target)
         kind = ServerKind.VLLM
     else:
-        goal = Objective(Indicator.LATENCY, _TARGET, _WINDOW_S, IndicatorSource.GATEWAY, setting.slo.latency_s)
+        goal = Objective(Indicator.LATENCY, target, _WINDOW_S, IndicatorSource.GATEWAY, setting.slo.latency_s)
         objectives, kind = (goal,), ServerKind.TRITON
     workload = WorkloadSpec(
         _WORKLOAD,
@@ -133,11 +140,11 @@ def _fleet(setting: Setting) -> Fleet:
     return Fleet((), (model,), workloads=(workload,))
 
 
-def _token_objectives(slo: Slo) -> tuple[Objective, ...]:
+def _token_objectives(slo: Slo, target: float) -> tuple[Objective, ...]:
     server = IndicatorSource.SERVER
     return (
-        Objective(Indicator.TTFT, _TARGET, _WINDOW_S, server, slo.ttft_s),
-        Objective(Indicator.INTER_TOKEN_LATENCY, _TARGET, _WINDOW_S, server, slo.itl_s),
+        Objective(Indicator.TTFT, target, _WINDOW_S, server, slo.ttft_s),
+        Objective(Indicator.INTER_TOKEN_LATENCY, target, _WINDOW_S, server, slo.itl_s),
     )
 
 

@@ -134,9 +134,10 @@ def test_what_cannot_be_simulated_is_told_with_what_is_allowed(
     assert "Traceback" not in error
 
 
-def test_a_missing_library_is_told_by_the_extra_that_has_it() -> None:
+@pytest.mark.parametrize("called", [["simulate", "--trace", "conv"], ["backtest"]])
+def test_a_missing_library_is_told_by_the_extra_that_has_it(called: list[str]) -> None:
     without = "import sys; sys.modules['numba'] = None; from controlplane.cli.main import execute; "
-    command = f"{without} sys.exit(execute(['simulate', '--trace', 'conv']))"
+    command = f"{without} sys.exit(execute({called}))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
     assert found.returncode == FAILED
     assert found.stderr == "controlplane: the extra [sim] is not installed: numba is missing\n"
