@@ -13,7 +13,6 @@ from controlplane.cli.options import DEFAULT_CONFIG, Config, Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
 from controlplane.cli.simulate import check_folder, not_allowed, seconds, sim_extra, write
-from controlplane.cli.tables import escape, new_table, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -94,6 +93,8 @@ def backtest(
     if as_json:
         print_json(asdict(told) | {"runs": {name: _figures(front.chosen()) for name, front in fronts.items()}})
         return
+    from controlplane.cli.tables import escape, show
+
     show(escape(told.about), _table(fronts))
     if out is not None:
         show(f"written to {escape(str(out))}")
@@ -187,6 +188,8 @@ def _figures(point: Point) -> dict[str, Any]:
 
 
 def _table(fronts: Mapping[str, Front]) -> RenderableType:
+    from controlplane.cli.tables import escape, new_table
+
     table = new_table("Would have been", "run", "GPU-hours", "attained", "worst\n5 min", "actions", "flips")
     for front in fronts.values():
         of = front.chosen().outcome
