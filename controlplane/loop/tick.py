@@ -119,8 +119,11 @@ class Tick:
         await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
-        for workload, readings in arrivals(self._roster.fleet).items():
-            self.foresee({workload: await self._store.call(partial(readings, now=now))})
+        try:
+            for workload, learn in arrivals(self._roster.fleet).items():
+                self.foresee({workload: await self._store.call(partial(learn, now=now))})
+        except ControlPlaneError as error:
+            log.warning("seasons are not known from history; they are learned anew", error=str(error))
         self._leading = True
         self._health = replace(self._health, started_at=now, leading=True)
 

@@ -20,7 +20,7 @@ A30, H100, RTX = boards()["a30-24gb"], boards()["h100-80gb"], boards()["rtx-pro-
 PROFILES = {
     A30: ("1g.6gb", "2g.12gb", WHOLE),
     H100: ("2g.20gb", "3g.40gb", WHOLE),
-    RTX: ("1g.24gb+me.all", "2g.48gb-me", "4g.96gb"),
+    RTX: ("1g.24gb+me.all", "2g.48gb-me", "4g.96gb", WHOLE),
 }
 
 

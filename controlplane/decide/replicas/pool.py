@@ -18,7 +18,7 @@ from controlplane.decide.startups import ASSUMED_S
 from controlplane.domain.decision import Freeze, Want
 from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.objectives import Indicator, Judgement
-from controlplane.domain.observation import Interval, ModelReading
+from controlplane.domain.observation import Interval, ModelReading, ModelState
 from controlplane.domain.profiles import BatchProfile, TokenProfile
 from controlplane.domain.signal import known
 from controlplane.domain.startups import REPLICA
@@ -64,15 +64,22 @@ class Pool:
         return len(self.serving) + len(self.starting)
 
     def told(self, now: float, max_age_s: float) -> frozenset[str]:
-        """Servers that take traffic of which at least one model told something of late."""
-        names = {member.server.name for member in self.serving}
-        intervals = ({n: r.intervals for n, r in by_server.items()} for by_server in self.readings.values())
-        return frozenset(n for one in intervals for n in recent(one, now, max_age_s) if n in names)
+        """Servers that take traffic of which each model told something of late, or that it is not loaded."""
+        names = frozenset(member.server.name for member in self.serving)
+        for by_server in self.readings.values():
+            told = recent({name: reading.intervals for name, reading in by_server.items()}, now, max_age_s)
+            names &= {*told, *(n for n, reading in by_server.items() if reading.state is not ModelState.READY)}
+        return names
 
     def read_since(self, at: float) -> bool:
         """Whether some server has told what it did from then on."""
         readings = (r for by_server in self.readings.values() for r in by_server.values())
         return any(r.intervals and r.intervals[0].start <= at for r in readings)
+
+
+def identity(member: Member) -> str:
+    """Tells a replica from a later one of the same name."""
+    return f"{member.server.name} {member.pod_uid}"
 
 
 def lead_s(startups: Sequence[float]) -> float:
@@ -90,15 +97,16 @@ def lead_s(startups: Sequence[float]) -> float:
 
 def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
     """The state with the newest start-ups and readings learned from."""
-    startups, ready = state.startups, set()
+    # one that was ready and is not now does not start up again
+    startups, ready = state.startups, state.ready & {identity(member) for member in pool.members}
     for member in pool.serving:
-        name = f"{member.server.name} {member.pod_uid}"
-        ready.add(name)
+        name = identity(member)
+        ready |= {name}
         created_at, ready_at = member.created_at, member.ready_at
         # those that are there when it begins to look were seen by nobody
         if name not in state.ready and state.asked is not None and created_at is not None and ready_at is not None:
             startups = (*startups, max(0.0, ready_at - created_at))[-_STARTUPS:]
-    state = replace(state, startups=startups, ready=frozenset(ready))
+    state = replace(state, startups=startups, ready=ready)
     began = {m.server.name: m.ready_at + _WARM_S for m in pool.members if m.ready_at is not None}
     sums, batches = state.tokens, state.batches
     here = {member.server.name for member in pool.members}

@@ -12,17 +12,19 @@ from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
-from controlplane.decide.replicas.pool import Pool, lead_s, remember, work_of
+from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
 from controlplane.decide.replicas.work import LEVEL_S, Work
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import Member, Mode
 from controlplane.domain.signal import known
 from controlplane.domain.state import DemandPoint, WorkloadState
 
 # A replica that starts counts until twice the time that nine tenths take.
 _OVERDUE = 2.0
+# After so long without a decision on what was seen a dwell begins anew.
+_GAP_S = 120.0
 # Fewer replicas must hold this much more than what may come.
 _MARGIN = 1.02
 # A sliver above a whole number of replicas is rounding.
@@ -44,10 +46,8 @@ class _Need:
     """By what the demand that was seen is taken up for servers that told nothing."""
     serving: int
     season: Foretold | None
-
-    @property
-    def partial(self) -> bool:
-        return self.scale > 1
+    partial: bool
+    """Whether a server that takes traffic told nothing."""
 
 
 def decide_pool(
@@ -58,7 +58,9 @@ def decide_pool(
     Up at once, by what is asked for and not yet there counted as there; down only when fewer were enough for the whole
     dwell, all servers told what they do, and what is left holds the demand for as long as it takes to get one back.
     """
-    base = Target(loaded=pool.present > 0, instances=pool.present)
+    # what was asked for stands until less is decided, though it has not come or has gone
+    standing = max(pool.present, state.asked or 0)
+    base = Target(loaded=standing > 0, instances=standing)
     draft = Draft(base, (), ReasonCode.IN_PLACE)
     if pool.mode is Mode.OBSERVE:
         draft = draft.because(Reason(ReasonCode.MODE, {}, {"mode": pool.mode.value}))
@@ -71,7 +73,7 @@ def decide_pool(
         draft = _none_serving(pool, state, draft, policy, now)
     else:
         state = replace(state, blind_since=None)
-        draft, state, forecast = _seen(pool, state, forecast, draft, len(told), policy, now)
+        draft, state, forecast = _seen(pool, state, forecast, draft, told, policy, now)
     draft = _within(pool, draft)
     draft = people.freeze(draft, base, pool.freezes, now)
     state = replace(state, asked=draft.target.instances)
@@ -81,7 +83,8 @@ def decide_pool(
 def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tuple[Draft, WorkloadState]:
     """Nothing is lowered; after a while what was needed most of late is the safe floor."""
     since = state.blind_since or now
-    state = replace(state, blind_since=since)
+    # time in which nothing was seen is no time without use
+    state = replace(state, blind_since=since, used_at=now)
     why = {"why": "no server told what it does"}
     draft = draft.because(Reason(ReasonCode.DATA_MISSING, {"blind_s": now - since}, why))
     floor = max((count for _, count in state.wanted), default=0)
@@ -103,20 +106,31 @@ def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy
 
 
 def _seen(
-    pool: Pool, state: WorkloadState, forecast: State | None, draft: Draft, told: int, policy: Policy, now: float
+    pool: Pool,
+    state: WorkloadState,
+    forecast: State | None,
+    draft: Draft,
+    told: frozenset[str],
+    policy: Policy,
+    now: float,
 ) -> tuple[Draft, WorkloadState, State | None]:
     work = work_of(pool, state, now, policy.data_max_age_s)
     if work is None:
+        state = replace(state, used_at=now)
         return draft.because(Reason(ReasonCode.CAPACITY_UNKNOWN)), state, forecast
-    scale = len(pool.serving) / told
+    # one that has just become ready carries next to nothing yet
+    carrying = [m for m in pool.serving if m.server.name in told or not _is_new(m, policy, now)]
+    scale = len(carrying) / len(told)
     point = DemandPoint(now, work.level * scale, work.newest * scale)
     if pool.read_since(now - LEVEL_S):
         # what is told of a shorter time moves more than demand does
         state = replace(state, history=noted(state.history, point))
-    if work.arrivals_per_s > 0 or work.newest > 0 or state.used_at is None:
+    if work.arrivals_per_s > 0 or work.newest > 0 or state.used_at is None or len(told) < len(pool.serving):
         state = replace(state, used_at=now)
     forecast = seasons.noted(forecast, now, work.arrivals_per_s * scale, partial=scale > 1)
-    need = _need(pool, state, forecast, work, point, policy)
+    # what is old enough to decide on is too old to take something away by
+    fresh = pool.told(now, policy.data_max_age_s / 2)
+    need = _need(pool, state, forecast, work, point, policy, partial=len(fresh) < len(pool.serving))
     for reason in _reasons(need):
         draft = draft.noting(reason)
     draft, state = _settle(pool, state, draft, need, policy, now)
@@ -125,16 +139,24 @@ def _seen(
     return draft, state, forecast
 
 
-def _need(pool: Pool, state: WorkloadState, forecast: State, work: Work, point: DemandPoint, policy: Policy) -> _Need:
+def _need(
+    pool: Pool,
+    state: WorkloadState,
+    forecast: State,
+    work: Work,
+    point: DemandPoint,
+    policy: Policy,
+    *,
+    partial: bool,
+) -> _Need:
     target = max((o.target for m in pool.models for o in m.objectives if o.threshold_s is not None), default=0.9)
     quantile = headroom.slow_quantile(pool.judgements, target, policy)
     horizon_s = lead_s(state.startups) + policy.horizon_s
     seen = ahead(state.history, point.level, horizon_s, quantile)
     season = seasons.foretold(forecast, horizon_s, quantile, point.at)
-    if season is not None and work.arrivals_per_s > 0:
+    if season is not None:
         # by the work that a request is now
-        by_season = season.per_s * work.level / work.arrivals_per_s
-        seen = replace(seen, wanted=max(point.level, by_season))
+        seen = replace(seen, wanted=max(point.level, season.per_s / work.per_replica_per_s))
     # who waits now is served beside what comes, from when new replicas are there
     waiting = work.waiting_replicas * point.level / max(work.level, 1e-9) / max(policy.backlog_drain_s, horizon_s)
     wanted = seen.wanted + waiting
@@ -159,6 +181,7 @@ def _need(pool: Pool, state: WorkloadState, forecast: State, work: Work, point: 
         scale,
         len(pool.serving),
         season,
+        partial,
     )
 
 
@@ -166,29 +189,38 @@ def _settle(
     pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
-    idle = _idle(pool, state, now)
+    idle = None if need.partial else _idle(pool, state, now)
     wanted = pool.bounds.least if idle is not None else need.replicas
-    stays = wanted if idle is not None else need.stays
+    # time in which some told nothing is no time in which fewer were enough
+    stays = wanted if idle is not None else max(need.stays, present if need.partial else 0)
     state = replace(state, wanted=_dwelt(state, stays, policy, now))
     if wanted > present:
         return _up(pool, state, draft, need, policy, now)
-    state = replace(state, refused=0, retry_at=0.0) if not _overdue(pool, need, now) else state
+    if pool.present >= present and not _overdue(pool, state, need, now):
+        state = replace(state, refused=0, retry_at=0.0)
+    elif wanted == present:
+        return draft.because(_unfulfilled(pool, state, need, present, now)), state
+    if wanted == present:
+        return _bound(draft, ReasonCode.DEMAND_AHEAD), state
+    return _down(draft, state, need, idle, wanted, policy, now), state
+
+
+def _down(
+    draft: Draft, state: WorkloadState, need: _Need, idle: Reason | None, wanted: int, policy: Policy, now: float
+) -> Draft:
+    """Fewer, where nothing speaks against it."""
     if idle is not None:
-        return draft.because(idle, Target(loaded=wanted > 0, instances=wanted)), state
+        return draft.because(idle, Target(loaded=wanted > 0, instances=wanted))
     lowest = max(count for _, count in state.wanted)
-    if lowest >= present:
-        code = ReasonCode.DWELL if wanted < present else ReasonCode.DEMAND_AHEAD
-        numbers = {"needed": float(wanted), "waited_s": 0.0, "dwell_s": policy.replicas_down_after_s}
-        return (draft.because(Reason(code, numbers)) if code is ReasonCode.DWELL else _bound(draft, code)), state
-    waited_s = now - state.wanted[0][0]
-    if need.partial or waited_s < policy.replicas_down_after_s - 1.0:
-        if need.partial:
-            words = {"why": "some servers told nothing: no replica is taken away"}
-            return draft.because(Reason(ReasonCode.DATA_PARTIAL, {}, words)), state
+    if need.partial:
+        words = {"why": "some servers told nothing: no replica is taken away"}
+        return draft.because(Reason(ReasonCode.DATA_PARTIAL, {}, words))
+    waited_s = 0.0 if lowest >= draft.target.instances else now - state.wanted[0][0]
+    if waited_s < policy.replicas_down_after_s - 1.0:
         numbers = {"needed": float(wanted), "waited_s": waited_s, "dwell_s": policy.replicas_down_after_s}
-        return draft.because(Reason(ReasonCode.DWELL, numbers)), state
+        return draft.because(Reason(ReasonCode.DWELL, numbers))
     reason = Reason(ReasonCode.CONSOLIDATION, {"replicas": float(lowest), "lead_s": need.lead_s, "dwell_s": waited_s})
-    return draft.because(reason, Target(loaded=True, instances=max(1, lowest))), state
+    return draft.because(reason, Target(loaded=True, instances=max(1, lowest)))
 
 
 def _bound(draft: Draft, code: ReasonCode) -> Draft:
@@ -199,13 +231,11 @@ def _up(
     pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
-    overdue = _overdue(pool, need, now)
-    short = max(0, (state.asked or 0) - present)
+    missing = present - pool.present + _overdue(pool, state, need, now)
     draft = _bound(draft, ReasonCode.DEMAND_AHEAD)
-    if (overdue or short) and now < state.retry_at:
-        numbers = {"replicas": float(overdue + short), "lead_s": need.lead_s, "left_s": state.retry_at - now}
-        return draft.because(Reason(ReasonCode.UNFULFILLED, numbers)), state
-    refused = state.refused + 1 if overdue or short else 0
+    if missing and now < state.retry_at:
+        return draft.because(_unfulfilled(pool, state, need, present, now)), state
+    refused = state.refused + 1 if missing else 0
     if refused:
         wait_s = min(policy.back_off_max_s, max(policy.back_off_min_s, need.lead_s) * 2 ** min(refused - 1, 10))
         state = replace(state, refused=refused, retry_at=now + wait_s)
@@ -217,15 +247,28 @@ def _up(
     return Draft(Target(loaded=True, instances=wanted), draft.reasons, draft.binding), state
 
 
-def _overdue(pool: Pool, need: _Need, now: float) -> int:
-    """Replicas that should have been ready long ago."""
+def _unfulfilled(pool: Pool, state: WorkloadState, need: _Need, present: int, now: float) -> Reason:
+    missing = present - pool.present + _overdue(pool, state, need, now)
+    left_s = max(0.0, state.retry_at - now)
+    return Reason(ReasonCode.UNFULFILLED, {"replicas": float(missing), "lead_s": need.lead_s, "left_s": left_s})
+
+
+def _overdue(pool: Pool, state: WorkloadState, need: _Need, now: float) -> int:
+    """Replicas that should have been ready long ago; one that was ready before is not starting up."""
     latest = now - _OVERDUE * need.lead_s
-    return sum(1 for m in pool.starting if m.created_at is not None and m.created_at < latest)
+    starting = (m for m in pool.starting if identity(m) not in state.ready)
+    return sum(1 for m in starting if m.created_at is not None and m.created_at < latest)
+
+
+def _is_new(member: Member, policy: Policy, now: float) -> bool:
+    return member.ready_at is not None and now - member.ready_at < policy.data_max_age_s
 
 
 def _dwelt(state: WorkloadState, wanted: int, policy: Policy, now: float) -> tuple[tuple[float, int], ...]:
-    """What was wanted in the dwell, and the newest before it: it held until the dwell began."""
+    """What was wanted in the dwell, and the newest before it: it held until the dwell began. A gap begins it anew."""
     since = now - policy.replicas_down_after_s
+    if state.wanted and now - state.wanted[-1][0] > _GAP_S:
+        return ((now, wanted),)
     inside = [entry for entry in state.wanted if entry[0] > since]
     before = [entry for entry in state.wanted if entry[0] <= since][-1:]
     if len(inside) > 1 and now - inside[-2][0] < STEP_S + 1.0:
@@ -245,14 +288,17 @@ def _idle(pool: Pool, state: WorkloadState, now: float) -> Reason | None:
         return None
     if not all(model.wake.ensure for model in pool.models) or not _empty(pool):
         return None
-    idle_s, limit_s = now - state.used_at, max(limit for limit in limits if limit is not None)
+    used_at = max([state.used_at, *(w.at for w in pool.wants), *(m.ready_at or 0.0 for m in pool.serving)])
+    idle_s, limit_s = now - used_at, max(limit for limit in limits if limit is not None)
     return Reason(ReasonCode.IDLE, {"idle_s": idle_s, "idle_unload_s": limit_s}) if idle_s >= limit_s else None
 
 
 def _empty(pool: Pool) -> bool:
     """Whether each server is seen to hold no request."""
     readings = [r for by_server in pool.readings.values() for r in by_server.values()]
-    return bool(readings) and all(known(r.pending) == 0 and (known(r.running) or 0) == 0 for r in readings)
+    if len(readings) < len(pool.serving) * len(pool.models):
+        return False
+    return all(known(r.pending) == 0 and (known(r.running) or 0) == 0 for r in readings)
 
 
 def _within(pool: Pool, draft: Draft) -> Draft:

@@ -50,7 +50,8 @@ def token_work(
 ) -> Work:
     """Of vLLM-like servers. What binds most counts: time between tokens, first tokens, or the KV cache."""
     level, newest, mix = (flow(servers.values(), now - length_s) for length_s in (LEVEL_S, NEWEST_S, MIX_S))
-    by_request = max(mix.arrivals_per_s, 1e-9)
+    # without any arrival in so long, as if there had been one
+    by_request = max(mix.arrivals_per_s, 1 / MIX_S)
     output, prompt_s = mix.generation_per_s / by_request, service.prompt_s(mix.prompt_per_s / by_request)
     per_request_s = prompt_s + service.per_running_s * output
     room, first_room = itl_room(service, goal), ttft_room(prompt_s, goal)

@@ -1,4 +1,4 @@
-"""The production loop in the simulator, on a load that rises and falls in twenty minutes."""
+"""The production loop in the simulator, on a load that rises and falls in twenty minutes, and stays low for ten."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PEAK = 6
 @pytest.fixture(scope="module")
 def world() -> World:
     """24/s at its peak use up four replicas; six serve it."""
-    minute = np.arange(24)
+    minute = np.minimum(np.arange(36), 24)
     per_s = 6 + 18 * (1 - np.cos(2 * np.pi * minute / 24)) / 2
     counts = np.rint(60 * per_s).astype(np.int64)
     drawn = shapes.from_counts(counts, 1.0, np.random.default_rng(1))
