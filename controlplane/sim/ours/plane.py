@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
@@ -68,6 +69,7 @@ class Ours:
         self._fleet = _fleet(setting, target)
         self._runner = asyncio.Runner()
         self._thread = StoreThread(open_store("sqlite://"))
+        self._let_go = weakref.finalize(self, _end, self._runner, self._thread)
         self._forecast: State | None = None
         self.now = _T0
         self._begin()
@@ -117,9 +119,13 @@ class Ours:
         return await self._tick.run()
 
     def close(self) -> None:
-        """Ends its thread."""
-        self._runner.close()
-        self._thread.close()
+        """Ends its thread and its event loop; so does forgetting it."""
+        self._let_go()
+
+
+def _end(runner: asyncio.Runner, thread: StoreThread) -> None:
+    runner.close()
+    thread.close()
 
 
 def _fleet(setting: Setting, target: float) -> Fleet:
