@@ -77,9 +77,16 @@ def recent(servers: Mapping[str, Sequence[Interval]], now: float, max_age_s: flo
     """By server, the intervals that tell something, of those servers of which the newest does and is not too old."""
     found: dict[str, tuple[Interval, ...]] = {}
     for name, intervals in servers.items():
-        if intervals and now - intervals[-1].end <= max_age_s and not stands_still(intervals[-1]):
-            found[name] = tuple(i for i in intervals if not stands_still(i))
+        told = telling(intervals)
+        if told and told[-1] is intervals[-1] and now - told[-1].end <= max_age_s:
+            found[name] = told
     return found
+
+
+def telling(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
+    """Those that tell what was done in them: none that stands still, nor the next one, which has all of that time."""
+    still = [stands_still(interval) for interval in intervals]
+    return tuple(i for n, i in enumerate(intervals) if not still[n] and not (n and still[n - 1]))
 
 
 def _mean(start: int | None, end: int | None) -> float:

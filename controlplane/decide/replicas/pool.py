@@ -11,7 +11,7 @@ from operator import attrgetter
 from controlplane.decide import learning
 from controlplane.decide.capacity import Capacity
 from controlplane.decide.replicas import tokens
-from controlplane.decide.replicas.flow import recent
+from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
 from controlplane.decide.replicas.work import Work, batch_work, together, token_work
 from controlplane.decide.startups import ASSUMED_S
@@ -113,8 +113,9 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
     until = {name: at for name, at in state.learned_until.items() if name in here}
     for by_server in pool.readings.values():
         for name, reading in by_server.items():
-            known = bisect_right(reading.intervals, state.learned_until.get(name, 0.0), key=attrgetter("end"))
-            fresh = [i for i in reading.intervals[known:] if i.start >= began.get(name, 0.0)]
+            told = telling(reading.intervals)
+            known = bisect_right(told, state.learned_until.get(name, 0.0), key=attrgetter("end"))
+            fresh = [i for i in told[known:] if i.start >= began.get(name, 0.0)]
             if pool.spec.kind in _BY_TOKENS:
                 whole = list(tokens.stretches(fresh))
                 sums = tokens.learn(sums, whole)

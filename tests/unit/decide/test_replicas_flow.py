@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.decide.replicas.flow import arrivals, flow, recent, running, stands_still
+from controlplane.decide.replicas.flow import arrivals, flow, recent, running, stands_still, telling
 from tests.unit.decide.replicas import NOW, steady, tokens
 from tests.unit.decide.values import an_interval
 
@@ -67,5 +67,15 @@ def test_a_server_tells_nothing_while_its_newest_page_stands_still_is_old_or_is_
     frozen = an_interval(NOW, NOW + 5, running_start=9, running_end=9)
     servers = {"fresh": told, "frozen": (*told, frozen), "old": told[:-3], "new": ()}
     assert recent(servers, NOW + 5, 30.0) == {"fresh": told}
-    again = (*told, frozen, *steady(NOW + 20, 3.0)[-1:])
-    assert recent({"again": again}, NOW + 20, 30.0) == {"again": (*told, again[-1])}, "what stood still is left out"
+    again = (*told, frozen, *steady(NOW + 35, 3.0)[-2:])
+    assert recent({"again": again}, NOW + 35, 30.0) == {"again": (*told, again[-1])}, "what stood still is left out"
+
+
+def test_what_came_while_a_page_stood_still_is_not_taken_for_what_came_since() -> None:
+    busy = an_interval(0.0, 5.0, 10, running_start=4, running_end=4)
+    still = an_interval(5.0, 10.0, 0, request_s=0.0, running_start=4, running_end=4)
+    thawed = an_interval(10.0, 15.0, 900, running_start=4, running_end=4)
+    after = an_interval(15.0, 20.0, 10, running_start=4, running_end=4)
+    assert telling((busy, still, thawed, after)) == (busy, after)
+    assert recent({"s": (busy, still, thawed)}, 15.0, 30.0) == {}
+    assert recent({"s": (busy, still, thawed, after)}, 20.0, 30.0) == {"s": (busy, after)}
