@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -126,18 +127,18 @@ def run(
     pool, history, control = make_pool(requests, initial), History(), _Control(policy, disturbance)
     read: list[Signals] = []
     changes: list[int] = []
-    for now_s in np.arange(0.0, end_s, READ_S).tolist():
-        pool.advance(now_s)
-        signals = pool.signals(now_s)
-        history.add(disturbance.look(signals))
-        read.append(signals)
-        wanted = control.decide(history)
-        if wanted is not None:
-            change = bounds.cut(wanted) - sum(replica.phase != "draining" for replica in signals.replicas)
-            change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
-            _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
-            changes += [change] if change else []
-    control.close()
+    with closing(control):
+        for now_s in np.arange(0.0, end_s, READ_S).tolist():
+            pool.advance(now_s)
+            signals = pool.signals(now_s)
+            history.add(disturbance.look(signals))
+            read.append(signals)
+            wanted = control.decide(history)
+            if wanted is not None:
+                change = bounds.cut(wanted) - sum(replica.phase != "draining" for replica in signals.replicas)
+                change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
+                _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
+                changes += [change] if change else []
     pool.advance(end_s + TAIL_S)
     results = pool.results()
     inside = is_inside(results)

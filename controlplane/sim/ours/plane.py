@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
@@ -69,7 +68,6 @@ class Ours:
         self._fleet = _fleet(setting, target)
         self._runner = asyncio.Runner()
         self._thread = StoreThread(open_store("sqlite://"))
-        self._let_go = weakref.finalize(self, _end, self._runner, self._thread)
         self._forecast: State | None = None
         self.now = _T0
         self._begin()
@@ -119,13 +117,9 @@ class Ours:
         return await self._tick.run()
 
     def close(self) -> None:
-        """Ends its thread and its event loop; so does forgetting it."""
-        self._let_go()
-
-
-def _end(runner: asyncio.Runner, thread: StoreThread) -> None:
-    runner.close()
-    thread.close()
+        """Ends its thread and its event loop. One that has decided needs this: to be forgotten ends no event loop."""
+        self._runner.close()
+        self._thread.close()
 
 
 def _fleet(setting: Setting, target: float) -> Fleet:

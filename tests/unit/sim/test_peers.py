@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from controlplane.sim.peers.dynamo import Dynamo, Kalman, LlmEngine
 from controlplane.sim.peers.knative import Kpa
 from controlplane.sim.peers.llm_d import SloAware, token_strain
 from controlplane.sim.peers.perf_model import PerfModel, Slo
-from controlplane.sim.peers.policy import KEPT_S, History, quantile
+from controlplane.sim.peers.policy import KEPT_S, Closing, History, quantile
 from controlplane.sim.peers.ray_serve import RayServe
 from controlplane.sim.peers.registry import POLICIES, entry
 from controlplane.sim.peers.setting import LlmSetting
@@ -286,8 +287,9 @@ def test_every_policy_is_made_by_name_and_decides_on_an_empty_pool() -> None:
     for name in POLICIES:
         made = entry(name)
         assert 0 < made.lowest * made.at_capacity(setting) < made.preset(setting)
-        decided = made.make(made.preset(setting), setting).decide(history(read(300)))
-        assert decided in {0, 1}, name
+        policy = made.make(made.preset(setting), setting)
+        with closing(policy) if isinstance(policy, Closing) else nullcontext():
+            assert policy.decide(history(read(300))) in {0, 1}, name
 
 
 def test_a_policy_nobody_knows_is_answered_with_those_that_there_are() -> None:
