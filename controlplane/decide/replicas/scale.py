@@ -157,9 +157,11 @@ def _need(
     if season is not None:
         # by the work that a request is now
         seen = replace(seen, wanted=max(point.level, season.per_s / work.per_replica_per_s))
-    # who waits now is served beside what comes, from when new replicas are there
-    waiting = work.waiting_replicas * point.level / max(work.level, 1e-9) / max(policy.backlog_drain_s, horizon_s)
-    wanted = seen.wanted + waiting
+    # who waits, and who will until new replicas are there, is served beside what comes then
+    waiting_s = work.waiting_replicas * point.level / max(work.level, 1e-9)
+    if waiting_s > 0:
+        waiting_s += max(0.0, point.level - len(pool.serving)) * horizon_s
+    wanted = seen.wanted + waiting_s / max(policy.backlog_drain_s, horizon_s)
     replicas = math.ceil(wanted - _SLIVER)
     turned_away = any(
         i.rejected > 0 or i.turned_away

@@ -83,10 +83,20 @@ def test_fewer_only_after_the_dwell_and_then_at_once_to_what_was_most_wanted_in_
     assert wanted(decision) == max(count for _, count in state.wanted)
 
 
+def test_what_will_wait_until_more_are_there_is_served_beside_what_comes_then() -> None:
+    def crowded(per_s: float, pending: int) -> Decision:
+        queued = [replace(i, pending_start=pending, pending_end=pending) for i in steady(NOW, per_s)]
+        return decided(a_pool([a_reading(queued)] * 2), policy=replace(POLICY, max_step_up=50))[0]
+
+    # two take 11.4/s by the objective; of 18/s more and more wait as long as there are but two
+    assert wanted(crowded(5.0, 60)) - wanted(crowded(5.0, 0)) == 0
+    assert wanted(crowded(9.0, 60)) - wanted(crowded(9.0, 0)) >= 1
+
+
 def test_one_high_moment_in_the_dwell_holds_what_it_wanted() -> None:
     state, at = settled(12.0, 8), NOW
     assert wanted(decided(under(12.0, 8), state)[0]) == 3
-    high, state = decided(under(34.0, 8), state, at)
+    high, state = decided(under(38.0, 8), state, at)
     assert high.step is Step.HOLD
     after, _ = decided(under(12.0, 8, now=at + 60.0), state, at + 60.0)
     assert wanted(after) >= 7
