@@ -158,6 +158,9 @@ class WorkloadItem(Block):
         default=None, description="Bounds within which replicas are decided; absent: they are not."
     )
     gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
+    publish_only: bool = Field(
+        default=False, description="Replicas are decided and told, and something else, such as KEDA, carries them out."
+    )
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
     )

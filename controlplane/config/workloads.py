@@ -95,7 +95,14 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
     item, mapping = part.item, document.mappings.get(part.item.name)
     bounds = ReplicaBounds(item.replicas.min, item.replicas.max) if item.replicas is not None else None
     return WorkloadSpec(
-        item.name, item.kind, _query(item), _ports(item, mapping), mapping, bounds, item.gpus_per_replica
+        item.name,
+        item.kind,
+        _query(item),
+        _ports(item, mapping),
+        mapping,
+        bounds,
+        item.gpus_per_replica,
+        item.publish_only,
     )
 
 

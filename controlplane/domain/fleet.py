@@ -163,6 +163,7 @@ class WorkloadSpec:
     mapping: PageMapping | None = None
     replicas: ReplicaBounds | None = None
     gpus_per_replica: int = 1
+    publish_only: bool = False
 
     def server(self, instance: str, address: str) -> ServerSpec:
         """Its server called `instance` at an address (IP or host). Names of the configuration hold no slash."""

@@ -37,6 +37,7 @@ from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.alerting.alertmanager import Alertmanager
 from controlplane.publish.grafana.annotations import Marks
+from controlplane.publish.keda.scaler import ExternalScaler
 from controlplane.publish.metrics.page import PictureMetrics
 from controlplane.slo.grace import Grace
 from controlplane.store import claim, open_reader, open_store
@@ -62,6 +63,7 @@ class ControlPlane:
     inbox: Inbox
     notifier: Notifier
     annotator: Annotator | None
+    scaler: ExternalScaler | None
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
@@ -73,14 +75,18 @@ class ControlPlane:
         return self.runner.picture()
 
     async def start(self) -> None:
-        """Begin. Raises StoreError when the store cannot be used."""
+        """Begin. Raises StoreError when the store cannot be used, ConflictError where KEDA's address cannot be had."""
         await self.runner.start()
         self.notifier.start()
         if self.annotator is not None:
             self.annotator.start()
+        if self.scaler is not None:
+            await self.scaler.start()
 
     async def stop(self) -> None:
         """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
+        if self.scaler is not None:
+            await self.scaler.close()
         await self.notifier.close()
         if self.annotator is not None:
             await self.annotator.close()
@@ -178,7 +184,10 @@ def build(
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
     inbox = Inbox(runner, store, reports, clock, settings.alerts)
     annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
-    return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, held.release)
+    scaler = None if settings.keda is None else ExternalScaler(settings.keda, runner.picture, runner.changed, late_s)
+    return ControlPlane(
+        settings, desk, slo, inbox, notifier, annotator, scaler, registry, runner, store, reports, held.release
+    )
 
 
 def _check_found(fleet: Fleet) -> None:
