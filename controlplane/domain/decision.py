@@ -60,6 +60,10 @@ class ReasonCode(StrEnum):
     UNDO = "undo"
     CONTROL_NOT_ALLOWED = "control_not_allowed"
     NOT_CONTROLLABLE = "not_controllable"
+    PUBLISH_ONLY = "publish_only"
+    """Replicas are told, and something else sees to them."""
+    OWNED = "owned"
+    """Something else sets the replicas, against what the configuration says."""
     SERVER_DOWN = "server_down"
     STORE_AWAY = "store_away"
     """It cannot be written down, and nothing is done that is not."""
@@ -101,6 +105,7 @@ class Decision:
 
     `current` is None when it cannot be known. `reasons` are in the order in which they applied; `binding` is the one
     that settled the outcome. `by_person`: an override asked for it, so it is carried out in `recommend` mode too.
+    `told_only`: of a workload whose replicas are not for us to set.
     """
 
     id: str
@@ -114,13 +119,13 @@ class Decision:
     reasons: tuple[Reason, ...]
     binding: ReasonCode
     by_person: bool = False
+    told_only: bool = False
 
     @property
     def actionable(self) -> bool:
         """Whether it is to be carried out (not only shown)."""
-        return self.step not in (Step.HOLD, Step.SCALE) and (
-            self.mode is Mode.ACT or (self.by_person and self.mode is not Mode.OBSERVE)
-        )
+        may = self.mode is Mode.ACT or (self.by_person and self.mode is not Mode.OBSERVE)
+        return may and self.step not in (Step.HOLD, Step.SCALE) and not self.told_only
 
 
 class Verdict(StrEnum):
