@@ -13,6 +13,7 @@ from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
 from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Signal, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState, UnitState, WorkloadState, server_of, unit_key
@@ -88,6 +89,7 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
         judgements=tuple(j for name in sorted(names) for j in snapshot.judgements.get(name, ())),
         freezes=tuple(f for f in snapshot.freezes if f.model == "" or f.model in names),
         wants=tuple(w for w in snapshot.wants if w.model in names),
+        scaling=fleet.scaling.get(spec.name, ScaleStatus()),
     )
 
 

@@ -12,6 +12,7 @@ from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
+from controlplane.decide.replicas.hands import told_only, unscheduled_words
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
 from controlplane.decide.replicas.work import LEVEL_S, Work
@@ -252,7 +253,8 @@ def _up(
 def _unfulfilled(pool: Pool, state: WorkloadState, need: _Need, present: int, now: float) -> Reason:
     missing = present - pool.present + _overdue(pool, state, need, now)
     left_s = max(0.0, state.retry_at - now)
-    return Reason(ReasonCode.UNFULFILLED, {"replicas": float(missing), "lead_s": need.lead_s, "left_s": left_s})
+    numbers = {"replicas": float(missing), "lead_s": need.lead_s, "left_s": left_s}
+    return Reason(ReasonCode.UNFULFILLED, numbers, unscheduled_words(pool.scaling))
 
 
 def _overdue(pool: Pool, state: WorkloadState, need: _Need, now: float) -> int:
@@ -350,6 +352,7 @@ def _one_fewer(need: _Need, replicas: int) -> Reason:
 def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
     present = Target(loaded=pool.present > 0, instances=pool.present)
     step = Step.HOLD if draft.target.instances == present.instances else Step.SCALE
+    elsewhere = told_only(pool) if step is Step.SCALE else None
     model = pool.models[0].name
     name = f"{model}@{pool.spec.name}|{now!r}"
     return Decision(
@@ -361,6 +364,7 @@ def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
         step=step,
         current=present,
         target=draft.target,
-        reasons=draft.reasons,
+        reasons=draft.reasons if elsewhere is None else (*draft.reasons, elsewhere),
         binding=draft.binding,
+        told_only=pool.spec.told_only or elsewhere is not None,
     )
