@@ -19,13 +19,15 @@ from controlplane.domain.decision import (
     Target,
     Want,
 )
-from controlplane.domain.fleet import Mode, Phase, ReplicaBounds, Wake
+from controlplane.domain.fleet import KubernetesQuery, Mode, Phase, ReplicaBounds, Wake, WorkloadSpec
+from controlplane.domain.scaling import ScaleStatus, Unscheduled
 from controlplane.domain.state import WorkloadState
 from tests.unit.decide.replicas import (
     KNOWN,
     MODEL,
     NOW,
     POLICY,
+    SPEC,
     STEP_S,
     a_member,
     a_pool,
@@ -176,6 +178,44 @@ def test_replicas_that_were_asked_for_and_not_created_stay_asked_for_and_are_tol
         assert reason(later, ReasonCode.UNFULFILLED).numbers["replicas"] == 2.0
     there, state = refused(state, NOW + 300.0, [NOW + 295.0] * 2)
     assert (there.step, state.refused, state.retry_at) == (Step.HOLD, 0, 0.0)
+
+
+def test_replicas_that_no_node_takes_are_told_with_what_the_scheduler_says() -> None:
+    _, state = refused(replace(settled(48.0, 8), asked=8), NOW, [])
+    no_gpu, tainted = "3 Insufficient nvidia.com/gpu.", "1 node had an untolerated taint."
+    waiting = (Unscheduled("a", no_gpu), Unscheduled("b", tainted), Unscheduled("c", no_gpu))
+    pool = under(48.0, 8, (), now=NOW + 15.0, scaling=ScaleStatus(unscheduled=waiting))
+    later, _ = decided(pool, state, NOW + 15.0)
+    assert later.binding is ReasonCode.UNFULFILLED
+    told = reason_text(reason(later, ReasonCode.UNFULFILLED))
+    assert told.endswith(f"the scheduler says: {tainted}; {no_gpu}")
+
+
+NAMED = replace(SPEC, query=KubernetesQuery("default", kind="Deployment", name="llm"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "scaling", "code"),
+    [
+        (replace(NAMED, publish_only=True), ScaleStatus(), ReasonCode.PUBLISH_ONLY),
+        (NAMED, ScaleStatus(owner="HorizontalPodAutoscaler h"), ReasonCode.OWNED),
+    ],
+)
+def test_what_is_not_for_us_to_set_is_decided_and_told_only(
+    spec: WorkloadSpec, scaling: ScaleStatus, code: ReasonCode
+) -> None:
+    ours, _ = decided(under(30.0, 5, spec=NAMED))
+    theirs, _ = decided(under(30.0, 5, spec=spec, scaling=scaling))
+    assert (ours.told_only, theirs.told_only) == (False, True)
+    assert not theirs.actionable
+    assert (theirs.step, theirs.target, theirs.binding) == (Step.SCALE, ours.target, ours.binding)
+    assert reason_text(reason(theirs, code)).startswith("told and not carried out by us")
+    assert reason_text(reason(theirs, code)).count(scaling.owner or "publish_only is set") == 1
+
+
+def test_a_warning_keeps_nothing_from_being_carried_out() -> None:
+    decision, _ = decided(under(30.0, 5, spec=NAMED, scaling=ScaleStatus(warning="a VerticalPodAutoscaler")))
+    assert not decision.told_only
 
 
 def test_replicas_that_go_by_themselves_stay_asked_for() -> None:
