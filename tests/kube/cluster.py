@@ -106,7 +106,7 @@ class Cluster:
         """An object with replicas; its pods have the label app=NAME."""
         labels = {"app": name}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "server:1"}]}}
-        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        spec: dict[str, Any] = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
         if kind == "StatefulSet":
             spec["serviceName"] = name
         self.make("apps/v1", f"{kind.lower()}s", {"kind": kind, "metadata": {"name": name}, "spec": spec})
@@ -133,16 +133,14 @@ class Cluster:
         return int(self.read(api_version, plural, name)["spec"]["replicas"])
 
     def owner(self, kind: str, name: str, aims_at: str, target_kind: str = "Deployment") -> None:
-        """An HorizontalPodAutoscaler, ScaledObject or VerticalPodAutoscaler for an object."""
-        aim = {"apiVersion": "apps/v1", "kind": target_kind, "name": aims_at}
-        api_version, plural, spec = {
-            "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers", {"scaleTargetRef": aim}),
-            "ScaledObject": ("keda.sh/v1alpha1", "scaledobjects", {"scaleTargetRef": aim}),
-            "VerticalPodAutoscaler": ("autoscaling.k8s.io/v1", "verticalpodautoscalers", {"targetRef": aim}),
+        """A HorizontalPodAutoscaler, ScaledObject or VerticalPodAutoscaler for an object."""
+        api_version, key, more = {
+            "HorizontalPodAutoscaler": ("autoscaling/v2", "scaleTargetRef", {"maxReplicas": 9}),
+            "ScaledObject": ("keda.sh/v1alpha1", "scaleTargetRef", {}),
+            "VerticalPodAutoscaler": ("autoscaling.k8s.io/v1", "targetRef", {}),
         }[kind]
-        if kind == "HorizontalPodAutoscaler":
-            spec["maxReplicas"] = 9
-        self.make(api_version, plural, {"kind": kind, "metadata": {"name": name}, "spec": spec})
+        spec = {key: {"apiVersion": "apps/v1", "kind": target_kind, "name": aims_at}, **more}
+        self.make(api_version, f"{kind.lower()}s", {"kind": kind, "metadata": {"name": name}, "spec": spec})
 
     def define(self, api_version: str, kind: str, *, most: int | None = None, scales: bool = False) -> None:
         """A custom resource; one that scales has `size` for its replicas, at most so many."""

@@ -195,7 +195,8 @@ def _group(
         finally:
             objects.close()
 
-    owners = Ownership(spec.name, query, pace=pace, changed=changed) if query.name and spec.replicas else None
+    ours = spec.replicas is not None and not spec.told_only
+    owners = Ownership(spec.name, query, pace=pace, changed=changed) if ours else None
     if query.services:
         services = watched("services", query.services, object_name)
         slices, pods = watched("endpointslices", SERVICE_LABEL, read_endpoints), watched("pods", "", read_pod)
