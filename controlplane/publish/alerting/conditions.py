@@ -51,6 +51,7 @@ def conditions(picture: Picture, classify: Classify) -> tuple[Condition, ...]:
     """All that is wrong in the picture, each once. `classify` tells the class of a reason in a repository index."""
     found = (
         *_units(picture, classify),
+        *_unscheduled(picture),
         *_slow_startups(picture),
         *_gpus(picture),
         *unread(picture),
@@ -203,6 +204,17 @@ def _backlog(unit: _Unit, instances: int) -> int:
         return 0
     batch = max(1, reading.max_batch_size) if reading.dynamic_batching else 1
     return pending if pending > instances * batch else 0
+
+
+def _unscheduled(picture: Picture) -> Iterator[Condition]:
+    """Replicas that no node takes."""
+    for workload, scaling in picture.fleet.scaling.items():
+        for model in picture.fleet.models if scaling.unscheduled else ():
+            if workload in model.workloads:
+                says = "; ".join(sorted({pod.why for pod in scaling.unscheduled}))
+                detail = f"no node takes {len(scaling.unscheduled)} replicas: {says}"
+                lacks = AlertName.CAPACITY_REFUSED
+                yield Condition(lacks, model.name, workload=workload, cause="unscheduled", detail=detail)
 
 
 def _slow_startups(picture: Picture) -> Iterator[Condition]:
