@@ -15,10 +15,14 @@ from controlplane.domain.errors import NotFoundError
 from controlplane.domain.fleet import Fleet, KubernetesQuery, Ports, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import Actuator
-from tests.contract.test_actuator import NOW, WRAPPERS
+from tests.contract.test_actuator import NOW
+from tests.contract.test_actuator import WRAPPERS as WRAPPED
 from tests.kube.cluster import Cluster
 from tests.kube.controllers import Controllers
 from tests.kube.server import ApiServer
+
+WRAPPERS = {"kubernetes" if name == "triton" else name: wrap for name, wrap in WRAPPED.items()}
+"""The adapter itself, and decorated."""
 
 
 def workload(name: str, query: KubernetesQuery) -> WorkloadSpec:
@@ -33,7 +37,7 @@ def controllers(api_server: ApiServer, cluster: Cluster) -> Iterator[Controllers
         yield running
 
 
-@pytest.fixture(params=["kubernetes", *(name for name in WRAPPERS if name != "triton")])
+@pytest.fixture(params=list(WRAPPERS))
 async def actuator(request: pytest.FixtureRequest, cluster: Cluster) -> AsyncIterator[Actuator]:
     where = str(cluster.kubeconfig)
     named = {"kubeconfig": where, "kind": "Deployment"}
@@ -45,8 +49,7 @@ async def actuator(request: pytest.FixtureRequest, cluster: Cluster) -> AsyncIte
     )
     fleet = Fleet((), (), workloads=workloads)
     scaler = KubernetesScaler(fleet, Worker("scale"), clock=lambda: NOW, request_s=2.0, poll_interval_s=0.02)
-    wrap = WRAPPERS.get(str(request.param), lambda inner: inner)
-    made = wrap(ActuatorByKind(fleet, {}, clock=lambda: NOW, scaler=scaler))
+    made = WRAPPERS[str(request.param)](ActuatorByKind(fleet, {}, clock=lambda: NOW, scaler=scaler))
     yield made
     await made.close()
     await made.close()  # closing twice is no error

@@ -37,8 +37,9 @@ def test_one_that_tells_nothing_and_one_that_a_person_prices_are_not_chosen() ->
 def fleets(draw: st.DrawFn) -> list[dict[str, Any]]:
     made = []
     for n in range(draw(st.integers(0, 8))):
-        flags = {"ready": draw(st.booleans()), "going": draw(st.booleans()), "born": draw(st.integers(0, 59))}
-        made.append(pod(str(n), cost=draw(st.sampled_from(["", OURS, "7"])), **flags))
+        ready, going, born = draw(st.booleans()), draw(st.booleans()), draw(st.integers(0, 59))
+        cost = draw(st.sampled_from(["", OURS, "7"]))
+        made.append(pod(str(n), ready=ready, born=born, cost=cost, going=going))
     return made
 
 

@@ -210,7 +210,7 @@ def test_what_is_not_for_us_to_set_is_decided_and_told_only(
     assert not theirs.actionable
     assert (theirs.step, theirs.target, theirs.binding) == (Step.SCALE, ours.target, ours.binding)
     assert reason_text(reason(theirs, code)).startswith("told and not carried out by us")
-    assert reason_text(reason(theirs, code)).count(scaling.owner or "publish_only is set") == 1
+    assert reason_text(reason(theirs, code)).count(scaling.owner or "published only") == 1
 
 
 def test_a_warning_keeps_nothing_from_being_carried_out() -> None:
