@@ -79,8 +79,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
     (ReasonCode.IN_FLIGHT, "step"): "{step} is under way ({id})",
     (ReasonCode.IN_FLIGHT, "why"): "{why}",
-    (ReasonCode.UNFULFILLED, "why"): "{replicas} replicas that were asked for are not there; the next try is in "
-    "{left_s} s; the scheduler says: {why}",
+    (ReasonCode.UNFULFILLED, "why"): "{replicas} replicas that were asked for are not there; the scheduler says: {why}",
     (ReasonCode.BATCHING, "latency_after_ms"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, {latency_before_ms} -> {latency_after_ms} ms a request (from {executions} executions)",
     (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "

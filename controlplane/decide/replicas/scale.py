@@ -97,6 +97,9 @@ def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tu
 
 def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, now: float) -> Draft:
     """Nobody serves: at least one is wanted where its wake source says so, or it may not be at zero."""
+    if draft.target.loaded and pool.scaling.unscheduled:
+        numbers = {"replicas": float(len(pool.scaling.unscheduled))}
+        return draft.because(Reason(ReasonCode.UNFULFILLED, numbers, unscheduled_words(pool.scaling)))
     want = max((want for want in pool.wants), key=lambda w: w.at, default=None)
     if want is not None and want.at > (state.used_at or now - policy.scale_down_after_s) and pool.present == 0:
         reason = Reason(ReasonCode.WANTED, {}, {"actor": want.actor})

@@ -191,6 +191,17 @@ def test_replicas_that_no_node_takes_are_told_with_what_the_scheduler_says() -> 
     assert told.endswith(f"the scheduler says: {tainted}; {no_gpu}")
 
 
+def test_a_first_replica_that_no_node_takes_is_told_so() -> None:
+    want, state = Want("llm", NOW - 5.0, "gateway"), replace(KNOWN, asked=0)
+    first, state = decided(a_pool([], bounds=ReplicaBounds(0, 9), wants=(want,)), state)
+    assert (wanted(first), first.binding) == (1, ReasonCode.WANTED)
+    waiting = ScaleStatus(unscheduled=(Unscheduled("a", "no gpu"),))
+    later, _ = decided(a_pool([], bounds=ReplicaBounds(0, 9), wants=(want,), scaling=waiting), state, NOW + STEP_S)
+    assert (wanted(later), later.binding) == (1, ReasonCode.UNFULFILLED)
+    text = "1 replicas that were asked for are not there; the scheduler says: no gpu"
+    assert reason_text(reason(later, ReasonCode.UNFULFILLED)) == text
+
+
 NAMED = replace(SPEC, query=KubernetesQuery("default", kind="Deployment", name="llm"))
 
 
