@@ -284,6 +284,21 @@ async def test_what_the_scheduler_says_of_a_pod_is_told_until_it_has_a_node(clus
         await seen.until(lambda: seen.discovery.scaling()["w"].unscheduled == ())
 
 
+async def test_a_watch_that_is_cut_with_410_goes_on_by_what_the_object_selects_then(
+    api_server: ApiServer, cluster: Cluster
+) -> None:
+    cluster.scaled()
+    cluster.pod("llama-a", {"app": "llama"}, ip="10.0.0.1", ready=True)
+    async with watching(workload(cluster)) as seen:
+        assert list(seen.phases("w")) == ["llama-a"]
+        await seen.until(lambda: len(api_server.watches) == 1)
+        asked = len(api_server.asked("get", "deployments/scale"))
+        api_server.expire_watches()
+        cluster.pod("llama-b", {"app": "llama"}, ip="10.0.0.2", ready=True)
+        await seen.until(lambda: list(seen.phases("w")) == ["llama-a", "llama-b"])
+        assert len(api_server.asked("get", "deployments/scale")) == asked + 1
+
+
 # carried out, on ours only
 
 
