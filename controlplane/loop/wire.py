@@ -130,7 +130,7 @@ def build(
         ServerKind.TRITON: TritonActuator(fleet, clock=clock),
         ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
     }
-    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_scaler(fleet, collector, clock))
+    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = MeteredActuator(actuator, registry)
@@ -203,7 +203,7 @@ def _check_found(fleet: Fleet) -> None:
         raise ConfigurationError("configuration", faults)
 
 
-def _scaler(fleet: Fleet, collector: FleetCollector, clock: Clock) -> Actuator | None:
+def _replica_actuator(fleet: Fleet, collector: FleetCollector, clock: Clock) -> Actuator | None:
     """What sets the replicas of workloads, None where none of them is ours to set."""
     if all(spec.replicas is None or spec.told_only for spec in fleet.workloads):
         return None
