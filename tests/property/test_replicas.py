@@ -219,9 +219,10 @@ def an_hour(per_s: float, noise: float, startup_s: float, seed: int) -> list[int
     startup_s=st.sampled_from([30.0, 100.0, 240.0]),
     seed=st.integers(0, 1000),
 )
-def test_a_constant_load_with_noise_moves_a_fleet_by_one_replica_at_most_and_without_noise_never_back(
+def test_a_constant_load_with_noise_seldom_moves_a_fleet_by_one_replica_at_most_and_without_noise_never_back(
     per_s: float, noise: float, startup_s: float, seed: int
 ) -> None:
     noisy, calm = an_hour(per_s, noise, startup_s, seed), an_hour(per_s, 0.0, startup_s, seed)
     assert max(noisy) - min(noisy) <= 1
+    assert flips(noisy) <= 6
     assert flips(calm) == 0

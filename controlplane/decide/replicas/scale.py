@@ -11,7 +11,7 @@ from controlplane.decide import headroom, people
 from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
-from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
+from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noise, noted
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
 from controlplane.decide.replicas.work import LEVEL_S, Work
@@ -25,8 +25,8 @@ from controlplane.domain.state import DemandPoint, WorkloadState
 _OVERDUE = 2.0
 # After so long without a decision on what was seen a dwell begins anew.
 _GAP_S = 120.0
-# Fewer replicas must hold this much more than what may come.
-_MARGIN = 1.02
+# Fewer replicas must hold this share more than what may come, or so many deviations of the noise in demand.
+_MARGIN, _DEVIATIONS = 0.02, 3.0
 # A sliver above a whole number of replicas is rounding.
 _SLIVER = 1e-6
 
@@ -37,7 +37,7 @@ class _Need:
 
     replicas: int
     stays: int
-    """The same with a margin, which fewer replicas must hold too: a demand at the edge must not swing."""
+    """The same with a margin, which fewer replicas must hold too: noise at the edge must not make them swing."""
     work: Work
     ahead: Ahead
     lead_s: float
@@ -175,7 +175,7 @@ def _need(
     scale = point.level / work.level if work.level > 0 else 1.0
     return _Need(
         max(1, replicas),
-        max(1, replicas, math.ceil(wanted * _MARGIN)),
+        max(1, replicas, math.ceil(wanted + max(_MARGIN * wanted, _DEVIATIONS * noise(state.history)))),
         work,
         seen,
         horizon_s,
