@@ -20,7 +20,10 @@ def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
 def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState:
     return replace(
         state,
-        learned_until={name: min(at, now) for name, at in state.learned_until.items()},
+        services={
+            model: replace(one, learned_until={name: min(at, now) for name, at in one.learned_until.items()})
+            for model, one in state.services.items()
+        },
         history=tuple(point for point in state.history if point.at <= now),
         wanted=tuple((min(at, now), count) for at, count in state.wanted),
         used_at=None if state.used_at is None else min(state.used_at, now),
