@@ -10,7 +10,7 @@ from typing import Any
 from controlplane.config import Settings
 from controlplane.domain.decision import Action, ActionStatus, Outcome
 from controlplane.domain.errors import ConfigurationError, Fault, MalformedLineError
-from controlplane.domain.fleet import Fleet, Member, Mode
+from controlplane.domain.fleet import Fleet, Member, Mode, ServerKind
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
@@ -83,12 +83,15 @@ class Session:
     """
 
     def __init__(self, settings: Settings, kept: Kept = Kept()) -> None:
-        """Raises ConfigurationError where there is no workload."""
+        """Raises ConfigurationError where there is no workload, or one whose servers have no page."""
         self.now = -math.inf
         self._settings = settings
         self._fleet = _told_fleet(settings.fleet)
         if not self._fleet.workloads:
             fault = Fault("workloads", "nothing", "at least one workload: its servers are what lines tell")
+            raise ConfigurationError("configuration", (fault,))
+        if pageless := [spec.name for spec in self._fleet.workloads if spec.kind is ServerKind.OLLAMA]:
+            fault = Fault(f"workload {pageless[0]}", "kind ollama", "kinds with a metrics page: it is what lines tell")
             raise ConfigurationError("configuration", (fault,))
         self._specs = {spec.name: spec for spec in self._fleet.workloads}
         self._kept = kept

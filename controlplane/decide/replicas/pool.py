@@ -27,7 +27,6 @@ from controlplane.domain.state import Service, WorkloadState
 # Caches and graphs of a replica are cold in its first minute.
 _WARM_S = 60.0
 _STARTUPS = 20
-_BY_TOKENS = frozenset({ServerKind.VLLM, ServerKind.SGLANG, ServerKind.TGI, ServerKind.NIM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def _learned(pool: Pool, service: Service, by_server: Mapping[str, ModelReading]
         told = telling(reading.intervals)
         known = bisect_right(told, service.learned_until.get(name, 0.0), key=attrgetter("end"))
         fresh = [i for i in told[known:] if i.start >= began.get(name, 0.0)]
-        if pool.spec.kind in _BY_TOKENS:
+        if pool.spec.kind is ServerKind.VLLM:
             whole = list(tokens.stretches(fresh))
             sums = tokens.learn(sums, whole)
             newest = whole[-1][-1].end if whole else 0.0
@@ -159,7 +158,7 @@ def _work(
     now: float,
 ) -> Work | None:
     memory = state.services.get(model.name, Service())
-    if pool.spec.kind in _BY_TOKENS:
+    if pool.spec.kind is ServerKind.VLLM:
         service = tokens.service(memory.tokens, model.profile if isinstance(model.profile, TokenProfile) else None)
         if service is None:
             return None
