@@ -87,7 +87,9 @@ def stretch(settings: Settings, workload: Scaled, store: Store, since: float, un
     name, minutes = workload.spec.name, int((until - since) // STEP_S)
     objectives = counted(settings.fleet, name)
     if not objectives:
-        raise PermanentError(f"workload {name!r}: no objective of its models counts requests")
+        raise PermanentError(
+            f"workload {name!r}: no objective counts the requests of its models, or one is served elsewhere too"
+        )
     if minutes * STEP_S <= 2 * HELD_S:
         raise PermanentError(f"a stretch of {minutes} min; more than {2 * HELD_S / STEP_S:g} min are allowed")
     rates = requests_per_s(objectives, store, since - BACK_S, until)
