@@ -19,7 +19,7 @@ from controlplane.loop.keep import keep_s
 from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
-from controlplane.shadow.answer import Ask, answer_of, asked_of
+from controlplane.shadow.answer import answer_of, asked_of
 from controlplane.shadow.collector import LineCollector
 from controlplane.shadow.line import Line, read_line
 from controlplane.shadow.members import Sight, Sights
@@ -37,7 +37,7 @@ class Kept:
     """What a session goes on from: what was learned, what was answered last, since when servers are ready."""
 
     policy: PolicyState = field(default_factory=PolicyState)
-    asked: Mapping[str, Ask] = field(default_factory=dict)
+    answered: Mapping[str, int] = field(default_factory=dict)
     sights: Mapping[str, Sight] = field(default_factory=dict)
 
 
@@ -95,7 +95,7 @@ class Session:
             raise ConfigurationError("configuration", (fault,))
         self._specs = {spec.name: spec for spec in self._fleet.workloads}
         self._kept = kept
-        self._asked = dict(kept.asked)
+        self._asked = dict(kept.answered)
         self._sights = Sights(kept.sights)
         self._later_s = 0.0
         grace = Grace(settings.scrape_interval_s, settings.scrape_timeout_s)
@@ -125,7 +125,7 @@ class Session:
         self._take_in(line, tick, first=first)
         plan = await tick.run()
         await self._executor.idle(_IDLE_S)
-        asked = asked_of(plan, self._roster.fleet, self._asked, self._settings.policy.replicas_down_after_s)
+        asked = asked_of(plan, self._roster.fleet, self._asked)
         self._asked |= asked
         return answer_of(_plain(told.now), plan, asked)
 
