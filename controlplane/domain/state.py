@@ -113,7 +113,9 @@ class WorkloadState:
     `services` by model: two on the same servers take different times, and each is learned by itself. `startups`:
     seconds that its newest replicas took from being asked for to being ready, `ready` those already counted. `wanted`
     holds (time, replicas) of the dwell. `asked`: replicas that were decided on last. `used_at`: when it was last not
-    provably idle. `refused`: rises that were not fulfilled, in a row; no further one before `retry_at`.
+    provably idle. `refused`: rises that were not fulfilled, in a row; no further one before `retry_at`. `starting`:
+    since when each replica was seen to start. `gone_since`: since when no configuration names the workload (None: one
+    does).
     """
 
     services: Mapping[str, Service] = field(default_factory=dict)
@@ -126,6 +128,8 @@ class WorkloadState:
     blind_since: float | None = None
     refused: int = 0
     retry_at: float = 0.0
+    starting: Mapping[str, float] = field(default_factory=dict)
+    gone_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

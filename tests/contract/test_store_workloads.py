@@ -25,6 +25,8 @@ WORKLOAD = WorkloadState(
     blind_since=NOW - 60.0,
     refused=2,
     retry_at=NOW + 30.0,
+    starting={"fleet/c 3": NOW - 5.0},
+    gone_since=NOW,
 )
 
 

@@ -66,6 +66,8 @@ def decide_pool(
         draft = draft.because(Reason(ReasonCode.MODE, {}, {"mode": pool.mode.value}))
         return _decided(pool, draft, now), state, forecast
     state = remember(pool, state)
+    starting = {identity(member): state.starting.get(identity(member), now) for member in pool.starting}
+    state = replace(state, starting=starting)
     told = pool.told(now, policy.data_max_age_s)
     if pool.serving and not told:
         draft, state = _blind(draft, state, policy, now)
@@ -256,10 +258,14 @@ def _unfulfilled(pool: Pool, state: WorkloadState, need: _Need, present: int, no
 
 
 def _overdue(pool: Pool, state: WorkloadState, need: _Need, now: float) -> int:
-    """Replicas that should have been ready long ago; one that was ready before is not starting up."""
+    """Replicas that should have been ready long ago; one that was ready before is not starting up.
+
+    Of one that does not tell when it was created it counts from when it was first seen.
+    """
     latest = now - _OVERDUE * need.lead_s
     starting = (m for m in pool.starting if identity(m) not in state.ready)
-    return sum(1 for m in starting if m.created_at is not None and m.created_at < latest)
+    since = (state.starting.get(identity(m), now) if m.created_at is None else m.created_at for m in starting)
+    return sum(1 for at in since if at < latest)
 
 
 def _is_new(member: Member, policy: Policy, now: float) -> bool:
