@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from controlplane.config import Settings
@@ -79,11 +80,11 @@ class _TakenAsDone:
 class Session:
     """Answers one line after the other. Times are those of the lines; nothing else is asked and nothing else is done.
 
-    All models are in mode `act`. History of objectives is that of this session.
+    All models are in mode `act`. History of objectives is that in the database file `history`, else of this session.
     """
 
-    def __init__(self, settings: Settings, kept: Kept = Kept()) -> None:
-        """Raises ConfigurationError where there is no workload, or one whose servers have no page."""
+    def __init__(self, settings: Settings, kept: Kept = Kept(), *, history: Path | None = None) -> None:
+        """Raises StoreError, and ConfigurationError where there is no workload, or one whose servers have no page."""
         self.now = -math.inf
         self._settings = settings
         self._fleet = _told_fleet(settings.fleet)
@@ -106,7 +107,7 @@ class Session:
         )
         self._grace = grace
         self._roster = _ToldRoster(self._fleet)
-        self._store = StoreThread(open_store("sqlite:///"))
+        self._store = StoreThread(open_store(f"sqlite:///{history or ''}"))
         self._executor = Executor(
             _TakenAsDone(self), self._store, lambda: self.now, refresh=_nothing_of, announce=_nothing
         )
@@ -144,6 +145,7 @@ class Session:
             decide_s=self._settings.decide_interval_s,
         )
         await self._tick.resume()
+        await self._tick.recall()
         return self._tick
 
     def _take_in(self, line: Line, tick: Tick, *, first: bool) -> None:
@@ -161,6 +163,7 @@ class Session:
         """What another session can go on from."""
         if self._tick is None:
             return self._kept
+        await self._store.call(lambda s: sum(s.prunings(self.now)))
         policy = await self._store.call(lambda s: s.load_state())
         return Kept(policy, dict(self._asked), dict(self._sights.known))
 

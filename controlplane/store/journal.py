@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists, literal_column, select, update
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import (
@@ -110,7 +110,7 @@ def delete_idle(connection: Connection, before: float, limit: int) -> int:
     stays: the next one is compared with it.
     """
     kept = select(newest_decisions.c.decision_id)
-    idle = literal_column(IDLE_STEPS)  # as in the index
+    idle: ColumnElement[bool] = literal_column(IDLE_STEPS)  # as in the index
     done = exists().where(actions.c.id == decisions.c.id)
     old = select(decisions.c.seq).where(idle, decisions.c.last_at < before, decisions.c.id.not_in(kept), ~done)
     oldest = old.order_by(decisions.c.last_at).limit(limit)
