@@ -17,7 +17,8 @@ from controlplane.cli.options import Config
 from controlplane.domain.errors import ConfigurationError, Fault, MalformedLineError, PermanentError, StoreError
 
 if TYPE_CHECKING:
-    from controlplane.shadow.session import Kept, Session
+    from controlplane.config import Settings
+    from controlplane.shadow.session import Session
 
 _SAVE_EVERY_S = 60.0
 
@@ -32,7 +33,10 @@ def decide(
     config: Config,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="Read lines from standard input; required.")] = False,
     state: Annotated[
-        Path | None, typer.Option("--state", help="File to go on from, and to keep what is learned in.")
+        Path | None,
+        typer.Option(
+            "--state", help="File to go on from, and to keep what is learned in; FILE.db has the history of objectives."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 at the first line at fault.")] = False,
 ) -> None:
@@ -48,7 +52,7 @@ def decide(
         raise ConfigurationError("command line", (Fault("--stdin", "nothing", "it is required"),))
     logs.configure(logging.ERROR)
     settings = load_settings(config)
-    session = Session(settings, *(() if state is None else _kept(state)))
+    session = Session(settings) if state is None else _resumed(settings, state)
     with asyncio.Runner() as runner:
         try:
             _converse(runner, session, state, strict=strict)
@@ -92,17 +96,20 @@ def _print(document: Any) -> None:
     print(json.dumps(document, allow_nan=False), flush=True)
 
 
-def _kept(path: Path) -> Iterator[Kept]:
+def _resumed(settings: Settings, path: Path) -> Session:
+    """A session that goes on from what is kept; without a state the history beside it is of something else."""
     from controlplane.cli.files import text_of
-    from controlplane.shadow.session import KEPT
+    from controlplane.shadow.session import KEPT, Kept, Session
 
-    text = text_of(path)
-    if text is None:
-        return
+    text, history = text_of(path), path.with_name(f"{path.name}.db")
     try:
-        yield KEPT.load(text)
+        kept = Kept() if text is None else KEPT.load(text)
     except StoreError:
         raise PermanentError(f"{path}: not a state that `controlplane decide` has kept") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in ("", "-wal", "-shm") if text is None else ():
+        history.with_name(f"{history.name}{suffix}").unlink(missing_ok=True)
+    return Session(settings, kept, history=history)
 
 
 def _save(runner: asyncio.Runner, session: Session, path: Path | None) -> None:

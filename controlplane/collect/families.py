@@ -102,5 +102,7 @@ VLLM_TOKENS = {
     Counter.ENDED: (f"vllm:request_prompt_tokens{COUNT}",),
     Counter.ENDED_PROMPT: (f"vllm:request_prompt_tokens{SUM}",),
     Counter.ENDED_GENERATION: (f"vllm:request_generation_tokens{SUM}",),
+    Counter.ITL_COUNT: tuple(f"{name}{COUNT}" for name in VLLM_HISTOGRAMS[Indicator.INTER_TOKEN_LATENCY]),
+    Counter.ITL_S: tuple(f"{name}{SUM}" for name in VLLM_HISTOGRAMS[Indicator.INTER_TOKEN_LATENCY]),
 }
-"""New names first; the old ones were deprecated in 0.9."""
+"""New names first; old ones were deprecated in 0.9 and 0.11."""

@@ -131,6 +131,7 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
         why = "idle_unload" if model.idle_unload is not None else "instances.min: 0"
         allowed = f"with {why} a wake source is needed, such as wake: {{ensure: true}}: servers count no requests for a"
         yield Fault(join(part.path, "wake"), "nothing", f"{allowed} model that is not loaded")
+    yield from _check_to_zero(part, document)
     kinds = kinds_of(part, document)
     if model.probe is not None:
         yield from check_probe(model.probe, next(iter(kinds)) if len(kinds) == 1 else None, join(part.path, "probe"))
@@ -154,6 +155,22 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
             yield Fault(objective.path, value.key, allowed)
         elif value is not None:
             first[value.key] = objective.path
+
+
+def _check_to_zero(part: ModelPart, document: Document) -> Iterator[Fault]:
+    """What a model on a workload that may have no replica needs, so that it can go there and come back."""
+    names, model = expand(part.item.runs_on, document.kinds), part.item
+    bounds = ((w.item.name, w.item.replicas) for w in document.workloads if w.item.name in names)
+    zero = [name for name, replicas in bounds if replicas is not None and replicas.min == 0]
+    if not zero or model.idle_unload is not None:
+        return
+    why = f"with replicas.min: 0 of workload {zero[0]}"
+    yield Fault(
+        join(part.path, "idle_unload"), "nothing", f"a time such as 30m, {why}: after it nobody needs a replica"
+    )
+    if not model.wake.ensure:
+        allowed = f"{why} a wake source is needed, such as wake: {{ensure: true}}: without replicas nothing counts"
+        yield Fault(join(part.path, "wake"), "nothing", f"{allowed} requests")
 
 
 def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:

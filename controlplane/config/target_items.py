@@ -139,7 +139,7 @@ class PortsBlock(Block):
 
 
 class ReplicasBlock(Block):
-    """How many replicas a workload may have; 0 at least needs a wake source of each of its models."""
+    """How many replicas a workload may have; 0 at least needs `idle_unload` and a wake source of each of its models."""
 
     min: Whole = Field(default=1, ge=0, description="Fewest.")
     max: Whole = Field(ge=1, description="Most.")
@@ -157,7 +157,8 @@ class WorkloadItem(Block):
     prometheus: TargetsBlock | None = Field(default=None, description="Found as targets of a Prometheus.")
     ports: PortsBlock = Field(default=PortsBlock(), description="Ports; default: the usual ones of the kind.")
     replicas: ReplicasBlock | None = Field(
-        default=None, description="Bounds within which replicas are decided; absent: they are not."
+        default=None,
+        description="Bounds within which replicas are decided, of kinds vllm and triton; absent: they are not.",
     )
     gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
     publish_only: bool = Field(

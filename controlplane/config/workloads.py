@@ -10,6 +10,7 @@ from controlplane.config.servers import check_mapping, page_of
 from controlplane.config.target_items import KubernetesBlock, WorkloadItem
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import (
+    SCALED,
     KubernetesQuery,
     Ports,
     PrometheusSpec,
@@ -47,6 +48,9 @@ def _check_replicas(part: Part[WorkloadItem]) -> Iterator[Fault]:
     bounds = part.item.replicas
     if bounds is not None and bounds.min > bounds.max:
         yield Fault(join(part.path, "replicas.min"), str(bounds.min), f"at most replicas.max, {bounds.max}")
+    if bounds is not None and part.item.kind not in SCALED:
+        allowed = f"only for workloads of kind {' or '.join(sorted(SCALED))}: others do not tell what a replica can do"
+        yield Fault(join(part.path, "replicas"), f"kind {part.item.kind.value}", allowed)
 
 
 def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.scale import decide_pool
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
-from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
+from controlplane.domain.fleet import Fleet, ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Signal, known
@@ -22,13 +22,15 @@ from controlplane.domain.state import PolicyState, UnitState, WorkloadState, ser
 _LOOK_AGAIN_S = 5.0
 # A pod of a StatefulSet comes back under its name within minutes; those of a Deployment never do.
 _KEEP_LEFT_S = 3600.0
+# By then somebody has seen that a workload was taken out of the configuration by mistake.
+_KEEP_UNNAMED_S = 86_400.0
 
 
 def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -> tuple[Plan, PolicyState]:
     """One decision for every model on every server it runs on, and the state for the next tick.
 
     Units that the configuration no longer names keep their memory, so that a model taken out by mistake comes back
-    with what was learned. Those of a discovered server keep it for an hour after it has left.
+    with what was learned. Those of a discovered server keep it for an hour after it has left, and workloads for a day.
     """
     decisions, effects = [], []
     units: dict[str, UnitState] = {}
@@ -49,19 +51,20 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
-    workloads: dict[str, WorkloadState] = {}
-    forecasts = dict(state.forecasts)
+    workloads = _kept_workloads(state, snapshot.fleet, now)
+    here = workloads.keys() | {spec.name for spec in snapshot.fleet.workloads}
+    forecasts = {name: forecast for name, forecast in state.forecasts.items() if name in here}
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
         if pool is not None:
             decision, workloads[spec.name], forecasts[spec.name] = decide_pool(
-                pool, state.workloads.get(spec.name, WorkloadState()), state.forecasts.get(spec.name), policy, now
+                pool, workloads.get(spec.name, WorkloadState()), forecasts.get(spec.name), policy, now
             )
             decisions.append(decision)
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, {**state.workloads, **workloads}, forecasts)
+    return plan, PolicyState(units, workloads, forecasts)
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
@@ -106,6 +109,18 @@ def _unnamed(
             kept[key] = unit
         elif unit.gone_since is None or now - unit.gone_since <= _KEEP_LEFT_S:
             kept[key] = replace(unit, gone_since=now if unit.gone_since is None else unit.gone_since)
+    return kept
+
+
+def _kept_workloads(state: PolicyState, fleet: Fleet, now: float) -> dict[str, WorkloadState]:
+    """What is known of workloads, without those that no configuration has named for long."""
+    named = {spec.name for spec in fleet.workloads}
+    kept: dict[str, WorkloadState] = {}
+    for name, workload in state.workloads.items():
+        if name in named:
+            kept[name] = replace(workload, gone_since=None)
+        elif workload.gone_since is None or now - workload.gone_since <= _KEEP_UNNAMED_S:
+            kept[name] = replace(workload, gone_since=now if workload.gone_since is None else workload.gone_since)
     return kept
 
 

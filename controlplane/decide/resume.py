@@ -20,12 +20,17 @@ def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
 def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState:
     return replace(
         state,
-        learned_until={name: min(at, now) for name, at in state.learned_until.items()},
+        services={
+            model: replace(one, learned_until={name: min(at, now) for name, at in one.learned_until.items()})
+            for model, one in state.services.items()
+        },
         history=tuple(point for point in state.history if point.at <= now),
         wanted=tuple((min(at, now), count) for at, count in state.wanted),
         used_at=None if state.used_at is None else min(state.used_at, now),
         blind_since=None if state.blind_since is None else min(state.blind_since, now),
         retry_at=min(state.retry_at, now + policy.back_off_max_s),
+        starting={name: min(at, now) for name, at in state.starting.items()},
+        gone_since=None if state.gone_since is None else min(state.gone_since, now),
     )
 
 

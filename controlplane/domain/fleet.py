@@ -31,6 +31,10 @@ CONTROLLED = frozenset({ServerKind.TRITON, ServerKind.OLLAMA})
 """Kinds of servers that load and unload a model when they are told to; all others are observed."""
 
 
+SCALED = frozenset({ServerKind.TRITON, ServerKind.VLLM})
+"""Kinds of servers that tell what a replica can do: batches and their times, or tokens and the time between them."""
+
+
 COMPLETIONS = frozenset(
     {ServerKind.VLLM, ServerKind.TGI, ServerKind.SGLANG, ServerKind.NIM, ServerKind.OLLAMA, ServerKind.MAPPED}
 )

@@ -73,6 +73,8 @@ class Counter(StrEnum):
     ENDED = "ended_requests"
     ENDED_PROMPT = "ended_prompt_tokens"
     ENDED_GENERATION = "ended_generation_tokens"
+    ITL_COUNT = "inter_token_intervals"
+    ITL_S = "inter_token_seconds"
 
 
 Counters: TypeAlias = Mapping[tuple[Counter, str], float]
@@ -86,6 +88,7 @@ class TokenCounts:
     `prompt` and `generation` as they are computed, those of the prompt with the ones found in the prefix cache.
     `prefix_queries`, `prefix_hits`: prompt tokens looked up there, and found. `preemptions`: requests thrown out of a
     full KV cache. `ended` requests, with `ended_prompt` and `ended_generation` tokens: the lengths of whole requests.
+    `itl_count` times between tokens were seen, which took `itl_s` seconds together.
     """
 
     prompt: int | None
@@ -96,6 +99,8 @@ class TokenCounts:
     ended: int | None
     ended_prompt: int | None
     ended_generation: int | None
+    itl_count: int | None = None
+    itl_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

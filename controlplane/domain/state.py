@@ -95,18 +95,30 @@ class DemandPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadState:
-    """Memory of one workload that is scaled.
+class Service:
+    """What was learned of how a replica serves one model, by tokens or by batches.
 
-    `learned_until`: end of the last interval used, by server. `startups`: seconds that its newest replicas took from
-    being asked for to being ready, `ready` those already counted. `wanted` holds (time, replicas) of the dwell.
-    `asked`: replicas that were decided on last. `used_at`: when it was last not provably idle. `refused`: rises that
-    were not fulfilled, in a row; no further one before `retry_at`.
+    `learned_until`: end of the last interval used, by server.
     """
 
     tokens: TokenSums = field(default_factory=TokenSums)
     batches: tuple[BatchSum, ...] = ()
     learned_until: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadState:
+    """Memory of one workload that is scaled.
+
+    `services` by model: two on the same servers take different times, and each is learned by itself. `startups`:
+    seconds that its newest replicas took from being asked for to being ready, `ready` those already counted. `wanted`
+    holds (time, replicas) of the dwell. `asked`: replicas that were decided on last. `used_at`: when it was last not
+    provably idle. `refused`: rises that were not fulfilled, in a row; no further one before `retry_at`. `starting`:
+    since when each replica was seen to start. `gone_since`: since when no configuration names the workload (None: one
+    does).
+    """
+
+    services: Mapping[str, Service] = field(default_factory=dict)
     history: tuple[DemandPoint, ...] = ()
     startups: tuple[float, ...] = ()
     ready: frozenset[str] = frozenset()
@@ -116,6 +128,8 @@ class WorkloadState:
     blind_since: float | None = None
     refused: int = 0
     retry_at: float = 0.0
+    starting: Mapping[str, float] = field(default_factory=dict)
+    gone_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

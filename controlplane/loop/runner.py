@@ -112,6 +112,7 @@ class Runner:
             asyncio.create_task(self._serve_nudges(), name="nudges"),
             asyncio.create_task(self._serve_moves(), name="moves"),
             asyncio.create_task(self._keep_pace(), name="pace"),
+            asyncio.create_task(self._tick.recall(), name="seasons"),
         )
 
     async def stop(self, timeout_s: float = 3.0) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 from controlplane.decide.forecast import Reading, State
 from controlplane.decide.replicas.seasons import STEP_S, learned
-from controlplane.domain.fleet import Fleet
+from controlplane.domain.fleet import Fleet, is_member_name
 from controlplane.domain.objectives import Indicator, IndicatorSource
 from controlplane.domain.ports import Store
+from controlplane.loop.store_thread import StoreThread
 
 # A day is found after two, and each further day of minutes takes half a second to learn.
 BACK_S = 3 * 86_400.0
@@ -20,21 +22,29 @@ _REQUESTS = (Indicator.AVAILABILITY, Indicator.TTFT, Indicator.E2E, Indicator.LA
 _COUNTED = (IndicatorSource.SERVER, IndicatorSource.GATEWAY)
 
 
-def arrivals(fleet: Fleet) -> Mapping[str, Callable[..., State]]:
-    """By workload that is scaled, what reads its requests by minute and learns from them. Takes seconds."""
-    found: dict[str, Callable[..., State]] = {}
+async def recalled(fleet: Fleet, store: StoreThread, now: float) -> AsyncIterator[tuple[str, State]]:
+    """Workloads that are scaled, one after the other, with what the requests of all their models teach.
+
+    Takes seconds for each, of which the store is held for a moment only. Raises StoreError.
+    """
     for workload in fleet.workloads:
         if workload.replicas is not None and (objectives := counted(fleet, workload.name)):
-            found[workload.name] = partial(_learn, objectives)
-    return found
+            rates = await store.call(partial(requests_per_s, objectives, since=now - BACK_S, until=now))
+            readings = (Reading(start + STEP_S, per_s, per_s) for start, per_s in rates.items())
+            yield workload.name, await asyncio.to_thread(learned, readings)
 
 
 def counted(fleet: Fleet, workload: str) -> Mapping[str, str]:
-    """By model of a workload, the key of the objective whose events are its requests; without one it is left out."""
+    """By model of a workload, the key of the objective whose events are its requests; without one it is left out.
+
+    Empty where one of them is served elsewhere too: its history does not tell what was served where.
+    """
+    models = [model for model in fleet.models if workload in model.workloads]
+    if any(len(model.workloads) > 1 or not all(map(is_member_name, model.runs_on)) for model in models):
+        return {}
     found = [
         (model.name, objective.key)
-        for model in fleet.models
-        if workload in model.workloads
+        for model in models
         for objective in model.objectives
         if objective.indicator in _REQUESTS and objective.source in _COUNTED
     ]
@@ -49,9 +59,3 @@ def requests_per_s(objectives: Mapping[str, str], store: Store, since: float, un
             if counts.measured_s >= _MEASURED_S:
                 by_minute.setdefault(start, []).append(counts.events / counts.measured_s)
     return {start: sum(rates) for start, rates in sorted(by_minute.items()) if len(rates) == len(objectives)}
-
-
-def _learn(objectives: Mapping[str, str], store: Store, *, now: float) -> State:
-    """From the requests of all models together."""
-    rates = requests_per_s(objectives, store, now - BACK_S, now)
-    return learned(Reading(start + STEP_S, per_s, per_s) for start, per_s in rates.items())

@@ -32,7 +32,7 @@ from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
 from controlplane.loop.roster import Roster
-from controlplane.loop.seasons import arrivals
+from controlplane.loop.seasons import recalled
 from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.strain import Strain
@@ -119,13 +119,16 @@ class Tick:
         await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
-        try:
-            for workload, learn in arrivals(self._roster.fleet).items():
-                self.foresee({workload: await self._store.call(partial(learn, now=now))})
-        except ControlPlaneError as error:
-            log.warning("seasons are not known from history; they are learned anew", error=str(error))
         self._leading = True
         self._health = replace(self._health, started_at=now, leading=True)
+
+    async def recall(self) -> None:
+        """Learn from history what arrivals are usual. Takes seconds; ticks before it is done go by no season."""
+        try:
+            async for workload, forecast in recalled(self._roster.fleet, self._store, self._clock()):
+                self.foresee({workload: forecast})
+        except ControlPlaneError as error:
+            log.warning("seasons are not known from history; they are learned anew", error=str(error))
 
     def foresee(self, forecasts: Mapping[str, State]) -> None:
         """Take in what history taught of the arrivals of workloads, by name."""

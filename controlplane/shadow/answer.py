@@ -4,65 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from controlplane.decide.explain import reason_text
-from controlplane.domain.decision import Decision, Plan, Reason, ReasonCode, Step
+from controlplane.domain.decision import Decision, Plan, Reason, Step
 from controlplane.domain.fleet import Fleet, Phase, is_member_name, workload_of
 
-_UNDECIDED = frozenset(
-    {
-        ReasonCode.DATA_MISSING,
-        ReasonCode.DATA_PARTIAL,
-        ReasonCode.CAPACITY_UNKNOWN,
-        ReasonCode.SAFE_FLOOR,
-        ReasonCode.UNFULFILLED,
-        ReasonCode.IN_FLIGHT,
-        ReasonCode.FROZEN,
-    }
-)
-"""What binds where nothing can be said against what was asked for last."""
 
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Replicas that were answered last for a workload, and what was decided in the dwell, each with its time."""
-
-    replicas: int
-    decided: tuple[tuple[float, int], ...] = ()
-
-
-def asked_of(plan: Plan, fleet: Fleet, before: Mapping[str, Ask], dwell_s: float) -> dict[str, Ask]:
+def asked_of(plan: Plan, fleet: Fleet, before: Mapping[str, int]) -> dict[str, int]:
     """Replicas that there should be of every workload that is scaled; `before`: what was answered last.
 
-    Decisions go by the replicas that are there. What was asked for may be more, and come yet: it stands where nothing
-    can be decided, and until fewer were enough for the whole dwell.
+    That stands where nothing is decided: no model runs on the workload, or it was not told of yet.
     """
     decided, asked = _of_workloads(plan), {}
     for spec in fleet.workloads:
         if spec.replicas is None:
             continue
-        last = before.get(spec.name, Ask(0))
-        most, decision = min(last.replicas, spec.replicas.most), decided.get(spec.name)
-        if decision is None or decision.target is None or decision.current is None:
-            asked[spec.name] = Ask(max(_present(fleet, spec.name), most, spec.replicas.least), last.decided)
+        decision = decided.get(spec.name)
+        if decision is not None and decision.target is not None:
+            asked[spec.name] = decision.target.instances
             continue
-        target = decision.target.instances
-        if decision.binding in _UNDECIDED:
-            asked[spec.name] = Ask(max(target, most), last.decided)
-            continue
-        lately = (*((at, count) for at, count in last.decided if at > plan.at - dwell_s), (plan.at, target))
-        stands = min(most, max(count for _, count in lately)) if target >= decision.current.instances else 0
-        asked[spec.name] = Ask(max(target, stands), lately)
+        last = min(before.get(spec.name, 0), spec.replicas.most)
+        asked[spec.name] = max(_present(fleet, spec.name), last, spec.replicas.least)
     return asked
 
 
-def answer_of(now: Any, plan: Plan, asked: Mapping[str, Ask]) -> dict[str, Any]:
+def answer_of(now: Any, plan: Plan, asked: Mapping[str, int]) -> dict[str, Any]:
     """The plan as a JSON object; `now` as it was told."""
     decided = _of_workloads(plan)
     actions = [
-        {"workload": name, "from": decision.current.instances, "to": asked[name].replicas, "step": decision.step.value}
+        {"workload": name, "from": decision.current.instances, "to": asked[name], "step": decision.step.value}
         for name, decision in decided.items()
         if decision.step is not Step.HOLD and decision.current is not None
     ]
@@ -79,7 +50,7 @@ def answer_of(now: Any, plan: Plan, asked: Mapping[str, Ask]) -> dict[str, Any]:
     ]
     return {
         "now": now,
-        "desired": {name: ask.replicas for name, ask in asked.items()},
+        "desired": dict(asked),
         "actions": [*actions, *units],
         "reasons": {name: [_told(reason) for reason in decision.reasons] for name, decision in decided.items()},
         "binding": {name: decision.binding.value for name, decision in decided.items()},

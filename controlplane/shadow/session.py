@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from controlplane.config import Settings
 from controlplane.domain.decision import Action, ActionStatus, Outcome
 from controlplane.domain.errors import ConfigurationError, Fault, MalformedLineError
-from controlplane.domain.fleet import Fleet, Member, Mode
+from controlplane.domain.fleet import Fleet, Member, Mode, ServerKind
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
@@ -19,7 +20,7 @@ from controlplane.loop.keep import keep_s
 from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
-from controlplane.shadow.answer import Ask, answer_of, asked_of
+from controlplane.shadow.answer import answer_of, asked_of
 from controlplane.shadow.collector import LineCollector
 from controlplane.shadow.line import Line, read_line
 from controlplane.shadow.members import Sight, Sights
@@ -37,7 +38,7 @@ class Kept:
     """What a session goes on from: what was learned, what was answered last, since when servers are ready."""
 
     policy: PolicyState = field(default_factory=PolicyState)
-    asked: Mapping[str, Ask] = field(default_factory=dict)
+    answered: Mapping[str, int] = field(default_factory=dict)
     sights: Mapping[str, Sight] = field(default_factory=dict)
 
 
@@ -79,20 +80,23 @@ class _TakenAsDone:
 class Session:
     """Answers one line after the other. Times are those of the lines; nothing else is asked and nothing else is done.
 
-    All models are in mode `act`. History of objectives is that of this session.
+    All models are in mode `act`. History of objectives is that in the database file `history`, else of this session.
     """
 
-    def __init__(self, settings: Settings, kept: Kept = Kept()) -> None:
-        """Raises ConfigurationError where there is no workload."""
+    def __init__(self, settings: Settings, kept: Kept = Kept(), *, history: Path | None = None) -> None:
+        """Raises StoreError, and ConfigurationError where there is no workload, or one whose servers have no page."""
         self.now = -math.inf
         self._settings = settings
         self._fleet = _told_fleet(settings.fleet)
         if not self._fleet.workloads:
             fault = Fault("workloads", "nothing", "at least one workload: its servers are what lines tell")
             raise ConfigurationError("configuration", (fault,))
+        if pageless := [spec.name for spec in self._fleet.workloads if spec.kind is ServerKind.OLLAMA]:
+            fault = Fault(f"workload {pageless[0]}", "kind ollama", "kinds with a metrics page: it is what lines tell")
+            raise ConfigurationError("configuration", (fault,))
         self._specs = {spec.name: spec for spec in self._fleet.workloads}
         self._kept = kept
-        self._asked = dict(kept.asked)
+        self._asked = dict(kept.answered)
         self._sights = Sights(kept.sights)
         self._later_s = 0.0
         grace = Grace(settings.scrape_interval_s, settings.scrape_timeout_s)
@@ -103,7 +107,7 @@ class Session:
         )
         self._grace = grace
         self._roster = _ToldRoster(self._fleet)
-        self._store = StoreThread(open_store("sqlite:///"))
+        self._store = StoreThread(open_store(f"sqlite:///{history or ''}"))
         self._executor = Executor(
             _TakenAsDone(self), self._store, lambda: self.now, refresh=_nothing_of, announce=_nothing
         )
@@ -122,7 +126,7 @@ class Session:
         self._take_in(line, tick, first=first)
         plan = await tick.run()
         await self._executor.idle(_IDLE_S)
-        asked = asked_of(plan, self._roster.fleet, self._asked, self._settings.policy.replicas_down_after_s)
+        asked = asked_of(plan, self._roster.fleet, self._asked)
         self._asked |= asked
         return answer_of(_plain(told.now), plan, asked)
 
@@ -141,6 +145,7 @@ class Session:
             decide_s=self._settings.decide_interval_s,
         )
         await self._tick.resume()
+        await self._tick.recall()
         return self._tick
 
     def _take_in(self, line: Line, tick: Tick, *, first: bool) -> None:
@@ -158,6 +163,7 @@ class Session:
         """What another session can go on from."""
         if self._tick is None:
             return self._kept
+        await self._store.call(lambda s: sum(s.prunings(self.now)))
         policy = await self._store.call(lambda s: s.load_state())
         return Kept(policy, dict(self._asked), dict(self._sights.known))
 

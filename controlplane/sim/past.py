@@ -16,7 +16,7 @@ from controlplane.domain.fleet import ModelSpec, ReplicaBounds, ServerKind, Work
 from controlplane.domain.objectives import Indicator, Objective
 from controlplane.domain.ports import Store
 from controlplane.domain.profiles import BatchProfile, TokenProfile
-from controlplane.domain.state import WorkloadState
+from controlplane.domain.state import Service, WorkloadState
 from controlplane.loop.seasons import BACK_S, counted, requests_per_s
 from controlplane.sim.peers.perf_model import BatchModel, LatencySlo, Slo
 from controlplane.sim.runner import HELD_S, READ_S
@@ -87,7 +87,9 @@ def stretch(settings: Settings, workload: Scaled, store: Store, since: float, un
     name, minutes = workload.spec.name, int((until - since) // STEP_S)
     objectives = counted(settings.fleet, name)
     if not objectives:
-        raise PermanentError(f"workload {name!r}: no objective of its models counts requests")
+        raise PermanentError(
+            f"workload {name!r}: no objective counts the requests of its models, or one is served elsewhere too"
+        )
     if minutes * STEP_S <= 2 * HELD_S:
         raise PermanentError(f"a stretch of {minutes} min; more than {2 * HELD_S / STEP_S:g} min are allowed")
     rates = requests_per_s(objectives, store, since - BACK_S, until)
@@ -135,9 +137,15 @@ def learned(
     return _tokens(workload, state, prompt_tokens, output_tokens)
 
 
+def _services(workload: Scaled, state: WorkloadState) -> list[Service]:
+    """What was learned of each of its models: one stands for all, that of which most is known."""
+    return [state.services.get(model.name, Service()) for model in workload.models]
+
+
 def _tokens(workload: Scaled, state: WorkloadState, prompt_tokens: int | None, output_tokens: int | None) -> Learned:
     profile = next((m.profile for m in workload.models if isinstance(m.profile, TokenProfile)), None)
-    found = tokens.service(state.tokens, profile)
+    sums = max(_services(workload, state), key=lambda s: s.tokens.readings).tokens
+    found = tokens.service(sums, profile)
     if found is None:
         raise _unlearned(workload)
     ttft, itl = (_tightest(workload, indicator) for indicator in (Indicator.TTFT, Indicator.INTER_TOKEN_LATENCY))
@@ -160,7 +168,7 @@ def _tokens(workload: Scaled, state: WorkloadState, prompt_tokens: int | None, o
         gpus=workload.spec.gpus_per_replica,
     )
     # per second of the busy stretches: tokens generated, tokens of prompts, requests
-    _, output, prompt, requests = state.tokens.totals
+    _, output, prompt, requests = sums.totals
     means = [
         given if given is not None else _mean(total, requests, option)
         for given, total, option in (
@@ -181,7 +189,7 @@ def _mean(total: float, requests: float, option: str) -> int:
 
 def _batches(workload: Scaled, state: WorkloadState) -> Learned:
     profile = next((m.profile for m in workload.models if isinstance(m.profile, BatchProfile)), None)
-    sums = state.batches
+    sums = max(_services(workload, state), key=lambda s: sum(b.executions for b in s.batches)).batches
     seen = [(s.executions, s.instances) for s in sums] or [(0.0, profile.instances if profile else 1)]
     largest, instances = max((s.size for s in sums), default=profile.max_batch if profile else 1), max(seen)[1]
     curve = learning.curve(sums, largest, profile)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, Row, bindparam, delete, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists, literal_column, select, update
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import (
@@ -27,6 +27,7 @@ from controlplane.store.codec import ACTION, ALERT_STATES, DECISION, EFFECT, OUT
 from controlplane.store.engine import insert
 from controlplane.store.startups import add_startups
 from controlplane.store.tables import (
+    IDLE_STEPS,
     actions,
     decisions,
     effects,
@@ -102,14 +103,16 @@ def _written(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     return frozenset(connection.execute(select(decisions.c.id).where(decisions.c.id.in_(ids))).scalars())
 
 
-def delete_holds(connection: Connection, before: float, limit: int) -> int:
-    """Delete at most `limit` decisions that held what was there and not since `before`, oldest first; gives how many.
+def delete_idle(connection: Connection, before: float, limit: int) -> int:
+    """Delete at most `limit` decisions that changed nothing and not since `before`, oldest first; gives how many.
 
-    The newest of a unit stays: the next one is compared with it.
+    Those that held what was there, and replicas that were told and that nobody here carried out. The newest of a unit
+    stays: the next one is compared with it.
     """
     kept = select(newest_decisions.c.decision_id)
-    held = decisions.c.step == literal_column(f"'{Step.HOLD.value}'")  # as in the index
-    old = select(decisions.c.seq).where(held, decisions.c.last_at < before, decisions.c.id.not_in(kept))
+    idle: ColumnElement[bool] = literal_column(IDLE_STEPS)  # as in the index
+    done = exists().where(actions.c.id == decisions.c.id)
+    old = select(decisions.c.seq).where(idle, decisions.c.last_at < before, decisions.c.id.not_in(kept), ~done)
     oldest = old.order_by(decisions.c.last_at).limit(limit)
     return connection.execute(delete(decisions).where(decisions.c.seq.in_(oldest))).rowcount
 

@@ -18,7 +18,7 @@ ROLLUP_LEVELS_S = LEVELS_S[1:]
 KEEP_S: Mapping[int, int] = {FINEST_S: 2 * DAY_S, 60: 14 * DAY_S, HOUR_S: 400 * DAY_S}
 """How long a level is kept, in seconds. The coarsest is kept for ever."""
 
-KEEP_HOLDS_S = 14 * DAY_S
+KEEP_IDLE_S = 14 * DAY_S
 """How long decisions that changed nothing are kept, in seconds. Those that changed something are kept for ever."""
 
 KEEP_RECEIVED_S = KEEP_S[HOUR_S]

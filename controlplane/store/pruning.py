@@ -9,17 +9,17 @@ from sqlalchemy import Connection, Engine
 
 from controlplane.store import histograms, journal, received, slices
 from controlplane.store.engine import writing
-from controlplane.store.levels import KEEP_HOLDS_S, KEEP_RECEIVED_S, KEEP_S, cutoff
+from controlplane.store.levels import KEEP_IDLE_S, KEEP_RECEIVED_S, KEEP_S, cutoff
 
 _ROWS_A_TRANSACTION = 20_000
 """How many rows one transaction deletes, about."""
-_HOLDS_A_TRANSACTION = 500
-_HOLD_TRANSACTIONS = 20
+_IDLE_A_TRANSACTION = 500
+_IDLE_TRANSACTIONS = 20
 """Called every ten minutes, that is room for 16 decisions a second."""
 
 
 def prunings(engine: Engine, now: float) -> Iterator[int]:
-    """Delete slices, histograms, decisions to hold and received alerts that are past their time.
+    """Delete slices, histograms, decisions that changed nothing and received alerts that are past their time.
 
     A transaction for each item asked for; gives how many rows each deleted. What an interrupted one left over is not
     read any more and goes with the next.
@@ -35,11 +35,11 @@ def prunings(engine: Engine, now: float) -> Iterator[int]:
             with writing(engine) as connection:
                 gone = job(connection)
             yield gone
-    for _ in range(_HOLD_TRANSACTIONS):
+    for _ in range(_IDLE_TRANSACTIONS):
         with writing(engine) as connection:
-            gone = journal.delete_holds(connection, now - KEEP_HOLDS_S, _HOLDS_A_TRANSACTION)
+            gone = journal.delete_idle(connection, now - KEEP_IDLE_S, _IDLE_A_TRANSACTION)
         yield gone
-        if gone < _HOLDS_A_TRANSACTION:
+        if gone < _IDLE_A_TRANSACTION:
             break
     with writing(engine) as connection:
         gone = received.delete_received(connection, now - KEEP_RECEIVED_S)

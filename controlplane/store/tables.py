@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
 
 metadata = MetaData(
@@ -167,6 +167,9 @@ received_alerts = Table(
 )
 """What Alertmanagers sent back. `ends_at` is empty while an alert fires."""
 
+IDLE_STEPS = "step IN ('hold', 'scale')"
+"""Decisions of which some change nothing: to hold, and replicas that are told and not carried out."""
+
 decisions = Table(
     "decisions",
     metadata,
@@ -186,7 +189,7 @@ decisions = Table(
         sqlite_where=text("step <> 'hold'"),
         postgresql_where=text("step <> 'hold'"),
     ),
-    Index("ix_decisions_holds", "last_at", sqlite_where=text("step = 'hold'"), postgresql_where=text("step = 'hold'")),
+    Index("ix_decisions_idle", "last_at", sqlite_where=text(IDLE_STEPS), postgresql_where=text(IDLE_STEPS)),
 )
 
 newest_decisions = Table(

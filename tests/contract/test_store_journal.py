@@ -138,6 +138,21 @@ def test_old_decisions_to_hold_are_pruned_and_all_others_stay(store: SqlStore) -
     assert store.decision(kept_as["again"]).repeats == 1
 
 
+def test_old_replicas_that_were_told_are_pruned_and_those_that_were_carried_out_stay(store: SqlStore) -> None:
+    old = NOW - 15 * 86400.0
+    steps = [
+        a_decision(f"s{n}", old + 15 * n, step=Step.SCALE, target=Target(loaded=True, instances=1 + n % 2), server="w")
+        for n in range(6)
+    ]
+    for step in steps:
+        store.write_tick(a_tick(step.at, decisions=(step,)))
+    store.start_action(an_action("s1", Step.SCALE, 2))
+    store.finish_action(an_outcome(an_action("s1", Step.SCALE, 2)))
+    assert store.prune(NOW) == 4
+    assert [r.decision.id for r in store.decisions(limit=10)] == ["s5", "s1"]
+    assert store.prune(NOW) == 0
+
+
 def test_a_decision_is_found_by_a_prefix_that_only_it_has(store: SqlStore) -> None:
     store.write_tick(
         a_tick(decisions=(a_decision("ab12"), a_decision("ab34", server="t1"), a_decision("a%", model="x")))

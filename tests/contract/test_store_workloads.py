@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from controlplane.decide.forecast import Reading
 from controlplane.decide.replicas.seasons import learned
-from controlplane.domain.state import BatchSum, DemandPoint, PolicyState, TokenSums, UnitState, WorkloadState
+from controlplane.domain.state import BatchSum, DemandPoint, PolicyState, Service, TokenSums, UnitState, WorkloadState
 from controlplane.store import SqlStore
 from tests.contract.values import NOW, a_tick
 
 WORKLOAD = WorkloadState(
-    tokens=TokenSums(tuple(0.1 * n for n in range(16)), (1.0, 2.0, 1 / 3, 4.0), 17.25),
-    batches=(BatchSum(4, 1, 12.5, 0.3),),
-    learned_until={"fleet/a": NOW, "fleet/b": NOW - 5.0},
+    services={
+        "m": Service(
+            TokenSums(tuple(0.1 * n for n in range(16)), (1.0, 2.0, 1 / 3, 4.0), 17.25),
+            (BatchSum(4, 1, 12.5, 0.3),),
+            {"fleet/a": NOW, "fleet/b": NOW - 5.0},
+        )
+    },
     history=(DemandPoint(NOW - 15.0, 2.5, 2.75), DemandPoint(NOW, 3.0, 3.5)),
     startups=(93.5, 101.0),
     ready=frozenset({"fleet/a 1", "fleet/b 2"}),
@@ -21,6 +25,8 @@ WORKLOAD = WorkloadState(
     blind_since=NOW - 60.0,
     refused=2,
     retry_at=NOW + 30.0,
+    starting={"fleet/c 3": NOW - 5.0},
+    gone_since=NOW,
 )
 
 

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 from controlplane.decide.policy import Policy
+from controlplane.store import open_store
 from tests.shadow_lines import CONFIG, LINE_S, Fleet, conversation
 
 COMMAND = (sys.executable, "-c", "from controlplane.cli.entry import main; main()", "decide", "--stdin")
@@ -88,6 +89,8 @@ def test_desired_follows_the_load_up_and_after_the_dwell_down_and_goes_on_after_
     with driven(config, "--state", str(state)) as answer:
         first, *_, last = conversation(fleet, answer, 4)
     assert (first["desired"]["llama"], first["binding"]["llama"]) == (after, "data_missing")
+    with closing(open_store(f"sqlite:///{state}.db", create=False)) as store:
+        assert len(store.slices("llama-8b", "ttft_1000ms_server", 9.99e8, 1.001e9, 60.0)) > 10
     # what one replica holds was learned before
     assert "replica_demand" in {reason["code"] for reason in last["reasons"]["llama"]}
 

@@ -21,7 +21,7 @@ from controlplane.domain.fleet import ReplicaBounds
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import Interval
 from controlplane.domain.signal import Known, Missing
-from controlplane.domain.state import DemandPoint, PolicyState, TokenSums, WorkloadState
+from controlplane.domain.state import DemandPoint, PolicyState, Service, WorkloadState
 from controlplane.store.codec import POLICY_STATE
 from tests.unit.decide.replicas import (
     BACK_S,
@@ -88,7 +88,7 @@ def pools(draw: st.DrawFn) -> Pool:
 
 states = st.builds(
     WorkloadState,
-    tokens=st.sampled_from([TokenSums(), decided(under(9.0, 2))[1].tokens]),
+    services=st.sampled_from([{}, decided(under(9.0, 2))[1].services]),
     history=st.lists(st.tuples(ages, st.floats(0, 20), st.floats(0, 20)), max_size=12).map(
         lambda points: tuple(DemandPoint(NOW - age, *of) for age, *of in sorted(points, reverse=True))
     ),
@@ -151,7 +151,9 @@ def test_more_load_never_means_fewer_replicas(
     state: WorkloadState, serving: int, one: float, other: float, starting: int
 ) -> None:
     """Nothing is learned from it here: what a request takes stays."""
-    state = replace(state, learned_until={f"fleet/{n}": NOW for n in range(serving)})
+    service = state.services.get("llm", Service())
+    until = {f"fleet/{n}": NOW for n in range(serving)}
+    state = replace(state, services={"llm": replace(service, learned_until=until)})
     low, high = sorted((one, other))
     less, more = (
         decided(under(per_s * serving, serving, [NOW - 30.0] * starting, bounds=ReplicaBounds(1, 50)), state)[0]
@@ -219,9 +221,10 @@ def an_hour(per_s: float, noise: float, startup_s: float, seed: int) -> list[int
     startup_s=st.sampled_from([30.0, 100.0, 240.0]),
     seed=st.integers(0, 1000),
 )
-def test_a_constant_load_with_noise_moves_a_fleet_by_one_replica_at_most_and_without_noise_never_back(
+def test_a_constant_load_with_noise_seldom_moves_a_fleet_by_one_replica_at_most_and_without_noise_never_back(
     per_s: float, noise: float, startup_s: float, seed: int
 ) -> None:
     noisy, calm = an_hour(per_s, noise, startup_s, seed), an_hour(per_s, 0.0, startup_s, seed)
     assert max(noisy) - min(noisy) <= 1
+    assert flips(noisy) <= 8, "an hour; 55 loads had 0.5 on average and 6 at most"
     assert flips(calm) == 0

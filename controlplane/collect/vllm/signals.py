@@ -39,6 +39,7 @@ def _histogram(indicator: Indicator) -> Row:
 
 def _tokens(counter: Counter, field: str, meaning: str, unit: str = "tokens") -> Row:
     names = f.VLLM_TOKENS[counter]
+    families = [name.removesuffix(f.COUNT).removesuffix(f.SUM) for name in names]
     return Row(
         (f"Interval.tokens.{field}", f"ModelReading.counters[{counter.value}]"),
         meaning,
@@ -46,7 +47,7 @@ def _tokens(counter: Counter, field: str, meaning: str, unit: str = "tokens") ->
         Kind.COUNTER,
         Resets.PROCESS,
         "None in its place, and absent from the metrics page; requests are counted all the same.",
-        tuple(Series(name, _OLD.get(name, "")) for name in names),
+        tuple(Series(name, _OLD.get(family, "")) for name, family in zip(names, families, strict=True)),
         alternatives=len(names) > 1,
     )
 
@@ -204,6 +205,10 @@ _DETAIL = (
     _tokens(Counter.ENDED, "ended", "requests whose lengths are counted", "requests"),
     _tokens(Counter.ENDED_PROMPT, "ended_prompt", "prompt lengths of requests that ended"),
     _tokens(Counter.ENDED_GENERATION, "ended_generation", "generated lengths of requests that ended"),
+    _tokens(Counter.ITL_COUNT, "itl_count", "times between tokens that were seen", "times"),
+    _tokens(
+        Counter.ITL_S, "itl_s", "seconds between tokens, summed; by time, the requests that decode on average", "s"
+    ),
     PROBES,
     Row(
         (

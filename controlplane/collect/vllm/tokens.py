@@ -20,8 +20,12 @@ FIELDS = {
     Counter.ENDED: "ended",
     Counter.ENDED_PROMPT: "ended_prompt",
     Counter.ENDED_GENERATION: "ended_generation",
+    Counter.ITL_COUNT: "itl_count",
+    Counter.ITL_S: "itl_s",
 }
 """Counters and their fields of TokenCounts."""
+_SECONDS = frozenset({Counter.ITL_S})
+"""Those that are no whole numbers."""
 
 
 def tokens_between(before: Engines, after: Engines, *, anew: bool) -> TokenCounts | None:
@@ -36,7 +40,7 @@ def tokens_between(before: Engines, after: Engines, *, anew: bool) -> TokenCount
         before = {engine: then for engine, then in before.items() if not _fell(then, after.get(engine, {}))}
     elif anew:
         before = {}
-    return TokenCounts(**{field: _difference(before, after, counter) for counter, field in FIELDS.items()})
+    return TokenCounts(**{field: _difference(before, after, counter) for counter, field in FIELDS.items()})  # type: ignore[arg-type]
 
 
 def tokens_fell(before: Engines, after: Engines) -> bool:
@@ -48,11 +52,11 @@ def _fell(before: Mapping[Counter, float], after: Mapping[Counter, float]) -> bo
     return any(after.get(counter, math.inf) < count for counter, count in before.items())
 
 
-def _difference(before: Engines, after: Engines, counter: Counter) -> int | None:
+def _difference(before: Engines, after: Engines, counter: Counter) -> float | None:
     total = 0.0
     for engine, now in after.items():
         then = before[engine].get(counter) if engine in before else 0.0
         if then is None or counter not in now:
             return None
         total += now[counter] - then
-    return round(total)
+    return total if counter in _SECONDS else round(total)

@@ -19,6 +19,8 @@ _GUESS = 0.12
 _GUESSES = 10
 # Demand ahead is taken to be no more than this times the highest of late, so that a burst is not taken for a trend.
 _CAP = 1.5
+# A level is the mean of so many steps: those nearer to each other share what was seen.
+_LEVEL_STEPS = 4
 # Demand below it counts as it, in replicas: the moves of next to nothing say little.
 _LEAST = 0.5
 # A deviation by the median of what deviates.
@@ -86,3 +88,17 @@ def _squares(moves: Sequence[float], lead_s: float, quantile: float) -> float:
     feared = min(1.0, rate * lead_s / (1 - quantile)) ** 2
     calm_squares = sum(move * move for move in calm) * len(moves) / max(1, len(calm))
     return calm_squares + feared * max(0.0, sum(move * move for move in moves) - calm_squares)
+
+
+def noise(history: Sequence[DemandPoint]) -> float:
+    """By how many replicas the level of demand is off about its trend: one standard deviation, 0 before it is known.
+
+    By second differences, which a steady rise or fall does not move (Gasser, Sroka, Jennen-Steinmetz, Biometrika 1986),
+    and by their median, which a jump does not.
+    """
+    levels = [point.level for point in history]
+    bends = sorted(
+        abs(earlier - 2 * level + later)
+        for earlier, level, later in zip(levels, levels[_LEVEL_STEPS:], levels[2 * _LEVEL_STEPS :], strict=False)
+    )
+    return _MEDIAN * bends[len(bends) // 2] / math.sqrt(6) if bends else 0.0

@@ -58,10 +58,21 @@ def arrivals(interval: Interval) -> float:
 
 
 def running(interval: Interval) -> float:
-    """Requests that executed on average; by Little's law over their compute time where the gauge is not there."""
+    """Requests that executed on average: by Little's law over the time between their tokens, which is exact.
+
+    Else as the gauge tells at the ends, or by Little's law over their compute time where there is none.
+    """
+    if (between := between_tokens(interval)) is not None and interval.length_s > 0:
+        return between[1] / interval.length_s
     if interval.running_start is None and interval.running_end is None:
         return max(0.0, interval.request_s - interval.queue_s) / interval.length_s if interval.length_s > 0 else 0.0
     return _mean(interval.running_start, interval.running_end)
+
+
+def between_tokens(interval: Interval) -> tuple[int, float] | None:
+    """Times between tokens and the seconds they took together; None where none was counted."""
+    tokens = interval.tokens
+    return (tokens.itl_count, tokens.itl_s) if tokens is not None and tokens.itl_count and tokens.itl_s else None
 
 
 def stands_still(interval: Interval) -> bool:

@@ -23,12 +23,11 @@ from controlplane.domain.profiles import BatchProfile, TokenProfile
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import known
 from controlplane.domain.startups import REPLICA
-from controlplane.domain.state import WorkloadState
+from controlplane.domain.state import Service, WorkloadState
 
 # Caches and graphs of a replica are cold in its first minute.
 _WARM_S = 60.0
 _STARTUPS = 20
-_BY_TOKENS = frozenset({ServerKind.VLLM, ServerKind.SGLANG, ServerKind.TGI, ServerKind.NIM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +108,32 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
         if name not in state.ready and state.asked is not None and created_at is not None and ready_at is not None:
             startups = (*startups, max(0.0, ready_at - created_at))[-_STARTUPS:]
     state = replace(state, startups=startups, ready=ready)
+    names = {model.name for model in pool.models}
+    services = {name: service for name, service in state.services.items() if name in names}
+    for name, by_server in pool.readings.items():
+        services[name] = _learned(pool, services.get(name, Service()), by_server)
+    return replace(state, services=services)
+
+
+def _learned(pool: Pool, service: Service, by_server: Mapping[str, ModelReading]) -> Service:
+    """How a replica serves one model, with its newest readings learned from."""
     began = {m.server.name: m.ready_at + _WARM_S for m in pool.members if m.ready_at is not None}
-    sums, batches = state.tokens, state.batches
+    sums, batches = service.tokens, service.batches
     here = {member.server.name for member in pool.members}
-    until = {name: at for name, at in state.learned_until.items() if name in here}
-    for by_server in pool.readings.values():
-        for name, reading in by_server.items():
-            told = telling(reading.intervals)
-            known = bisect_right(told, state.learned_until.get(name, 0.0), key=attrgetter("end"))
-            fresh = [i for i in told[known:] if i.start >= began.get(name, 0.0)]
-            if pool.spec.kind in _BY_TOKENS:
-                whole = list(tokens.stretches(fresh))
-                sums = tokens.learn(sums, whole)
-                newest = whole[-1][-1].end if whole else 0.0
-            else:
-                batches = learning.learn(batches, fresh, 0.0)
-                newest = fresh[-1].end if fresh else 0.0
-            until[name] = max(until.get(name, 0.0), newest)
-    return replace(state, tokens=sums, batches=batches, learned_until=until)
+    until = {name: at for name, at in service.learned_until.items() if name in here}
+    for name, reading in by_server.items():
+        told = telling(reading.intervals)
+        known = bisect_right(told, service.learned_until.get(name, 0.0), key=attrgetter("end"))
+        fresh = [i for i in told[known:] if i.start >= began.get(name, 0.0)]
+        if pool.spec.kind is ServerKind.VLLM:
+            whole = list(tokens.stretches(fresh))
+            sums = tokens.learn(sums, whole)
+            newest = whole[-1][-1].end if whole else 0.0
+        else:
+            batches = learning.learn(batches, fresh, 0.0)
+            newest = fresh[-1].end if fresh else 0.0
+        until[name] = max(until.get(name, 0.0), newest)
+    return Service(sums, batches, until)
 
 
 def work_of(pool: Pool, state: WorkloadState, now: float, max_age_s: float) -> Work | None:
@@ -152,15 +159,16 @@ def _work(
     readings: Sequence[ModelReading],
     now: float,
 ) -> Work | None:
-    if pool.spec.kind in _BY_TOKENS:
-        service = tokens.service(state.tokens, model.profile if isinstance(model.profile, TokenProfile) else None)
+    memory = state.services.get(model.name, Service())
+    if pool.spec.kind is ServerKind.VLLM:
+        service = tokens.service(memory.tokens, model.profile if isinstance(model.profile, TokenProfile) else None)
         if service is None:
             return None
         usages = [usage for reading in readings if (usage := known(reading.kv_cache_usage)) is not None]
         return token_work(told, usages, service, goal(model), now)
     largest = max((r.max_batch_size if r.dynamic_batching else 1 for r in readings), default=1)
-    largest = max(largest, 1, *(size.size for size in state.batches)) if state.batches else max(largest, 1)
-    curve = learning.curve(state.batches, largest, model.profile if isinstance(model.profile, BatchProfile) else None)
+    largest = max(largest, 1, *(size.size for size in memory.batches))
+    curve = learning.curve(memory.batches, largest, model.profile if isinstance(model.profile, BatchProfile) else None)
     if curve is None:
         return None
     threshold_s, share = _latency(model, readings)

@@ -11,7 +11,7 @@ from controlplane.decide import headroom, people
 from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
-from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
+from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noise, noted
 from controlplane.decide.replicas.hands import told_only, unscheduled_words
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
@@ -26,8 +26,8 @@ from controlplane.domain.state import DemandPoint, WorkloadState
 _OVERDUE = 2.0
 # After so long without a decision on what was seen a dwell begins anew.
 _GAP_S = 120.0
-# Fewer replicas must hold this much more than what may come.
-_MARGIN = 1.02
+# Fewer replicas must hold this share more than what may come, or so many deviations of the noise in demand.
+_MARGIN, _DEVIATIONS = 0.02, 3.0
 # A sliver above a whole number of replicas is rounding.
 _SLIVER = 1e-6
 
@@ -38,7 +38,7 @@ class _Need:
 
     replicas: int
     stays: int
-    """The same with a margin, which fewer replicas must hold too: a demand at the edge must not swing."""
+    """The same with a margin, which fewer replicas must hold too: noise at the edge must not make them swing."""
     work: Work
     ahead: Ahead
     lead_s: float
@@ -67,6 +67,8 @@ def decide_pool(
         draft = draft.because(Reason(ReasonCode.MODE, {}, {"mode": pool.mode.value}))
         return _decided(pool, draft, now), state, forecast
     state = remember(pool, state)
+    starting = {identity(member): state.starting.get(identity(member), now) for member in pool.starting}
+    state = replace(state, starting=starting)
     told = pool.told(now, policy.data_max_age_s)
     if pool.serving and not told:
         draft, state = _blind(draft, state, policy, now)
@@ -179,7 +181,7 @@ def _need(
     scale = point.level / work.level if work.level > 0 else 1.0
     return _Need(
         max(1, replicas),
-        max(1, replicas, math.ceil(wanted * _MARGIN)),
+        max(1, replicas, math.ceil(wanted + max(_MARGIN * wanted, _DEVIATIONS * noise(state.history)))),
         work,
         seen,
         horizon_s,
@@ -261,10 +263,14 @@ def _unfulfilled(pool: Pool, state: WorkloadState, need: _Need, present: int, no
 
 
 def _overdue(pool: Pool, state: WorkloadState, need: _Need, now: float) -> int:
-    """Replicas that should have been ready long ago; one that was ready before is not starting up."""
+    """Replicas that should have been ready long ago; one that was ready before is not starting up.
+
+    Of one that does not tell when it was created it counts from when it was first seen.
+    """
     latest = now - _OVERDUE * need.lead_s
     starting = (m for m in pool.starting if identity(m) not in state.ready)
-    return sum(1 for m in starting if m.created_at is not None and m.created_at < latest)
+    since = (state.starting.get(identity(m), now) if m.created_at is None else m.created_at for m in starting)
+    return sum(1 for at in since if at < latest)
 
 
 def _is_new(member: Member, policy: Policy, now: float) -> bool:

@@ -7,10 +7,11 @@ does g / R iterations, each of `base_s` and `per_running_s` a request; p prompt 
     base_s * g / R + per_running_s * g + per_prompt_s * p + per_request_s * r = 1
 
 which every busy stretch of every replica states anew, so that least squares finds the four. Idle ones state nothing,
-and those of a replica's first minute are left out: caches and graphs are cold then. R is read at the ends of readings
-only, and its errors make replicas seem the slower the fewer requests run (regression dilution: Fuller, Measurement
-Error Models, 1987), so that more of them would ask for still more. Hence a stretch is a minute of readings, and weighs
-the less the fewer run in it.
+and those of a replica's first minute are left out: caches and graphs are cold then. R is the sum of all times between
+tokens by the length of the stretch (Little's law), and g / R their number by their sum; readings without tokens are
+left out of both. Where a page does not count them, R is read at the ends of readings only, and its errors make replicas
+seem the slower the fewer requests run (regression dilution: Fuller, Measurement Error Models, 1987), so that more of
+them would ask for still more. Hence a stretch is a minute of readings, and weighs the less the fewer run in it.
 
 The mean time between tokens is R / g. By the same equation it is `base_s / (1 - rho)`, where rho is the share of time
 that grows with the load; the most load with a time of at most S between tokens is rho = 1 - base_s / S. The linear
@@ -26,19 +27,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.decide.replicas.flow import arrivals, running
+from controlplane.decide.replicas.flow import arrivals, between_tokens, running
 from controlplane.domain.observation import Interval
 from controlplane.domain.profiles import TokenProfile
 from controlplane.domain.state import TokenSums
 
 _STRETCH_S = 60.0
-# A stretch in which so many run weighs 1, and most.
+# A whole stretch in which so many run weighs 1, and most.
 _FULL_WEIGHT = 16.0
 # Stretches remembered, by weight: newer ones push older ones out.
 _MEMORY = 500.0
 # Busy stretches before which nothing is known without a profile.
 _ENOUGH = 2.0
-# Below so many running requests a stretch may be partly idle.
+# Below so many running requests, as gauges tell, a stretch may be partly idle.
 _BUSY = 2.0
 # Stretches that a profile stands for; without one a rough guess stands for less than one.
 _PROFILE = 5.0
@@ -65,10 +66,10 @@ def learn(sums: TokenSums, whole: Iterable[Sequence[Interval]]) -> TokenSums:
     """The sums with these stretches of replicas added, older ones fading."""
     products, totals, weight = np.array(sums.products).reshape(4, 4), np.array(sums.totals), sums.readings
     for stretch in whole:
-        told = _told(stretch)
-        if told is None:
+        stated = _told(stretch)
+        if stated is None:
             continue
-        own = min(1.0, float(told[1] / told[0]) / _FULL_WEIGHT)
+        own, told = stated
         fade = min(1.0, _MEMORY / (weight + own))
         products, totals = products * fade + own * np.outer(told, told), totals * fade + own * told
         weight = weight * fade + own
@@ -87,26 +88,42 @@ def stretches(intervals: Iterable[Interval]) -> Iterator[tuple[Interval, ...]]:
             part = []
 
 
-def _told(stretch: Sequence[Interval]) -> NDArray[np.float64] | None:
-    """The four numbers of a busy stretch, g / R, g, p and r; None of another."""
-    length_s = sum(interval.length_s for interval in stretch)
-    if length_s <= 0 or not all(map(_is_busy, stretch)):
+def _told(stretch: Sequence[Interval]) -> tuple[float, NDArray[np.float64]] | None:
+    """The weight of a stretch and its four numbers, g / R, g, p and r; None of one that states nothing.
+
+    Of the readings that count the time between tokens those in which some came, else all of a busy stretch.
+    """
+    counted = [interval for interval in stretch if _tells(interval) and between_tokens(interval) is not None]
+    used = counted or (stretch if all(map(_is_busy, stretch)) else [])
+    length_s = sum(interval.length_s for interval in used)
+    if length_s <= 0:
         return None
-    at_once = sum(running(interval) * interval.length_s for interval in stretch) / length_s
-    generation = sum(i.tokens.generation or 0 for i in stretch if i.tokens is not None)
-    prompt = sum(i.tokens.prompt or 0 for i in stretch if i.tokens is not None)
-    if at_once < _BUSY:
+    at_once = sum(running(interval) * interval.length_s for interval in used) / length_s
+    if not counted and at_once < _BUSY:
         return None
-    per_s = generation / length_s
-    return np.array([per_s / at_once, per_s, prompt / length_s, max(0.0, sum(map(arrivals, stretch))) / length_s])
+    generation = sum(i.tokens.generation or 0 for i in used if i.tokens is not None)
+    prompt = sum(i.tokens.prompt or 0 for i in used if i.tokens is not None)
+    decoded, came = sum(map(_decoded, used)), max(0.0, sum(map(arrivals, used)))
+    whole = min(1.0, length_s / _STRETCH_S) if counted else 1.0
+    return whole * min(1.0, at_once / _FULL_WEIGHT), np.array([decoded / at_once, generation, prompt, came]) / length_s
+
+
+def _decoded(interval: Interval) -> int:
+    """Tokens that came in the time that `running` counts: not the first ones of requests, where that can be told."""
+    if (between := between_tokens(interval)) is not None:
+        return between[0]
+    return (interval.tokens.generation or 0) if interval.tokens is not None else 0
 
 
 def _is_busy(interval: Interval) -> bool:
-    """Whether requests ran at both ends of a reading, and it tells what they were given."""
-    tokens, ends = interval.tokens, (interval.running_start, interval.running_end)
-    if tokens is None or not tokens.generation or tokens.prompt is None or interval.began_anew:
-        return False
-    return None not in ends and 0 not in ends
+    """Whether it tells something, and requests ran at both ends of it."""
+    return _tells(interval) and not {None, 0} & {interval.running_start, interval.running_end}
+
+
+def _tells(interval: Interval) -> bool:
+    """Whether tokens came in a reading, and it tells those of prompts too."""
+    tokens = interval.tokens
+    return tokens is not None and bool(tokens.generation) and tokens.prompt is not None and not interval.began_anew
 
 
 def service(sums: TokenSums, profile: TokenProfile | None) -> TokenService | None:

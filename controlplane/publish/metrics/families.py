@@ -44,6 +44,8 @@ _COUNTED = {
     Counter.ENDED: "Requests whose lengths are summed",
     Counter.ENDED_PROMPT: "Prompt tokens of requests that ended",
     Counter.ENDED_GENERATION: "Generated tokens of requests that ended",
+    Counter.ITL_COUNT: "Times between tokens that were seen",
+    Counter.ITL_S: "Time between tokens, summed",
 }
 _HOST = {
     HostGauge.PINNED_MEMORY_USED: "Pinned memory pool in use",

@@ -32,6 +32,8 @@ class TokenReplica:
             Counter.GENERATION_TOKENS: page.generated_tokens,
             Counter.PREEMPTIONS: page.preempted,
         }
+        if page.itl_counts is not None:
+            tokens |= {Counter.ITL_COUNT: int(page.itl_counts.sum()), Counter.ITL_S: page.itl_s_sum}
         self._unit.absorb(
             at,
             Served(

@@ -81,6 +81,8 @@ def test_tokens_between_the_recorded_pages_are_their_differences() -> None:
         ended=0,
         ended_prompt=0,
         ended_generation=0,
+        itl_count=5922 - 2521,
+        itl_s=39.858171194991655 - 13.989446634002661,
     )
 
 
@@ -104,6 +106,8 @@ def test_what_stands_on_the_recorded_page_is_republished() -> None:
         (Counter.ENDED, ""): 44,
         (Counter.ENDED_PROMPT, ""): 800,
         (Counter.ENDED_GENERATION, ""): 2565,
+        (Counter.ITL_COUNT, ""): 5922,
+        (Counter.ITL_S, ""): 39.858171194991655,
     }
 
 
@@ -195,7 +199,7 @@ def test_a_token_counter_that_is_no_number_is_left_out_and_the_requests_count() 
 
 def test_a_server_that_counts_no_tokens_has_none() -> None:
     families = ["vllm:prompt_tokens", "vllm:generation_tokens", "vllm:num_preemptions", "vllm:prefix_cache"]
-    families += ["vllm:request_prompt_tokens", "vllm:request_generation_tokens"]
+    families += ["vllm:request_prompt_tokens", "vllm:request_generation_tokens", "vllm:inter_token_latency"]
     assert between(without(EARLIER, *families), without(LATER, *families)) is None
 
 

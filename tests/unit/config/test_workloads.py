@@ -253,6 +253,26 @@ def test_a_model_on_a_workload_whose_replicas_are_decided_has_a_mode_and_a_wake_
     assert set(faults(unscaled)) >= {"models[0].mode", "models[0].idle_unload", "models[0].wake"}
 
 
+@pytest.mark.parametrize("kind", ["tgi", "torchserve", "tfserving", "sglang", "nim", "ollama"])
+def test_replicas_are_decided_only_of_kinds_that_tell_what_one_can_do(kind: str) -> None:
+    told = faults(SCALED.replace("kind: vllm", f"kind: {kind}"))
+    assert told["workloads[0].replicas"].startswith(f"kind {kind}: only for workloads of kind triton or vllm")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "paths"),
+    [
+        (", idle_unload: 30m", {"models[0].idle_unload"}),
+        (", wake: {ensure: true}", {"models[0].wake"}),
+        (", idle_unload: 30m, wake: {ensure: true}", {"models[0].idle_unload", "models[0].wake"}),
+    ],
+)
+def test_no_replica_at_all_needs_to_know_when_nobody_needs_one_and_when_somebody_does(
+    left_out: str, paths: set[str]
+) -> None:
+    assert set(faults(SCALED.replace(left_out, ""))) == paths
+
+
 def test_the_knobs_of_replicas_reach_the_policy() -> None:
     policy = settings(SCALED + "policy: {planned_burn: 0.5, replicas_down_after: 2m}\n").policy
     assert (policy.planned_burn, policy.replicas_down_after_s) == (0.5, 120.0)

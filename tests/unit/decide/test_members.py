@@ -15,7 +15,7 @@ from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.snapshot import Snapshot
-from controlplane.domain.state import PolicyState, UnitState
+from controlplane.domain.state import PolicyState, UnitState, WorkloadState
 from tests.discovery_fake import member, workload
 
 NOW = 1_700_000_000.0
@@ -81,3 +81,17 @@ def test_nobody_is_taken_to_have_left_a_workload_that_was_not_listed_yet() -> No
 def test_a_clock_that_was_ahead_does_not_keep_it_for_longer() -> None:
     ahead = PolicyState({"m@w/0": UnitState(gone_since=NOW + 86400)})
     assert resumed(ahead, Policy(), NOW).units["m@w/0"].gone_since == NOW
+
+
+def test_what_is_known_of_a_workload_is_kept_for_a_day_after_the_configuration_named_it_last() -> None:
+    state = PolicyState(
+        workloads={"old": WorkloadState(asked=3), "w": WorkloadState(asked=2)}, forecasts={"old": 1, "w": 2}
+    )
+    _, after = decide(snapshot(), state, Policy(), NOW)
+    assert after.workloads["old"] == WorkloadState(asked=3, gone_since=NOW)
+    _, later = decide(snapshot(), after, Policy(), NOW + 86_400.0)
+    assert later.workloads["old"] == after.workloads["old"]
+    _, gone = decide(snapshot(), later, Policy(), NOW + 86_401.0)
+    assert (set(gone.workloads), set(gone.forecasts)) == ({"w"}, {"w"})
+    back = replace(later, workloads={"w": later.workloads["old"]})
+    assert decide(snapshot(), back, Policy(), NOW + 90_000.0)[1].workloads["w"].gone_since is None

@@ -19,6 +19,7 @@ from tests.unit.decide.replicas import (
     a_pool,
     a_reading,
     steady,
+    tokens,
     under,
 )
 
@@ -71,19 +72,41 @@ def test_readings_are_learned_from_once_and_none_is_left_out(kind: ServerKind) -
     for tick in range(1, 21):
         later = learned(NOW + STEP_S * tick, later)
     if kind is ServerKind.VLLM:
-        assert once.tokens.readings > 0
+        assert once.services["llm"].tokens.readings > 0
         # five whole minutes at once, and as many minutes later on
-        assert later.tokens.readings == pytest.approx(2 * once.tokens.readings)
+        assert later.services["llm"].tokens.readings == pytest.approx(2 * once.services["llm"].tokens.readings)
     left_s = 30.0 if kind is ServerKind.VLLM else 0.0
-    assert later.learned_until == dict.fromkeys(("fleet/0", "fleet/1", "fleet/2"), NOW + 300.0 - left_s)
+    assert later.services["llm"].learned_until == dict.fromkeys(("fleet/0", "fleet/1", "fleet/2"), NOW + 300.0 - left_s)
+
+
+def test_models_on_the_same_servers_are_learned_each_by_itself() -> None:
+    """One that decodes three times as slowly beside another; none of its minutes is missed or counts for the other."""
+    quick, slow = (a_reading(steady(NOW, per_s)) for per_s in (3.0, 2.0))
+    halved = [
+        replace(i, tokens=tokens(i.tokens.prompt, (i.tokens.generation or 0) / 3) if i.tokens else None)
+        for i in slow.intervals
+    ]
+    other = replace(MODEL, name="other", served_name="other")
+    told = {"llm": {"fleet/0": quick}, "other": {"fleet/0": a_reading(halved)}}
+    both = remember(replace(a_pool([quick]), models=(MODEL, other), readings=told), KNOWN)
+    assert both.services["llm"] == remember(a_pool([quick]), KNOWN).services["llm"]
+    alone = replace(a_pool([quick]), models=(other,), readings={"other": told["other"]})
+    assert both.services["other"] == remember(alone, KNOWN).services["other"]
+    assert both.services["other"].tokens.readings > 0
+    assert both.services["other"] != both.services["llm"]
+    assert set(remember(alone, both).services) == {"other"}, "one that runs there no more is forgotten"
 
 
 def test_a_replicas_first_minute_teaches_nothing() -> None:
     pool = a_pool([a_reading(steady(NOW, 3.0))])
     cold = replace(pool, members=(a_member(0, created_at=NOW - 100.0, ready_s=50.0),))
-    assert remember(cold, KNOWN).tokens.readings == 0
+    assert remember(cold, KNOWN).services["llm"].tokens.readings == 0
     warm = replace(pool, members=(a_member(0, created_at=NOW - 300.0, ready_s=50.0),))
-    assert 0 < remember(warm, KNOWN).tokens.readings < remember(pool, KNOWN).tokens.readings
+    assert (
+        0
+        < remember(warm, KNOWN).services["llm"].tokens.readings
+        < remember(pool, KNOWN).services["llm"].tokens.readings
+    )
 
 
 def test_the_tightest_objectives_count_and_the_most_cautious_model() -> None:

@@ -169,6 +169,20 @@ def test_while_a_replica_is_overdue_more_are_asked_for_at_growing_intervals_only
     assert waits[1] == pytest.approx(2 * waits[0], abs=2 * STEP_S)
 
 
+def test_a_replica_that_does_not_tell_since_when_it_starts_is_overdue_from_when_it_was_first_seen() -> None:
+    state, at = replace(settled(44.0, 8), asked=9), NOW
+    untold = replace(a_member(100, Phase.STARTING), created_at=None)
+    overdue: list[float] = []
+    for _ in range(20):
+        pool = under(44.0, 8, now=at)
+        decision, state = decided(replace(pool, members=(*pool.members, untold)), state, at)
+        assert wanted(decision) == 9
+        if decision.binding is ReasonCode.UNFULFILLED:
+            overdue.append(at - NOW)
+        at += STEP_S
+    assert overdue[0] == pytest.approx(2 * 116.0, abs=STEP_S)
+
+
 def test_replicas_that_were_asked_for_and_not_created_stay_asked_for_and_are_told_as_missing() -> None:
     first, state = refused(replace(settled(48.0, 8), asked=8), NOW, [])
     assert wanted(first) == 10

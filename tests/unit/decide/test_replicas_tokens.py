@@ -8,10 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controlplane.decide.replicas.tokens import TokenGoal, itl_room, kv_replicas, learn, service, stretches, ttft_room
+from controlplane.decide.replicas.tokens import (
+    TokenGoal,
+    TokenService,
+    itl_room,
+    kv_replicas,
+    learn,
+    service,
+    stretches,
+    ttft_room,
+)
 from controlplane.domain.observation import Interval
+from controlplane.domain.signal import known
 from controlplane.domain.state import TokenSums
-from tests.unit.decide.replicas import NOW, PROFILE, tokens
+from controlplane.sim.llm import LlmPool
+from controlplane.sim.ours.pages import TokenReplica
+from controlplane.sim.service import LLM_SERVICES
+from controlplane.sim.trace import Requests
+from tests.unit.decide.replicas import MODEL, NOW, PROFILE, tokens
 from tests.unit.decide.values import an_interval
 
 BASE_S, PER_RUNNING_S, PER_PROMPT_S, PER_REQUEST_S = 0.012, 0.0003, 0.00008, 0.004
@@ -75,6 +89,26 @@ def test_stretches_that_may_be_partly_idle_or_tell_half_teach_nothing(idle: dict
     known = learn(TokenSums(), busy(3))
     dull = [(*stretch[:3], replace(stretch[3], **idle)) for stretch in busy(4)]  # type: ignore[arg-type]
     assert learn(known, dull) == known
+
+
+def test_where_times_between_tokens_are_counted_the_gauge_is_not_asked_and_idle_readings_are_left_out() -> None:
+    def timed(interval: Interval, running: float) -> Interval:
+        assert interval.tokens is not None
+        assert interval.tokens.generation is not None
+        told = replace(interval.tokens, itl_count=round(interval.tokens.generation), itl_s=running * interval.length_s)
+        return replace(interval, tokens=told, running_start=0, running_end=1)
+
+    stretches_ = [(s, s[0].running_start or 0) for s in busy(10, count=400)]
+    bursts = [
+        (*(replace(i, tokens=replace(tokens(0, 0), itl_count=0, itl_s=0.0)) for i in s[:3]), timed(s[3], running))
+        for s, running in stretches_
+    ]
+    found = service(learn(TokenSums(), bursts), None)
+    assert found is not None
+    assert found.base_s == pytest.approx(BASE_S, rel=0.05)
+    assert found.per_running_s == pytest.approx(PER_RUNNING_S, rel=0.05)
+    assert found.per_prompt_s == pytest.approx(PER_PROMPT_S, rel=0.05)
+    assert found.readings < 100, "a quarter of a minute weighs a quarter"
 
 
 def test_a_stretch_weighs_the_less_the_fewer_run_and_nothing_below_two() -> None:
@@ -173,3 +207,42 @@ def test_prompts_are_no_limit_without_an_objective_or_where_nothing_meets_it() -
 def test_caches_count_as_full_before_they_throw_requests_out() -> None:
     assert kv_replicas([0.45, 0.9, 0.45]) == pytest.approx(2.0)
     assert kv_replicas([]) == 0.0
+
+
+SIMULATED = LLM_SERVICES["llama-3.1-8b-a100-tp2"]
+PROMPT, OUTPUT = 1000, 200
+
+
+def learned_at(per_s: float, replicas: int, *, exact: bool) -> TokenService:
+    """What half an hour of simulated pages teaches; `exact`: they have the time between tokens."""
+    rng = np.random.default_rng(1)
+    at_s = np.sort(rng.uniform(0.0, 1800.0, int(1800 * per_s)))
+    prompts = np.clip(rng.lognormal(np.log(PROMPT) - 0.5, 1.0, len(at_s)), 10, 8000).astype(np.int32)
+    outputs = np.clip(rng.lognormal(np.log(OUTPUT) - 0.3, 0.8, len(at_s)), 2, 2000).astype(np.int32)
+    pool = LlmPool(SIMULATED, Requests(at_s, prompts, outputs), replicas=replicas)
+    readers = [TokenReplica(MODEL) for _ in range(replicas)]
+    told: list[list[Interval]] = [[] for _ in readers]
+    for at in range(5, 1800, 5):
+        for page in pool.signals(float(at)).replicas:
+            readers[page.id].absorb(at, page if exact else replace(page, itl_counts=None))
+            newest = known(readers[page.id].reading(at))
+            told[page.id] += newest.intervals[-1:] if newest is not None else ()
+    found = service(learn(TokenSums(), (stretch for intervals in told for stretch in stretches(intervals))), None)
+    assert found is not None
+    return found
+
+
+def asked_for(found: TokenService, per_s: float) -> float:
+    """Replicas in which such a load takes all the room that the objectives leave."""
+    prompt_s = found.prompt_s(PROMPT)
+    by_time = (prompt_s + found.per_running_s * OUTPUT) / itl_room(found, GOAL)
+    return per_s * max(by_time, prompt_s / ttft_room(prompt_s, GOAL))
+
+
+@pytest.mark.parametrize("replicas", [26, 34])
+def test_at_low_load_the_time_between_tokens_keeps_what_gauges_learn_away(replicas: int) -> None:
+    per_s = 36.0
+    does = asked_for(learned_at(per_s, 6, exact=True), per_s)
+    assert 4.0 < does < 6.0, "what six of them, well loaded, teach"
+    assert asked_for(learned_at(per_s, replicas, exact=False), per_s) > does + 3.0
+    assert asked_for(learned_at(per_s, replicas, exact=True), per_s) == pytest.approx(does, abs=0.7)

@@ -115,6 +115,21 @@ async def test_it_collects_and_ticks_by_itself_and_asks_for_the_control_mode(ben
     assert sum(picture.totals.decisions.values()) >= 6
 
 
+async def test_the_first_ticks_do_not_wait_until_seasons_are_learned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def recall() -> None:
+        begun.set()
+        await ended.wait()
+
+    monkeypatch.setattr(bench.tick, "recall", recall)
+    await bench.runner.start()
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 2)
+    assert begun.is_set()
+
+
 async def test_before_it_has_resumed_it_does_not_lead(bench: Bench) -> None:
     health = bench.runner.picture().health
     assert not health.leading

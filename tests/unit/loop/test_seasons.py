@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from controlplane.decide.forecast import State
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
-from controlplane.loop.seasons import arrivals
+from controlplane.domain.ports import Store
+from controlplane.loop.seasons import recalled
+from controlplane.loop.store_thread import StoreThread
 from tests.unit.decide.replicas import MODEL, NOW, SPEC
 
 FIRST = NOW // 60 * 60 - 600.0
 FLEET = Fleet((), (MODEL,), workloads=(SPEC,))
+
+
+def recall(fleet: Fleet, store: object) -> dict[str, State]:
+    """What history taught, by workload."""
+
+    async def run() -> dict[str, State]:
+        thread = StoreThread(cast("Store", store))
+        try:
+            return {workload: state async for workload, state in recalled(fleet, thread, NOW)}
+        finally:
+            thread.close()
+
+    return asyncio.run(run())
 
 
 def learned(fleet: Fleet, rows: dict[str, list[tuple[float, Counts]]]) -> State:
@@ -26,7 +43,7 @@ def learned(fleet: Fleet, rows: dict[str, list[tuple[float, Counts]]]) -> State:
         asked.append(objective)
         return rows[model]
 
-    state = arrivals(fleet)["fleet"](SimpleNamespace(slices=slices), now=NOW)
+    (state,) = recall(fleet, SimpleNamespace(slices=slices, close=lambda: None)).values()
     assert len(asked) == len(rows)
     return state
 
@@ -36,10 +53,20 @@ def minutes(events: int, count: int = 5, measured_s: float = 60.0) -> list[tuple
 
 
 def test_only_workloads_that_are_scaled_and_whose_requests_are_counted_are_asked_for() -> None:
-    assert set(arrivals(FLEET)) == {"fleet"}
-    assert arrivals(replace(FLEET, workloads=(replace(SPEC, replicas=None),))) == {}
+    nothing = SimpleNamespace(slices=lambda *_: [], close=lambda: None)
+    assert set(recall(FLEET, nothing)) == {"fleet"}
+    assert recall(replace(FLEET, workloads=(replace(SPEC, replicas=None),)), nothing) == {}
     share = Objective(Indicator.QUEUE_TIME, 0.99, 28 * 86_400.0, IndicatorSource.SERVER, 1.0)
-    assert arrivals(replace(FLEET, models=(replace(MODEL, objectives=(share,)),))) == {}
+    assert recall(replace(FLEET, models=(replace(MODEL, objectives=(share,)),)), nothing) == {}
+
+
+@pytest.mark.parametrize("elsewhere", [{"workloads": ("fleet", "other")}, {"runs_on": ("vllm-0", "fleet/a")}])
+def test_a_model_that_is_served_elsewhere_too_teaches_no_season(elsewhere: dict[str, tuple[str, ...]]) -> None:
+    """Its history has the requests of all places together."""
+    nothing = SimpleNamespace(slices=lambda *_: [], close=lambda: None)
+    shared = replace(MODEL, **elsewhere)  # type: ignore[arg-type]
+    assert recall(replace(FLEET, models=(shared,)), nothing) == {}
+    assert set(recall(replace(FLEET, models=(replace(MODEL, runs_on=("fleet/a",)),)), nothing)) == {"fleet"}
 
 
 def test_a_minute_counts_from_when_it_is_over_and_if_it_was_measured_for_half_of_it() -> None:

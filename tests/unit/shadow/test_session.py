@@ -223,3 +223,12 @@ def test_a_triton_is_decided_on_by_its_page_alone(opened: Open) -> None:
 def test_a_configuration_without_workloads_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         Session(parse_settings('servers: [{name: s, kind: vllm, http: "http://x"}]', {}))
+
+
+def test_servers_without_a_page_are_none_that_lines_could_tell_of() -> None:
+    text = "workloads: [{name: o, kind: ollama, kubernetes: {namespace: ml, pods: app=o}}]"
+    with pytest.raises(ConfigurationError) as raised:
+        Session(parse_settings(text, {}))
+    assert [str(fault) for fault in raised.value.faults] == [
+        "workload o: kind ollama is not allowed; kinds with a metrics page: it is what lines tell"
+    ]

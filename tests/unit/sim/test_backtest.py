@@ -15,7 +15,7 @@ from controlplane.domain.errors import PermanentError
 from controlplane.domain.fleet import Mode
 from controlplane.domain.objectives import SLICE_S, Slice
 from controlplane.domain.ports import TickRecord
-from controlplane.domain.state import BatchSum, PolicyState, TokenSums, WorkloadState
+from controlplane.domain.state import BatchSum, PolicyState, Service, TokenSums, WorkloadState
 from controlplane.loop import clock
 from controlplane.sim import past
 from controlplane.sim.serving import BatchServing, LlmServing
@@ -85,7 +85,7 @@ def fill(config: Path, state: WorkloadState) -> None:
 def test_more_burn_costs_no_more_gaps_are_told_and_the_same_seed_gives_the_same(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fill(config, WorkloadState(tokens=sums(), startups=(40.0, 60.0)))
+    fill(config, WorkloadState({"llama": Service(sums())}, startups=(40.0, 60.0)))
     page = tmp_path / "report.html"
     options = ["--config", str(config), "--since", "25m", "--planned-burn", "0.1", "--planned-burn", "20"]
     options += ["--max", "2", "--json", "--out", str(page)]
@@ -114,7 +114,7 @@ def test_what_was_not_measured_is_the_mean_of_its_neighbours() -> None:
 
 def test_replicas_are_those_that_were_learned(config: Path) -> None:
     workload = past.scaled(load_settings(config))
-    found = past.learned(workload, WorkloadState(tokens=sums()), output_tokens=70)
+    found = past.learned(workload, WorkloadState({"llama": Service(sums())}), output_tokens=70)
     assert (found.output_tokens, found.target) == (70, 0.99)
     assert 400 < found.prompt_tokens < 600
     assert isinstance(found.serving, LlmServing)
@@ -132,14 +132,14 @@ def test_servers_that_batch_are_those_that_were_learned(config: Path) -> None:
     )
     config.write_text(text)
     sums = tuple(BatchSum(size, 2, 100.0, 100 * (0.004 + 0.002 * size)) for size in (1, 4, 8))
-    found = past.learned(past.scaled(load_settings(config)), WorkloadState(batches=sums))
+    found = past.learned(past.scaled(load_settings(config)), WorkloadState({"llama": Service(batches=sums)}))
     assert isinstance(found.serving, BatchServing)
     service = found.serving.service
     assert (service.max_batch, service.instances, found.target) == (8, 2, 0.98)
     assert (service.fixed_s, service.per_item_s) == pytest.approx((0.004, 0.002))
     slow = (BatchSum(1, 1, 100.0, 30.0),)
     with pytest.raises(PermanentError, match=r"no replica as learned answers within 0\.1 s"):
-        past.learned(past.scaled(load_settings(config)), WorkloadState(batches=slow))
+        past.learned(past.scaled(load_settings(config)), WorkloadState({"llama": Service(batches=slow)}))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_what_cannot_be_run_is_one_line(
     ("state", "line"),
     [
         (WorkloadState(), "how fast a replica serves is not learned yet"),
-        (WorkloadState(tokens=replace(sums(), totals=(1.0, 1.0, 1.0, 0.0))), "--prompt-tokens"),
-        (WorkloadState(tokens=sums()), "--startup"),
+        (WorkloadState({"llama": Service(replace(sums(), totals=(1.0, 1.0, 1.0, 0.0)))}), "--prompt-tokens"),
+        (WorkloadState({"llama": Service(sums())}), "--startup"),
     ],
 )
 def test_what_is_not_learned_is_named(
