@@ -13,6 +13,7 @@ from controlplane.config.gateways import check_gateways
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
 from controlplane.config.profiles import check_profile
+from controlplane.config.quota import check_quota
 from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import KedaBlock, Root
@@ -30,6 +31,7 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     if not document.kinds and not document.servers and not document.workloads:
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
+    yield from check_quota(document)
     yield from check_gateways(document)
     yield from check_alerts(document)
     yield from _check_names(document)

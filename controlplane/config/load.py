@@ -15,6 +15,7 @@ from controlplane.config.gateways import to_gateway
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
 from controlplane.config.profiles import with_profiles
+from controlplane.config.quota import to_quota
 from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, KedaSettings, Settings
@@ -102,6 +103,7 @@ def _settings(document: Document, password: str | None) -> Settings:
             prometheus=to_prometheus(document),
             workloads=tuple(to_workload(part, document) for part in document.workloads),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
+            quota=to_quota(root.quota),
         ),
         store_url=store,
         mode=root.mode,

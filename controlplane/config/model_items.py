@@ -144,9 +144,7 @@ class ModelItem(Block):
         default=None, description="Unload after idling this long; needs a wake source."
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
-    priority: Whole = Field(
-        default=0, description="Who is to go first when something is scarce; higher wins. Kept, without effect yet."
-    )
+    priority: Whole = Field(default=0, description="Who gets GPUs first when `quota` makes them scarce; higher wins.")
     device: str = Field(
         default="",
         description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",

@@ -57,7 +57,8 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.OWNED: "told and not carried out by us: {owner} scales it; delete that, or have it published only",
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
     ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
-    ReasonCode.QUOTA: "{wanted} replicas wanted, {granted} granted: GPUs are scarce, {short_gpus} more are needed",
+    ReasonCode.QUOTA: "{wanted} replicas wanted, {granted} granted: the quota is {quota_gpus} GPUs of {of} ({shares}), "
+    "{short_gpus} more are needed",
     ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
     ReasonCode.BATCHING: "{change}: {why}; what it gives is not known before it was tried "
     "(from {executions} executions, none of a batch)",

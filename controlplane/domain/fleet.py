@@ -148,11 +148,20 @@ class ReplicaBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """GPUs there are, of all types together and of some types by name; what is not named has no limit of its own."""
+
+    total: int | None = None
+    by_gpu: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here.
 
     `query` None: nothing finds its servers, whoever asks for a decision tells them. `publish_only`: how many replicas
-    there should be is told, and somebody else sees to it.
+    there should be is told, and somebody else sees to it. `gpu` is the type of its GPUs as the quota names it, empty:
+    not told. `price_per_h` of a replica, None: its GPUs count.
     """
 
     name: str
@@ -163,6 +172,8 @@ class WorkloadSpec:
     replicas: ReplicaBounds | None = None
     gpus_per_replica: int = 1
     publish_only: bool = False
+    gpu: str = ""
+    price_per_h: float | None = None
 
     @property
     def told_only(self) -> bool:
@@ -309,7 +320,7 @@ class Fleet:
     """Everything the configuration names, and the discovered servers, which are also in `members` by name.
 
     `unlisted`: workloads of which it was not told so far who their members are. `scaling`: what clusters tell of the
-    replicas of workloads.
+    replicas of workloads. `quota`: GPUs that all workloads may have together.
     """
 
     servers: tuple[ServerSpec, ...]
@@ -321,6 +332,7 @@ class Fleet:
     members: Mapping[str, Member] = field(default_factory=dict)
     unlisted: frozenset[str] = frozenset()
     scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
+    quota: Quota = field(default_factory=Quota)
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""
