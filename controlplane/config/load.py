@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from controlplane.config.alerts import to_alerts
-from controlplane.config.checks import check, expand, is_scaled, kinds_of
+from controlplane.config.checks import check, is_scaled, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.gateways import to_gateway
+from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
 from controlplane.config.profiles import with_profiles
@@ -147,6 +148,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         probe=None if item.probe is None else to_probe(item.probe),
         team=item.team or "",
         profile=document.profiles.get(item.name),
+        variants=item.variants,
     )
 
 

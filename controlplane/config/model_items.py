@@ -18,7 +18,7 @@ from controlplane.config.units import (
     WindowLength,
     Zone,
 )
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import Mode, Sharing
 from controlplane.domain.objectives import IndicatorSource
 
 _METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
@@ -158,5 +158,10 @@ class ModelItem(Block):
         default=None,
         min_length=1,
         description="Profile file that `controlplane profile` wrote: how fast it is, until that is learned.",
+    )
+    variants: Sharing = Field(
+        default=Sharing.AS_SERVED,
+        description="With several workloads: as_served: each has the replicas for what it is seen to serve. by_cost: all"
+        " together hold the demand at the least cost; only where the routing follows capacity.",
     )
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

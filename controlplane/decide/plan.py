@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
+from controlplane.decide.replicas.by_cost import by_cost
 from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.quota import taken_by_others, under_quota
 from controlplane.decide.replicas.scale import decide_pool
@@ -60,6 +61,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
                 pool, state.workloads.get(spec.name, WorkloadState()), state.forecasts.get(spec.name), policy, now
             )
             scaled.append(Scaled(pool, decision, workload))
+    scaled = by_cost(scaled, snapshot.fleet.models, policy, now)
     others = taken_by_others(snapshot.fleet, state, (one.name for one in scaled))
     scaled = under_quota(scaled, others, snapshot.fleet.quota, policy, now)
     decisions += [one.decision for one in scaled]

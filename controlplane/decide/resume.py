@@ -26,6 +26,7 @@ def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState
         used_at=None if state.used_at is None else min(state.used_at, now),
         blind_since=None if state.blind_since is None else min(state.blind_since, now),
         retry_at=min(state.retry_at, now + policy.back_off_max_s),
+        ahead=tuple((at, per_s) for at, per_s in state.ahead if at <= now),
     )
 
 

@@ -241,6 +241,15 @@ class ProbeSpec:
     token_file: str = ""
 
 
+class Sharing(StrEnum):
+    """What each of several workloads that serve one model is to hold of its demand."""
+
+    AS_SERVED = "as_served"
+    """What it is seen to serve."""
+    BY_COST = "by_cost"
+    """So that all together hold the demand at the least cost; for routing that follows capacity."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model, where it runs and what may be done with it.
@@ -249,6 +258,7 @@ class ModelSpec:
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
+    `variants`: what each of its workloads is to hold, where it has several.
     """
 
     name: str
@@ -266,6 +276,7 @@ class ModelSpec:
     workloads: tuple[str, ...] = ()
     team: str = ""
     profile: Profile | None = None
+    variants: Sharing = Sharing.AS_SERVED
 
     @property
     def by_version(self) -> bool:

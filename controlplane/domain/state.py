@@ -101,7 +101,8 @@ class WorkloadState:
     `learned_until`: end of the last interval used, by server. `startups`: seconds that its newest replicas took from
     being asked for to being ready, `ready` those already counted. `wanted` holds (time, replicas) of the dwell.
     `asked`: replicas that were decided on last. `used_at`: when it was last not provably idle. `refused`: rises that
-    were not fulfilled, in a row; no further one before `retry_at`.
+    were not fulfilled, in a row; no further one before `retry_at`. Of one that shares its model's demand by cost:
+    `ahead` is the demand ahead, (time, arrivals per second), of the dwell, `capacity_per_s` what a replica last held.
     """
 
     tokens: TokenSums = field(default_factory=TokenSums)
@@ -116,6 +117,8 @@ class WorkloadState:
     blind_since: float | None = None
     refused: int = 0
     retry_at: float = 0.0
+    ahead: tuple[tuple[float, float], ...] = ()
+    capacity_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,18 @@ class Scaled:
         """Those of its last reason of that code, none where there is no such."""
         return next((reason.numbers for reason in reversed(self.decision.reasons) if reason.code is code), {})
 
+    @property
+    def frozen_down(self) -> bool:
+        """Whether a freeze lets nobody take a replica away."""
+        return any(f.direction in {FreezeDirection.ALL, FreezeDirection.NO_DOWN} for f in self.pool.freezes)
+
     def may_shrink(self, now: float, max_age_s: float) -> bool:
         """Whether others may take from it: no freeze holds it, and all its servers told of late what they do."""
-        held = (FreezeDirection.ALL, FreezeDirection.NO_DOWN)
-        frozen = any(freeze.direction in held for freeze in self.pool.freezes)
-        return not frozen and len(self.pool.told(now, max_age_s)) == len(self.pool.serving)
+        return not self.frozen_down and len(self.pool.told(now, max_age_s)) == len(self.pool.serving)
+
+    def noting(self, reason: Reason) -> Scaled:
+        """The same with a reason that changed nothing."""
+        return replace(self, decision=replace(self.decision, reasons=(*self.decision.reasons, reason)))
 
     def at(self, replicas: int, reason: Reason) -> Scaled:
         """The same with so many replicas, which that reason settles."""

@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.config import parse_settings
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import Quota
+from controlplane.domain.fleet import Quota, Sharing
 
 PODS = "kubernetes: {namespace: ml, pods: app=x}"
 LLAMA = f"{{name: llama, kind: vllm, {PODS}, replicas: {{min: 2, max: 9}}, gpus_per_replica: 2, gpu: h100, price: 5.5}}"
@@ -48,3 +48,27 @@ def test_a_quota_that_nothing_heeds_is_a_fault() -> None:
     assert faults(written("{}", LLAMA)) == {"quota": "nothing: at least one of: gpus, by_gpu"}
     assert "nothing else heeds it" in faults(written("{gpus: 3}", f"{{name: w, kind: vllm, {PODS}}}"))["quota"]
     assert set(faults(written("{gpus: -1}", LLAMA))) == {"quota.gpus"}
+
+
+def shared(runs_on: str, *workloads: str, more: str = "") -> str:
+    models = f"{{name: m, runs_on: [{runs_on}], variants: by_cost}}{more}"
+    return f"workloads: [{', '.join(workloads)}]\nmodels: [{models}]\n"
+
+
+OTHER = LLAMA.replace("llama", "llama-l4").replace("h100", "l4")
+
+
+def test_workloads_of_one_model_may_share_its_demand_by_cost() -> None:
+    (model,) = parse_settings(shared("llama, llama-l4", LLAMA, OTHER), {}).fleet.models
+    assert model.variants is Sharing.BY_COST
+
+
+def test_by_cost_needs_workloads_with_replicas_of_their_own_that_can_be_compared() -> None:
+    path = "models[0].variants"
+    assert "only on two or more workloads" in faults(shared("llama", LLAMA))[path]
+    unscaled = f"{{name: llama-l4, kind: vllm, {PODS}}}"
+    assert "only on two or more workloads" in faults(shared("llama, llama-l4", LLAMA, unscaled))[path]
+    unpriced = OTHER.replace(", price: 5.5", "")
+    assert faults(shared("llama, llama-l4", LLAMA, unpriced))[path].endswith("or of none; llama has one")
+    beside = ", {name: n, runs_on: [llama]}"
+    assert "n runs on llama too" in faults(shared("llama, llama-l4", LLAMA, OTHER, more=beside))[path]
