@@ -161,7 +161,7 @@ class ModelItem(Block):
     )
     variants: Sharing = Field(
         default=Sharing.AS_SERVED,
-        description="With several workloads: as_served: each has the replicas for what it is seen to serve. by_cost: all"
+        description="With several workloads: as_served: each has replicas for what it is seen to serve. by_cost: all"
         " together hold the demand at the least cost; only where the routing follows capacity.",
     )
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

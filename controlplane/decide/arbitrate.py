@@ -100,8 +100,8 @@ def arbitrate(wishes: Sequence[Wish], quota: Quota, taken: Sequence[Taken] = ())
     has += [(t.workload, t.gpus, t.gpu) for t in taken]
     return tuple(
         Grant(wish.workload, granted[wish.workload])
-        if (gpu := reached.get(wish.workload)) is None
-        else _cut(wish, granted[wish.workload], gpu, limits[gpu], has)
+        if (limit := reached.get(wish.workload)) is None
+        else _cut(wish, granted[wish.workload], limit, limits[limit], has)
         for wish in wishes
     )
 

@@ -67,7 +67,7 @@ def test_the_demand_moves_to_what_costs_less_for_it_and_nothing_is_taken_away_be
     assert fleet.ready["dear"] == 0
     for _ in range(90):
         last = fleet.step()
-    assert fleet.ready == {"dear": 0, "cheap": 5}, "the shift itself is no move of demand after half an hour"
+    assert fleet.ready == {"dear": 0, "cheap": 4}, "the shift itself is no move of demand after half an hour"
     assert min(fleet.held) >= 4, "what is there holds the demand all the time"
     assert max(fleet.held) <= 12
     assert headline(last["cheap"]).startswith("hold at")
