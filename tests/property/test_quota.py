@@ -38,7 +38,7 @@ def workloads(draw: st.DrawFn) -> list[Scaled]:
 quotas = st.integers(0, 40).map(Quota)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(workloads(), quotas)
 def test_the_quota_wins_over_everything_and_says_so(fleet: list[Scaled], quota: Quota) -> None:
     after = under_quota(fleet, (), quota, POLICY, NOW)
@@ -51,7 +51,7 @@ def test_the_quota_wins_over_everything_and_says_so(fleet: list[Scaled], quota: 
     assert under_quota(fleet, (), Quota(), POLICY, NOW) == fleet
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(workloads().map(lambda fleet: [_of_one_gpu(one) for one in fleet]), quotas)
 def test_under_the_quota_override_freeze_bounds_and_policy_follow_in_this_order(
     fleet: list[Scaled], quota: Quota

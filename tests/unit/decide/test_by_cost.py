@@ -33,7 +33,8 @@ class Routed:
         self.per_s, self.model, self.ticks = per_s, model, ticks
         self.specs = specs or {"dear": DEAR, "cheap": CHEAP}
         self.ready, self.coming = {"dear": dear, "cheap": cheap}, list[tuple[int, str]]()
-        self.tick, self.state = 0, None
+        self.tick = 0
+        self.state: PolicyState | None = None
         self.held: list[int] = []
 
     def step(self, freezes: tuple[Freeze, ...] = (), silent: str = "") -> dict[str, Decision]:
@@ -42,8 +43,7 @@ class Routed:
         snapshot = a_snapshot(
             dict.fromkeys(self.specs.values(), self.model), self.ready, rates, Quota(), freezes, now=now
         )
-        decisions, state = planned(snapshot, self.state, now)
-        self.state: PolicyState | None = state
+        decisions, self.state = planned(snapshot, self.state, now)
         for name, wanted in replicas(decisions).items():
             on_the_way = sum(of == name for _, of in self.coming)
             self.coming += [(self.tick + self.ticks, name)] * (wanted - self.ready[name] - on_the_way)

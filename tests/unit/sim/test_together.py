@@ -32,8 +32,8 @@ def a_world(per_s: list[float]) -> World:
 @pytest.fixture(scope="module")
 def tenants() -> list[Tenant]:
     """Both need three at first; then one of them needs four, and the other goes on as it is."""
-    rising = a_world([10.0] * 6 + [18.0] * 10)
-    return [Tenant("steady", a_world([10.0] * 16)), Tenant("rising", rising, priority=1)]
+    rising = a_world([10.0] * 6 + [18.0] * 7)
+    return [Tenant("steady", a_world([10.0] * 13)), Tenant("rising", rising, priority=1)]
 
 
 def most(found: dict[str, Outcome]) -> int:
