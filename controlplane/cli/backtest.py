@@ -12,7 +12,7 @@ import typer
 from controlplane.cli.options import DEFAULT_CONFIG, Config, Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
-from controlplane.cli.simulate import check_folder, not_allowed, seconds, sim_extra, write
+from controlplane.cli.simulate_inputs import check_folder, not_allowed, seconds, sim_extra, write
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -15,18 +14,23 @@ import typer
 from controlplane.cli.options import Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
-from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
+from controlplane.cli.simulate_inputs import (
+    check_folder,
+    load_of,
+    names_of,
+    not_allowed,
+    seconds,
+    serving_of,
+    sim_extra,
+    write,
+)
+from controlplane.cli.simulate_models import simulate_models, unused
 
 if TYPE_CHECKING:
     from controlplane.sim import faults
     from controlplane.sim.front import Front, Point
-    from controlplane.sim.loads import Before
-    from controlplane.sim.serving import Serving
-    from controlplane.sim.trace import Load
     from controlplane.sim.world import World
 
-_SLOW_FIRST_TOKEN = {"reasoning": "5s"}
-"""Traces on which prefill alone takes some requests more than the usual 1 s."""
 _MOST_SEEDS = 100
 
 
@@ -40,7 +44,11 @@ def simulate(
     trace: Annotated[
         str,
         typer.Option("--trace", help="conv, code, reasoning, functions:NAME, or a file (CSV, CSV.GZ, parquet)."),
-    ],
+    ] = "",
+    models: Annotated[
+        Path | None,
+        typer.Option("--models", help="In place of a trace: a file of several models that share a quota of GPUs."),
+    ] = None,
     policy: Annotated[str, typer.Option("--policy", help="Policies and bounds, by comma; left out: all.")] = "",
     startup: Annotated[str, typer.Option("--startup", help="How long replicas take to start, on average.")] = "90s",
     knob: Annotated[float | None, typer.Option("--knob", help="The one policy's knob; left out: its preset.")] = None,
@@ -78,15 +86,22 @@ def simulate(
         from controlplane.sim import document, front, report, world
         from controlplane.sim.service import StartUp
 
-    serving = _serving(service, trace, ttft or _SLOW_FIRST_TOKEN.get(trace, "1s"), itl, latency)
-    names = _names(policy, front.contenders(serving))
+    if models is not None:
+        unused((("--trace", trace), ("--sweep", sweep), ("--since", since), ("--until", until), ("--burst", burst)))
+        unused((("--ttft", ttft), ("--service", service), ("--fault", fault), ("--seeds", seeds > 1)))
+        simulate_models(models, policy, knob, startup, seed, out, as_json=as_json)
+        return
+    if not trace:
+        raise not_allowed("--trace", "nothing", "a trace, or --models")
+    serving = serving_of(service, trace, ttft, itl, latency)
+    names = names_of(policy, front.contenders(serving))
     if knob is not None and (sweep or len(names) != 1):
         raise not_allowed("--knob", str(knob), "it goes with one --policy and without --sweep")
     goes_wrong = tuple(_faults(fault or ()))
     starts = StartUp(seconds("--startup", startup))
     with progress() as bar:
         task = bar.add_task("reading and scaling the trace", total=None)
-        load, before = _load(trace, since, until, burst)
+        load, before = load_of(trace, since, until, burst)
         made = world.make_world(load, serving, startup=starts, peak_replicas=peak_replicas, seed=seed, before=before)
         draws = world.draws(made, load, seeds)
         bar.update(task, description="simulating", total=len(names) * seeds, completed=0)
@@ -109,43 +124,6 @@ def simulate(
         show(tables.harm(made, fronts, hurt))
     if out is not None:
         show(f"written to {escape(str(out))}")
-
-
-def _serving(service: str, trace: str, ttft: str, itl: str, latency: str) -> Serving:
-    """Replicas of vLLM or Triton, by the name of what was measured, and their objective."""
-    from controlplane.sim.peers.perf_model import LatencySlo, Slo
-    from controlplane.sim.service import BATCH_SERVICES, LLM_SERVICES
-    from controlplane.sim.serving import BATCH_SERVICE, LLM_SERVICE, BatchServing, LlmServing
-    from controlplane.sim.trace import FUNCTIONS
-
-    has_tokens = not trace.startswith(FUNCTIONS)
-    service = service or (LLM_SERVICE if has_tokens else BATCH_SERVICE)
-    if service in BATCH_SERVICES:
-        return BatchServing(BATCH_SERVICES[service], LatencySlo(seconds("--latency", latency)))
-    if service not in LLM_SERVICES or not has_tokens:
-        known = (*LLM_SERVICES, *BATCH_SERVICES) if has_tokens else tuple(BATCH_SERVICES)
-        raise not_allowed("--service", service, f"one of these is allowed on this trace: {', '.join(known)}")
-    return LlmServing(LLM_SERVICES[service], Slo(seconds("--ttft", ttft), seconds("--itl", itl)))
-
-
-def _load(trace: str, since: str, until: str, burst: float | None) -> tuple[Load, Before]:
-    """The trace, or a part of it, and what came before the part."""
-    from controlplane.sim.loads import load_part
-    from controlplane.sim.trace import FUNCTIONS
-
-    since_s = seconds("--since", since) if since else None
-    until_s = seconds("--until", until) if until else None
-    if until_s is not None and until_s <= (since_s or 0.0):
-        raise not_allowed("--until", until, f"later than --since, {since or 0}, is allowed")
-    if trace.startswith(FUNCTIONS):
-        for option, text, at_s in (("--since", since, since_s), ("--until", until, until_s)):
-            if at_s is not None and at_s % 60:
-                raise not_allowed(option, text, "whole minutes are allowed on functions")
-        if burst is not None and not 0 < burst < float("inf"):
-            raise not_allowed("--burst", str(burst), "above 0 is allowed")
-    elif burst is not None:
-        raise not_allowed("--burst", str(burst), f"it goes with --trace {FUNCTIONS}NAME, whose arrivals are drawn")
-    return load_part(trace, since_s, until_s, burst or 1.0)
 
 
 def _faults(texts: Sequence[str]) -> Iterator[faults.Fault]:
@@ -193,15 +171,6 @@ def _hurt(
     return {point.name: point for point in points}
 
 
-@contextmanager
-def sim_extra() -> Iterator[None]:
-    """Raises PermanentError where the simulator's libraries are not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise PermanentError(f"the extra [sim] is not installed: {error.name} is missing") from None
-
-
 def _check(peak_replicas: int, seed: int, seeds: int, knob: float | None, out: Path | None) -> None:
     if not 1 <= peak_replicas <= 1000:
         raise not_allowed("--peak-replicas", str(peak_replicas), "1 to 1000 is allowed")
@@ -212,40 +181,3 @@ def _check(peak_replicas: int, seed: int, seeds: int, knob: float | None, out: P
     if knob is not None and not 0 < knob < float("inf"):
         raise not_allowed("--knob", str(knob), "above 0 is allowed")
     check_folder(out)
-
-
-def check_folder(out: Path | None) -> None:
-    """Raises ConfigurationError where a page could not be written, before it is made."""
-    if out is not None and not out.absolute().parent.is_dir():
-        raise not_allowed("--out", str(out), "a file in a folder that is there is allowed")
-
-
-def _names(policy: str, known: Sequence[str]) -> list[str]:
-    names = [name.strip() for name in policy.split(",") if name.strip()] or list(known)
-    for name in names:
-        if name not in known:
-            raise not_allowed("--policy", name, f"these are allowed, by comma: {', '.join(known)}")
-    return list(dict.fromkeys(names))
-
-
-def seconds(option: str, text: str) -> float:
-    """Of a duration. Raises ConfigurationError naming the option."""
-    from controlplane.config.units import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise not_allowed(option, text, str(error)) from None
-
-
-def not_allowed(option: str, value: str, allowed: str) -> ConfigurationError:
-    """The fault of one option."""
-    return ConfigurationError("command line", (Fault(option, value, allowed),))
-
-
-def write(path: Path, text: str) -> None:
-    """A page to a file. Raises PermanentError where it cannot be."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PermanentError(f"{path}: cannot be written: {error.strerror}") from None

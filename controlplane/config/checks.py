@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
 from controlplane.config.alerts import check_alerts
 from controlplane.config.faults import join, one_of, shown
 from controlplane.config.gateways import check_gateways
+from controlplane.config.names import expand
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
 from controlplane.config.profiles import check_profile
+from controlplane.config.quota import check_quota
 from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import KedaBlock, Root
 from controlplane.config.units import format_duration, is_loopback
+from controlplane.config.variants import check_variants
 from controlplane.config.workloads import check_workloads
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import CONTROLLED, Mode, ServerKind
@@ -30,6 +32,7 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     if not document.kinds and not document.servers and not document.workloads:
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
+    yield from check_quota(document)
     yield from check_gateways(document)
     yield from check_alerts(document)
     yield from _check_names(document)
@@ -43,17 +46,6 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
             if served[key] > 1:
                 allowed = f"each served_name once on a server; {server} has it already"
                 yield Fault(join(model.path, "served_name"), repr(key[1]), allowed)
-
-
-def expand(patterns: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """The names that at least one pattern matches, in their own order; `*` stands for anything."""
-    wanted = [_literal(pattern) for pattern in patterns]
-    return tuple(dict.fromkeys(name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)))
-
-
-def _literal(pattern: str) -> str:
-    """Only `*` is special; fnmatch's other signs are not."""
-    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
@@ -139,6 +131,7 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
     elif kinds and ServerKind.TRITON not in kinds:
         yield from _check_triton_only(part, *kinds, scaled=is_scaled(part, document))
+    yield from check_variants(part, document)
     profile = document.profiles.get(model.name)
     if profile is not None and len(kinds) == 1:
         yield from check_profile(part, profile, *kinds)

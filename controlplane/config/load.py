@@ -9,12 +9,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from controlplane.config.alerts import to_alerts
-from controlplane.config.checks import check, expand, is_scaled, kinds_of
+from controlplane.config.checks import check, is_scaled, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.gateways import to_gateway
+from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
 from controlplane.config.profiles import with_profiles
+from controlplane.config.quota import to_quota
 from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, KedaSettings, Settings
@@ -102,6 +104,7 @@ def _settings(document: Document, password: str | None) -> Settings:
             prometheus=to_prometheus(document),
             workloads=tuple(to_workload(part, document) for part in document.workloads),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
+            quota=to_quota(root.quota),
         ),
         store_url=store,
         mode=root.mode,
@@ -145,6 +148,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         probe=None if item.probe is None else to_probe(item.probe),
         team=item.team or "",
         profile=document.profiles.get(item.name),
+        variants=item.variants,
     )
 
 

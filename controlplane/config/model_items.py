@@ -18,7 +18,7 @@ from controlplane.config.units import (
     WindowLength,
     Zone,
 )
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import Mode, Sharing
 from controlplane.domain.objectives import IndicatorSource
 
 _METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
@@ -144,9 +144,7 @@ class ModelItem(Block):
         default=None, description="Unload after idling this long; needs a wake source."
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
-    priority: Whole = Field(
-        default=0, description="Who is to go first when something is scarce; higher wins. Kept, without effect yet."
-    )
+    priority: Whole = Field(default=0, description="Who gets GPUs first when `quota` makes them scarce; higher wins.")
     device: str = Field(
         default="",
         description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",
@@ -160,5 +158,10 @@ class ModelItem(Block):
         default=None,
         min_length=1,
         description="Profile file that `controlplane profile` wrote: how fast it is, until that is learned.",
+    )
+    variants: Sharing = Field(
+        default=Sharing.AS_SERVED,
+        description="With several workloads: as_served: each has replicas for what it is seen to serve. by_cost: all"
+        " together hold the demand at the least cost; only where the routing follows capacity.",
     )
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

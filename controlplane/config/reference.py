@@ -60,6 +60,7 @@ _BLOCKS = {
     "GrafanaBlock": "grafana",
     "CostBlock": "cost",
     "KedaBlock": "keda",
+    "QuotaBlock": "quota",
 }
 _MAPPING_BLOCKS = {
     "MappingFile": "A mapping file",

@@ -9,9 +9,11 @@ from pydantic import Field
 from controlplane.config.block import Block
 from controlplane.config.units import (
     Duration,
+    GpuName,
     Grpc,
     Name,
     Pattern,
+    Price,
     Url,
     Whole,
 )
@@ -163,6 +165,13 @@ class WorkloadItem(Block):
     gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
     publish_only: bool = Field(
         default=False, description="Replicas are decided and told, and something else, such as KEDA, carries them out."
+    )
+    gpu: GpuName | None = Field(
+        default=None, description="Type of its GPUs, by which `quota.by_gpu` names it, such as h100."
+    )
+    price: Price | None = Field(
+        default=None,
+        description="What a replica costs an hour, to compare workloads of one model; default: its GPUs, each alike.",
     )
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."

@@ -165,6 +165,18 @@ class CostBlock(Block):
     )
 
 
+class QuotaBlock(Block):
+    """GPUs that all workloads may have together; what runs beyond is taken away, and nothing is started beyond."""
+
+    gpus: Whole | None = Field(default=None, ge=0, description="Of all types together; absent: no limit.")
+    by_gpu: dict[GpuName, Whole] = Field(
+        default={},
+        description="Of a type, by the `gpu` of workloads, such as {h100: 8}; a type that is not named has no limit of"
+        " its own.",
+        json_schema_extra={"format": "names and numbers"},
+    )
+
+
 class Root(Block):
     """The whole file."""
 
@@ -198,6 +210,9 @@ class Root(Block):
     grafana: GrafanaBlock | None = Field(default=None, description="A Grafana to push dashboards to; absent: none.")
     cost: CostBlock = Field(default=CostBlock(), description="What GPUs cost.")
     keda: KedaBlock | None = Field(default=None, description="The external scaler for KEDA; absent: none.")
+    quota: QuotaBlock | None = Field(
+        default=None, description="GPUs that all workloads may have together; absent: no limit."
+    )
 
 
 def schema() -> dict[str, Any]:

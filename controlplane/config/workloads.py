@@ -109,6 +109,8 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
         bounds,
         item.gpus_per_replica,
         item.publish_only,
+        gpu=item.gpu or "",
+        price_per_h=item.price,
     )
 
 

@@ -2,8 +2,9 @@
 
 Replicas stand in one line that does not depend on the quota, and each that still fits is granted:
 
-1. those a person asked for, 2. those under a floor, 3. all others, priority class by class; inside a class the last
-replica that a workload runs first, so that all shrink before one goes, then by marginal gain per GPU.
+1. those a person asked for, 2. those that run and are held, 3. those under a floor, 4. all others, priority class by
+class; inside a class the last replica that a workload runs first, so that all shrink before one goes, then by marginal
+gain per GPU.
 
 So what is granted rests on nothing further back in the line. As replicas of several GPUs cannot be divided, one that no
 longer fits is passed over for smaller ones behind it; these have only what was of no use to it.
@@ -13,13 +14,18 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.fleet import Quota
 
-_STAYS = 1.1
-"""A replica that runs is worth a tenth more than one that would have to start: small changes move nothing."""
+_STAYS = 2.0
+"""A replica that runs is worth twice one that would have to start: while that starts both are missing, and the gain by
+which it is chosen moves with the demand."""
+
+_ALL = ""
+"""Names the limit on GPUs of all types; no type of GPU is named so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,8 @@ class Wish:
 
     `told`: what a person said it should have, None: nobody did. `floor`: its least, by configuration. `gains`: the
     attainment that the first, second, ... replica adds, not rising; replicas beyond it add nothing. Empty: not known,
-    each is then an equal part of what is wanted.
+    each is then an equal part of what is wanted. `held`: so many of those that run are not taken for others: frozen,
+    or nothing is known of what they do.
     """
 
     workload: str
@@ -40,6 +47,7 @@ class Wish:
     priority: int = 0
     gains: tuple[float, ...] = ()
     gpu: str = ""
+    held: int = 0
 
     @property
     def need(self) -> int:
@@ -54,11 +62,12 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """GPUs there are, of all types together and of some types by name; what is not named has no limit of its own."""
+class Taken:
+    """GPUs that a workload has about which nothing is decided: they are gone before the line begins."""
 
-    total: int | None = None
-    by_gpu: Mapping[str, int] = field(default_factory=dict)
+    workload: str
+    gpus: int
+    gpu: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +79,31 @@ class Grant:
     cut: Reason | None = None
 
 
-def arbitrate(wishes: Sequence[Wish], quota: Quota) -> tuple[Grant, ...]:
-    """What each workload gets, in the order of the wishes. The sum is within the quota, whatever runs now."""
+def arbitrate(wishes: Sequence[Wish], quota: Quota, taken: Sequence[Taken] = ()) -> tuple[Grant, ...]:
+    """What each workload gets, in the order of the wishes.
+
+    The sum is within what the quota leaves beside what is taken, whatever runs now.
+    """
+    limits = {gpu: most for gpu, most in ((_ALL, quota.total), *quota.by_gpu.items()) if most is not None}
+    left = limits | {gpu: limits[gpu] - sum(t.gpus for t in taken if gpu in (_ALL, t.gpu)) for gpu in limits}
     granted: Counter[str] = Counter()
-    total, left = quota.total, dict(quota.by_gpu)
+    reached: dict[str, str] = {}
     for wish in line(wishes):
-        gpus = wish.gpus_per_replica
-        fits = (total is None or gpus <= total) and gpus <= left.get(wish.gpu, gpus)
-        if not fits:
+        short = [gpu for gpu in (wish.gpu, _ALL) if gpu in left and left[gpu] < wish.gpus_per_replica]
+        if short:
+            reached.setdefault(wish.workload, short[0])
             continue
         granted[wish.workload] += 1
-        total = None if total is None else total - gpus
-        if wish.gpu in left:
-            left[wish.gpu] -= gpus
-    return tuple(_grant(wish, granted[wish.workload]) for wish in wishes)
+        for gpu in {wish.gpu, _ALL} & left.keys():
+            left[gpu] -= wish.gpus_per_replica
+    has = [(w.workload, granted[w.workload] * w.gpus_per_replica, w.gpu) for w in wishes]
+    has += [(t.workload, t.gpus, t.gpu) for t in taken]
+    return tuple(
+        Grant(wish.workload, granted[wish.workload])
+        if (limit := reached.get(wish.workload)) is None
+        else _cut(wish, granted[wish.workload], limit, limits[limit], has)
+        for wish in wishes
+    )
 
 
 def line(wishes: Sequence[Wish]) -> Iterator[Wish]:
@@ -102,16 +122,18 @@ def _place(wish: Wish, replica: int) -> tuple[float, ...]:
     runs = replica <= wish.current
     gain = wish.gain(replica) * (_STAYS if runs else 1.0) / wish.gpus_per_replica
     last = runs and replica == 1
-    tier = 0 if wish.told is not None else 1 if replica <= wish.floor else 2
+    tier = 0 if wish.told is not None else 1 if replica <= wish.held else 2 if replica <= wish.floor else 3
     return (tier, -wish.priority, not last, -gain, not runs, replica / wish.need)
 
 
-def _grant(wish: Wish, granted: int) -> Grant:
-    if granted == wish.need:
-        return Grant(wish.workload, granted)
+def _cut(wish: Wish, granted: int, gpu: str, most: int, has: Sequence[tuple[str, int, str]]) -> Grant:
+    """By the limit on GPUs of that type; `has`: GPUs by workload and type."""
     numbers = {
+        "quota_gpus": float(most),
         "wanted": float(wish.need),
         "granted": float(granted),
         "short_gpus": float((wish.need - granted) * wish.gpus_per_replica),
     }
-    return Grant(wish.workload, granted, Reason(ReasonCode.QUOTA, numbers))
+    shares = (f"{workload} {gpus}" for workload, gpus, of in has if gpus and gpu in (_ALL, of))
+    words = {"of": gpu or "all types", "shares": ", ".join(shares) or "nobody has any"}
+    return Grant(wish.workload, granted, Reason(ReasonCode.QUOTA, numbers, words))

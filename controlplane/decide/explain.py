@@ -57,7 +57,10 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.OWNED: "told and not carried out by us: {owner} scales it; delete that, or have it published only",
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
     ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
-    ReasonCode.QUOTA: "{wanted} replicas wanted, {granted} granted: GPUs are scarce, {short_gpus} more are needed",
+    ReasonCode.QUOTA: "{wanted} replicas wanted, {granted} granted: the quota is {quota_gpus} GPUs of {of} ({shares}), "
+    "{short_gpus} more are needed",
+    ReasonCode.BY_COST: "{model} needs {demand_per_s}/s, at the least cost by {mix} "
+    "(a request per second costs {price_per_capacity} an hour here)",
     ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
     ReasonCode.BATCHING: "{change}: {why}; what it gives is not known before it was tried "
     "(from {executions} executions, none of a batch)",
@@ -84,6 +87,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     "{capacity_after_per_s}/s, {latency_before_ms} -> {latency_after_ms} ms a request (from {executions} executions)",
     (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, of which the present load takes all (from {executions} executions)",
+    (ReasonCode.BY_COST, "why"): "{model} needs {demand_per_s}/s, at the least cost by {mix}; {why}",
     (ReasonCode.CAPACITY_UNKNOWN, "busy_share"): "larger batches were never seen, and the instances are only "
     "{busy_share} busy",
 }

@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
+from controlplane.decide.replicas.by_cost import by_cost
 from controlplane.decide.replicas.pool import Pool
+from controlplane.decide.replicas.quota import taken_by_others, under_quota
 from controlplane.decide.replicas.scale import decide_pool
+from controlplane.decide.replicas.scaled import Scaled
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
 from controlplane.domain.fleet import Fleet, ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
@@ -54,13 +57,19 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     workloads = _kept_workloads(state, snapshot.fleet, now)
     here = workloads.keys() | {spec.name for spec in snapshot.fleet.workloads}
     forecasts = {name: forecast for name, forecast in state.forecasts.items() if name in here}
+    scaled: list[Scaled] = []
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
         if pool is not None:
-            decision, workloads[spec.name], forecasts[spec.name] = decide_pool(
+            decision, workload, forecasts[spec.name] = decide_pool(
                 pool, workloads.get(spec.name, WorkloadState()), forecasts.get(spec.name), policy, now
             )
-            decisions.append(decision)
+            scaled.append(Scaled(pool, decision, workload))
+    scaled = by_cost(scaled, snapshot.fleet.models, policy, now)
+    others = taken_by_others(snapshot.fleet, state, (one.name for one in scaled))
+    scaled = under_quota(scaled, others, snapshot.fleet.quota, policy, now)
+    decisions += [one.decision for one in scaled]
+    workloads |= {one.name: one.state for one in scaled}
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)

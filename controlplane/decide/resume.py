@@ -31,6 +31,7 @@ def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState
         retry_at=min(state.retry_at, now + policy.back_off_max_s),
         starting={name: min(at, now) for name, at in state.starting.items()},
         gone_since=None if state.gone_since is None else min(state.gone_since, now),
+        ahead=tuple((at, per_s) for at, per_s in state.ahead if at <= now),
     )
 
 

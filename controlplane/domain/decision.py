@@ -69,6 +69,8 @@ class ReasonCode(StrEnum):
     """It cannot be written down, and nothing is done that is not."""
     QUOTA = "quota"
     """GPUs are scarce, and others come first."""
+    BY_COST = "by_cost"
+    """Several workloads serve the model, and this mix of them holds its demand at the least cost."""
     SERVER_PHASE = "server_phase"
     """It is starting or terminating, by what discovered it."""
     BATCHING = "batching"

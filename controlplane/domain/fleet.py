@@ -152,11 +152,20 @@ class ReplicaBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """GPUs there are, of all types together and of some types by name; what is not named has no limit of its own."""
+
+    total: int | None = None
+    by_gpu: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here.
 
     `query` None: nothing finds its servers, whoever asks for a decision tells them. `publish_only`: how many replicas
-    there should be is told, and somebody else sees to it.
+    there should be is told, and somebody else sees to it. `gpu` is the type of its GPUs as the quota names it, empty:
+    not told. `price_per_h` of a replica, None: its GPUs count.
     """
 
     name: str
@@ -167,6 +176,8 @@ class WorkloadSpec:
     replicas: ReplicaBounds | None = None
     gpus_per_replica: int = 1
     publish_only: bool = False
+    gpu: str = ""
+    price_per_h: float | None = None
 
     @property
     def told_only(self) -> bool:
@@ -234,6 +245,15 @@ class ProbeSpec:
     token_file: str = ""
 
 
+class Sharing(StrEnum):
+    """What each of several workloads that serve one model is to hold of its demand."""
+
+    AS_SERVED = "as_served"
+    """What it is seen to serve."""
+    BY_COST = "by_cost"
+    """So that all together hold the demand at the least cost; for routing that follows capacity."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model, where it runs and what may be done with it.
@@ -242,6 +262,7 @@ class ModelSpec:
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
+    `variants`: what each of its workloads is to hold, where it has several.
     """
 
     name: str
@@ -259,6 +280,7 @@ class ModelSpec:
     workloads: tuple[str, ...] = ()
     team: str = ""
     profile: Profile | None = None
+    variants: Sharing = Sharing.AS_SERVED
 
     @property
     def by_version(self) -> bool:
@@ -313,7 +335,7 @@ class Fleet:
     """Everything the configuration names, and the discovered servers, which are also in `members` by name.
 
     `unlisted`: workloads of which it was not told so far who their members are. `scaling`: what clusters tell of the
-    replicas of workloads.
+    replicas of workloads. `quota`: GPUs that all workloads may have together.
     """
 
     servers: tuple[ServerSpec, ...]
@@ -325,6 +347,7 @@ class Fleet:
     members: Mapping[str, Member] = field(default_factory=dict)
     unlisted: frozenset[str] = frozenset()
     scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
+    quota: Quota = field(default_factory=Quota)
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""

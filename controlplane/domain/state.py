@@ -115,7 +115,8 @@ class WorkloadState:
     holds (time, replicas) of the dwell. `asked`: replicas that were decided on last. `used_at`: when it was last not
     provably idle. `refused`: rises that were not fulfilled, in a row; no further one before `retry_at`. `starting`:
     since when each replica was seen to start. `gone_since`: since when no configuration names the workload (None: one
-    does).
+    does). Of one that shares its model's demand by cost: `ahead` is the demand ahead, (time, arrivals per second), of
+    the dwell, `capacity_per_s` what a replica last held.
     """
 
     services: Mapping[str, Service] = field(default_factory=dict)
@@ -130,6 +131,8 @@ class WorkloadState:
     retry_at: float = 0.0
     starting: Mapping[str, float] = field(default_factory=dict)
     gone_since: float | None = None
+    ahead: tuple[tuple[float, float], ...] = ()
+    capacity_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,14 +174,15 @@ def _section(front: Front, hurt: Point | None, world: World) -> str:
     )
     return f"""<section><h2>{escape(of.title)}</h2><p class="soft">{escape(of.knob)}: {point.knob:.3g}</p>
 {figures}
-{_curves(outcome.curve, world)}{_under_faults(hurt, world) if hurt else ""}</section>"""
+{curves(outcome.curve, world)}{_under_faults(hurt, world) if hurt else ""}</section>"""
 
 
 def _under_faults(hurt: Point, world: World) -> str:
-    return f'<p class="soft">Under faults</p>{_curves(hurt.outcome.curve, world)}'
+    return f'<p class="soft">Under faults</p>{curves(hurt.outcome.curve, world)}'
 
 
-def _curves(curve: Curve, world: World) -> str:
+def curves(curve: Curve, world: World) -> str:
+    """Load, supply and attainment over the time of one run."""
     end_s = float(curve.at_s[-1]) + READ_S
     load = Frame(0.0, end_s, 1.08 * float(curve.arrivals_per_s.max()))
     arrivals = _series(curve.at_s, _smooth(curve.arrivals_per_s))

@@ -120,41 +120,81 @@ def run(
     The number asked for is carried out at once: replicas that start are the first to go, then the youngest, as
     Kubernetes does. Start-up times are drawn by `seed`, in the order of starts.
     """
-    rng = np.random.default_rng(seed)
-    disturbance = Disturbance(faults, seed)
-    end_s = max(requests.span_s, READ_S)
-    requests = disturbance.load(requests)
-    pool, history, control = make_pool(requests, initial), History(), _Control(policy, disturbance)
-    read: list[Signals] = []
-    changes: list[int] = []
-    with closing(control):
-        for now_s in np.arange(0.0, end_s, READ_S).tolist():
-            pool.advance(now_s)
-            signals = pool.signals(now_s)
-            history.add(disturbance.look(signals))
-            read.append(signals)
-            wanted = control.decide(history)
+    lane = Lane(make_pool, requests, startup=startup, initial=initial, bounds=bounds, seed=seed, faults=faults)
+    with closing(Control(policy, lane.disturbance)) as control:
+        for now_s in np.arange(0.0, lane.end_s, READ_S).tolist():
+            lane.advance(now_s)
+            wanted = control.decide(lane.history)
             if wanted is not None:
-                change = bounds.cut(wanted) - sum(replica.phase != "draining" for replica in signals.replicas)
-                change = int(min(change, disturbance.may_start(now_s, len(signals.replicas))))
-                _carry_out(pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + startup.draw_s(rng)))
-                changes += [change] if change else []
-    pool.advance(end_s + TAIL_S)
-    results = pool.results()
-    inside = is_inside(results)
-    minutes = _minutes(requests, inside)
-    return Outcome(
-        attainment=float(inside.mean()) if len(inside) else math.nan,
-        gpu_hours=results.gpu_s_until(end_s) / 3600,
-        worst_5min=_worst(*minutes),
-        actions=len(changes),
-        flips=sum(a * b < 0 for a, b in pairwise(changes)),
-        wasted_starts=sum(_is_wasted(life) for life in results.lives),
-        curve=_curve(read, *minutes),
-    )
+                lane.carry_out(wanted)
+    return lane.outcome(is_inside)
 
 
-class _Control:
+class Lane:
+    """One pool under one load, what is read of it, and what becomes of it while somebody scales it."""
+
+    def __init__(
+        self,
+        make_pool: MakePool,
+        requests: Requests,
+        *,
+        startup: StartUp,
+        initial: int,
+        bounds: Bounds,
+        seed: int = 0,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        self._startup, self._bounds, self._rng = startup, bounds, np.random.default_rng(seed)
+        self.disturbance = Disturbance(faults, seed)
+        self.end_s = max(requests.span_s, READ_S)
+        self.history = History()
+        self._requests = self.disturbance.load(requests)
+        self._pool = make_pool(self._requests, initial)
+        self._read: list[Signals] = []
+        self._changes: list[int] = []
+
+    @property
+    def there(self) -> int:
+        """Replicas that have GPUs now, those that end included."""
+        return len(self._read[-1].replicas)
+
+    def advance(self, now_s: float) -> None:
+        """Let everything up to this moment happen, and read it."""
+        self._pool.advance(now_s)
+        self._read.append(self._pool.signals(now_s))
+        self.history.add(self.disturbance.look(self._read[-1]))
+
+    def carry_out(self, wanted: int, room: float = math.inf) -> int:
+        """So many replicas, of which no more than `room` start; gives by how many they change."""
+        signals, disturbance = self._read[-1], self.disturbance
+        now_s = signals.at_s
+        change = self._bounds.cut(wanted) - sum(replica.phase != "draining" for replica in signals.replicas)
+        change = int(min(change, room, disturbance.may_start(now_s, len(signals.replicas))))
+        _carry_out(
+            self._pool, signals, change, lambda at_s: disturbance.ready_s(at_s, at_s + self._startup.draw_s(self._rng))
+        )
+        self._changes += [change] if change else []
+        return change
+
+    def outcome(self, is_inside: Callable[[Results], NDArray[np.bool_]], end_s: float | None = None) -> Outcome:
+        """What came of it up to `end_s`, left out: the end of the load. Nothing happens after that any more."""
+        end_s = self.end_s if end_s is None else end_s
+        self._pool.advance(end_s + TAIL_S)
+        results = self._pool.results()
+        inside = is_inside(results)
+        minutes = _minutes(self._requests, inside)
+        return Outcome(
+            attainment=float(inside.mean()) if len(inside) else math.nan,
+            gpu_hours=results.gpu_s_until(end_s) / 3600,
+            worst_5min=_worst(*minutes),
+            actions=len(self._changes),
+            flips=sum(a * b < 0 for a, b in pairwise(self._changes)),
+            wasted_starts=sum(_is_wasted(life) for life in results.lives),
+            curve=_curve(self._read, *minutes),
+        )
+
+
+class Control:
     """A policy that decides at its interval, from HELD_S on; not while a fault has it gone, and then restarted."""
 
     def __init__(self, policy: Policy, disturbance: Disturbance) -> None:

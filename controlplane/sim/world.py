@@ -14,7 +14,7 @@ from controlplane.sim.demand import STEP_S, Elasticity, averaged, by_minute, ela
 from controlplane.sim.faults import Fault
 from controlplane.sim.peers.policy import Policy
 from controlplane.sim.peers.setting import Setting
-from controlplane.sim.runner import HELD_S, TAIL_S, Bounds, Outcome, run
+from controlplane.sim.runner import HELD_S, TAIL_S, Bounds, Lane, Outcome, run
 from controlplane.sim.service import StartUp
 from controlplane.sim.serving import Serving
 from controlplane.sim.trace import Load, Requests
@@ -67,6 +67,18 @@ class World:
 
     def _demand(self) -> NDArray[np.float64]:
         return averaged(self.serving.demand(self.requests))
+
+    def lane(self) -> Lane:
+        """The load on its first replicas, for somebody to scale."""
+        return Lane(
+            self.serving.pool,
+            self.requests,
+            startup=self.startup,
+            initial=self.initial,
+            bounds=Bounds(1, _MOST * self.peak_replicas),
+            seed=self.seed,
+            faults=self.faults,
+        )
 
     def run(
         self,

@@ -9,7 +9,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.decide.arbitrate import Grant, Quota, Wish, arbitrate, line
+from controlplane.decide.arbitrate import Grant, Wish, arbitrate, line
+from controlplane.domain.fleet import Quota
 
 gains = st.lists(st.floats(0, 1), max_size=6).map(lambda values: tuple(sorted(values, reverse=True)))
 wishes = st.builds(

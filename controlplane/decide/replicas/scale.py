@@ -333,6 +333,7 @@ def _reasons(need: _Need) -> Iterable[Reason]:
             "serving_replicas": float(need.serving),
             "capacity_per_s": work.per_replica_per_s,
             "waiting_replicas_s": work.waiting_replicas,
+            "needed_replicas": float(need.replicas),
         },
         {"binds": work.binds},
     )

@@ -252,6 +252,12 @@ FAMILIES: tuple[Family, ...] = (
         "The same when a replica asked for now is ready, at the quantile held",
         (names.WORKLOAD,),
     ),
+    Family(
+        names.WORKLOAD_QUOTA_SHORT_GPUS,
+        "gauge",
+        "GPUs that the last decision lacks for what is wanted, by the quota; 0: none",
+        (names.WORKLOAD,),
+    ),
     Family(names.WORKLOAD_LISTED, "gauge", "1 when the workload's servers are known, else 0", (names.WORKLOAD,)),
     Family(names.WORKLOAD_MEMBERS, "gauge", "Servers found, by phase", (names.WORKLOAD, names.PHASE)),
     Family(names.WORKLOAD_LISTING_AGE, "gauge", "Age of the newest listing of the workload", (names.WORKLOAD,)),

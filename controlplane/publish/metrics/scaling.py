@@ -60,6 +60,7 @@ def _replicas(workload: str, decision: Decision) -> Iterator[Sample]:
     told = {reason.code: reason.numbers for reason in decision.reasons}
     yield names.WORKLOAD_DEMAND_REPLICAS, (workload,), told.get(ReasonCode.REPLICA_DEMAND, {}).get("demand_replicas")
     yield names.WORKLOAD_DEMAND_AHEAD_REPLICAS, (workload,), told.get(ReasonCode.DEMAND_AHEAD, {}).get("replicas")
+    yield names.WORKLOAD_QUOTA_SHORT_GPUS, (workload,), told.get(ReasonCode.QUOTA, {}).get("short_gpus", 0.0)
 
 
 def people_samples(picture: Picture) -> Iterator[Sample]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from controlplane.decide.arbitrate import Quota, Wish, arbitrate
+from controlplane.decide.arbitrate import Taken, Wish, arbitrate
 from controlplane.decide.explain import reason_text
+from controlplane.domain.fleet import Quota
 
 
 def granted(wishes: list[Wish], total: int | None = None, **by_gpu: int) -> list[int]:
@@ -42,10 +43,25 @@ def test_the_last_replica_that_runs_stays_while_another_can_shrink() -> None:
     assert granted([Wish("new", 0, 1, gains=(0.01,)), Wish("great", 4, 4, gains=(0.4, 0.3, 0.2, 0.1))], 4) == [0, 4]
 
 
-def test_a_gain_that_is_hardly_larger_moves_no_replica() -> None:
-    settled = Wish("settled", 2, 2, gains=(0.5, 0.30))
-    assert granted([settled, Wish("other", 1, 2, gains=(0.5, 0.32))], 3) == [2, 1]
-    assert granted([settled, Wish("other", 1, 2, gains=(0.5, 0.34))], 3) == [1, 2]
+def test_only_twice_the_gain_moves_a_replica_that_runs() -> None:
+    settled = Wish("settled", 2, 2, gains=(0.5, 0.20))
+    assert granted([settled, Wish("other", 1, 2, gains=(0.5, 0.38))], 3) == [2, 1]
+    assert granted([settled, Wish("other", 1, 2, gains=(0.5, 0.42))], 3) == [1, 2]
+
+
+def test_what_runs_and_is_held_stays_before_floors_and_priorities() -> None:
+    frozen = Wish("frozen", 3, 3, held=3)
+    assert granted([frozen, Wish("high", 0, 4, floor=1, priority=9)], 3) == [3, 0]
+    assert granted([frozen, Wish("told", 0, 1, told=1)], 3) == [2, 1], "an override stands before a freeze"
+    assert granted([frozen, Wish("high", 1, 1)], 2) == [2, 0], "and the quota before all"
+
+
+def test_what_others_have_is_gone_before_the_line_begins() -> None:
+    wishes = [Wish("a", 2, 3, gpu="H100")]
+    assert arbitrate(wishes, Quota(6), [Taken("other", 4)])[0].granted == 2
+    assert arbitrate(wishes, Quota(6, {"H100": 6}), [Taken("other", 4, "L4")])[0].granted == 2
+    assert arbitrate(wishes, Quota(None, {"H100": 3}), [Taken("other", 4, "L4")])[0].granted == 3
+    assert arbitrate(wishes, Quota(2), [Taken("other", 4)])[0].granted == 0
 
 
 def test_each_type_of_gpu_has_a_quota_of_its_own_and_all_may_have_one() -> None:
@@ -61,4 +77,12 @@ def test_what_is_too_little_for_a_large_replica_serves_a_small_one() -> None:
 def test_a_cut_tells_what_is_missing() -> None:
     (grant,) = arbitrate([Wish("a", 1, 3, gpus_per_replica=2)], Quota(3))
     assert grant.cut is not None
-    assert reason_text(grant.cut) == "3 replicas wanted, 1 granted: GPUs are scarce, 4 more are needed"
+    assert reason_text(grant.cut) == (
+        "3 replicas wanted, 1 granted: the quota is 3 GPUs of all types (a 2), 4 more are needed"
+    )
+    wishes = [Wish("a", 1, 3, gpu="L4"), Wish("b", 1, 1, gpu="L4", priority=1), Wish("c", 1, 1, gpu="H100")]
+    cut = arbitrate(wishes, Quota(9, {"L4": 3}), [Taken("d", 1, "L4")])[0].cut
+    assert cut is not None
+    assert (
+        reason_text(cut) == "3 replicas wanted, 1 granted: the quota is 3 GPUs of L4 (a 1, b 1, d 1), 2 more are needed"
+    )

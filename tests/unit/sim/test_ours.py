@@ -86,8 +86,8 @@ class Watched:
 
     def decide(self, history: History) -> int:
         wanted = self._policy.decide(history)
-        loaded = self._policy._thread.call(lambda store: store.load_state())
-        self.held.append(self._policy._runner.run(loaded).workloads["fleet"])
+        loaded = self._policy.plane._thread.call(lambda store: store.load_state())
+        self.held.append(self._policy.plane._runner.run(loaded).workloads["fleet"])
         return wanted
 
     def restart(self) -> Watched:

@@ -63,6 +63,7 @@ def decided_of_replicas() -> Decision:
     reasons = (
         Reason(ReasonCode.REPLICA_DEMAND, {"demand_replicas": 3.5}),
         Reason(ReasonCode.DEMAND_AHEAD, {"replicas": 4.25}),
+        Reason(ReasonCode.QUOTA, {"short_gpus": 6.0}),
     )
     now, wanted = Target(loaded=True, instances=4), Target(loaded=True, instances=5)
     return Decision("r", NOW - 1, "llm", "w", Mode.ACT, Step.SCALE, now, wanted, reasons, ReasonCode.DEMAND_AHEAD)
@@ -165,6 +166,7 @@ NOTHING = dict.fromkeys(("model", "objective", "workload", "server", "kind"), ""
         ("workload_desired_replicas", {"workload": "w"}, 5),
         ("workload_demand_replicas", {"workload": "w"}, 3.5),
         ("workload_demand_ahead_replicas", {"workload": "w"}, 4.25),
+        ("workload_quota_short_gpus", {"workload": "w"}, 6),
         ("model_direction_changes", UNIT, 2),
         ("model_direction_changes", {"model": "llm", "server": "v"}, 0),
         ("startup_duration_seconds", {"model": "bert", "workload": "", "knob": "load", "quantile": "0.5"}, 20),

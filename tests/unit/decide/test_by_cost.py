@@ -1,0 +1,104 @@
+"""Several workloads that serve one model: which of them gets what, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from controlplane.decide.explain import headline, reason_text
+from controlplane.domain.decision import Decision, Freeze, FreezeDirection, ReasonCode
+from controlplane.domain.fleet import ModelSpec, Quota, ReplicaBounds, Sharing, WorkloadSpec
+from controlplane.domain.state import PolicyState
+from tests.unit.decide.fleets import a_snapshot, a_workload, planned, replicas
+from tests.unit.decide.replicas import MODEL, NOW, STEP_S
+
+DEAR = a_workload("dear", price_per_h=4.0, replicas=ReplicaBounds(0, 20))
+CHEAP = a_workload("cheap", price_per_h=1.0, replicas=ReplicaBounds(1, 20))
+SHARED = replace(MODEL, name="shared", workloads=("dear", "cheap"), variants=Sharing.BY_COST)
+
+
+class Routed:
+    """Two workloads between which the load is shared by what they can hold; a replica is ready after so many ticks."""
+
+    def __init__(
+        self,
+        per_s: float,
+        dear: int,
+        cheap: int,
+        *,
+        model: ModelSpec = SHARED,
+        ticks: int = 7,
+        specs: Mapping[str, WorkloadSpec] | None = None,
+    ) -> None:
+        self.per_s, self.model, self.ticks = per_s, model, ticks
+        self.specs = specs or {"dear": DEAR, "cheap": CHEAP}
+        self.ready, self.coming = {"dear": dear, "cheap": cheap}, list[tuple[int, str]]()
+        self.tick = 0
+        self.state: PolicyState | None = None
+        self.held: list[int] = []
+
+    def step(self, freezes: tuple[Freeze, ...] = (), silent: str = "") -> dict[str, Decision]:
+        now, all_ = NOW + self.tick * STEP_S, sum(self.ready.values())
+        rates = {name: self.per_s * n / all_ for name, n in self.ready.items() if n and name != silent}
+        snapshot = a_snapshot(
+            dict.fromkeys(self.specs.values(), self.model), self.ready, rates, Quota(), freezes, now=now
+        )
+        decisions, self.state = planned(snapshot, self.state, now)
+        for name, wanted in replicas(decisions).items():
+            on_the_way = sum(of == name for _, of in self.coming)
+            self.coming += [(self.tick + self.ticks, name)] * (wanted - self.ready[name] - on_the_way)
+            self.ready[name] = min(self.ready[name], wanted)
+        self.tick += 1
+        for due, name in list(self.coming):
+            if due <= self.tick:
+                self.coming.remove((due, name))
+                self.ready[name] += 1
+        self.held.append(sum(self.ready.values()))
+        return decisions
+
+
+def test_the_demand_moves_to_what_costs_less_for_it_and_nothing_is_taken_away_before_that_is_ready() -> None:
+    fleet = Routed(20.0, dear=5, cheap=2)
+    first = fleet.step()
+    assert replicas(first)["cheap"] > 2
+    assert "nothing is taken away before" in reason_text(first["dear"].reasons[-1])
+    for _ in range(60):
+        fleet.step()
+    assert fleet.ready["dear"] == 0
+    for _ in range(90):
+        last = fleet.step()
+    assert fleet.ready == {"dear": 0, "cheap": 4}, "the shift itself is no move of demand after half an hour"
+    assert min(fleet.held) >= 4, "what is there holds the demand all the time"
+    assert max(fleet.held) <= 12
+    assert headline(last["cheap"]).startswith("hold at")
+    assert any("at the least cost by dear 0, cheap" in reason_text(reason) for reason in last["cheap"].reasons)
+
+
+def test_as_served_each_keeps_what_it_serves() -> None:
+    fleet = Routed(20.0, dear=3, cheap=3, model=replace(SHARED, variants=Sharing.AS_SERVED))
+    for _ in range(30):
+        decisions = fleet.step()
+    assert fleet.ready["dear"] >= 2
+    assert all(reason.code is not ReasonCode.BY_COST for d in decisions.values() for reason in d.reasons)
+
+
+def test_the_answer_to_the_same_question_is_to_stay() -> None:
+    fleet = Routed(20.0, dear=0, cheap=5)
+    seen = set()
+    for _ in range(40):
+        fleet.step()
+        seen.add((fleet.ready["dear"], fleet.ready["cheap"]))
+    assert seen <= {(0, 5), (0, 4)}
+
+
+def test_a_frozen_variant_stays_and_one_that_tells_nothing_leaves_all_as_they_are() -> None:
+    freeze = Freeze("f", "shared", FreezeDirection.NO_DOWN, "eve", "incident", NOW, NOW + 9e4)
+    fleet = Routed(20.0, dear=3, cheap=3)
+    for _ in range(30):
+        fleet.step((freeze,))
+    assert fleet.ready["dear"] == 3
+    blind = Routed(20.0, dear=3, cheap=3)
+    for _ in range(30):
+        decisions = blind.step(silent="dear")
+    assert blind.ready["dear"] == 3
+    assert all(reason.code is not ReasonCode.BY_COST for d in decisions.values() for reason in d.reasons)
