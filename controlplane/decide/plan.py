@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from controlplane.decide import circuit
+from controlplane.decide.limits import Restraint
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.scale import decide_pool
+from controlplane.decide.replicas.steps import absorb
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Override, Plan, ReasonCode
+from controlplane.domain.decision import Override, Plan, ReasonCode, Step
 from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.signal import Signal, known
@@ -31,6 +34,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     """
     decisions, effects = [], []
     units: dict[str, UnitState] = {}
+    asked_before: dict[str, int | None] = {}
     saturated = _devices_of(snapshot, state, lambda u: u.ceiling is not None and u.ceiling.until > now)
     raising = _devices_of(
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
@@ -48,19 +52,34 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
-    workloads: dict[str, WorkloadState] = {}
+    workloads: dict[str, WorkloadState] = dict(state.workloads)
     forecasts = dict(state.forecasts)
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
         if pool is not None:
+            workload = absorb(pool, workloads.get(spec.name, WorkloadState()), policy)
             decision, workloads[spec.name], forecasts[spec.name] = decide_pool(
-                pool, state.workloads.get(spec.name, WorkloadState()), state.forecasts.get(spec.name), policy, now
+                pool, workload, forecasts.get(spec.name), policy, now
             )
             decisions.append(decision)
-    units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
+            asked_before[spec.name] = workload.asked
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
-    plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, {**state.workloads, **workloads}, forecasts)
+    circuits = circuit.absorbed(state.circuits, snapshot.results, {d.server for d in decisions}, policy)
+    restraint = Restraint(snapshot.fleet, circuits, state.changes, snapshot.in_flight, policy, now)
+    restrained = restraint.plan(decisions)
+    for wished, decision in zip(decisions, restrained, strict=True):
+        if decision is wished:
+            continue
+        # what is not done now is not waited for
+        if wished.step is Step.SCALE:
+            cut = decision.target.instances if decision.actionable and decision.target is not None else None
+            asked = asked_before[wished.server] if cut is None else cut
+            workloads[wished.server] = replace(workloads[wished.server], asked=asked)
+        else:
+            units[wished.knob] = replace(units[wished.knob], expectation=None)
+    units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
+    plan = Plan(now, restrained, tuple(effects), _LOOK_AGAIN_S if unsettled else None)
+    return plan, PolicyState(units, workloads, forecasts, circuits, restraint.changes)
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
@@ -88,6 +107,8 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
         judgements=tuple(j for name in sorted(names) for j in snapshot.judgements.get(name, ())),
         freezes=tuple(f for f in snapshot.freezes if f.model == "" or f.model in names),
         wants=tuple(w for w in snapshot.wants if w.model in names),
+        in_flight=next((a for a in snapshot.in_flight if a.knob == spec.name), None),
+        results=tuple(o for o in snapshot.results if o.action.knob == spec.name),
     )
 
 
@@ -113,7 +134,7 @@ def _unit(
     seen = snapshot.reading.servers.get(server.name)
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
     reading = known(signal) if signal is not None else None
-    devices = _devices(model, server.name, reading)
+    devices, key = _devices(model, server.name, reading), unit_key(model.name, server.name)
     return Unit(
         spec=model,
         server=server,
@@ -123,8 +144,8 @@ def _unit(
         override=_override(snapshot.overrides, model.name, server.name),
         freezes=tuple(f for f in snapshot.freezes if f.model in ("", model.name)),
         want=next((w for w in snapshot.wants if w.model == model.name), None),
-        in_flight=next((a for a in snapshot.in_flight if (a.model, a.server) == (model.name, server.name)), None),
-        results=tuple(o for o in snapshot.results if (o.action.model, o.action.server) == (model.name, server.name)),
+        in_flight=next((a for a in snapshot.in_flight if a.knob == key), None),
+        results=tuple(o for o in snapshot.results if o.action.knob == key),
         saturated_by=_another(devices, saturated, model.name),
         raising_beside=_another(devices, raising, model.name),
         phase=member.phase if (member := snapshot.fleet.members.get(server.name)) else None,

@@ -153,7 +153,8 @@ class ReplicaBounds:
 class WorkloadSpec:
     """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here.
 
-    `query` None: nothing finds its servers, whoever asks for a decision tells them.
+    `query` None: nothing finds its servers, whoever asks for a decision tells them. `publish_only`: how many replicas
+    there should be is told, and somebody else sees to it.
     """
 
     name: str
@@ -163,6 +164,12 @@ class WorkloadSpec:
     mapping: PageMapping | None = None
     replicas: ReplicaBounds | None = None
     gpus_per_replica: int = 1
+    publish_only: bool = False
+
+    @property
+    def told_only(self) -> bool:
+        """Whether its replicas are not for us to set: somebody else sees to it, or no object is named that has them."""
+        return self.publish_only or not (isinstance(self.query, KubernetesQuery) and self.query.name)
 
     def server(self, instance: str, address: str) -> ServerSpec:
         """Its server called `instance` at an address (IP or host). Names of the configuration hold no slash."""

@@ -101,7 +101,8 @@ class WorkloadState:
     `learned_until`: end of the last interval used, by server. `startups`: seconds that its newest replicas took from
     being asked for to being ready, `ready` those already counted. `wanted` holds (time, replicas) of the dwell.
     `asked`: replicas that were decided on last. `used_at`: when it was last not provably idle. `refused`: rises that
-    were not fulfilled, in a row; no further one before `retry_at`.
+    were not fulfilled, in a row; no further one before `retry_at`. `failures`: steps that failed in a row, the last
+    with `remedy`; no further one before `act_at`. `set_to`, `set_at`: the replicas that were set last, and when.
     """
 
     tokens: TokenSums = field(default_factory=TokenSums)
@@ -116,6 +117,28 @@ class WorkloadState:
     blind_since: float | None = None
     refused: int = 0
     retry_at: float = 0.0
+    failures: int = 0
+    remedy: str = ""
+    act_at: float = 0.0
+    set_to: int | None = None
+    set_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """Steps in a row that found nobody at a target. Where it is open, no step before `until`, and then one that tries.
+
+    `opened`: how often in a row it was opened.
+    """
+
+    failures: int = 0
+    opened: int = 0
+    until: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether steps are held back, but for the one that tries."""
+        return self.opened > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +146,15 @@ class PolicyState:
     """Units by "model@server", and workloads that are scaled by name.
 
     `forecasts` by workload are the decider's own; they are learned again from history and not kept in the store.
+    `circuits`: targets (servers, workloads) at which nobody was found of late. `changes`: when steps were decided on
+    that count against the changes of a minute.
     """
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
     forecasts: Mapping[str, Any] = field(default_factory=dict)
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    changes: tuple[float, ...] = ()
 
 
 def unit_key(model: str, server: str) -> str:

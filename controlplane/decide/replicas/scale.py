@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from controlplane.decide import headroom, people
 from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
-from controlplane.decide.replicas import seasons
+from controlplane.decide.replicas import seasons, steps
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
@@ -55,6 +55,7 @@ def decide_pool(
 ) -> tuple[Decision, WorkloadState, State | None]:
     """How many replicas there should be, and the state and the forecast for the next tick.
 
+    `state` is that after the outcomes of its last steps (see decide/replicas/steps.py).
     Up at once, by what is asked for and not yet there counted as there; down only when fewer were enough for the whole
     dwell, all servers told what they do, and what is left holds the demand for as long as it takes to get one back.
     """
@@ -76,8 +77,17 @@ def decide_pool(
         draft, state, forecast = _seen(pool, state, forecast, draft, told, policy, now)
     draft = _within(pool, draft)
     draft = people.freeze(draft, base, pool.freezes, now)
-    state = replace(state, asked=draft.target.instances)
-    return _decided(pool, draft, now), state, forecast
+    decision = _decided(pool, draft, now)
+    held = steps.hindrance(pool, state, draft.target.instances, now) if decision.step is Step.SCALE else None
+    if held is not None:
+        return _waiting(decision, held), state, forecast
+    return decision, replace(state, asked=draft.target.instances), forecast
+
+
+def _waiting(decision: Decision, held: Reason) -> Decision:
+    """The decision, not to be carried out yet. That replicas do not come tells more than that they were asked for."""
+    binding = decision.binding if decision.binding is ReasonCode.UNFULFILLED else held.code
+    return replace(decision, step=Step.HOLD, reasons=(*decision.reasons, held), binding=binding)
 
 
 def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tuple[Draft, WorkloadState]:
@@ -361,4 +371,6 @@ def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
         target=draft.target,
         reasons=draft.reasons,
         binding=draft.binding,
+        by_person=draft.by_person,
+        told_only=pool.spec.told_only,
     )

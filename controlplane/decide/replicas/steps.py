@@ -1,0 +1,47 @@
+"""What became of the steps of a workload, and what holds back its next one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.decide.policy import Policy
+from controlplane.decide.replicas.pool import Pool, lead_s
+from controlplane.domain.decision import ActionStatus, Reason, ReasonCode
+from controlplane.domain.state import WorkloadState
+
+# More would overflow after a week of failures.
+_DOUBLINGS = 20
+
+
+def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
+    """The state after the outcomes of its last steps: back-off after failures. What was not done was not asked for."""
+    for outcome in pool.results:
+        match outcome.status:
+            case ActionStatus.SUCCEEDED:
+                count, at = outcome.action.target.instances, outcome.finished_at
+                state = replace(state, failures=0, remedy="", act_at=0.0, set_to=count, set_at=at)
+            case ActionStatus.FAILED:
+                wait_s = min(policy.back_off_max_s, policy.back_off_min_s * 2.0 ** min(state.failures, _DOUBLINGS))
+                state = replace(
+                    state,
+                    failures=state.failures + 1,
+                    remedy=outcome.remedy,
+                    act_at=outcome.finished_at + wait_s,
+                    asked=pool.present,
+                )
+            case ActionStatus.DROPPED | ActionStatus.INTERRUPTED:
+                state = replace(state, asked=pool.present)
+    return state
+
+
+def hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> Reason | None:
+    """Why so many replicas are not set now: one step at a time, a back-off, or they were set and are on their way."""
+    if pool.in_flight is not None:
+        return Reason(ReasonCode.IN_FLIGHT, {}, {"step": pool.in_flight.step.value, "id": pool.in_flight.id})
+    if now < state.act_at:
+        numbers = {"failures": float(state.failures), "left_s": state.act_at - now}
+        return Reason(ReasonCode.BACK_OFF, numbers, {"remedy": state.remedy} if state.remedy else {})
+    if state.set_to == replicas and now - state.set_at < lead_s(state.startups):
+        why = f"{replicas} replicas were set {now - state.set_at:.0f} s ago and are on their way"
+        return Reason(ReasonCode.IN_FLIGHT, {}, {"why": why})
+    return None
