@@ -303,6 +303,7 @@ class Tick:
             self._startups.times,
             self._judged.alerts,
             self._tally.totals,
+            circuits=self._state.circuits,
         )
         return self._findings.complete(picture)
 
