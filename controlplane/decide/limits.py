@@ -59,10 +59,10 @@ class Restraint:
         tried = decision.server in self._busy
         reason = circuit.hindrance(self._circuits.get(decision.server), self._now, tried=tried)
         if reason is not None:
-            return _held(decision, reason)
+            return held_by(decision, reason)
         if not decision.by_person:
             if len(self.changes) >= self._policy.changes_per_min:
-                return _held(decision, Reason(ReasonCode.CHANGE_RATE, {"changes": float(len(self.changes))}))
+                return held_by(decision, Reason(ReasonCode.CHANGE_RATE, {"changes": float(len(self.changes))}))
             decision = self._within_radius(decision) if decision.lowers else decision
             if not decision.actionable:
                 return decision
@@ -81,7 +81,7 @@ class Restraint:
         losing = len(self._losing[group]) + self._going[group]
         left, numbers = max(0, most - losing), {"losing": float(losing), "most": float(most)}
         if not scales or not left or decision.current is None or decision.target is None:
-            return decision if left else _held(decision, Reason(ReasonCode.BLAST_RADIUS, numbers))
+            return decision if left else held_by(decision, Reason(ReasonCode.BLAST_RADIUS, numbers))
         lowest = decision.current.instances - left
         if decision.target.instances >= lowest:
             return decision
@@ -96,5 +96,6 @@ class Restraint:
             self._going[server] += before.instances - target.instances
 
 
-def _held(decision: Decision, reason: Reason) -> Decision:
+def held_by(decision: Decision, reason: Reason) -> Decision:
+    """The decision, not to be carried out now; what should be stays what it is."""
     return replace(decision, step=Step.HOLD, reasons=(*decision.reasons, reason), binding=reason.code)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from controlplane.decide import headroom, people
 from controlplane.decide.forecast import State
+from controlplane.decide.limits import held_by
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons, steps
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
@@ -80,14 +81,8 @@ def decide_pool(
     decision = _decided(pool, draft, now)
     held = steps.hindrance(pool, state, draft.target.instances, now) if decision.step is Step.SCALE else None
     if held is not None:
-        return _waiting(decision, held), state, forecast
+        return held_by(decision, held), state, forecast
     return decision, replace(state, asked=draft.target.instances), forecast
-
-
-def _waiting(decision: Decision, held: Reason) -> Decision:
-    """The decision, not to be carried out yet. That replicas do not come tells more than that they were asked for."""
-    binding = decision.binding if decision.binding is ReasonCode.UNFULFILLED else held.code
-    return replace(decision, step=Step.HOLD, reasons=(*decision.reasons, held), binding=binding)
 
 
 def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tuple[Draft, WorkloadState]:
