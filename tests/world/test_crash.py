@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,11 +110,11 @@ def told(kind: OverrideKind, at: float, instances: int | None = None) -> Overrid
     return Override(f"o-{kind.value}", "m", kind, "ann", "a test", at, at + 3600.0, instances)
 
 
-async def lived(fate: Fate, folder: Path) -> tuple[Counted, list[ActionStatus], int]:
+async def lived(fate: Fate) -> tuple[Counted, list[ActionStatus], int]:
     """A load, a change of instances and an unload, with whatever fate does to them. Gives what was done."""
     sim = SimModel("m")
     done = counting(sim)
-    async with one_model(sim, loaded=0, store=folder / "s.db", instances_min=2) as world:
+    async with one_model(sim, loaded=0, instances_min=2) as world:
         for at, override in (
             (35.0, told(OverrideKind.INSTANCES, T0 + 35.0, 3)),
             (70.0, told(OverrideKind.UNLOADED, T0 + 70.0)),
@@ -146,16 +145,14 @@ async def until(world: World, fate: Fate, end: float) -> None:
 
 
 async def test_killed_at_any_point_each_step_is_done_once_and_ends_in_the_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worlds, "BreakableStore", FatefulStore)
     monkeypatch.setattr(worlds, "WorldActuator", FatefulActuator)
 
     async def live(at: int | None) -> tuple[Fate, Counted, list[ActionStatus], int]:
         fate = FatefulStore.fate = FatefulActuator.fate = Fate(at)
-        folder = tmp_path / str(at)
-        folder.mkdir()
-        return fate, *await lived(fate, folder)
+        return fate, *await lived(fate)
 
     undisturbed, done, statuses, asked = await live(None)
     assert (done, statuses, asked) == (Counted(1, 2, 1), [ActionStatus.SUCCEEDED] * 3, 3)
