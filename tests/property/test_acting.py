@@ -11,6 +11,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controlplane.decide.limits import Restraint
+from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, ReasonCode, Step, Target
 from controlplane.domain.fleet import (
     Fleet,
@@ -21,6 +23,7 @@ from controlplane.domain.fleet import (
     ServerKind,
     ServerSpec,
     WorkloadSpec,
+    workload_of,
 )
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing
@@ -105,6 +108,52 @@ class Watched:
 def a_decision(number: int, step: Step, model: str, server: str) -> Decision:
     target = Target(loaded=True, instances=2)
     return Decision(f"d-{number}", NOW, model, server, Mode.ACT, step, ONE, target, (), ReasonCode.DEMAND)
+
+
+changes = st.builds(
+    Decision,
+    id=st.just("d"),
+    at=st.just(NOW),
+    model=st.sampled_from(MODELS),
+    server=st.sampled_from(("t0", "t1", "w", "w/0", "w/1", "w/2", "w/3")),
+    mode=st.sampled_from((Mode.ACT, Mode.ACT, Mode.RECOMMEND)),
+    step=st.sampled_from(Step),
+    current=st.builds(Target, loaded=st.just(value=True), instances=st.integers(0, 9)),
+    target=st.builds(Target, loaded=st.just(value=True), instances=st.integers(0, 9)),
+    reasons=st.just(()),
+    binding=st.just(ReasonCode.DEMAND),
+    by_person=st.booleans(),
+).filter(lambda d: (d.step is Step.SCALE) == (d.server == "w"))
+WIDE = FLEET.with_members([member(str(n), of=SPEC) for n in range(4)])
+
+
+@given(st.lists(changes, max_size=12), st.integers(1, 6), st.floats(0.05, 0.95), st.integers(0, 4))
+@settings(max_examples=200, deadline=None)
+def test_no_plan_takes_more_than_its_share_or_changes_more_than_a_minute_may(
+    wished: list[Decision], per_min: int, share: float, lately: int
+) -> None:
+    policy = Policy(changes_per_min=per_min, max_share=share)
+    wished = list({(d.model, d.server): d for d in wished}.values())
+    restraint = Restraint(WIDE, {}, (NOW - 5,) * lately, (), policy, NOW)
+    plan = restraint.plan(wished)
+    begun = [d for d in plan if d.actionable and not d.by_person]
+    assert len(begun) <= max(0, per_min - lately)
+    assert len(restraint.changes) == lately + len(begun)
+    losing: dict[str, set[str]] = {}
+    for decision in begun:
+        if decision.lowers and decision.step is not Step.SCALE:
+            losing.setdefault(workload_of(decision.server), set()).add(decision.server)
+    assert all(
+        len(names) <= max(1, int(share * size)) for group, size in (("", 2), ("w", 4)) if (names := losing.get(group))
+    )
+    for before, after in zip(wished, plan, strict=True):
+        assert (before.model, before.server) == (after.model, after.server)
+        if before.by_person or not before.actionable:
+            assert after == before, "people are not held back, and what is only told is told as it is"
+        if not before.lowers:
+            assert after.binding is not ReasonCode.BLAST_RADIUS
+        if after != before:
+            assert after.reasons[-1].code is after.binding
 
 
 async def _nothing(*_: str) -> None: ...

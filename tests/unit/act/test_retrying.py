@@ -89,7 +89,7 @@ def test_the_waits_are_spread_over_the_second_half_of_their_time(chance: float) 
 
 
 def test_a_step_that_takes_too_long_is_given_up_with_its_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TIMEOUT_S, Step.LOAD, 0.05)  # type: ignore[arg-type]
+    monkeypatch.setitem(TIMEOUT_S, Step.LOAD, 0.05)
     outcome, _, _ = tried(Answers([AWAY] * 3, takes_s=0.03))
     assert (outcome.status, outcome.failure) == (ActionStatus.FAILED, FailureClass.TIMEOUT)
     assert (outcome.detail, outcome.finished_at) == ("given up after 0.05 s", 9.0)

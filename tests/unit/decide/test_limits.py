@@ -44,7 +44,7 @@ def a_decision(
 
 
 def scale(before: int, to: int, **more: object) -> Decision:
-    return a_decision(Step.SCALE, "w", before=before, to=to, **more)
+    return replace(a_decision(Step.SCALE, "w", before=before, to=to), **more)  # type: ignore[arg-type]
 
 
 def restraint(policy: Policy = Policy(), **more: object) -> Restraint:  # noqa: B008 - a value
