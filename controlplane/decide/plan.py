@@ -11,7 +11,7 @@ from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.scale import decide_pool
-from controlplane.decide.replicas.steps import absorb
+from controlplane.decide.replicas.steps import absorb, held
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode, Step
 from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
@@ -58,9 +58,8 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
         pool = _pool(snapshot, spec)
         if pool is not None:
             workload = absorb(pool, workloads.get(spec.name, WorkloadState()), policy)
-            decision, workloads[spec.name], forecasts[spec.name] = decide_pool(
-                pool, workload, forecasts.get(spec.name), policy, now
-            )
+            decision, after, forecasts[spec.name] = decide_pool(pool, workload, forecasts.get(spec.name), policy, now)
+            decision, workloads[spec.name] = held(pool, workload, decision, after, now)
             decisions.append(decision)
             asked_before[spec.name] = workload.asked
     unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)

@@ -180,7 +180,7 @@ TIMEOUT_S: Mapping[Step, float] = {
     Step.RELOAD: 900.0,
     Step.SET_INSTANCES: 900.0,
     Step.UNLOAD: 180.0,
-    Step.SCALE: 120.0,
+    Step.SCALE: 300.0,
 }
 """Seconds after which a step is given up, further tries included; above what one call to a server may take."""
 

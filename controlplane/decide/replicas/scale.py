@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 from controlplane.decide import headroom, people
 from controlplane.decide.forecast import State
-from controlplane.decide.limits import held_by
 from controlplane.decide.policy import Policy
-from controlplane.decide.replicas import seasons, steps
+from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
@@ -78,11 +77,8 @@ def decide_pool(
         draft, state, forecast = _seen(pool, state, forecast, draft, told, policy, now)
     draft = _within(pool, draft)
     draft = people.freeze(draft, base, pool.freezes, now)
-    decision = _decided(pool, draft, now)
-    held = steps.hindrance(pool, state, draft.target.instances, now) if decision.step is Step.SCALE else None
-    if held is not None:
-        return held_by(decision, held), state, forecast
-    return decision, replace(state, asked=draft.target.instances), forecast
+    state = replace(state, asked=draft.target.instances)
+    return _decided(pool, draft, now), state, forecast
 
 
 def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tuple[Draft, WorkloadState]:

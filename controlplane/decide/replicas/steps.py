@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from controlplane.decide.limits import held_by
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool, lead_s
-from controlplane.domain.decision import ActionStatus, Reason, ReasonCode
+from controlplane.domain.decision import ActionStatus, Decision, Reason, ReasonCode, Step
 from controlplane.domain.state import WorkloadState
 
 # More would overflow after a week of failures.
@@ -34,7 +35,19 @@ def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
     return state
 
 
-def hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> Reason | None:
+def held(
+    pool: Pool, before: WorkloadState, decision: Decision, after: WorkloadState, now: float
+) -> tuple[Decision, WorkloadState]:
+    """The decision with the state after it, or held where something is in its way: what is not set is not asked for."""
+    if decision.step is not Step.SCALE or decision.target is None:
+        return decision, after
+    reason = _hindrance(pool, after, decision.target.instances, now)
+    if reason is None:
+        return decision, after
+    return held_by(decision, reason), replace(after, asked=before.asked)
+
+
+def _hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> Reason | None:
     """Why so many replicas are not set now: one step at a time, a back-off, or they were set and are on their way."""
     if pool.in_flight is not None:
         return Reason(ReasonCode.IN_FLIGHT, {}, {"step": pool.in_flight.step.value, "id": pool.in_flight.id})

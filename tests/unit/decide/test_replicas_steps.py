@@ -7,7 +7,7 @@ from dataclasses import replace
 from controlplane.decide.explain import explain, headline
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
-from controlplane.decide.replicas.steps import absorb
+from controlplane.decide.replicas.steps import absorb, held
 from controlplane.domain.decision import (
     Action,
     ActionStatus,
@@ -43,27 +43,28 @@ def an_outcome(decision: Decision, status: ActionStatus, took_s: float = 1.0) ->
 
 
 def then(before: Pool, state: WorkloadState, now: float) -> tuple[Decision, WorkloadState]:
-    return decided(before, absorb(before, state, POLICY), now)
+    state = absorb(before, state, POLICY)
+    return held(before, state, *decided(before, state, now), now)
 
 
 def test_replicas_are_carried_out_in_act_where_an_object_names_them_and_nobody_else_sees_to_it() -> None:
     assert decided(pool(20.0, 4))[0].actionable
-    for held in (
+    for told in (
         pool(20.0, 4, spec=replace(OBJECT, publish_only=True)),
         pool(20.0, 4, spec=SPEC),
         pool(20.0, 4, models=(replace(MODEL, mode=Mode.RECOMMEND),)),
     ):
-        decision, _ = decided(held)
+        decision, _ = decided(told)
         assert (decision.step, decision.actionable) == (Step.SCALE, False)
-    told, _ = decided(pool(20.0, 4, spec=replace(OBJECT, publish_only=True)))
-    assert explain(DecisionRecord(told, NOW, 0))[-1] == "done:    told, not carried out by us"
+    decision, _ = decided(pool(20.0, 4, spec=replace(OBJECT, publish_only=True)))
+    assert explain(DecisionRecord(decision, NOW, 0))[-1] == "done:    told, not carried out by us"
 
 
 def test_while_one_step_is_under_way_there_is_no_other_whatever_is_wanted() -> None:
     first, state = decided(pool(20.0, 4))
     assert wanted(first) == 5
     under_way = Action(first.id, first.model, first.server, Step.SCALE, Target(loaded=True, instances=5), NOW)
-    decision, after = decided(pool(60.0, 4, now=NOW + STEP_S, in_flight=under_way), state, NOW + STEP_S)
+    decision, after = then(pool(60.0, 4, now=NOW + STEP_S, in_flight=under_way), state, NOW + STEP_S)
     assert (decision.step, decision.binding) == (Step.HOLD, ReasonCode.IN_FLIGHT)
     assert (wanted(decision) > 5, after.asked) == (True, 5), "more is wanted, and five were asked for"
     assert headline(decision).endswith(f"scale is under way ({first.id})")
@@ -76,7 +77,7 @@ def test_what_was_set_is_on_its_way_for_as_long_as_replicas_take_to_start() -> N
     assert (decision.step, decision.binding, state.set_to) == (Step.HOLD, ReasonCode.IN_FLIGHT, 5)
     assert "5 replicas were set 14 s ago and are on their way" in headline(decision)
     late = NOW + 1.0 + 100.0
-    again, _ = decided(pool(20.0, 4, now=late), state, late)
+    again, _ = then(pool(20.0, 4, now=late), state, late)
     assert (again.step, wanted(again)) == (Step.SCALE, 5), "somebody took it back: it is set anew"
 
 
@@ -92,7 +93,7 @@ def test_a_step_that_failed_is_tried_again_after_a_back_off_that_doubles_and_say
         assert (state.asked, state.refused) == (4, 0), "nothing was asked for, so nothing fails to come"
         assert state.act_at == at + wait_s
         at = state.act_at
-        decision, state = decided(pool(20.0, 4, now=at), state, at)
+        decision, state = then(pool(20.0, 4, now=at), state, at)
     ended = then(pool(20.0, 5, now=at, results=(an_outcome(decision, ActionStatus.SUCCEEDED),)), state, at)[1]
     assert (ended.failures, ended.remedy, ended.act_at) == (0, "", 0.0)
 
