@@ -80,6 +80,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
     (ReasonCode.IN_FLIGHT, "step"): "{step} is under way ({id})",
     (ReasonCode.IN_FLIGHT, "why"): "{why}",
+    (ReasonCode.IN_FLIGHT, "since_s"): "{replicas} replicas were set {since_s} s ago and are on their way",
     (ReasonCode.BACK_OFF, "remedy"): "after {failures} failures the next try is in {left_s} s: {remedy}",
     (ReasonCode.CIRCUIT_OPEN, "why"): "nobody was found there {failures} times in a row: {why}",
     (ReasonCode.BLAST_RADIUS, "wanted"): "{wanted} wanted, but at most {most} servers may lose capacity at a time "

@@ -55,6 +55,5 @@ def _hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> R
         numbers = {"failures": float(state.failures), "left_s": state.act_at - now}
         return Reason(ReasonCode.BACK_OFF, numbers, {"remedy": state.remedy} if state.remedy else {})
     if state.set_to == replicas and now - state.set_at < lead_s(state.startups):
-        why = f"{replicas} replicas were set {now - state.set_at:.0f} s ago and are on their way"
-        return Reason(ReasonCode.IN_FLIGHT, {}, {"why": why})
+        return Reason(ReasonCode.IN_FLIGHT, {"replicas": float(replicas), "since_s": now - state.set_at})
     return None
