@@ -1,7 +1,7 @@
 """How much may be changed at once: steps over what is allowed wait for a later tick, and say why.
 
 A limit on changes within a minute, over the whole fleet, and one on the share of a group's servers that lose capacity
-at a time (the group: a workload, or all servers that are listed). People's instructions are held by neither. Capacity
+at a time (the group: a workload, or all listed servers that load and unload models). People's instructions are held by neither. Capacity
 that is raised goes first, then healing, then what is taken away.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from controlplane.decide import circuit
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, Decision, Reason, ReasonCode, Step, Target
-from controlplane.domain.fleet import Fleet, Phase, workload_of
+from controlplane.domain.fleet import CONTROLLED, Fleet, Phase, workload_of
 from controlplane.domain.state import Circuit
 
 _MINUTE_S = 60.0
@@ -38,7 +38,8 @@ class Restraint:
         self._sizes: defaultdict[str, int] = defaultdict(int)
         for server in fleet.servers:
             member = fleet.members.get(server.name)
-            self._sizes[workload_of(server.name)] += member is None or member.phase is not Phase.TERMINATING
+            counts = server.kind in CONTROLLED if member is None else member.phase is not Phase.TERMINATING
+            self._sizes[workload_of(server.name)] += counts
         self._losing: defaultdict[str, set[str]] = defaultdict(set)
         self._going: defaultdict[str, int] = defaultdict(int)
         self._busy: set[str] = set()

@@ -16,7 +16,8 @@ from tests.discovery_fake import member
 NOW = 1_700_000_000.0
 W = WorkloadSpec("w", ServerKind.TRITON, KubernetesQuery("ml", kind="Deployment", name="w"), Ports(8000, 8001, 8002))
 SERVERS = tuple(ServerSpec(f"t{n}", ServerKind.TRITON, "http://x", "http://x") for n in range(4))
-FLEET = Fleet(SERVERS, (), workloads=(W,)).with_members(
+OBSERVED = tuple(ServerSpec(f"v{n}", ServerKind.VLLM, "http://x", "http://x") for n in range(6))
+FLEET = Fleet((*SERVERS, *OBSERVED), (), workloads=(W,)).with_members(
     [member(str(n), Phase.READY if n else Phase.TERMINATING) for n in range(7)]
 )
 UNLOADED = Target(loaded=False, instances=0)
