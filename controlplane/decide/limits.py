@@ -1,8 +1,8 @@
 """How much may be changed at once: steps over what is allowed wait for a later tick, and say why.
 
 A limit on changes within a minute, over the whole fleet, and one on the share of a group's servers that lose capacity
-at a time (the group: a workload, or all listed servers that load and unload models). People's instructions are held by neither. Capacity
-that is raised goes first, then healing, then what is taken away.
+at a time (the group: a workload, or all listed servers that load and unload models). People's instructions are held by
+neither. Capacity that is raised goes first, then healing, then what is taken away.
 """
 
 from __future__ import annotations

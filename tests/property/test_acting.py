@@ -59,6 +59,11 @@ steps = st.one_of(
 plans = st.lists(st.lists(steps, max_size=6), min_size=1, max_size=6)
 
 
+def turned(step: Action | Decision) -> str:
+    """The one thing that a step turns: whatever model asks, a workload has one number of replicas."""
+    return step.server if step.step is Step.SCALE else f"{step.model} on {step.server}"
+
+
 class NoJournal:
     """A journal that takes everything; in place of the store's thread."""
 
@@ -91,7 +96,7 @@ class Watched:
 
     async def apply(self, action: Action) -> Outcome:
         self.applied[action.id] += 1
-        watched = (f"knob {action.knob}", f"server {action.server}")
+        watched = (f"knob {turned(action)}", f"server {action.server}")
         for name in watched:
             self.under_way[name] += 1
             self.most[name] = max(self.most[name], self.under_way[name])
@@ -176,10 +181,10 @@ def test_a_knob_has_one_step_at_a_time_and_a_decision_at_most_one(
         )
         number, free = 0, set[str]()
         for plan in told:
-            busy = {action.knob for action in executor.in_flight}
+            busy = {turned(action) for action in executor.in_flight}
             decisions = [a_decision(number + n, *step) for n, step in enumerate(plan)]
             number += len(plan)
-            free |= {d.id for d in {d.knob: d for d in reversed(decisions)}.values() if d.knob not in busy}
+            free |= {d.id for d in {turned(d): d for d in reversed(decisions)}.values() if turned(d) not in busy}
             executor.start(decisions, look)
             for _ in range(between):
                 await asyncio.sleep(0)
