@@ -176,6 +176,7 @@ class ActionStatus(StrEnum):
 
 
 TIMEOUT_S: Mapping[Step, float] = {
+    Step.HOLD: 60.0,
     Step.LOAD: 900.0,
     Step.RELOAD: 900.0,
     Step.SET_INSTANCES: 900.0,

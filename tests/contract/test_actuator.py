@@ -24,11 +24,16 @@ pytestmark = pytest.mark.triton
 
 BERT = "bert_classifier"
 NOW = 1234.5
+
+
+def retrying(inner: Actuator) -> Actuator:
+    return RetryingActuator(inner, CollectorRegistry(), clock=lambda: NOW, wait_s=0.01)
+
+
 WRAPPERS: dict[str, Callable[[Actuator], Actuator]] = {
     "triton": lambda inner: inner,
     "dry_run": lambda inner: DryRunActuator(inner, clock=lambda: NOW),
-    "retrying": lambda inner: RetryingActuator(inner, CollectorRegistry(), clock=lambda: NOW, wait_s=0.01),
-    "metered": lambda inner: MeteredActuator(inner, CollectorRegistry()),
+    "metered": lambda inner: MeteredActuator(retrying(inner), CollectorRegistry()),
 }
 
 

@@ -16,7 +16,7 @@ from tests.world.ports import WorldActuator
 from tests.world.world import T0, BreakableStore, World, one_model
 
 WRITES = ("write_tick", "start_action", "finish_action")
-END_S = 110.0
+END_S = 92.0
 
 
 class Killed(BaseException):
@@ -117,7 +117,7 @@ async def lived(fate: Fate) -> tuple[Counted, list[ActionStatus], int]:
     async with one_model(sim, loaded=0, instances_min=2) as world:
         for at, override in (
             (35.0, told(OverrideKind.INSTANCES, T0 + 35.0, 3)),
-            (70.0, told(OverrideKind.UNLOADED, T0 + 70.0)),
+            (66.0, told(OverrideKind.UNLOADED, T0 + 66.0)),
         ):
             await until(world, fate, T0 + at)
             world.real_store.add_override(override)
