@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from controlplane.domain.fleet import KubernetesQuery, Member, Phase, Ports, ServerKind, WorkloadSpec
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 
 PORTS = Ports(8000, 8001, 8002)
@@ -34,12 +35,16 @@ class ToldDiscovery:
         self._found: dict[str, Signal[tuple[Member, ...]]] = {w.name: Missing("not listed yet") for w in workloads}
         self._changed: Callable[[], None] = lambda: None
         self.started = self.closed = False
+        self.told: dict[str, ScaleStatus] = {}
 
     async def start(self, changed: Callable[[], None]) -> None:
         self._changed, self.started = changed, True
 
     def members(self, now: float) -> dict[str, Signal[tuple[Member, ...]]]:  # noqa: ARG002 - the port's signature
         return dict(self._found)
+
+    def scaling(self) -> dict[str, ScaleStatus]:
+        return dict(self.told)
 
     async def close(self) -> None:
         self.closed = True

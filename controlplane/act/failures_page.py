@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
+from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
 from controlplane.domain.failures import FailureClass
 
 _HEAD = """# Failures and their remedies
 
-Made from `controlplane/act/failure_table.py` and `ollama_failures.py`; a test holds them together. The first row whose
+Made from the failure tables in `controlplane/act`; a test holds them together. The first row whose
 pattern is found in a server's message decides. Messages in no row are `unknown`: {unknown}.
 
 Some faults come without any message: dynamic batching configured while `max_batch_size` is 0 or 1 (or not configured
@@ -32,7 +33,8 @@ _TABLE_HEAD = "| class | message (example) | again | remedy |\n|---|---|---|---|
 
 def failures_page() -> str:
     """The page as Markdown."""
-    return f"{_HEAD.format(unknown=UNKNOWN_REMEDY)}{_table(TABLE)}\n## Ollama\n\n{_table(OLLAMA_TABLE)}"
+    page = f"{_HEAD.format(unknown=UNKNOWN_REMEDY)}{_table(TABLE)}\n## Ollama\n\n{_table(OLLAMA_TABLE)}"
+    return f"{page}\n## Kubernetes\n\n{_table(KUBERNETES_TABLE)}"
 
 
 def _table(table: Iterable[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Workloads as a table; below it why it is not known which servers they have."""
+"""Workloads as a table; below it what is not known of their servers, and what stands against their replicas."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def workloads_table(workloads: Sequence[Mapping[str, Any]]) -> RenderableType:
             age,
             escape(workload["found_by"]),
         )
-    return Group(table, *_gaps(workloads))
+    return Group(table, *_gaps(workloads), *_obstacles(workloads))
 
 
 def _gaps(workloads: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -38,3 +38,15 @@ def _gaps(workloads: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         members = workload["members"]
         if members["state"] != "known":
             yield f"[dim]{escape(workload['name'])}: servers {members['state']}: {escape(members['why'])}[/]"
+
+
+def _obstacles(workloads: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for workload in workloads:
+        name, waiting = escape(workload["name"]), workload["unscheduled"]
+        if owner := workload["owner"]:
+            yield f"[yellow]{name}: {escape(owner)} scales {escape(workload['scales'])}: replicas are told only[/]"
+        if warning := workload["warning"]:
+            yield f"[yellow]{name}: {escape(warning)}[/]"
+        for why in sorted({pod["why"] for pod in waiting}):
+            count = sum(pod["why"] == why for pod in waiting)
+            yield f"[yellow]{name}: no node takes {count} replica{'' if count == 1 else 's'}: {escape(why)}[/]"

@@ -15,7 +15,7 @@ from controlplane.config.probes import check_probe
 from controlplane.config.profiles import check_profile
 from controlplane.config.reading import Document, ModelPart
 from controlplane.config.servers import BY_MAPPING, check_server
-from controlplane.config.tree import Root
+from controlplane.config.tree import KedaBlock, Root
 from controlplane.config.units import format_duration, is_loopback
 from controlplane.config.workloads import check_workloads
 from controlplane.domain.errors import Fault
@@ -74,6 +74,16 @@ def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
         allowed = f"at least scrape.interval and scrape.timeout ({format_duration(scrape.interval + scrape.timeout)})"
         yield Fault("policy.data_max_age", format_duration(policy.data_max_age), allowed)
     yield from _check_access(root, store_from_environment)
+    if root.keda is not None:
+        yield from _check_keda(root.keda)
+
+
+def _check_keda(keda: KedaBlock) -> Iterator[Fault]:
+    if (keda.cert_file is None) != (keda.key_file is None):
+        missing = "cert_file" if keda.cert_file is None else "key_file"
+        yield Fault(f"keda.{missing}", "nothing", "both or none of: cert_file, key_file")
+    if keda.client_ca_file is not None and keda.cert_file is None:
+        yield Fault("keda.client_ca_file", repr(keda.client_ca_file), "only with cert_file and key_file")
 
 
 def _check_access(root: Root, store_from_environment: bool) -> Iterator[Fault]:

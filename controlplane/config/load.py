@@ -17,9 +17,9 @@ from controlplane.config.probes import to_probe
 from controlplane.config.profiles import with_profiles
 from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
-from controlplane.config.settings import ApiSettings, Settings
+from controlplane.config.settings import ApiSettings, KedaSettings, Settings
 from controlplane.config.text_file import UnreadableError, read_text_file
-from controlplane.config.tree import CostBlock, GrafanaBlock, Root
+from controlplane.config.tree import CostBlock, GrafanaBlock, KedaBlock, Root
 from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
@@ -114,6 +114,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         alerts=to_alerts(document),
         grafana=None if root.grafana is None else _grafana(root.grafana),
         prices=_prices(root.cost),
+        keda=None if root.keda is None else _keda(root.keda),
     )
 
 
@@ -176,6 +177,11 @@ def _policy(root: Root, scrape_interval_s: float) -> Policy:
 
 def _grafana(block: GrafanaBlock) -> GrafanaSettings:
     return GrafanaSettings(block.url, Path(block.token_file), block.prometheus_url, block.folder)
+
+
+def _keda(block: KedaBlock) -> KedaSettings:
+    files = (None if file is None else Path(file) for file in (block.cert_file, block.key_file, block.client_ca_file))
+    return KedaSettings(block.host, block.port, *files)
 
 
 def _prices(block: CostBlock) -> Prices:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from controlplane.config.alert_notes import alert_notes
 from controlplane.config.settings import Settings
 from controlplane.config.units import format_duration, format_share
-from controlplane.domain.fleet import ModelSpec, is_found
+from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import Objective
 from controlplane.slo.burn import MOST_BAD, factors
 from controlplane.slo.grace import Grace
@@ -22,7 +22,7 @@ def notes(settings: Settings) -> Iterator[str]:
             yield from _late(model, objective, graces[model.name])
     yield from alert_notes(settings)
     for workload in settings.fleet.workloads:
-        if not is_found(workload.query):
+        if workload.query is None:
             yield f"workload {workload.name}: nothing finds its servers, so that only `controlplane decide` can use it"
 
 

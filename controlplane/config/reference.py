@@ -60,6 +60,7 @@ _BLOCKS = {
     "FreezeItem": "alerts.freezes[]",
     "GrafanaBlock": "grafana",
     "CostBlock": "cost",
+    "KedaBlock": "keda",
 }
 _MAPPING_BLOCKS = {
     "MappingFile": "A mapping file",

@@ -20,6 +20,20 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KedaSettings:
+    """Where the external scaler of KEDA listens.
+
+    With `cert_file` and `key_file` by TLS, with `client_ca_file` for clients only that show a certificate of it.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8902
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One checked configuration; durations in seconds. `store_url` may hold a password and is kept out of repr."""
 
@@ -35,3 +49,4 @@ class Settings:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     grafana: GrafanaSettings | None = None
     prices: Prices = field(default_factory=Prices)
+    keda: KedaSettings | None = None

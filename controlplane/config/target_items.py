@@ -84,18 +84,10 @@ class PrometheusItem(Block):
     )
 
 
-class ScaledKind(StrEnum):
-    """What on Kubernetes has replicas of servers."""
-
-    DEPLOYMENT = "Deployment"
-    STATEFUL_SET = "StatefulSet"
-    LEADER_WORKER_SET = "LeaderWorkerSet"
-
-
 class KubernetesBlock(Block):
     """Pods of one namespace by label selector, or the pods behind services. At most one of both is given.
 
-    `kind` and `name` name the object whose replicas they are. Neither of both is given with them only.
+    `kind` and `name` name the object whose replicas they are; with them alone its pods are found by its own selector.
     """
 
     namespace: str = Field(min_length=1, description="The namespace.")
@@ -109,8 +101,18 @@ class KubernetesBlock(Block):
         description="Kubeconfig file; default: the pod's own service account, else the usual file.",
     )
     context: str | None = Field(default=None, min_length=1, description="Context in the kubeconfig.")
-    kind: ScaledKind | None = Field(default=None, description="Kind of the object that is scaled; with `name`.")
+    kind: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z][A-Za-z0-9]*$",
+        description="Kind of the object that is scaled, with `name`: Deployment, StatefulSet, LeaderWorkerSet, KServe's"
+        " InferenceService, or any other with a scale subresource.",
+    )
     name: str | None = Field(default=None, min_length=1, description="Name of the object that is scaled.")
+    api_version: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9.-]+/v[a-z0-9]+$",
+        description="Group and version of `kind`, such as apps/v1; default: that in which the API server has it.",
+    )
 
 
 class TargetsBlock(Block):
@@ -158,6 +160,9 @@ class WorkloadItem(Block):
         default=None, description="Bounds within which replicas are decided; absent: they are not."
     )
     gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
+    publish_only: bool = Field(
+        default=False, description="Replicas are decided and told, and something else, such as KEDA, carries them out."
+    )
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
     )

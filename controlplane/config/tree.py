@@ -167,6 +167,21 @@ class GrafanaBlock(Block):
     folder: str = Field(default="controlplane", min_length=1, description="Title of the folder for the dashboards.")
 
 
+class KedaBlock(Block):
+    """Where KEDA asks for the replicas of workloads with `publish_only`.
+
+    Files are PEM. `cert_file` and `key_file` are given together or not at all.
+    """
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: Whole = Field(default=8902, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    cert_file: str | None = Field(default=None, min_length=1, description="Certificate to serve by TLS with.")
+    key_file: str | None = Field(default=None, min_length=1, description="Its key.")
+    client_ca_file: str | None = Field(
+        default=None, min_length=1, description="Only clients with a certificate of this authority are answered."
+    )
+
+
 class CostBlock(Block):
     """What GPUs cost, for figures of cost by model."""
 
@@ -215,6 +230,7 @@ class Root(Block):
     alerts: AlertsBlock = Field(default=AlertsBlock(), description="How alerts are sent, and to whom.")
     grafana: GrafanaBlock | None = Field(default=None, description="A Grafana to push dashboards to; absent: none.")
     cost: CostBlock = Field(default=CostBlock(), description="What GPUs cost.")
+    keda: KedaBlock | None = Field(default=None, description="The external scaler for KEDA; absent: none.")
 
 
 def schema() -> dict[str, Any]:

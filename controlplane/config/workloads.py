@@ -69,6 +69,8 @@ def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator
 def _check_pods(asked: KubernetesBlock, path: str) -> Iterator[Fault]:
     if (asked.kind is None) != (asked.name is None):
         yield Fault(path, "kind" if asked.name is None else "name", "both or none of: kind, name")
+    if asked.api_version is not None and asked.kind is None:
+        yield Fault(join(path, "api_version"), repr(asked.api_version), "only beside kind and name")
     if asked.pods is not None and asked.services is not None:
         yield Fault(path, "pods and services", "exactly one of: pods, services")
     if asked.pods is None and asked.services is None and asked.kind is None and asked.name is None:
@@ -95,7 +97,14 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
     item, mapping = part.item, document.mappings.get(part.item.name)
     bounds = ReplicaBounds(item.replicas.min, item.replicas.max) if item.replicas is not None else None
     return WorkloadSpec(
-        item.name, item.kind, _query(item), _ports(item, mapping), mapping, bounds, item.gpus_per_replica
+        item.name,
+        item.kind,
+        _query(item),
+        _ports(item, mapping),
+        mapping,
+        bounds,
+        item.gpus_per_replica,
+        item.publish_only,
     )
 
 
@@ -110,6 +119,7 @@ def _query(item: WorkloadItem) -> KubernetesQuery | TargetsQuery | None:
             context=asked.context or "",
             kind=asked.kind or "",
             name=asked.name or "",
+            api_version=asked.api_version or "",
         )
     if item.prometheus is None:
         return None

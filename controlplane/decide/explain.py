@@ -56,6 +56,8 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.UNDO: "the raise lowered throughput: back to {instances}",
     ReasonCode.CONTROL_NOT_ALLOWED: "the server does not allow model control: {remedy}",
     ReasonCode.NOT_CONTROLLABLE: "not controllable: {why}",
+    ReasonCode.PUBLISH_ONLY: "told and not carried out by us: it is published only",
+    ReasonCode.OWNED: "told and not carried out by us: {owner} scales it; delete that, or have it published only",
     ReasonCode.SERVER_DOWN: "the server does not answer: {why}",
     ReasonCode.SERVER_PHASE: "the server is {phase}: nothing is done on it",
     ReasonCode.QUOTA: "{wanted} replicas wanted, {granted} granted: GPUs are scarce, {short_gpus} more are needed",
@@ -85,6 +87,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.CIRCUIT_OPEN, "why"): "nobody was found there {failures} times in a row: {why}",
     (ReasonCode.BLAST_RADIUS, "wanted"): "{wanted} wanted, but at most {most} servers may lose capacity at a time "
     "({losing} do now)",
+    (ReasonCode.UNFULFILLED, "why"): "{replicas} replicas that were asked for are not there; the scheduler says: {why}",
     (ReasonCode.BATCHING, "latency_after_ms"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, {latency_before_ms} -> {latency_after_ms} ms a request (from {executions} executions)",
     (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "

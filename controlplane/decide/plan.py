@@ -16,6 +16,7 @@ from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode, Step
 from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Signal, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState, UnitState, WorkloadState, server_of, unit_key
@@ -108,6 +109,7 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
         wants=tuple(w for w in snapshot.wants if w.model in names),
         in_flight=next((a for a in snapshot.in_flight if a.knob == spec.name), None),
         results=tuple(o for o in snapshot.results if o.action.knob == spec.name),
+        scaling=fleet.scaling.get(spec.name, ScaleStatus()),
     )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
 from controlplane.domain.profiles import Profile
+from controlplane.domain.scaling import ScaleStatus
 
 
 class ServerKind(StrEnum):
@@ -98,7 +99,8 @@ class Phase(StrEnum):
 class KubernetesQuery:
     """Pods of a namespace by label selector, or the endpoints of the services that a selector finds; one is empty.
 
-    Both are where an object of `kind` with `name`, such as a Deployment, says which pods are its own.
+    Both are where an object of `kind` with `name`, such as a Deployment, says which pods are its own; `api_version`
+    empty: that in which the API server has the kind.
     `kubeconfig` and `context` empty: the pod's own service account, else the user's usual configuration.
     """
 
@@ -109,6 +111,7 @@ class KubernetesQuery:
     context: str = ""
     kind: str = ""
     name: str = ""
+    api_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +124,6 @@ class TargetsQuery:
     prometheus: str
     where: tuple[tuple[str, str], ...]
     through: bool = True
-
-
-def is_found(query: KubernetesQuery | TargetsQuery | None) -> bool:
-    """Whether there is something to find servers by; pods of an object that is only named are not looked up."""
-    return isinstance(query, TargetsQuery) or (query is not None and bool(query.pods or query.services))
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +308,8 @@ class AgentSpec:
 class Fleet:
     """Everything the configuration names, and the discovered servers, which are also in `members` by name.
 
-    `unlisted`: workloads of which it was not told so far who their members are.
+    `unlisted`: workloads of which it was not told so far who their members are. `scaling`: what clusters tell of the
+    replicas of workloads.
     """
 
     servers: tuple[ServerSpec, ...]
@@ -321,6 +320,7 @@ class Fleet:
     workloads: tuple[WorkloadSpec, ...] = ()
     members: Mapping[str, Member] = field(default_factory=dict)
     unlisted: frozenset[str] = frozenset()
+    scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""
@@ -330,7 +330,12 @@ class Fleet:
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)
 
-    def with_members(self, members: Iterable[Member], unlisted: frozenset[str] = frozenset()) -> Fleet:
+    def with_members(
+        self,
+        members: Iterable[Member],
+        unlisted: frozenset[str] = frozenset(),
+        scaling: Mapping[str, ScaleStatus] | None = None,
+    ) -> Fleet:
         """The same fleet with these discovered servers in place of those it has."""
         found = {member.server.name: member for member in members}
         by_workload: dict[str, list[str]] = {}
@@ -348,4 +353,5 @@ class Fleet:
             models=tuple(replace(m, runs_on=runs_on(m)) if m.workloads else m for m in self.models),
             members=found,
             unlisted=unlisted,
+            scaling=scaling or {},
         )

@@ -20,6 +20,7 @@ from controlplane.domain.observation import (
     RatioInterval,
 )
 from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
@@ -37,6 +38,10 @@ class Discovery(Protocol):
 
     def members(self, now: float) -> Mapping[str, Signal[tuple[Member, ...]]]:
         """By workload: missing until it was first listed, stale (what was known last) while it cannot be asked."""
+        ...
+
+    def scaling(self) -> Mapping[str, ScaleStatus]:
+        """What is known of the replicas of workloads, beside their members; nothing of those it cannot tell of."""
         ...
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.ports import Discovery
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Missing, Signal
 
 _NOBODY = Missing("nothing discovers it")
@@ -38,7 +39,10 @@ class Roster:
     def _present(self) -> Fleet:
         workloads = [workload.name for workload in self._configured.workloads]
         members = (member for name in workloads for member in self._members.get(name, ()))
-        return self._configured.with_members(members, frozenset(workloads) - self._members.keys())
+        return self._configured.with_members(members, frozenset(workloads) - self._members.keys(), self._scaling())
+
+    def _scaling(self) -> dict[str, ScaleStatus]:
+        return {name: told for discovery in self._discoveries for name, told in discovery.scaling().items()}
 
     def workloads(self, now: float) -> dict[str, Signal[tuple[Member, ...]]]:
         """The members of every workload, as they were found last."""

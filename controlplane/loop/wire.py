@@ -18,9 +18,10 @@ from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.prometheus.targets import PrometheusTargets
 from controlplane.collect.token_file import read_token
+from controlplane.collect.worker import Worker
 from controlplane.config import Settings
 from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
-from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery, is_found
+from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery
 from controlplane.domain.routing import GrafanaSettings, Via
@@ -30,6 +31,7 @@ from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
 from controlplane.loop.hooks import Inbox
 from controlplane.loop.keep import keep_s
+from controlplane.loop.load import loads_of
 from controlplane.loop.notices import Notifier
 from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
@@ -38,6 +40,7 @@ from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
 from controlplane.publish.alerting.alertmanager import Alertmanager
 from controlplane.publish.grafana.annotations import Marks
+from controlplane.publish.keda.scaler import ExternalScaler
 from controlplane.publish.metrics.page import PictureMetrics
 from controlplane.slo.grace import Grace
 from controlplane.store import claim, open_reader, open_store
@@ -63,6 +66,7 @@ class ControlPlane:
     inbox: Inbox
     notifier: Notifier
     annotator: Annotator | None
+    scaler: ExternalScaler | None
     registry: CollectorRegistry
     runner: Runner
     store: StoreThread
@@ -74,14 +78,18 @@ class ControlPlane:
         return self.runner.picture()
 
     async def start(self) -> None:
-        """Begin. Raises StoreError when the store cannot be used."""
+        """Begin. Raises StoreError when the store cannot be used, ConflictError where KEDA's address cannot be had."""
         await self.runner.start()
         self.notifier.start()
         if self.annotator is not None:
             self.annotator.start()
+        if self.scaler is not None:
+            await self.scaler.start()
 
     async def stop(self) -> None:
         """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
+        if self.scaler is not None:
+            await self.scaler.close()
         await self.notifier.close()
         if self.annotator is not None:
             await self.annotator.close()
@@ -123,7 +131,7 @@ def build(
         ServerKind.TRITON: TritonActuator(fleet, clock=clock),
         ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
     }
-    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock)
+    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = RetryingActuator(actuator, registry, clock=clock, retries=settings.retries)
@@ -180,20 +188,32 @@ def build(
     desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
     inbox = Inbox(runner, store, reports, clock, settings.alerts)
     annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
-    return ControlPlane(settings, desk, slo, inbox, notifier, annotator, registry, runner, store, reports, held.release)
+    scaler = None if settings.keda is None else ExternalScaler(settings.keda, runner.picture, runner.changed, late_s)
+    return ControlPlane(
+        settings, desk, slo, inbox, notifier, annotator, scaler, registry, runner, store, reports, held.release
+    )
 
 
 def _check_found(fleet: Fleet) -> None:
     """Raises ConfigurationError where nothing finds the servers of a workload."""
-    faults = []
-    for workload in (spec for spec in fleet.workloads if not is_found(spec.query)):
-        query, allowed = workload.query, "kubernetes or prometheus: only `controlplane decide` is told the servers"
-        if isinstance(query, KubernetesQuery):
-            allowed = "pods or services beside it: the pods of an object are not looked up yet"
-        given = f"{query.kind} {query.name}" if isinstance(query, KubernetesQuery) else "nothing to find its servers by"
-        faults.append(Fault(f"workload {workload.name}", given, allowed))
+    allowed, given = (
+        "kubernetes or prometheus: only `controlplane decide` is told the servers",
+        "nothing to find its servers by",
+    )
+    faults = tuple(Fault(f"workload {spec.name}", given, allowed) for spec in fleet.workloads if spec.query is None)
     if faults:
-        raise ConfigurationError("configuration", tuple(faults))
+        raise ConfigurationError("configuration", faults)
+
+
+def _replica_actuator(fleet: Fleet, collector: FleetCollector, clock: Clock) -> Actuator | None:
+    """What sets the replicas of workloads, None where none of them is ours to set."""
+    if all(spec.replicas is None or spec.told_only for spec in fleet.workloads):
+        return None
+    # its client takes long to import, and most have no use for it
+    from controlplane.act.kubernetes.scaler import KubernetesScaler  # noqa: PLC0415
+
+    worker = Worker("controlplane-kubernetes-scale")
+    return KubernetesScaler(fleet, worker, clock=clock, loads=lambda name: loads_of(collector.reading(clock()), name))
 
 
 def _stores(url: str) -> tuple[StoreThread, StoreThread]:

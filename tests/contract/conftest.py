@@ -10,9 +10,10 @@ import pytest
 
 from controlplane.store import SqlStore, open_store
 from tests.contract.postgres import NoPostgresError, new_database, postgres_server
+from tests.kube.fixtures import api_server, cluster, kubeconfig
 from tests.rig_fixtures import module_triton_rig, rig_environment
 
-__all__ = ["module_triton_rig", "rig_environment"]
+__all__ = ["api_server", "cluster", "kubeconfig", "module_triton_rig", "rig_environment"]
 
 _numbers = itertools.count()
 

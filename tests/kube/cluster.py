@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ class Cluster:
 
     core: Any
     discovery: Any
+    any: Any
 
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
@@ -26,6 +28,8 @@ class Cluster:
         self._client: Any = config.new_client_from_config(str(kubeconfig), persist_config=False)  # type: ignore[no-untyped-call,unused-ignore]
         self.core = client.CoreV1Api(self._client)
         self.discovery = client.DiscoveryV1Api(self._client)
+        self.any = client.CustomObjectsApi(self._client)
+        self._extensions: Any = client.ApiextensionsV1Api(self._client)
         self.namespace = f"test-{uuid.uuid4().hex[:10]}"
         self.core.create_namespace({"metadata": {"name": self.namespace}})
         # a real API server takes no pod before its service account is there, which no controller makes here
@@ -56,6 +60,11 @@ class Cluster:
     def ready(self, name: str, *, ready: bool = True, since: str = "2026-11-22T09:01:30Z") -> None:
         """Its readiness probe changed its mind."""
         condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": since}
+        self._status(name, {"conditions": [condition]})
+
+    def unschedulable(self, name: str, why: str) -> None:
+        """The scheduler found no node for it."""
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
         self._status(name, {"conditions": [condition]})
 
     def ends(self, name: str, phase: str = "Failed") -> None:
@@ -92,6 +101,84 @@ class Cluster:
             if error.status != 409:
                 raise
             self.discovery.replace_namespaced_endpoint_slice(name, self.namespace, body)
+
+    def scaled(self, name: str = "llama", kind: str = "Deployment", replicas: int = 2) -> None:
+        """An object with replicas; its pods have the label app=NAME."""
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "server:1"}]}}
+        spec: dict[str, Any] = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        if kind == "StatefulSet":
+            spec["serviceName"] = name
+        self.make("apps/v1", f"{kind.lower()}s", {"kind": kind, "metadata": {"name": name}, "spec": spec})
+
+    def make(self, api_version: str, plural: str, body: Mapping[str, Any]) -> None:
+        """Any object."""
+        group, version = api_version.split("/")
+        whole = {"apiVersion": api_version, **body}
+        self.any.create_namespaced_custom_object(group, version, self.namespace, plural, whole)
+
+    def read(self, api_version: str, plural: str, name: str) -> dict[str, Any]:
+        """Any object."""
+        group, version = api_version.split("/")
+        found: dict[str, Any] = self.any.get_namespaced_custom_object(group, version, self.namespace, plural, name)
+        return found
+
+    def remove(self, api_version: str, plural: str, name: str) -> None:
+        """Delete any object."""
+        group, version = api_version.split("/")
+        self.any.delete_namespaced_custom_object(group, version, self.namespace, plural, name)
+
+    def replicas(self, name: str = "llama", plural: str = "deployments", api_version: str = "apps/v1") -> int:
+        """Those asked for."""
+        return int(self.read(api_version, plural, name)["spec"]["replicas"])
+
+    def owner(self, kind: str, name: str, aims_at: str, target_kind: str = "Deployment") -> None:
+        """A HorizontalPodAutoscaler, ScaledObject or VerticalPodAutoscaler for an object."""
+        api_version, key, more = {
+            "HorizontalPodAutoscaler": ("autoscaling/v2", "scaleTargetRef", {"maxReplicas": 9}),
+            "ScaledObject": ("keda.sh/v1alpha1", "scaleTargetRef", {}),
+            "VerticalPodAutoscaler": ("autoscaling.k8s.io/v1", "targetRef", {}),
+        }[kind]
+        spec = {key: {"apiVersion": "apps/v1", "kind": target_kind, "name": aims_at}, **more}
+        self.make(api_version, f"{kind.lower()}s", {"kind": kind, "metadata": {"name": name}, "spec": spec})
+
+    def define(self, api_version: str, kind: str, *, most: int | None = None, scales: bool = False) -> None:
+        """A custom resource; one that scales has `size` for its replicas, at most so many."""
+        group, version = api_version.split("/")
+        size = {"type": "integer"} | ({} if most is None else {"maximum": most})
+        spec = {"type": "object", "properties": {"size": size}, "x-kubernetes-preserve-unknown-fields": True}
+        status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        schema = {"type": "object", "properties": {"spec": spec, "status": status}}
+        subresources: dict[str, Any] = {"status": {}}
+        if scales:
+            paths = {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}
+            subresources["scale"] = paths | {"labelSelectorPath": ".status.selector"}
+        plural = f"{kind.lower()}s"
+        served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
+        versions = [{**served, "subresources": subresources}]
+        body = {"group": group, "scope": "Namespaced", "names": names, "versions": versions}
+        self._define(f"{plural}.{group}", body)
+        self._until_served(group, version, plural)
+
+    def _define(self, name: str, spec: Mapping[str, Any]) -> None:
+        body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+        try:
+            self._extensions.create_custom_resource_definition({**body, "metadata": {"name": name}, "spec": spec})
+        except ApiException as error:
+            if error.status != 409:
+                raise
+
+    def _until_served(self, group: str, version: str, plural: str) -> None:
+        """A real API server takes a moment to serve a new kind."""
+        for _ in range(100):
+            try:
+                self.any.list_namespaced_custom_object(group, version, self.namespace, plural)
+            except ApiException:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(f"{plural}.{group} is not served")
 
     def events(self, version: str | None, selector: str = "") -> list[tuple[str, str]]:
         """(type, pod) of the events since a version, watched for a second."""

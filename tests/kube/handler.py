@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.kube.errors import ApiError
 from tests.kube.faults import Fault
-from tests.kube.objects import KINDS, Change, Object, Place, merged
+from tests.kube.objects import Change, Object, Place, merged
+from tests.kube.rights import check_rights
+from tests.kube.scales import scale_of, scaled
 from tests.kube.selectors import Matches, selector
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status))?"
+    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status|scale|binding))?"
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _HOUR_S = 3600.0
@@ -57,7 +59,15 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, path: str) -> None:
         found = _PATH.fullmatch(path)
         group, version = (found["group"] or "", found["core"] or found["version"]) if found else ("", "")
-        kinds = [k for k in KINDS if found and (k.group, k.version, k.plural) == (group, version, found["plural"])]
+        kinds = [
+            k
+            for k in self.api.objects.kinds
+            if found and (k.group, k.version, k.plural) == (group, version, found["plural"])
+        ]
+        if self.command == "GET" and (listed := self._discovery(path)) is not None:
+            self.verb, self.resource = "get", path
+            self._send(200, listed)
+            return
         if found is None or not kinds:
             self.verb, self.resource = self.command.lower(), path
             raise ApiError(404, "the server could not find the requested resource")
@@ -65,8 +75,9 @@ class Handler(BaseHTTPRequestHandler):
         watching = self.query.get("watch") in _TRUE
         reading = "get" if place.name else "watch" if watching else "list"
         self.verb, self.resource = _VERBS.get(self.command, reading), place.kind.plural
-        if self.api.token and self.headers.get("Authorization", "").lower() != f"bearer {self.api.token}".lower():
-            raise ApiError(401, "Unauthorized")
+        if found["sub"] in {"scale", "binding"}:
+            self.resource += f"/{found['sub']}"
+        self._authorise(place)
         if (met := self.api.faults.meeting(self.verb, self.resource)) is not None:
             fault, healed = met
             self._fail(fault) if fault.code else self._hang(healed)
@@ -74,8 +85,54 @@ class Handler(BaseHTTPRequestHandler):
             self._list(place)
         elif self.verb == "watch":
             self._watch(place)
+        elif found["sub"] == "scale":
+            self._scale(place)
+        elif found["sub"] == "binding":
+            self._bind(place)
         else:
             self._one(place, status=found["sub"] == "status")
+
+    def _authorise(self, place: Place) -> None:
+        shown = self.headers.get("Authorization", "")[len("Bearer ") :]
+        if shown in self.api.rights:
+            check_rights(self.api.rights[shown], self.verb, self.resource, place)
+        elif self.api.token and shown != self.api.token:
+            raise ApiError(401, "Unauthorized")
+
+    def _bind(self, place: Place) -> None:
+        pod = self.api.objects.get(place)
+        pod["spec"]["nodeName"] = self.body["target"]["name"]
+        self._send(201, self.api.objects.update(place, pod, status=False))
+
+    def _scale(self, place: Place) -> None:
+        objects = self.api.objects
+        with objects.changed:
+            thing = objects.get(place)
+            now = scale_of(place.kind, thing)
+            body = self.body
+            if self.verb == "get":
+                self._send(200, now)
+                return
+            if self.verb == "patch":
+                body = merged(now, self.body)
+                if "resourceVersion" not in self.body.get("metadata", {}):
+                    body["metadata"].pop("resourceVersion")
+            wanted = scaled(place.kind, thing, body)
+            self._send(200, scale_of(place.kind, objects.update(place, wanted, status=False)))
+
+    def _discovery(self, path: str) -> Object | None:
+        """The API groups, or the kinds of one of them; None: it is another path."""
+        kinds = [kind for kind in self.api.objects.kinds if kind.group]
+        if path in {"/apis", "/apis/"}:
+            versions = {kind.group: {"groupVersion": kind.api_version, "version": kind.version} for kind in kinds}
+            groups = [{"name": name, "versions": [v], "preferredVersion": v} for name, v in sorted(versions.items())]
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+        of = [kind for kind in kinds if path.rstrip("/") == f"/apis/{kind.api_version}"]
+        if not of:
+            return None
+        listed = [{"name": k.plural, "kind": k.name, "namespaced": k.namespaced} for k in of]
+        scales = [{"name": f"{k.plural}/scale", "kind": "Scale", "namespaced": True} for k in of if k.scale]
+        return {"kind": "APIResourceList", "groupVersion": of[0].api_version, "resources": listed + scales}
 
     def _one(self, place: Place, *, status: bool) -> None:
         objects = self.api.objects

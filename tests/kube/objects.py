@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -11,13 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.kube.errors import ApiError, gone
+from tests.kube.scales import OF_PODS, ScalePaths, check
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object. `graceful`: a deletion waits for whoever runs it (pods that have a node)."""
+    """A kind of object. `graceful`: a deletion waits for whoever runs it (pods that have a node).
+
+    `scale` None: it has no scale subresource. `schema` is that of a custom resource, as JSON.
+    """
 
     group: str
     version: str
@@ -25,6 +30,8 @@ class Kind:
     name: str
     namespaced: bool = True
     graceful: bool = False
+    scale: ScalePaths | None = None
+    schema: str = "{}"
 
     @property
     def api_version(self) -> str:
@@ -37,7 +44,24 @@ KINDS = (
     Kind("", "v1", "services", "Service"),
     Kind("", "v1", "serviceaccounts", "ServiceAccount"),
     Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
+    Kind("apps", "v1", "deployments", "Deployment", scale=OF_PODS),
+    Kind("apps", "v1", "statefulsets", "StatefulSet", scale=OF_PODS),
+    Kind("apps", "v1", "replicasets", "ReplicaSet", scale=OF_PODS),
+    Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"),
+    Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False),
 )
+
+
+def defined(spec: Object) -> Kind:
+    """The kind that a CustomResourceDefinition of one version defines."""
+    version, names = spec["versions"][0], spec["names"]
+    scale = (version.get("subresources") or {}).get("scale")
+    paths = None
+    if scale is not None:
+        keys = ("specReplicasPath", "statusReplicasPath", "labelSelectorPath")
+        paths = ScalePaths(*(scale.get(key, "") for key in keys))
+    schema = json.dumps((version.get("schema") or {}).get("openAPIV3Schema") or {})
+    return Kind(spec["group"], version["name"], names["plural"], names["kind"], scale=paths, schema=schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +99,7 @@ class Objects:
         self.history: list[Change] = []
         self.version = 1
         self.forgotten = 0
+        self.kinds = list(KINDS)
         self._objects: dict[Place, Object] = {}
         self._pages: dict[int, list[Object]] = {}
         self.create(place("namespaces"), {"metadata": {"name": "default"}})
@@ -132,6 +157,9 @@ class Objects:
                 meta["namespace"] = place.namespace
             if place.kind.plural == "pods":
                 new["status"] = {"phase": "Pending"}
+            if place.kind.plural == "customresourcedefinitions":
+                self.kinds.append(defined(new["spec"]))
+            check(place.kind, place.name, new)
             return self._put(place, None, new)
 
     def update(self, place: Place, body: Object, *, status: bool) -> Object:
@@ -159,6 +187,7 @@ class Objects:
                     new["metadata"]["generation"] += 1
             if new == old:
                 return copy.deepcopy(old)
+            check(place.kind, place.name, new)
             meta = new["metadata"]
             if (
                 "deletionTimestamp" in meta

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from http.server import ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from tests.kube.errors import gone
 from tests.kube.faults import Fault, Faults
 from tests.kube.handler import Handler
 from tests.kube.objects import Objects
+from tests.kube.rights import Rule
 
 
 class Request(NamedTuple):
@@ -33,6 +35,8 @@ class ApiServer:
         self.objects = Objects()
         self.faults = Faults()
         self.token = token
+        self.rights: dict[str, Sequence[Rule]] = {}
+        """Tokens that may do only what these rules say; who shows `token` may do all."""
         self.bookmark_s = bookmark_s
         self._tls = tls
         self.requests: list[Request] = []
@@ -110,9 +114,10 @@ class ApiServer:
     def note(self, verb: str, resource: str, status: int) -> None:
         self.requests.append(Request(time.monotonic(), verb, resource, status))
 
-    def kubeconfig(self) -> str:
-        """The text of a kubeconfig for this server."""
-        user = {"token": self.token} if self.token else {}
+    def kubeconfig(self, token: str = "") -> str:
+        """The text of a kubeconfig for this server; `token` in place of the one that may do all."""
+        shown = token or self.token
+        user = {"token": shown} if shown else {}
         return json.dumps(
             {
                 "apiVersion": "v1",

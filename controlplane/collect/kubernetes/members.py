@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
 
 from controlplane.domain.fleet import Member, Phase, WorkloadSpec
-
-ApiObject: TypeAlias = Mapping[str, Any]
+from controlplane.domain.scaling import Unscheduled
+from controlplane.kube.connection import ApiObject
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its service."""
@@ -17,7 +16,10 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What is kept of a pod. `address` is empty until it has one; `ended`: no container of it runs any more."""
+    """What is kept of a pod. `address` is empty until it has one; `ended`: no container of it runs any more.
+
+    `unscheduled`: why no node takes it, empty: one did, or nobody has tried yet.
+    """
 
     name: str
     uid: str
@@ -26,6 +28,7 @@ class Pod:
     ended: bool
     created_at: float | None
     ready_at: float | None
+    unscheduled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,15 @@ def read_pod(thing: ApiObject) -> Pod:
         ended=status.get("phase") in {"Succeeded", "Failed"},
         created_at=_unix(meta.get("creationTimestamp")),
         ready_at=_unix(ready.get("lastTransitionTime")) if is_ready else None,
+        unscheduled=_unscheduled(conditions.get("PodScheduled", {})),
     )
+
+
+def _unscheduled(condition: ApiObject) -> str:
+    """What the scheduler says of a pod that fits nowhere; one held back by a scheduling gate was not tried."""
+    if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
+        return ""
+    return str(condition.get("message") or "unschedulable")
 
 
 def read_endpoints(thing: ApiObject) -> tuple[Endpoint, ...]:
@@ -102,6 +113,12 @@ def pod_members(workload: WorkloadSpec, pods: Iterable[Pod]) -> tuple[Member, ..
     """
     placed = sorted((pod for pod in pods if pod.address and not pod.ended), key=lambda pod: pod.name)
     return tuple(_member(workload, pod.name, pod.address, pod.phase, pod) for pod in placed)
+
+
+def unscheduled(pods: Iterable[Pod]) -> tuple[Unscheduled, ...]:
+    """Those that no node takes, by name."""
+    waiting = sorted((pod for pod in pods if pod.unscheduled and not pod.ended), key=lambda pod: pod.name)
+    return tuple(Unscheduled(p.name, p.unscheduled) for p in waiting if p.phase is not Phase.TERMINATING)
 
 
 def endpoint_members(

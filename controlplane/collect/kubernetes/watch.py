@@ -10,8 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from controlplane.collect.kubernetes.api import ApiServer, ApiServerError, Asked
-from controlplane.collect.kubernetes.members import ApiObject, object_name
+from controlplane.collect.kubernetes.api import ApiServer, Asked
+from controlplane.collect.kubernetes.members import object_name
+from controlplane.domain.errors import NotFoundError
+from controlplane.kube.connection import ApiObject, ApiServerError
 
 T = TypeVar("T")
 
@@ -48,15 +50,16 @@ class Standing(Generic[T]):
 
 
 class Watched(Generic[T]):
-    """Objects as `read` makes them. `changed` is called on the thread when they changed, and after the first attempt.
+    """Objects that `find` says to ask for, as `read` makes them.
 
-    The thread is a daemon: one that hangs in a call is left to the end of the process.
+    `changed` is called on the thread when they changed, and after the first attempt. The thread is a daemon: one that
+    hangs in a call is left to the end of the process.
     """
 
     def __init__(
         self,
         name: str,
-        asked: Asked,
+        find: Callable[[ApiServer], Asked],
         read: Callable[[ApiObject], T],
         *,
         connect: Callable[[], ApiServer],
@@ -64,7 +67,8 @@ class Watched(Generic[T]):
         pace: Pace,
         changed: Callable[[], None],
     ) -> None:
-        self._asked = asked
+        self._find = find
+        self._asked = Asked("", "", "")
         self._read = read
         self._connect = connect
         self._clock = clock
@@ -120,6 +124,8 @@ class Watched(Generic[T]):
                 if error.refused:
                     self._disconnect()  # so that a new token or kubeconfig is read
                 self._stopped.wait(self._failed(error))
+            except NotFoundError as error:
+                self._stopped.wait(self._failed(ApiServerError(str(error), refused=True)))
             except Exception as error:  # noqa: BLE001 - an object of a form that no API server has given so far
                 self._stopped.wait(self._failed(ApiServerError(f"an object not understood ({type(error).__name__})")))
         self._disconnect()
@@ -131,6 +137,7 @@ class Watched(Generic[T]):
 
     def _list(self, api: ApiServer) -> None:
         """Replace what is known by what there is now."""
+        self._asked = self._find(api)
         objects, version = api.objects(self._asked)
         things = {object_name(thing): self._read(thing) for thing in objects}
         with self._lock:

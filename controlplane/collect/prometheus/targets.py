@@ -15,6 +15,7 @@ import structlog
 from controlplane.collect.prometheus.api import Prometheus, Target, Targets
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.fleet import Member, Phase, ServerKind, TargetsQuery, Through, WorkloadSpec
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Known, Missing, Signal, aged
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +71,10 @@ class PrometheusTargets:
     def members(self, now: float) -> Mapping[str, Signal[tuple[Member, ...]]]:
         """By workload: missing until it was first listed, stale (what was known last) while it cannot be asked."""
         return {group.spec.name: self._signal(group, now) for group in self._groups}
+
+    def scaling(self) -> Mapping[str, ScaleStatus]:
+        """It tells nothing of who sets replicas."""
+        return {}
 
     async def close(self) -> None:
         """Stop looking."""

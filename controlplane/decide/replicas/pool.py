@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from controlplane.decide import learning
@@ -20,6 +20,7 @@ from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBou
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import Interval, ModelReading, ModelState
 from controlplane.domain.profiles import BatchProfile, TokenProfile
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import known
 from controlplane.domain.startups import REPLICA
 from controlplane.domain.state import WorkloadState
@@ -47,6 +48,7 @@ class Pool:
     wants: tuple[Want, ...] = ()
     in_flight: Action | None = None
     results: tuple[Outcome, ...] = ()
+    scaling: ScaleStatus = field(default_factory=ScaleStatus)
 
     @property
     def mode(self) -> Mode:

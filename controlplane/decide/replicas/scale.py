@@ -12,6 +12,7 @@ from controlplane.decide.forecast import State
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noted
+from controlplane.decide.replicas.hands import told_only, unscheduled_words
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.seasons import Foretold
 from controlplane.decide.replicas.work import LEVEL_S, Work
@@ -97,6 +98,9 @@ def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tu
 
 def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, now: float) -> Draft:
     """Nobody serves: at least one is wanted where its wake source says so, or it may not be at zero."""
+    if draft.target.loaded and pool.scaling.unscheduled:
+        numbers = {"replicas": float(len(pool.scaling.unscheduled))}
+        return draft.because(Reason(ReasonCode.UNFULFILLED, numbers, unscheduled_words(pool.scaling)))
     want = max((want for want in pool.wants), key=lambda w: w.at, default=None)
     if want is not None and want.at > (state.used_at or now - policy.scale_down_after_s) and pool.present == 0:
         reason = Reason(ReasonCode.WANTED, {}, {"actor": want.actor})
@@ -158,9 +162,11 @@ def _need(
     if season is not None:
         # by the work that a request is now
         seen = replace(seen, wanted=max(point.level, season.per_s / work.per_replica_per_s))
-    # who waits now is served beside what comes, from when new replicas are there
-    waiting = work.waiting_replicas * point.level / max(work.level, 1e-9) / max(policy.backlog_drain_s, horizon_s)
-    wanted = seen.wanted + waiting
+    # who waits, and who will until new replicas are there, is served beside what comes then
+    waiting_s = work.waiting_replicas * point.level / max(work.level, 1e-9)
+    if waiting_s > 0:
+        waiting_s += max(0.0, point.level - len(pool.serving)) * horizon_s
+    wanted = seen.wanted + waiting_s / max(policy.backlog_drain_s, horizon_s)
     replicas = math.ceil(wanted - _SLIVER)
     turned_away = any(
         i.rejected > 0 or i.turned_away
@@ -251,7 +257,8 @@ def _up(
 def _unfulfilled(pool: Pool, state: WorkloadState, need: _Need, present: int, now: float) -> Reason:
     missing = present - pool.present + _overdue(pool, state, need, now)
     left_s = max(0.0, state.retry_at - now)
-    return Reason(ReasonCode.UNFULFILLED, {"replicas": float(missing), "lead_s": need.lead_s, "left_s": left_s})
+    numbers = {"replicas": float(missing), "lead_s": need.lead_s, "left_s": left_s}
+    return Reason(ReasonCode.UNFULFILLED, numbers, unscheduled_words(pool.scaling))
 
 
 def _overdue(pool: Pool, state: WorkloadState, need: _Need, now: float) -> int:
@@ -349,6 +356,7 @@ def _one_fewer(need: _Need, replicas: int) -> Reason:
 def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
     present = Target(loaded=pool.present > 0, instances=pool.present)
     step = Step.HOLD if draft.target.instances == present.instances else Step.SCALE
+    elsewhere = told_only(pool) if step is Step.SCALE else None
     model = pool.models[0].name
     name = f"{model}@{pool.spec.name}|{now!r}"
     return Decision(
@@ -360,8 +368,8 @@ def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
         step=step,
         current=present,
         target=draft.target,
-        reasons=draft.reasons,
+        reasons=draft.reasons if elsewhere is None else (*draft.reasons, elsewhere),
         binding=draft.binding,
         by_person=draft.by_person,
-        told_only=pool.spec.told_only,
+        told_only=pool.spec.told_only or elsewhere is not None,
     )

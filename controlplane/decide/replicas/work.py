@@ -22,6 +22,8 @@ MIX_S = 300.0
 _FIRST_MOST = 1.5
 # A mean wait of this part of what a server by itself would make shows that it is not by itself.
 _ALONE = 0.5
+# A server that is busier tells nothing of how requests are spread.
+_TELLS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,18 @@ def _one_queue(servers: Mapping[str, Sequence[Interval]], capacity: Capacity, in
     That is what a gateway does that sends each to the server with the fewest outstanding. It shows in the mean wait,
     which is that of M/D/c (see decide/queueing.py). Where nothing waits that would by itself, there is such a gateway.
     """
-    recent = [i for intervals in servers.values() for i in intervals if i.end > now - MIX_S]
-    done, covered_s = sum(i.completed for i in recent), sum(i.length_s for i in recent)
-    if done <= 0 or covered_s <= 0:
-        return True
     service_s = capacity.curve.line(instances).service_s(1)
-    load = min(0.95, done * service_s / covered_s / instances)
+    done = covered_s = queue_s = 0.0
+    for interval in (i for intervals in servers.values() for i in intervals if i.end > now - MIX_S):
+        # where more comes than is served the wait tells of that only
+        if interval.completed * service_s < _TELLS * instances * interval.length_s:
+            done, covered_s = done + interval.completed, covered_s + interval.length_s
+            queue_s += interval.queue_s
+    if done <= 0:
+        return True
+    load = done * service_s / covered_s / instances
     alone_s = load * service_s / (2 * instances * (1 - load))
-    return sum(i.queue_s for i in recent) / done < _ALONE * alone_s
+    return queue_s / done < _ALONE * alone_s
 
 
 def together(works: Sequence[Work]) -> Work | None:

@@ -52,6 +52,7 @@ def conditions(picture: Picture, classify: Classify) -> tuple[Condition, ...]:
     found = (
         *_units(picture, classify),
         *_replicas_refused(picture),
+        *_unscheduled(picture),
         *_slow_startups(picture),
         *_gpus(picture),
         *unread(picture),
@@ -219,6 +220,17 @@ def _replicas_refused(picture: Picture) -> Iterator[Condition]:
             yield Condition(
                 AlertName.CAPACITY_REFUSED, action.model, workload=action.server, cause=cause, detail=detail
             )
+
+
+def _unscheduled(picture: Picture) -> Iterator[Condition]:
+    """Replicas that no node takes."""
+    for workload, scaling in picture.fleet.scaling.items():
+        for model in picture.fleet.models if scaling.unscheduled else ():
+            if workload in model.workloads:
+                says = "; ".join(sorted({pod.why for pod in scaling.unscheduled}))
+                detail = f"no node takes {len(scaling.unscheduled)} replicas: {says}"
+                lacks = AlertName.CAPACITY_REFUSED
+                yield Condition(lacks, model.name, workload=workload, cause="unscheduled", detail=detail)
 
 
 def _slow_startups(picture: Picture) -> Iterator[Condition]:

@@ -253,6 +253,10 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.WORKLOAD_LISTED, "gauge", "1 when the workload's servers are known, else 0", (names.WORKLOAD,)),
     Family(names.WORKLOAD_MEMBERS, "gauge", "Servers found, by phase", (names.WORKLOAD, names.PHASE)),
     Family(names.WORKLOAD_LISTING_AGE, "gauge", "Age of the newest listing of the workload", (names.WORKLOAD,)),
+    Family(names.WORKLOAD_UNSCHEDULED, "gauge", "Replicas that no node takes", (names.WORKLOAD,)),
+    Family(
+        names.WORKLOAD_OWNED, "gauge", "1 when something else sets the workload's replicas, else 0", (names.WORKLOAD,)
+    ),
     *GPU_FAMILIES,
     Family(names.GPU_PRICE, "gauge", "Price of an hour of the GPU, as configured", (*_GPU, names.CURRENCY)),
     Family(names.GPU_S, "counter", "Time for which the GPU was seen", _GPU),

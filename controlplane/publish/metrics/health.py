@@ -39,6 +39,9 @@ def workload_samples(picture: Picture) -> Iterator[Sample]:
             yield names.WORKLOAD_MEMBERS, (name, phase.value), float(sum(m.phase is phase for m in members or ()))
         if not isinstance(found, Missing):
             yield names.WORKLOAD_LISTING_AGE, (name,), max(0.0, picture.at - found.observed_at)
+    for name, scaling in picture.fleet.scaling.items():
+        yield names.WORKLOAD_UNSCHEDULED, (name,), float(len(scaling.unscheduled))
+        yield names.WORKLOAD_OWNED, (name,), float(scaling.owner != "")
 
 
 def condition_samples(picture: Picture) -> Iterator[Sample]:

@@ -28,6 +28,7 @@ from controlplane.domain.fleet import (
 )
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import NOT_EXPORTED, ControlMode, FleetReading, ServerReading
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Known, Missing, Signal
 from controlplane.loop.executor import Executor
 from controlplane.loop.roster import Roster
@@ -198,6 +199,10 @@ class _Pages:
     def members(self, now: float) -> Mapping[str, Signal[tuple[Member, ...]]]:
         """The replicas of the newest moment: the orchestrator is always asked."""
         return {_WORKLOAD: Known(tuple(self._members.values()), now)}
+
+    def scaling(self) -> Mapping[str, ScaleStatus]:
+        """It tells nothing of who sets replicas."""
+        return {}
 
     # as Collector
 

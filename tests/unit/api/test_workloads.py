@@ -15,6 +15,7 @@ from controlplane.api.app import create_app
 from controlplane.cli.tables import models_table, servers_table
 from controlplane.cli.workload_tables import workloads_table
 from controlplane.domain.fleet import Member, Phase
+from controlplane.domain.scaling import ScaleStatus, Unscheduled
 from controlplane.domain.signal import Known, Missing, Stale
 from tests.discovery_fake import member
 from tests.unit.api.fakes import NOW, FakePlane
@@ -26,6 +27,11 @@ workloads:
 """
 NOT_TOLD: dict[str, float | None] = dict.fromkeys(Phase)
 SAID = {"ttl": "2h", "reason": "launch"}
+SCALING = {
+    "w": ScaleStatus(
+        "ScaledObject s", "VerticalPodAutoscaler v", (Unscheduled("p", "no gpu"), Unscheduled("q", "no gpu"))
+    )
+}
 UNLISTED = Missing("403: pods is forbidden")
 
 
@@ -80,6 +86,11 @@ async def test_before_the_first_listing_everything_says_why_nothing_is_known(
         "kind": "triton",
         "found_by": "pods app=triton in namespace ml",
         "members": missing,
+        "scales": "",
+        "publish_only": False,
+        "owner": "",
+        "warning": "",
+        "unscheduled": [],
     }
     assert await get(client, "workloads") == [workload]
     model = await get(client, "models/roaming")
@@ -117,6 +128,20 @@ async def test_members_are_counted_by_phase_and_stand_among_the_servers(
     assert "pods app=triton in namespace ml" in text
     assert "w/2 terminating" in text
     assert "missing" not in workloads_table(fleet["workloads"]).renderables[1:]  # type: ignore[union-attr]
+
+
+async def test_what_stands_against_its_replicas_is_told(client: httpx.AsyncClient, plane: FakePlane) -> None:
+    plane.loop.fleet = plane.loop.fleet.with_members((), scaling=SCALING)
+    (workload,) = await get(client, "workloads")
+    assert (workload["owner"], workload["warning"]) == ("ScaledObject s", "VerticalPodAutoscaler v")
+    assert workload["unscheduled"] == [{"name": "p", "why": "no gpu"}, {"name": "q", "why": "no gpu"}]
+    told = plane.registry.get_sample_value
+    names = ("unscheduled_replicas", "scaled_elsewhere")
+    assert [told(f"controlplane_workload_{name}", {"workload": "w"}) for name in names] == [2.0, 1.0]
+    text = printed(workloads_table([workload | {"scales": "Deployment x"}]))
+    assert "w: ScaledObject s scales Deployment x: replicas are told only" in text
+    assert "w: VerticalPodAutoscaler v" in text
+    assert "w: no node takes 2 replicas: no gpu" in text
 
 
 async def test_a_listing_that_is_old_is_stale(client: httpx.AsyncClient, plane: FakePlane) -> None:

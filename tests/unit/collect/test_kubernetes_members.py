@@ -6,8 +6,10 @@ from controlplane.collect.kubernetes.members import (
     pod_members,
     read_endpoints,
     read_pod,
+    unscheduled,
 )
 from controlplane.domain.fleet import KubernetesQuery, Phase, Ports, ServerKind, WorkloadSpec
+from controlplane.domain.scaling import Unscheduled
 
 SPEC = WorkloadSpec("llama", ServerKind.VLLM, KubernetesQuery("ml", pods="app=llama"), Ports(8000, 0, 8000))
 TRITON = WorkloadSpec(
@@ -148,3 +150,24 @@ def test_a_port_of_zero_is_no_address() -> None:
     bare = WorkloadSpec("w", ServerKind.VLLM, KubernetesQuery("ml", pods="a"), Ports(0, 0, 0))
     (member,) = pod_members(bare, [read_pod(pod())])
     assert (member.server.http, member.server.grpc, member.server.metrics) == ("", "", "")
+
+
+def waiting(name: str, reason: str = "Unschedulable", message: str | None = "no gpu", **more: Any) -> Pod:
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return read_pod(
+        pod(name, ip="", status={"phase": "Pending", "conditions": [condition]} | more.pop("status", {}), **more)
+    )
+
+
+def test_a_pod_that_no_node_takes_is_told_with_what_the_scheduler_says() -> None:
+    assert unscheduled([waiting("b"), read_pod(pod("c")), waiting("a", message=None)]) == (
+        Unscheduled("a", "unschedulable"),
+        Unscheduled("b", "no gpu"),
+    )
+
+
+def test_one_that_waits_for_a_gate_that_goes_or_that_has_ended_lacks_no_node() -> None:
+    gated = waiting("a", "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
+    going = waiting("b", meta={"deletionTimestamp": "2026-11-22T10:00:00Z"})
+    ended = waiting("c", status={"phase": "Failed"})
+    assert unscheduled([gated, going, ended]) == ()

@@ -193,12 +193,12 @@ def test_an_object_has_a_kind_and_a_name() -> None:
 workloads:
   - {name: a, kind: vllm, kubernetes: {namespace: ml, name: x}}
   - {name: b, kind: vllm, kubernetes: {namespace: ml, kind: Deployment, pods: app=x}}
-  - {name: c, kind: vllm, kubernetes: {namespace: ml, kind: Pod, name: x}}
+  - {name: c, kind: vllm, kubernetes: {namespace: ml, kind: deployments, name: x}}
 """
     )
     assert told["workloads[0].kubernetes"] == "name: both or none of: kind, name"
     assert told["workloads[1].kubernetes"] == "kind: both or none of: kind, name"
-    assert "Deployment" in told["workloads[2].kubernetes.kind"]
+    assert "deployments" in told["workloads[2].kubernetes.kind"]
 
 
 def test_run_needs_something_that_finds_servers() -> None:
@@ -211,9 +211,30 @@ workloads:
     )
     with pytest.raises(ConfigurationError) as raised:
         build(found)
-    first, second = map(str, raised.value.faults)
-    assert first.startswith("workload told: nothing to find its servers by is not allowed; kubernetes or prometheus")
-    assert second.startswith("workload object: Deployment x is not allowed; pods or services beside it")
+    (fault,) = map(str, raised.value.faults)
+    assert fault.startswith("workload told: nothing to find its servers by is not allowed; kubernetes or prometheus")
+
+
+def test_replicas_are_ours_to_set_where_an_object_is_named_and_nothing_else_sees_to_them() -> None:
+    ours, published, nameless = settings(
+        """
+workloads:
+  - {name: ours, kind: vllm, kubernetes: {namespace: ml, kind: Llm, name: x, api_version: example.com/v1alpha1}}
+  - {name: published, kind: vllm, kubernetes: {namespace: ml, kind: Deployment, name: x}, publish_only: true}
+  - {name: nameless, kind: vllm, kubernetes: {namespace: ml, pods: app=x}}
+"""
+    ).fleet.workloads
+    assert [spec.told_only for spec in (ours, published, nameless)] == [False, True, True]
+    assert isinstance(ours.query, KubernetesQuery)
+    assert (ours.query.kind, ours.query.api_version) == ("Llm", "example.com/v1alpha1")
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"), [("pods: app=x, api_version: apps/v1", "api_version"), ("kind: D", "name")]
+)
+def test_an_api_version_is_that_of_a_kind(given: str, fault: str) -> None:
+    told = faults(f"workloads:\n  - {{name: a, kind: vllm, kubernetes: {{namespace: ml, {given}}}}}\n")
+    assert any(fault in f"{path} {text}" for path, text in told.items())
 
 
 SCALED = """

@@ -67,3 +67,19 @@ def test_a_burst_is_taken_for_half_above_the_highest_of_late_and_no_more() -> No
 def test_a_gap_in_what_was_noted_tells_no_move() -> None:
     whole = points(lambda _: 10.0, 20)
     assert ahead((*whole[:2], *whole[-2:]), 10.0, LEAD_S, 0.9).moves == 0
+
+
+def test_one_jump_in_half_an_hour_is_not_held_against_and_jumps_that_go_on_are() -> None:
+    def jumpy(every: int) -> float:
+        history = points(lambda n: (40.0 if n % every < 4 and n >= 4 else 10.0) + 0.1 * (n % 3), 116)
+        return ahead(history, 10.0, LEAD_S, 0.99).spread
+
+    calm, once, often = jumpy(1000), jumpy(60), jumpy(12)
+    assert once < 4 * calm < often / 4
+
+
+def test_a_jump_counts_the_more_the_surer_it_has_to_be() -> None:
+    history = points(lambda n: (40.0 if 56 <= n < 60 else 10.0) + 0.1 * (n % 3), 116)
+    spreads = [ahead(history, 10.0, LEAD_S, quantile).spread for quantile in (0.9, 0.99, 0.999)]
+    assert spreads == sorted(spreads)
+    assert spreads[-1] > 3 * spreads[0]

@@ -19,13 +19,15 @@ from controlplane.domain.decision import (
     Target,
     Want,
 )
-from controlplane.domain.fleet import Mode, Phase, ReplicaBounds, Wake
+from controlplane.domain.fleet import KubernetesQuery, Mode, Phase, ReplicaBounds, Wake, WorkloadSpec
+from controlplane.domain.scaling import ScaleStatus, Unscheduled
 from controlplane.domain.state import WorkloadState
 from tests.unit.decide.replicas import (
     KNOWN,
     MODEL,
     NOW,
     POLICY,
+    SPEC,
     STEP_S,
     a_member,
     a_pool,
@@ -83,10 +85,20 @@ def test_fewer_only_after_the_dwell_and_then_at_once_to_what_was_most_wanted_in_
     assert wanted(decision) == max(count for _, count in state.wanted)
 
 
+def test_what_will_wait_until_more_are_there_is_served_beside_what_comes_then() -> None:
+    def crowded(per_s: float, pending: int) -> Decision:
+        queued = [replace(i, pending_start=pending, pending_end=pending) for i in steady(NOW, per_s)]
+        return decided(a_pool([a_reading(queued)] * 2), policy=replace(POLICY, max_step_up=50))[0]
+
+    # two take 11.4/s by the objective; of 18/s more and more wait as long as there are but two
+    assert wanted(crowded(5.0, 60)) - wanted(crowded(5.0, 0)) == 0
+    assert wanted(crowded(9.0, 60)) - wanted(crowded(9.0, 0)) >= 1
+
+
 def test_one_high_moment_in_the_dwell_holds_what_it_wanted() -> None:
     state, at = settled(12.0, 8), NOW
     assert wanted(decided(under(12.0, 8), state)[0]) == 3
-    high, state = decided(under(34.0, 8), state, at)
+    high, state = decided(under(38.0, 8), state, at)
     assert high.step is Step.HOLD
     after, _ = decided(under(12.0, 8, now=at + 60.0), state, at + 60.0)
     assert wanted(after) >= 7
@@ -166,6 +178,55 @@ def test_replicas_that_were_asked_for_and_not_created_stay_asked_for_and_are_tol
         assert reason(later, ReasonCode.UNFULFILLED).numbers["replicas"] == 2.0
     there, state = refused(state, NOW + 300.0, [NOW + 295.0] * 2)
     assert (there.step, state.refused, state.retry_at) == (Step.HOLD, 0, 0.0)
+
+
+def test_replicas_that_no_node_takes_are_told_with_what_the_scheduler_says() -> None:
+    _, state = refused(replace(settled(48.0, 8), asked=8), NOW, [])
+    no_gpu, tainted = "3 Insufficient nvidia.com/gpu.", "1 node had an untolerated taint."
+    waiting = (Unscheduled("a", no_gpu), Unscheduled("b", tainted), Unscheduled("c", no_gpu))
+    pool = under(48.0, 8, (), now=NOW + 15.0, scaling=ScaleStatus(unscheduled=waiting))
+    later, _ = decided(pool, state, NOW + 15.0)
+    assert later.binding is ReasonCode.UNFULFILLED
+    told = reason_text(reason(later, ReasonCode.UNFULFILLED))
+    assert told.endswith(f"the scheduler says: {tainted}; {no_gpu}")
+
+
+def test_a_first_replica_that_no_node_takes_is_told_so() -> None:
+    want, state = Want("llm", NOW - 5.0, "gateway"), replace(KNOWN, asked=0)
+    first, state = decided(a_pool([], bounds=ReplicaBounds(0, 9), wants=(want,)), state)
+    assert (wanted(first), first.binding) == (1, ReasonCode.WANTED)
+    waiting = ScaleStatus(unscheduled=(Unscheduled("a", "no gpu"),))
+    later, _ = decided(a_pool([], bounds=ReplicaBounds(0, 9), wants=(want,), scaling=waiting), state, NOW + STEP_S)
+    assert (wanted(later), later.binding) == (1, ReasonCode.UNFULFILLED)
+    text = "1 replicas that were asked for are not there; the scheduler says: no gpu"
+    assert reason_text(reason(later, ReasonCode.UNFULFILLED)) == text
+
+
+NAMED = replace(SPEC, query=KubernetesQuery("default", kind="Deployment", name="llm"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "scaling", "code"),
+    [
+        (replace(NAMED, publish_only=True), ScaleStatus(), ReasonCode.PUBLISH_ONLY),
+        (NAMED, ScaleStatus(owner="HorizontalPodAutoscaler h"), ReasonCode.OWNED),
+    ],
+)
+def test_what_is_not_for_us_to_set_is_decided_and_told_only(
+    spec: WorkloadSpec, scaling: ScaleStatus, code: ReasonCode
+) -> None:
+    ours, _ = decided(under(30.0, 5, spec=NAMED))
+    theirs, _ = decided(under(30.0, 5, spec=spec, scaling=scaling))
+    assert (ours.told_only, theirs.told_only) == (False, True)
+    assert not theirs.actionable
+    assert (theirs.step, theirs.target, theirs.binding) == (Step.SCALE, ours.target, ours.binding)
+    assert reason_text(reason(theirs, code)).startswith("told and not carried out by us")
+    assert reason_text(reason(theirs, code)).count(scaling.owner or "published only") == 1
+
+
+def test_a_warning_keeps_nothing_from_being_carried_out() -> None:
+    decision, _ = decided(under(30.0, 5, spec=NAMED, scaling=ScaleStatus(warning="a VerticalPodAutoscaler")))
+    assert not decision.told_only
 
 
 def test_replicas_that_go_by_themselves_stay_asked_for() -> None:

@@ -34,6 +34,7 @@ from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import ModelState, ProbeResult, RatioReading
 from controlplane.domain.picture import Picture, Totals
 from controlplane.domain.received import FREEZES_AS
+from controlplane.domain.scaling import ScaleStatus, Unscheduled
 from controlplane.domain.signal import Known, Missing, Stale
 from controlplane.domain.startups import REPLICA, StartupTimes
 from tests.unit.publish.pictures import (
@@ -238,6 +239,16 @@ def test_servers_of_a_workload_that_start_for_too_long_are_told_once() -> None:
     assert (one.alert, one.model, one.workload, one.server, one.kind) == ("StartupSlow", "bert", "w", "", "replica")
     assert found(members(NOW - 450)) == []
     assert found(members(None)) == []
+
+
+def test_replicas_that_no_node_takes_are_capacity_refused_with_what_the_scheduler_says() -> None:
+    picture = members(None)
+    waiting = (Unscheduled("a", "no gpu"), Unscheduled("b", "no gpu"))
+    (one,) = found(replace(picture, fleet=replace(picture.fleet, scaling={"w": ScaleStatus(unscheduled=waiting)})))
+    assert (one.alert, one.model, one.workload, one.cause) == ("CapacityRefused", "bert", "w", "unscheduled")
+    assert one.detail == "no node takes 2 replicas: no gpu"
+    owned = replace(picture.fleet, scaling={"w": ScaleStatus(owner="HorizontalPodAutoscaler h")})
+    assert found(replace(picture, fleet=owned)) == []
 
 
 # ScalingFlapping

@@ -28,6 +28,7 @@ from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, J
 from controlplane.domain.observation import Adapters, Counter, FleetReading, HostGauge, SleepState
 from controlplane.domain.picture import LoopHealth, Picture, Totals
 from controlplane.domain.routing import Prices
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Known
 from controlplane.domain.startups import Startup
 from controlplane.publish.metrics.families import FAMILIES
@@ -96,6 +97,7 @@ def the_picture() -> Picture:
         replace(
             FLEET,
             workloads=(workload("w"),),
+            scaling={"w": ScaleStatus()},
             models=(replace(FLEET.models[0], objectives=(OBJECTIVE,)), FLEET.models[1]),
         ),
         the_reading(),

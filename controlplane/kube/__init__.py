@@ -1,0 +1,1 @@
+"""What is common to reading from Kubernetes and to acting on it."""

@@ -1,0 +1,1 @@
+"""Desired replicas for KEDA, so that a ScaledObject follows what is decided here."""

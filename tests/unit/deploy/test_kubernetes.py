@@ -1,0 +1,56 @@
+"""The manifests for Kubernetes say what the code asks for; tests/kube holds the rights against what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane.config import load_settings
+
+KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
+
+
+def manifests(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((KUBERNETES / name).read_text()))
+
+
+@pytest.mark.parametrize("name", ["discovery.yaml", "scaling.yaml"])
+def test_a_binding_is_of_the_role_beside_it(name: str) -> None:
+    role, binding = manifests(name)
+    assert (role["kind"], binding["kind"]) == ("Role", "RoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+
+
+def test_no_right_is_given_to_everything_or_to_delete() -> None:
+    rules = [rule for name in ("discovery.yaml", "scaling.yaml") for rule in manifests(name)[0]["rules"]]
+    assert not any("*" in value for rule in rules for values in rule.values() for value in values)
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "update", "patch"}
+
+
+def test_a_triton_pod_is_ready_once_the_models_are_that_it_loads(tmp_path: Path) -> None:
+    (deployment,) = manifests("triton.yaml")
+    spec = deployment["spec"]["template"]["spec"]
+    (triton,) = spec["containers"]
+    loaded = [arg.partition("=")[2] for arg in triton["args"] if arg.startswith("--load-model=")]
+    assert [triton["readinessProbe"]["httpGet"]["path"]] == [f"/v2/models/{model}/ready" for model in loaded]
+    ports = {port["name"]: port["containerPort"] for port in triton["ports"]}
+    text = "".join(head(KUBERNETES / "triton.yaml"))
+    path = tmp_path / "controlplane.yaml"
+    path.write_text(text + "models:\n  - {name: bert_classifier, runs_on: [bert]}\n")
+    (workload,) = load_settings(path, {}).fleet.workloads
+    assert (workload.ports.http, workload.ports.grpc, workload.ports.metrics) == tuple(ports.values())
+    assert (workload.query.kind, workload.query.name) == (deployment["kind"], deployment["metadata"]["name"])  # type: ignore[union-attr]
+    grace_s = spec["terminationGracePeriodSeconds"]
+    exit_s = next(int(arg.partition("=")[2]) for arg in triton["args"] if arg.startswith("--exit-timeout"))
+    assert grace_s > exit_s + int(triton["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert "replicas" not in deployment["spec"]
+
+
+def head(path: Path) -> list[str]:
+    """The lines of the configuration in the comment at the top."""
+    lines = path.read_text().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if line.startswith("#   workloads"))
+    return [line.replace("#   ", "", 1) for line in lines[first:] if line.startswith("#   ")]
