@@ -14,7 +14,7 @@ _WOULD = {
     Step.LOAD: "would load {model} on {server} with {instances} instances",
     Step.UNLOAD: "would unload {model} on {server}",
     Step.SET_INSTANCES: "would set {model} on {server} to {instances} instances",
-    Step.SCALE: "would tell how many replicas {model} on {server} should have: {instances}",
+    Step.SCALE: "would set {server} to {instances} replicas",
     Step.RELOAD: "would reload {model} on {server} with {instances} instances",
 }
 

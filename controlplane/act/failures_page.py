@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
 from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
+from controlplane.domain.failures import FailureClass
 
 _HEAD = """# Failures and their remedies
 
@@ -20,10 +21,14 @@ Some faults come without any message: dynamic batching configured while `max_bat
 while requests queue), and a TensorRT accelerator on a backend that ignores it. They are found in the model's
 configuration and statistics (`silent_faults` in `controlplane/act/failures.py`).
 
+Again: a step that failed so is tried again. *At once* is within the step, a few seconds apart (`act.retries`), and then
+after the back-off as any other; *later* is only after the back-off (`policy.back_off_min`, doubling), decided afresh by
+what the server shows then.
+
 ## Triton
 
 """
-_TABLE_HEAD = "| class | message (example) | remedy |\n|---|---|---|\n"
+_TABLE_HEAD = "| class | message (example) | again | remedy |\n|---|---|---|---|\n"
 
 
 def failures_page() -> str:
@@ -33,8 +38,14 @@ def failures_page() -> str:
 
 
 def _table(table: Iterable[Row]) -> str:
-    rows = (f"| `{row.failure}` | `{_cell(row.example)}` | {_cell(row.remedy)} |\n" for row in table)
+    rows = (
+        f"| `{row.failure}` | `{_cell(row.example)}` | {_again(row.failure)} | {_cell(row.remedy)} |\n" for row in table
+    )
     return _TABLE_HEAD + "".join(rows)
+
+
+def _again(failure: FailureClass) -> str:
+    return "at once" if failure.transient else "later"
 
 
 def _cell(text: str) -> str:

@@ -52,7 +52,14 @@ def loop_line(fleet: Mapping[str, Any]) -> str:
         return f"{clock_time(fleet['at'])} UTC  no tick was done yet"
     text = f"{clock_time(fleet['at'])} UTC  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "
     text += f"{loop['ticks']} done, {loop['skipped']} skipped"
-    return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "") + _unwritten(loop, fleet["at"])
+    text += f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else ""
+    return text + _unwritten(loop, fleet["at"]) + "".join(_circuit(one) for one in fleet["circuits"])
+
+
+def _circuit(one: Mapping[str, Any]) -> str:
+    """A line about a server or workload that is left alone for a while."""
+    wait = f"left alone for another {duration(one['left_s'])}" if one["left_s"] else "the next step tries it"
+    return f"\n[yellow]{escape(one['target'])}[/]: {one['failures']} steps in a row found nobody; {wait}"
 
 
 def _unwritten(loop: Mapping[str, Any], now: float) -> str:

@@ -21,7 +21,7 @@ from controlplane.config.reading import Document, ModelPart, read_document
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, KedaSettings, Settings
 from controlplane.config.text_file import UnreadableError, read_text_file
-from controlplane.config.tree import CostBlock, GrafanaBlock, KedaBlock, PolicyBlock, Root
+from controlplane.config.tree import CostBlock, GrafanaBlock, KedaBlock, Root
 from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
@@ -112,7 +112,8 @@ def _settings(document: Document, password: str | None) -> Settings:
         scrape_timeout_s=root.scrape.timeout,
         decide_interval_s=root.decide.interval,
         api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
-        policy=_policy(root.policy, max([root.scrape.interval, *_through_s(document)]), root.decide.interval),
+        policy=_policy(root, max([root.scrape.interval, *_through_s(document)])),
+        retries=root.act.retries,
         alerts=to_alerts(document),
         grafana=None if root.grafana is None else _grafana(root.grafana),
         prices=_prices(root.cost),
@@ -152,7 +153,8 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
     )
 
 
-def _policy(block: PolicyBlock, scrape_interval_s: float, decide_interval_s: float) -> Policy:
+def _policy(root: Root, scrape_interval_s: float) -> Policy:
+    block, act = root.policy, root.act
     usual_s = max(Policy().data_max_age_s, 3 * scrape_interval_s)
     return Policy(
         scale_down_after_s=block.scale_down_after,
@@ -169,7 +171,11 @@ def _policy(block: PolicyBlock, scrape_interval_s: float, decide_interval_s: flo
         quantile_normal=block.quantile_normal,
         quantile_burning=block.quantile_burning,
         data_max_age_s=usual_s if block.data_max_age is None else block.data_max_age,
-        horizon_s=decide_interval_s + 1.0 if block.horizon is None else block.horizon,
+        horizon_s=root.decide.interval + 1.0 if block.horizon is None else block.horizon,
+        changes_per_min=act.changes_per_min,
+        max_share=act.max_share,
+        circuit_failures=act.circuit_failures,
+        circuit_pause_s=act.circuit_pause,
     )
 
 

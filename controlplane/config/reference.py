@@ -32,6 +32,7 @@ _BLOCKS = {
     "DecideBlock": "decide",
     "ApiBlock": "api",
     "PolicyBlock": "policy",
+    "ActBlock": "act",
     "ServerItem": "servers[]",
     "ThroughBlock": "`servers[].through` and `gateways[].through`",
     "PrometheusItem": "prometheus[]",

@@ -45,6 +45,7 @@ class Settings:
     decide_interval_s: float = 15.0
     api: ApiSettings = field(default_factory=ApiSettings)
     policy: Policy = field(default_factory=Policy)
+    retries: int = 2
     alerts: AlertSettings = field(default_factory=AlertSettings)
     grafana: GrafanaSettings | None = None
     prices: Prices = field(default_factory=Prices)

@@ -123,6 +123,38 @@ class PolicyBlock(Block):
     )
 
 
+class ActBlock(Block):
+    """How much may be done at once, and how what fails is tried again."""
+
+    changes_per_min: Whole = Field(
+        default=_POLICY.changes_per_min,
+        ge=1,
+        description="Most steps begun within a minute, over the whole fleet, those that raise capacity first; what is"
+        " over waits. What people ask for is not held back. For a large fleet more, so that it is restored sooner.",
+    )
+    max_share: Share = Field(
+        default=_POLICY.max_share,
+        description="Largest share of the servers of a workload (or of all in `servers`) from which capacity is taken"
+        " at a time: unloads, reloads, fewer instances, fewer replicas. One server may always lose some.",
+    )
+    retries: Whole = Field(
+        default=2,
+        ge=0,
+        le=5,
+        description="Further tries of a step that found nobody, 2 s apart and more; no other failure is tried again"
+        " at once.",
+    )
+    circuit_failures: Whole = Field(
+        default=_POLICY.circuit_failures,
+        ge=1,
+        description="Steps in a row that found nobody at a server or workload, after which it is left alone.",
+    )
+    circuit_pause: Duration = Field(
+        default=_POLICY.circuit_pause_s,
+        description="For how long; then one step tries. Doubles each time, to `policy.back_off_max`.",
+    )
+
+
 class GrafanaBlock(Block):
     """A Grafana that `controlplane dashboards push` fills."""
 
@@ -197,6 +229,7 @@ class Root(Block):
     decide: DecideBlock = Field(default=DecideBlock(), description="How often decisions are made.")
     api: ApiBlock = Field(default=ApiBlock(), description="Where people and programs reach the control plane.")
     policy: PolicyBlock = Field(default=PolicyBlock(), description="How boldly capacity follows demand.")
+    act: ActBlock = Field(default=ActBlock(), description="How much may be done at once, and what is tried again.")
     mappings: dict[Name, str] = Field(
         default={}, description="Mapping files by name, for servers of kind mapped. Relative to the working directory."
     )

@@ -49,6 +49,9 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.SAFE_FLOOR: "blind for too long: raised to {instances}, the most needed of late",
     ReasonCode.IN_FLIGHT: "waiting for an action under way",
     ReasonCode.BACK_OFF: "after {failures} failures the next try is in {left_s} s",
+    ReasonCode.CIRCUIT_OPEN: "nobody was found there {failures} times in a row: left alone for another {left_s} s",
+    ReasonCode.CHANGE_RATE: "{changes} changes within a minute are as many as may be: it waits",
+    ReasonCode.BLAST_RADIUS: "{losing} servers lose capacity now, at most {most} may at a time: it waits",
     ReasonCode.DEAD_BACKEND: "{failures} requests failed as with a dead process (share {share}) [backend; full reload]",
     ReasonCode.UNDO: "the raise lowered throughput: back to {instances}",
     ReasonCode.CONTROL_NOT_ALLOWED: "the server does not allow model control: {remedy}",
@@ -82,6 +85,11 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",
     (ReasonCode.IN_FLIGHT, "step"): "{step} is under way ({id})",
     (ReasonCode.IN_FLIGHT, "why"): "{why}",
+    (ReasonCode.IN_FLIGHT, "since_s"): "{replicas} replicas were set {since_s} s ago and are on their way",
+    (ReasonCode.BACK_OFF, "remedy"): "after {failures} failures the next try is in {left_s} s: {remedy}",
+    (ReasonCode.CIRCUIT_OPEN, "why"): "nobody was found there {failures} times in a row: {why}",
+    (ReasonCode.BLAST_RADIUS, "wanted"): "{wanted} wanted, but at most {most} servers may lose capacity at a time "
+    "({losing} do now)",
     (ReasonCode.UNFULFILLED, "why"): "{replicas} replicas that were asked for are not there; the scheduler says: {why}",
     (ReasonCode.BATCHING, "latency_after_ms"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, {latency_before_ms} -> {latency_after_ms} ms a request (from {executions} executions)",
@@ -141,7 +149,7 @@ def explain(record: DecisionRecord) -> tuple[str, ...]:
 
 
 def _not_done(decision: Decision) -> str:
-    if decision.step is Step.SCALE:
+    if decision.told_only:
         return "told, not carried out by us"
     return "nothing yet" if decision.actionable else f"nothing: mode {decision.mode.value}"
 

@@ -19,18 +19,24 @@ def freeze(draft: Draft, base: Target, freezes: tuple[Freeze, ...], now: float) 
 
     Restoring what a restarted server lost is no change of `base` and goes on.
     """
-    up = draft.target.instances > base.instances or (draft.target.loaded and not base.loaded)
-    down = draft.target.instances < base.instances or (base.loaded and not draft.target.loaded)
     for entry in freezes:
-        forbidden = (
-            (entry.direction is FreezeDirection.ALL and (up or down))
-            or (entry.direction is FreezeDirection.NO_UP and up)
-            or (entry.direction is FreezeDirection.NO_DOWN and down)
-        )
-        if forbidden:
+        if forbids(entry.direction, base, draft.target):
             words = {"actor": entry.actor, "why": entry.reason, "direction": entry.direction.value}
             return draft.because(Reason(ReasonCode.FROZEN, {"left_s": entry.expires_at - now}, words), base)
     return draft
+
+
+def forbids(direction: FreezeDirection, base: Target, target: Target) -> bool:
+    """Whether a freeze forbids the way from `base` to `target`."""
+    up = target.instances > base.instances or (target.loaded and not base.loaded)
+    down = target.instances < base.instances or (base.loaded and not target.loaded)
+    match direction:
+        case FreezeDirection.ALL:
+            return up or down
+        case FreezeDirection.NO_UP:
+            return up
+        case FreezeDirection.NO_DOWN:
+            return down
 
 
 def override(draft: Draft, unit: Unit, now: float) -> Draft:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
+from controlplane.decide import circuit
+from controlplane.decide.limits import Restraint
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.by_cost import by_cost
@@ -12,8 +15,9 @@ from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.quota import taken_by_others, under_quota
 from controlplane.decide.replicas.scale import decide_pool
 from controlplane.decide.replicas.scaled import Scaled
+from controlplane.decide.replicas.steps import absorb, held
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Override, Plan, ReasonCode
+from controlplane.domain.decision import Override, Plan, ReasonCode, Step
 from controlplane.domain.fleet import Fleet, ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.scaling import ScaleStatus
@@ -55,25 +59,46 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             if effect is not None:
                 effects.append(effect)
     workloads = _kept_workloads(state, snapshot.fleet, now)
-    here = workloads.keys() | {spec.name for spec in snapshot.fleet.workloads}
+    scaled, forecasts = _scaled(snapshot, state, workloads, policy, now)
+    decisions += [one.decision for one in scaled]
+    workloads |= {one.name: one.state for one in scaled}
+    asked_before = {one.name: one.before.asked for one in scaled}
+    unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
+    circuits = circuit.absorbed(state.circuits, snapshot.results, {d.server for d in decisions}, policy)
+    restraint = Restraint(snapshot.fleet, circuits, state.changes, snapshot.in_flight, policy, now)
+    restrained = restraint.plan(decisions)
+    for wished, decision in zip(decisions, restrained, strict=True):
+        if decision is wished:
+            continue
+        # what is not done now is not waited for
+        if wished.step is Step.SCALE:
+            cut = decision.target.instances if decision.actionable and decision.target is not None else None
+            asked = asked_before[wished.server] if cut is None else cut
+            workloads[wished.server] = replace(workloads[wished.server], asked=asked)
+        else:
+            units[wished.knob] = replace(units[wished.knob], expectation=None)
+    units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
+    plan = Plan(now, restrained, tuple(effects), _LOOK_AGAIN_S if unsettled else None)
+    return plan, PolicyState(units, workloads, forecasts, circuits, restraint.changes)
+
+
+def _scaled(
+    snapshot: Snapshot, state: PolicyState, kept: Mapping[str, WorkloadState], policy: Policy, now: float
+) -> tuple[list[Scaled], dict[str, Any]]:
+    """What is decided on each workload, weighed against the others, and the forecasts for the next tick."""
+    here = kept.keys() | {spec.name for spec in snapshot.fleet.workloads}
     forecasts = {name: forecast for name, forecast in state.forecasts.items() if name in here}
     scaled: list[Scaled] = []
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
         if pool is not None:
-            decision, workload, forecasts[spec.name] = decide_pool(
-                pool, workloads.get(spec.name, WorkloadState()), forecasts.get(spec.name), policy, now
-            )
-            scaled.append(Scaled(pool, decision, workload))
+            workload = absorb(pool, kept.get(spec.name, WorkloadState()), policy)
+            decision, after, forecasts[spec.name] = decide_pool(pool, workload, forecasts.get(spec.name), policy, now)
+            scaled.append(Scaled(pool, decision, after, workload))
     scaled = by_cost(scaled, snapshot.fleet.models, policy, now)
     others = taken_by_others(snapshot.fleet, state, (one.name for one in scaled))
     scaled = under_quota(scaled, others, snapshot.fleet.quota, policy, now)
-    decisions += [one.decision for one in scaled]
-    workloads |= {one.name: one.state for one in scaled}
-    units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
-    unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
-    plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, workloads, forecasts)
+    return [held(one, now) for one in scaled], forecasts
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
@@ -101,6 +126,8 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
         judgements=tuple(j for name in sorted(names) for j in snapshot.judgements.get(name, ())),
         freezes=tuple(f for f in snapshot.freezes if f.model == "" or f.model in names),
         wants=tuple(w for w in snapshot.wants if w.model in names),
+        in_flight=next((a for a in snapshot.in_flight if a.knob == spec.name), None),
+        results=tuple(o for o in snapshot.results if o.action.knob == spec.name),
         scaling=fleet.scaling.get(spec.name, ScaleStatus()),
     )
 
@@ -139,7 +166,7 @@ def _unit(
     seen = snapshot.reading.servers.get(server.name)
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
     reading = known(signal) if signal is not None else None
-    devices = _devices(model, server.name, reading)
+    devices, key = _devices(model, server.name, reading), unit_key(model.name, server.name)
     return Unit(
         spec=model,
         server=server,
@@ -149,8 +176,8 @@ def _unit(
         override=_override(snapshot.overrides, model.name, server.name),
         freezes=tuple(f for f in snapshot.freezes if f.model in ("", model.name)),
         want=next((w for w in snapshot.wants if w.model == model.name), None),
-        in_flight=next((a for a in snapshot.in_flight if (a.model, a.server) == (model.name, server.name)), None),
-        results=tuple(o for o in snapshot.results if (o.action.model, o.action.server) == (model.name, server.name)),
+        in_flight=next((a for a in snapshot.in_flight if a.knob == key), None),
+        results=tuple(o for o in snapshot.results if o.action.knob == key),
         saturated_by=_another(devices, saturated, model.name),
         raising_beside=_another(devices, raising, model.name),
         phase=member.phase if (member := snapshot.fleet.members.get(server.name)) else None,

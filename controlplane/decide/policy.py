@@ -40,3 +40,12 @@ class Policy:
     """Readings older than this are no ground for a decision."""
     horizon_s: float = 16.0
     """How far ahead demand is looked at: the decision interval and the second until an instance is there."""
+    changes_per_min: int = 30
+    """Most steps begun within a minute, over the whole fleet; what people ask for is not held back."""
+    max_share: float = 0.5
+    """Largest share of the servers of a workload (or of those that are listed) that lose capacity at a time; one may
+    always."""
+    circuit_failures: int = 5
+    """Steps in a row that found nobody at a server or workload, after which it is left alone for a while."""
+    circuit_pause_s: float = 60.0
+    """For how long, before one step tries; doubles with each that finds nobody, to `back_off_max_s`."""

@@ -14,7 +14,12 @@ def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
     Else whatever counts from such a moment (judging a raise, learning, idleness, healing) would stand still until then.
     """
     units = {key: _unit(unit, policy, now) for key, unit in state.units.items()}
-    return PolicyState(units, {name: _workload(one, policy, now) for name, one in state.workloads.items()})
+    workloads = {name: _workload(one, policy, now) for name, one in state.workloads.items()}
+    circuits = {
+        name: replace(one, until=min(one.until, now + policy.back_off_max_s)) for name, one in state.circuits.items()
+    }
+    changes = tuple(at for at in state.changes if at <= now)
+    return PolicyState(units, workloads, circuits=circuits, changes=changes)
 
 
 def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState:
@@ -32,6 +37,8 @@ def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState
         starting={name: min(at, now) for name, at in state.starting.items()},
         gone_since=None if state.gone_since is None else min(state.gone_since, now),
         ahead=tuple((at, per_s) for at, per_s in state.ahead if at <= now),
+        act_at=min(state.act_at, now + policy.back_off_max_s),
+        set_at=min(state.set_at, now),
     )
 
 

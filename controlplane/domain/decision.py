@@ -20,7 +20,7 @@ class Step(StrEnum):
     RELOAD = "reload"
     """A full reload: heals a dead stub, which neither a plain load nor an in-place update does."""
     SCALE = "scale"
-    """More or fewer replicas of a workload. Decided and told, not carried out by us."""
+    """More or fewer replicas of a workload."""
 
 
 class ReasonCode(StrEnum):
@@ -56,6 +56,12 @@ class ReasonCode(StrEnum):
     SAFE_FLOOR = "safe_floor"
     IN_FLIGHT = "in_flight"
     BACK_OFF = "back_off"
+    CIRCUIT_OPEN = "circuit_open"
+    """Nobody could be reached there several times in a row: it is left alone for a while, then tried with one step."""
+    CHANGE_RATE = "change_rate"
+    """As much was changed within a minute as may be."""
+    BLAST_RADIUS = "blast_radius"
+    """Capacity is taken from as many servers at once as may be."""
     DEAD_BACKEND = "dead_backend"
     UNDO = "undo"
     CONTROL_NOT_ALLOWED = "control_not_allowed"
@@ -127,7 +133,17 @@ class Decision:
     def actionable(self) -> bool:
         """Whether it is to be carried out (not only shown)."""
         may = self.mode is Mode.ACT or (self.by_person and self.mode is not Mode.OBSERVE)
-        return may and self.step not in (Step.HOLD, Step.SCALE) and not self.told_only
+        return may and self.step is not Step.HOLD and not self.told_only
+
+    @property
+    def lowers(self) -> bool:
+        """Whether its step takes capacity away, if only for a while. Not known what is there: it is taken to do so."""
+        return lowers(self.step, self.current, self.target)
+
+    @property
+    def knob(self) -> str:
+        """What it turns; no two steps turn one knob at a time."""
+        return knob(self.step, self.model, self.server)
 
 
 class Verdict(StrEnum):
@@ -165,9 +181,25 @@ class ActionStatus(StrEnum):
     DRY_RUN = "dry_run"
 
 
+TIMEOUT_S: Mapping[Step, float] = {
+    Step.HOLD: 60.0,
+    Step.LOAD: 900.0,
+    Step.RELOAD: 900.0,
+    Step.SET_INSTANCES: 900.0,
+    Step.UNLOAD: 180.0,
+    Step.SCALE: 300.0,
+}
+"""Seconds after which a step is given up, further tries included; above what one call to a server may take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One step on its way to one server. The id is the decision's."""
+    """One step on its way to one server, or to one workload (`server` is its name). The id is the decision's.
+
+    Its precondition is `before`, what was there when it was decided (None: not known): where that is so no longer it is
+    dropped. Its effect is `target`, and a step towards `before` would undo it. What else is expected of an increase is
+    an Expectation.
+    """
 
     id: str
     model: str
@@ -175,6 +207,36 @@ class Action:
     step: Step
     target: Target
     issued_at: float
+    before: Target | None = None
+
+    @property
+    def knob(self) -> str:
+        """What it turns; no two steps turn one knob at a time."""
+        return knob(self.step, self.model, self.server)
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds after which it is given up."""
+        return TIMEOUT_S[self.step]
+
+    @property
+    def lowers(self) -> bool:
+        """Whether it takes capacity away, if only for a while."""
+        return lowers(self.step, self.before, self.target)
+
+
+def knob(step: Step, model: str, server: str) -> str:
+    """The one thing that a step turns: a model on a server, or the replicas of a workload whatever models it serves."""
+    return server if step is Step.SCALE else f"{model}@{server}"
+
+
+def lowers(step: Step, before: Target | None, target: Target | None) -> bool:
+    """Whether a step takes capacity away, if only for a while; where it is not known what is there, it is taken to."""
+    if step in (Step.UNLOAD, Step.RELOAD):
+        return True
+    if step not in (Step.SET_INSTANCES, Step.SCALE):
+        return False
+    return before is None or target is None or target.instances < before.instances
 
 
 @dataclass(frozen=True, slots=True)

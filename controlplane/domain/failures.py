@@ -22,3 +22,11 @@ class FailureClass(StrEnum):
     SUPERSEDED = "superseded"
     UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same step may work a moment later, so that it is tried again at once and not decided afresh.
+
+        A load that was not answered in time goes on by itself, and one that was refused will be refused again.
+        """
+        return self is FailureClass.UNREACHABLE

@@ -13,6 +13,7 @@ from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Knob, StartupTimes
+from controlplane.domain.state import Circuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Picture:
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
     start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
     `failed`: the newest failed outcome of each unit since a day before the start, as long as no success followed.
-    `conditions`: what is wrong now.
+    `conditions`: what is wrong now. `circuits`: servers and workloads at which steps found nobody of late.
     """
 
     at: float
@@ -89,3 +90,4 @@ class Picture:
     totals: Totals = field(default_factory=Totals)
     failed: tuple[Outcome, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)

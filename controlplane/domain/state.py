@@ -116,7 +116,8 @@ class WorkloadState:
     provably idle. `refused`: rises that were not fulfilled, in a row; no further one before `retry_at`. `starting`:
     since when each replica was seen to start. `gone_since`: since when no configuration names the workload (None: one
     does). Of one that shares its model's demand by cost: `ahead` is the demand ahead, (time, arrivals per second), of
-    the dwell, `capacity_per_s` what a replica last held.
+    the dwell, `capacity_per_s` what a replica last held. `failures`: steps that failed in a row, the last with
+    `remedy`; no further one before `act_at`. `set_to`, `set_at`: the replicas that were set last, and when.
     """
 
     services: Mapping[str, Service] = field(default_factory=dict)
@@ -133,6 +134,28 @@ class WorkloadState:
     gone_since: float | None = None
     ahead: tuple[tuple[float, float], ...] = ()
     capacity_per_s: float | None = None
+    failures: int = 0
+    remedy: str = ""
+    act_at: float = 0.0
+    set_to: int | None = None
+    set_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """Steps in a row that found nobody at a target. Where it is open, no step before `until`, and then one that tries.
+
+    `opened`: how often in a row it was opened.
+    """
+
+    failures: int = 0
+    opened: int = 0
+    until: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether steps are held back, but for the one that tries."""
+        return self.opened > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +163,15 @@ class PolicyState:
     """Units by "model@server", and workloads that are scaled by name.
 
     `forecasts` by workload are the decider's own; they are learned again from history and not kept in the store.
+    `circuits`: targets (servers, workloads) at which nobody was found of late. `changes`: when steps were decided on
+    that count against the changes of a minute.
     """
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
     forecasts: Mapping[str, Any] = field(default_factory=dict)
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    changes: tuple[float, ...] = ()
 
 
 def unit_key(model: str, server: str) -> str:

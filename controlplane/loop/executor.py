@@ -1,4 +1,4 @@
-"""Carries decisions out: one step in flight per model and server, at most `limit` at a time on each server."""
+"""Carries decisions out: one step in flight per knob, at most `limit` at a time on each server or workload."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, Step
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet, Phase
-from controlplane.domain.observation import FleetReading
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.ports import Actuator
+from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import unit_key
 from controlplane.loop.clock import Clock
 from controlplane.loop.recheck import objection
@@ -48,13 +48,11 @@ class Executor:
         self._flying: dict[str, tuple[Action, asyncio.Task[None]]] = {}
         self._results: list[Outcome] = []
         self._last: dict[str, Outcome] = {}
-        self._ending: frozenset[str] = frozenset()
 
     def follow(self, fleet: Fleet) -> None:
-        """Act on this fleet's servers from now on; what is under way on others comes to its end."""
-        here = {server.name for server in fleet.servers}
+        """Act on this fleet's servers and workloads from now on; what is under way on others comes to its end."""
+        here = {server.name for server in fleet.servers} | {spec.name for spec in fleet.workloads}
         busy = {action.server for action in self.in_flight}
-        self._ending = frozenset(name for name, m in fleet.members.items() if m.phase is Phase.TERMINATING)
         self._slots = {name: slots for name, slots in self._slots.items() if name in here or name in busy}
         self._last = {key: outcome for key, outcome in self._last.items() if outcome.action.server in here}
         self._actuator.follow(fleet)
@@ -78,23 +76,30 @@ class Executor:
         results, self._results = tuple(self._results), []
         return results
 
-    def start(self, decisions: Iterable[Decision], reading: Callable[[], FleetReading]) -> None:
-        """Begin carrying out every actionable decision whose unit has nothing in flight."""
-        for decision in decisions:
-            key = unit_key(decision.model, decision.server)
-            if not decision.actionable or decision.target is None or key in self._flying:
-                continue
-            action = Action(decision.id, decision.model, decision.server, decision.step, decision.target, self._clock())
-            task = asyncio.create_task(self._carry_out(decision, action, reading), name=f"act-{key}")
-            self._flying[key] = (action, task)
+    def start(self, decisions: Iterable[Decision], look: Callable[[], Snapshot]) -> None:
+        """Begin carrying out every actionable decision whose knob has nothing in flight; none is begun twice.
 
-    async def _carry_out(self, decision: Decision, action: Action, reading: Callable[[], FleetReading]) -> None:
-        key = unit_key(action.model, action.server)
+        `look` gives what is known now, for the recheck.
+        """
+        for decision in decisions:
+            knob, last = decision.knob, self._last.get(decision.knob)
+            if not decision.actionable or decision.target is None or knob in self._flying:
+                continue
+            if last is not None and last.action.id == decision.id:
+                continue
+            where = (decision.model, decision.server)
+            action = Action(decision.id, *where, decision.step, decision.target, self._clock(), decision.current)
+            task = asyncio.create_task(self._carry_out(decision, action, look), name=f"act-{knob}")
+            self._flying[knob] = (action, task)
+
+    async def _carry_out(self, decision: Decision, action: Action, look: Callable[[], Snapshot]) -> None:
+        key = action.knob
         try:
             async with self._slots.setdefault(action.server, asyncio.Semaphore(self._limit)):
-                outcome = await self._attempt(decision, action, reading)
+                outcome = await self._attempt(decision, action, look)
             try:
-                await self._refresh(action.server)
+                if action.step is not Step.SCALE:  # of a workload discovery tells
+                    await self._refresh(action.server)
             except Exception:
                 log.exception("not read again after an action; the next round does it", server=action.server)
             await self._journal(outcome)
@@ -104,9 +109,8 @@ class Executor:
             self._flying.pop(key, None)
         await self._announce()
 
-    async def _attempt(self, decision: Decision, action: Action, reading: Callable[[], FleetReading]) -> Outcome:
-        ends = "the server is terminating" if action.server in self._ending else ""
-        if why := ends or objection(decision, reading()):
+    async def _attempt(self, decision: Decision, action: Action, look: Callable[[], Snapshot]) -> Outcome:
+        if why := objection(decision, look()):
             return Outcome(action, ActionStatus.DROPPED, self._clock(), why)
         try:
             await self._store.call(lambda s: s.start_action(action))

@@ -10,7 +10,6 @@ from controlplane.domain.conditions import Condition
 from controlplane.domain.decision import ActionStatus, Outcome
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.picture import Picture
-from controlplane.domain.state import unit_key
 from controlplane.publish.alerting.conditions import conditions
 
 
@@ -29,13 +28,13 @@ class Findings:
         """Take in what came of actions, and forget what failed on servers that are gone."""
         self._take(results)
         if self._failed:
-            here = {server.name for server in fleet.servers}
+            here = {server.name for server in fleet.servers} | {spec.name for spec in fleet.workloads}
             self._failed = {key: outcome for key, outcome in self._failed.items() if outcome.action.server in here}
 
     def _take(self, results: Iterable[Outcome]) -> None:
         """In order. What was dropped or interrupted says nothing about a failure before it."""
         for outcome in results:
-            key = unit_key(outcome.action.model, outcome.action.server)
+            key = outcome.action.knob
             if outcome.status is ActionStatus.FAILED:
                 self._failed[key] = outcome
             elif outcome.status is ActionStatus.SUCCEEDED:

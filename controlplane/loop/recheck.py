@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
-from controlplane.domain.decision import Decision, Step
-from controlplane.domain.observation import FleetReading
+from controlplane.decide.people import forbids
+from controlplane.domain.decision import Decision, Step, Target
+from controlplane.domain.fleet import Fleet, Phase
+from controlplane.domain.snapshot import Snapshot
 from controlplane.loop.present import present
 
 
-def objection(decision: Decision, reading: FleetReading) -> str:
+def objection(decision: Decision, now: Snapshot) -> str:
     """Why the decision is no longer right, or "" when it still is.
 
-    A step whose goal is reached already and one that rests on a state that has changed are dropped quietly.
+    A step whose goal is reached already, one that rests on a state that has changed and one against which a person has
+    spoken since are dropped quietly.
     """
-    now = present(reading, decision.model, decision.server)
-    target, gone = decision.target, decision.server not in reading.servers
-    if gone or target is None:
-        return "the server has left" if gone else "the decision names no target"
+    if decision.target is None:
+        return "the decision names no target"
+    moved = _replicas(decision, decision.target, now) if decision.step is Step.SCALE else _unit(decision, now)
+    return moved or _said(decision, decision.target, now)
+
+
+def _unit(decision: Decision, now: Snapshot) -> str:
+    if decision.server not in now.reading.servers:
+        return "the server has left"
+    member = now.fleet.members.get(decision.server)
+    if member is not None and member.phase is Phase.TERMINATING:
+        return "the server is terminating"
+    seen = present(now.reading, decision.model, decision.server)
     if decision.step is Step.RELOAD:
-        return "" if now is None or now.loaded else "the model is no longer loaded"
-    if now is None:
+        return "" if seen is None or seen.loaded else "the model is no longer loaded"
+    if seen is None:
         return f"what is on {decision.server} is no longer known"
-    if now == target or (decision.step is Step.UNLOAD and not now.loaded):
+    if seen == decision.target or (decision.step is Step.UNLOAD and not seen.loaded):
         return "it is so already"
-    if decision.current is not None and now != decision.current:
-        return (
-            f"{_words(decision.current.loaded, decision.current.instances)} became {_words(now.loaded, now.instances)}"
-        )
-    return ""
+    return _changed(decision.current, seen, "instance")
 
 
-def _words(loaded: bool, instances: int) -> str:
-    return f"{instances} instance{'' if instances == 1 else 's'}" if loaded else "unloaded"
+def _replicas(decision: Decision, target: Target, now: Snapshot) -> str:
+    spec = next((spec for spec in now.fleet.workloads if spec.name == decision.server), None)
+    if spec is None:
+        return "the workload is no longer configured"
+    if spec.name in now.fleet.unlisted:
+        return f"the servers of {spec.name} are no longer known"
+    count = _count(now.fleet, spec.name)
+    if count == target.instances:
+        return "it is so already"
+    return _changed(decision.current, Target(loaded=count > 0, instances=count), "replica")
+
+
+def _said(decision: Decision, target: Target, now: Snapshot) -> str:
+    """What a person said after the decision, where it speaks against it."""
+    models = {m.name for m in now.fleet.models if decision.server in m.workloads} | {decision.model}
+    for freeze in now.freezes:
+        if decision.by_person or decision.current is None or freeze.model not in ("", *models):
+            continue
+        if freeze.created_at > decision.at and forbids(freeze.direction, decision.current, target):
+            return f"frozen since by {freeze.actor}: {freeze.reason}"
+    if decision.step is Step.SCALE:
+        told = [o for o in now.overrides if o.model in models and o.server == decision.server]
+    else:
+        told = [o for o in now.overrides if o.model == decision.model and o.server in ("", decision.server)]
+    newer = next((o for o in told if o.created_at > decision.at), None)
+    return "" if newer is None else f"{newer.actor} has said {newer.kind.value} since: {newer.reason}"
+
+
+def _count(fleet: Fleet, workload: str) -> int:
+    """Replicas that are there or start."""
+    members = (m for m in fleet.members.values() if m.workload == workload)
+    return sum(member.phase is not Phase.TERMINATING for member in members)
+
+
+def _changed(before: Target | None, now: Target, what: str) -> str:
+    return "" if before is None or now == before else f"{_words(before, what)} became {_words(now, what)}"
+
+
+def _words(target: Target, what: str) -> str:
+    if what == "instance" and not target.loaded:
+        return "unloaded"
+    return f"{target.instances} {what}{'' if target.instances == 1 else 's'}"

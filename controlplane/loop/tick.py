@@ -202,7 +202,7 @@ class Tick:
         else:
             # Shown under the ids under which they can be asked for.
             self._decisions = tuple(replace(d, id=kept_as.get(d.id, d.id)) for d in plan.decisions)
-            self._executor.start(plan.decisions, lambda: self._collector.reading(self._clock()))
+            self._executor.start(plan.decisions, self._look)
         self._health = replace(
             self._health,
             ticks=self._health.ticks + 1,
@@ -219,6 +219,10 @@ class Tick:
         self._tally.tick(fleet, reading, closed.slices, plan)
         self._findings.renew()
         return plan
+
+    def _look(self) -> Snapshot:
+        """What is known now: the newest reading, and what people had said by the last tick."""
+        return replace(self._told, fleet=self._roster.fleet, reading=self._collector.reading(self._clock()))
 
     async def _read_store(self, fleet: Fleet, reading: FleetReading, now: float) -> str:
         """Ask it what was judged, what people said and what was learned. Gives the problem, "" when all was read."""
@@ -302,6 +306,7 @@ class Tick:
             self._startups.times,
             self._judged.alerts,
             self._tally.totals,
+            circuits=self._state.circuits,
         )
         return self._findings.complete(picture)
 

@@ -94,7 +94,7 @@ def _direction(decision: Decision) -> int:
             return 1
         case Step.UNLOAD:
             return -1
-        case Step.SET_INSTANCES if decision.current is not None and decision.target is not None:
+        case Step.SET_INSTANCES | Step.SCALE if decision.current is not None and decision.target is not None:
             return 1 if decision.target.instances > decision.current.instances else -1
         case _:
             return 0

@@ -12,6 +12,7 @@ from controlplane.act.by_kind import ActuatorByKind
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
 from controlplane.act.ollama import OllamaActuator
+from controlplane.act.retrying import RetryingActuator
 from controlplane.act.triton import TritonActuator
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.prometheus.api import Prometheus
@@ -133,6 +134,7 @@ def build(
     actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
+    actuator = RetryingActuator(actuator, registry, clock=clock, retries=settings.retries)
     actuator = MeteredActuator(actuator, registry)
     grafana = None if settings.grafana is None else _grafana(settings.grafana)
     held = claim(settings.store_url)

@@ -175,7 +175,8 @@ class Session:
 def _told_fleet(fleet: Fleet) -> Fleet:
     """The workloads of a configuration and what runs on them; lines tell of nothing else."""
     models = (replace(m, runs_on=(), mode=Mode.ACT, probe=None) for m in fleet.models if m.workloads)
-    return Fleet((), tuple(models), workloads=fleet.workloads)
+    # whoever tells the lines finds the servers and sees to the replicas
+    return Fleet((), tuple(models), workloads=tuple(replace(w, query=None) for w in fleet.workloads))
 
 
 def _plain(seconds: float) -> float:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
+from controlplane.act.retrying import RetryingActuator
 from controlplane.act.triton import TritonActuator
 from controlplane.demo.rig import TritonRig, free_ports
 from controlplane.domain.decision import Action, ActionStatus, Step, Target
@@ -23,10 +24,16 @@ pytestmark = pytest.mark.triton
 
 BERT = "bert_classifier"
 NOW = 1234.5
+
+
+def retrying(inner: Actuator) -> Actuator:
+    return RetryingActuator(inner, CollectorRegistry(), clock=lambda: NOW, wait_s=0.01)
+
+
 WRAPPERS: dict[str, Callable[[Actuator], Actuator]] = {
     "triton": lambda inner: inner,
     "dry_run": lambda inner: DryRunActuator(inner, clock=lambda: NOW),
-    "metered": lambda inner: MeteredActuator(inner, CollectorRegistry()),
+    "metered": lambda inner: MeteredActuator(retrying(inner), CollectorRegistry()),
 }
 
 

@@ -30,8 +30,10 @@ def workloads(draw: st.DrawFn) -> list[Scaled]:
         model = replace(pool.models[0], priority=draw(st.integers(0, 2)))
         spec = replace(pool.spec, name=f"w{n}", gpus_per_replica=draw(st.sampled_from([1, 1, 1, 4])))
         pool = replace(pool, spec=spec, models=(model,), freezes=draw(st.sampled_from([(), (), (FREEZE,)])))
-        decision, state = decided(pool, draw(states))
-        found.append(Scaled(pool, replace(decision, by_person=draw(st.sampled_from([False, False, True]))), state))
+        before = draw(states)
+        decision, state = decided(pool, before)
+        told = draw(st.sampled_from([False, False, True]))
+        found.append(Scaled(pool, replace(decision, by_person=told), state, before))
     return found
 
 

@@ -176,6 +176,14 @@ class HealthView(BaseModel):
     lost: int = Field(description="Ticks lost since the start: their time counts as unmeasured")
 
 
+class CircuitView(BaseModel):
+    """A server or workload that is left alone for a while, because steps in a row found nobody there."""
+
+    target: str
+    failures: int = Field(description="Steps in a row that found nobody")
+    left_s: float = Field(description="Until one step tries it; 0: the next one does")
+
+
 class FleetView(BaseModel):
     """Everything at a glance."""
 
@@ -188,6 +196,7 @@ class FleetView(BaseModel):
     gateways: dict[str, SignalView[bool]]
     overrides: list[OverrideView]
     freezes: list[FreezeView]
+    circuits: list[CircuitView]
     loop: HealthView
     refusals: list[RefusalView] = Field(
         description="Alertmanagers that take no alerts, where the control plane sends them itself"
@@ -207,6 +216,11 @@ def fleet_view(picture: Picture, max_age_s: float, refusals: Mapping[str, Refusa
         gateways={name: SignalView[bool].of(up, now) for name, up in picture.reading.gateways.items()},
         overrides=[OverrideView.model_validate(o) for o in picture.overrides],
         freezes=[FreezeView.model_validate(f) for f in picture.freezes],
+        circuits=[
+            CircuitView(target=name, failures=one.failures, left_s=max(0.0, one.until - now))
+            for name, one in picture.circuits.items()
+            if one.is_open
+        ],
         loop=_health(picture.health),
         refusals=RefusalView.of(refusals),
     )

@@ -15,7 +15,7 @@ from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
 from controlplane.decide.replicas.work import Work, batch_work, together, token_work
 from controlplane.decide.startups import ASSUMED_S
-from controlplane.domain.decision import Freeze, Want
+from controlplane.domain.decision import Action, Freeze, Outcome, Want
 from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import Interval, ModelReading, ModelState
@@ -32,7 +32,10 @@ _STARTUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """`readings` of its models by model and server, those known now. `judgements` are of all its models."""
+    """`readings` of its models by model and server, those known now. `judgements` are of all its models.
+
+    `in_flight` is its own step under way, `results` what came of its last ones.
+    """
 
     spec: WorkloadSpec
     bounds: ReplicaBounds
@@ -42,6 +45,8 @@ class Pool:
     judgements: tuple[Judgement, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     wants: tuple[Want, ...] = ()
+    in_flight: Action | None = None
+    results: tuple[Outcome, ...] = ()
     scaling: ScaleStatus = field(default_factory=ScaleStatus)
 
     @property

@@ -56,6 +56,7 @@ def decide_pool(
 ) -> tuple[Decision, WorkloadState, State | None]:
     """How many replicas there should be, and the state and the forecast for the next tick.
 
+    `state` is that after the outcomes of its last steps (see decide/replicas/steps.py).
     Up at once, by what is asked for and not yet there counted as there; down only when fewer were enough for the whole
     dwell, all servers told what they do, and what is left holds the demand for as long as it takes to get one back.
     """
@@ -376,5 +377,6 @@ def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
         target=draft.target,
         reasons=draft.reasons if elsewhere is None else (*draft.reasons, elsewhere),
         binding=draft.binding,
+        by_person=draft.by_person,
         told_only=pool.spec.told_only or elsewhere is not None,
     )

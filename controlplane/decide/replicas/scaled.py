@@ -12,11 +12,12 @@ from controlplane.domain.state import WorkloadState
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """`state` is that for the next tick."""
+    """`state` is that for the next tick, `before` the one that the decision rests on."""
 
     pool: Pool
     decision: Decision
     state: WorkloadState
+    before: WorkloadState
 
     @property
     def name(self) -> str:

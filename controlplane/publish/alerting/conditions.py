@@ -51,6 +51,7 @@ def conditions(picture: Picture, classify: Classify) -> tuple[Condition, ...]:
     """All that is wrong in the picture, each once. `classify` tells the class of a reason in a repository index."""
     found = (
         *_units(picture, classify),
+        *_replicas_refused(picture),
         *_unscheduled(picture),
         *_slow_startups(picture),
         *_gpus(picture),
@@ -204,6 +205,21 @@ def _backlog(unit: _Unit, instances: int) -> int:
         return 0
     batch = max(1, reading.max_batch_size) if reading.dynamic_batching else 1
     return pending if pending > instances * batch else 0
+
+
+def _replicas_refused(picture: Picture) -> Iterator[Condition]:
+    """More replicas are wanted still, and could not be set."""
+    decisions = {d.server: d for d in picture.decisions}
+    for outcome in picture.failed:
+        action = outcome.action
+        if action.step is not Step.SCALE or action.lowers or (decision := decisions.get(action.server)) is None:
+            continue
+        wanted, there = decision.target, decision.current
+        if wanted is not None and there is not None and wanted.instances > there.instances:
+            detail, cause = _with(outcome.detail, outcome.remedy), "failed"
+            yield Condition(
+                AlertName.CAPACITY_REFUSED, action.model, workload=action.server, cause=cause, detail=detail
+            )
 
 
 def _unscheduled(picture: Picture) -> Iterator[Condition]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from controlplane.domain import names
 from controlplane.domain.alerts import Severity
-from controlplane.domain.decision import ActionStatus, Freeze, Outcome, Override, OverrideKind, Step
+from controlplane.domain.decision import Action, ActionStatus, Freeze, Outcome, Override, OverrideKind, Step
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.publish.alerting.notices import Notice, notices
 
 TAG = "controlplane"
 _LONGEST = 500
-_STEPS = {Step.LOAD: "load", Step.UNLOAD: "unload", Step.RELOAD: "reload", Step.HOLD: "hold"}
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -99,12 +98,21 @@ class Marks:
 
 def _of_outcome(outcome: Outcome) -> Annotation:
     action = outcome.action
-    step = f"{action.target.instances} instances" if action.step is Step.SET_INSTANCES else _STEPS[action.step]
-    text = f"{action.model} on {action.server}: {step}: {outcome.status.value}"
+    text = f"{action.model} on {action.server}: {_step(action)}: {outcome.status.value}"
     if outcome.status is not ActionStatus.SUCCEEDED and outcome.detail:
         text = f"{text}: {outcome.detail}"
     tags = ("action", f"server:{action.server}", f"step:{action.step.value}", f"status:{outcome.status.value}")
     return _annotation(action.issued_at, text, tags, action.model, outcome.finished_at)
+
+
+def _step(action: Action) -> str:
+    match action.step:
+        case Step.SET_INSTANCES:
+            return f"{action.target.instances} instances"
+        case Step.SCALE:
+            return f"{action.target.instances} replicas"
+        case _:
+            return action.step.value
 
 
 def _of_alert(labels: Labels, at: float, what: str) -> Annotation:

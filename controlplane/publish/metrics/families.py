@@ -272,6 +272,12 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         names.DECISIONS, "counter", "Decisions by step and the reason that settled them", (names.STEP, names.BINDING)
     ),
+    Family(
+        names.CIRCUIT_OPEN,
+        "gauge",
+        "1 while steps to a server or workload are held back because nobody was found there, else 0",
+        (names.TARGET,),
+    ),
     Family(names.EFFECTS, "counter", "Judged effects of actions; harmed: rolled back", (names.VERDICT,)),
     Family(names.DIRECTION_CHANGES, "gauge", "Turns between raising and lowering in the last hour", _UNIT),
     Family(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from controlplane.domain import names
 from controlplane.domain.decision import Decision, ReasonCode, Verdict
 from controlplane.domain.picture import Picture
+from controlplane.domain.state import Circuit
 from controlplane.publish.metrics.gpus import Sample
 
 
@@ -25,10 +26,11 @@ def scaling_samples(picture: Picture, max_age_s: float) -> Iterator[Sample]:
             yield names.STARTUP_S, (*labels, "0.5"), times.p50_s
             yield names.STARTUP_S, (*labels, "0.9"), times.p90_s
             yield names.STARTUPS_SEEN, labels, times.seen
-    scaled = {spec.name for spec in picture.fleet.workloads}
-    for (_, name), decision in fresh.items():
-        if name in scaled:
-            yield from _replicas(name, decision)
+    workloads = {spec.name for spec in picture.fleet.workloads}
+    for name, decision in ((name, decision) for (_, name), decision in fresh.items() if name in workloads):
+        yield from _replicas(name, decision)
+    for target in sorted({server for _, server in fresh}):
+        yield names.CIRCUIT_OPEN, (target,), float(picture.circuits.get(target, Circuit()).is_open)
     for action in picture.in_flight:
         yield names.MODEL_IN_FLIGHT, (action.model, action.server, action.step.value), 1.0
     for (step, binding), count in picture.totals.decisions.items():

@@ -63,7 +63,14 @@ def test_an_alert_that_fires_on_unmeasured_says_since_when_and_why() -> None:
 
 def a_loop(**more: Any) -> dict[str, Any]:
     loop = {"last_tick_at": NOW - 3.0, "ticks": 9, "skipped": 0, "problem": "", "unwritten_since": None, "lost": 0}
-    return {"at": NOW, "loop": {**loop, **more}}
+    return {"at": NOW, "loop": {**loop, **more}, "circuits": []}
+
+
+def test_a_target_that_is_left_alone_has_a_line() -> None:
+    circuits = [{"target": "t0", "failures": 5, "left_s": 42.0}, {"target": "[w]", "failures": 6, "left_s": 0.0}]
+    _, first, second = loop_line({**a_loop(), "circuits": circuits}).splitlines()
+    assert first == "[yellow]t0[/]: 5 steps in a row found nobody; left alone for another 42 s"
+    assert second == "[yellow]\\[w][/]: 6 steps in a row found nobody; the next step tries it"
 
 
 def test_what_waits_for_the_store_and_what_is_lost_is_said() -> None:

@@ -48,7 +48,7 @@ def test_a_load_that_one_more_would_hold_gets_it_at_once() -> None:
     assert decision.current == Target(loaded=True, instances=4)
     assert wanted(decision) == state.asked == 5
     assert reason(decision, ReasonCode.REPLICA_DEMAND).numbers["arrivals_per_s"] == pytest.approx(20.0)
-    assert not decision.actionable, "replicas are told, not carried out"
+    assert not decision.actionable, "no object is named that has the replicas"
 
 
 def test_what_starts_counts_as_there() -> None:

@@ -14,6 +14,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, Phase
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import TickRecord
+from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 from controlplane.loop.executor import Executor
 from controlplane.loop.recheck import objection
@@ -30,6 +31,7 @@ class Bench:
         self.store = open_store("sqlite://")
         self.thread = StoreThread(self.store)
         self.actuator = GatedActuator()
+        self.fleet = FLEET
         self.reading: FleetReading = a_reading()
         self.refreshed: list[str] = []
         self.refresh_error: Exception | None = None
@@ -46,12 +48,19 @@ class Bench:
         pass
 
     def start(self, *decisions: object) -> None:
-        self.executor.start(decisions, lambda: self.reading)  # type: ignore[arg-type]
+        self.executor.start(decisions, self.look)  # type: ignore[arg-type]
+
+    def look(self) -> Snapshot:
+        return Snapshot(self.fleet, self.reading)
 
     async def done(self) -> tuple[Outcome, ...]:
         self.actuator.gate.set()
         assert await self.executor.idle(5.0)
         return self.executor.take_results()
+
+
+def seen(reading: FleetReading) -> Snapshot:
+    return Snapshot(FLEET, reading)
 
 
 @pytest.fixture
@@ -154,19 +163,19 @@ async def test_closing_gives_a_hanging_step_its_time_and_no_more(bench: Bench) -
     ],
 )
 def test_recheck_objects_to_what_has_changed(step: Step, target: Target, instances: int, expected: str) -> None:
-    assert objection(a_decision(step=step, target=target), a_reading(instances)) == expected
+    assert objection(a_decision(step=step, target=target), seen(a_reading(instances))) == expected
 
 
 def test_recheck_does_not_act_blind() -> None:
-    seen = a_reading()
-    blind = replace(seen, servers={"t0": replace(seen.servers["t0"], models={})})
+    whole = a_reading()
+    blind = seen(replace(whole, servers={"t0": replace(whole.servers["t0"], models={})}))
     assert objection(a_decision(), blind) == "what is on t0 is no longer known"
     assert objection(a_decision(step=Step.RELOAD), blind) == ""
-    assert objection(a_decision(target=None), seen) == "the decision names no target"
+    assert objection(a_decision(target=None), seen(whole)) == "the decision names no target"
 
 
 def test_nothing_is_done_on_a_server_that_has_left() -> None:
-    without = replace(a_reading(), servers={})
+    without = seen(replace(a_reading(), servers={}))
     assert objection(a_decision(), without) == "the server has left"
     assert objection(a_decision(step=Step.RELOAD), without) == "the server has left"
 
@@ -174,7 +183,7 @@ def test_nothing_is_done_on_a_server_that_has_left() -> None:
 async def test_what_waits_for_its_turn_is_not_done_once_its_server_terminates(bench: Bench) -> None:
     leaving = replace(member("0", Phase.TERMINATING), server=FLEET.servers[0])
     bench.start(a_decision())
-    bench.executor.follow(Fleet((), FLEET.models).with_members([leaving]))
+    bench.fleet = Fleet((), FLEET.models).with_members([leaving])
     (outcome,) = await bench.done()
     assert (outcome.status, outcome.detail) == (ActionStatus.DROPPED, "the server is terminating")
     assert not bench.actuator.applied

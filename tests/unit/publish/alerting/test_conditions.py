@@ -103,6 +103,18 @@ def test_neither_a_failed_unload_nor_a_newer_instruction_is_a_failed_load() -> N
         assert load_failed(replace(a_picture(WANTED, model=UNLOADED), failed=(outcome,))) == []
 
 
+@pytest.mark.parametrize(("before", "to", "wanted", "causes"), [(2, 4, 4, ["failed"]), (2, 4, 2, []), (4, 2, 4, [])])
+def test_replicas_that_are_wanted_and_could_not_be_set_are_capacity_refused(
+    before: int, to: int, wanted: int, causes: list[str]
+) -> None:
+    there, asked = Target(loaded=True, instances=before), Target(loaded=True, instances=to)
+    action = Action("d", "bert", "w", Step.SCALE, asked, NOW - 11, there)
+    refused = Outcome(action, ActionStatus.FAILED, NOW - 10, "403", FailureClass.UNKNOWN, "grant patch")
+    decision = replace(a_decision(target=Target(loaded=True, instances=wanted)), server="w")
+    told = found(replace(a_picture(decision), failed=(refused,)), AlertName.CAPACITY_REFUSED)
+    assert [(one.cause, one.workload, one.server) for one in told] == [(cause, "w", "") for cause in causes]
+
+
 def test_a_failure_stands_while_nothing_is_known_of_the_model() -> None:
     assert load_failed(replace(a_picture(WANTED, model=GONE), failed=(failed(),))) == ["cuda_out_of_memory"]
 

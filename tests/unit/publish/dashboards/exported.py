@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
+from controlplane.act.retrying import RetryingActuator
 from controlplane.domain.decision import Action, Step, Target
 from controlplane.publish.metrics.families import FAMILIES
 
@@ -40,7 +41,8 @@ def counters() -> set[str]:
 
 def _of_actuators() -> str:
     registry = CollectorRegistry()
-    metered = MeteredActuator(DryRunActuator(DryRunActuator.__new__(DryRunActuator), clock=lambda: 0.0), registry)
+    dry = DryRunActuator(DryRunActuator.__new__(DryRunActuator), clock=lambda: 0.0)
+    metered = MeteredActuator(RetryingActuator(dry, registry, clock=lambda: 0.0), registry)
     asyncio.run(metered.apply(Action("d-1", "bert", "t0", Step.LOAD, Target(loaded=True, instances=1), 0.0)))
     return generate_latest(registry).decode()
 

@@ -55,6 +55,13 @@ def test_an_action_that_ended_is_marked_once_over_the_time_it_took() -> None:
     assert len(book.look(later(9), [an_outcome(NOW + 8)])) == 1
 
 
+def test_replicas_that_were_set_are_marked() -> None:
+    outcome = an_outcome(NOW + 5)
+    scaled = replace(outcome, action=replace(outcome.action, server="w", step=Step.SCALE))
+    (mark,) = marks().look(PICTURE, [scaled])
+    assert mark.text == "bert on w: 3 replicas: succeeded"
+
+
 def test_an_action_that_failed_says_why() -> None:
     (mark,) = marks().look(PICTURE, [an_outcome(NOW + 5, ActionStatus.FAILED, "out of memory")])
     assert mark.text.endswith("failed: out of memory")

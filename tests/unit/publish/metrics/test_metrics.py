@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
+from controlplane.act.retrying import RetryingActuator
 from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
@@ -154,7 +155,8 @@ def test_overrides_and_freezes_are_counted() -> None:
 def whole(tmp_path: Path) -> Iterator[CollectorRegistry]:
     """The registry as the composition root fills it."""
     plane = FakePlane(tmp_path)
-    MeteredActuator(DryRunActuator.__new__(DryRunActuator), plane.registry)
+    retrying = RetryingActuator(DryRunActuator.__new__(DryRunActuator), plane.registry, clock=lambda: 0.0)
+    MeteredActuator(retrying, plane.registry)
     yield plane.registry
     plane.close()
 

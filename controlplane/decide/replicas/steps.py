@@ -1,0 +1,59 @@
+"""What became of the steps of a workload, and what holds back its next one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.decide.limits import held_by
+from controlplane.decide.policy import Policy
+from controlplane.decide.replicas.pool import Pool, lead_s
+from controlplane.decide.replicas.scaled import Scaled
+from controlplane.domain.decision import ActionStatus, Reason, ReasonCode, Step
+from controlplane.domain.state import WorkloadState
+
+# More would overflow after a week of failures.
+_DOUBLINGS = 20
+
+
+def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
+    """The state after the outcomes of its last steps: back-off after failures. What was not done was not asked for."""
+    for outcome in pool.results:
+        match outcome.status:
+            case ActionStatus.SUCCEEDED:
+                count, at = outcome.action.target.instances, outcome.finished_at
+                state = replace(state, failures=0, remedy="", act_at=0.0, set_to=count, set_at=at)
+            case ActionStatus.FAILED:
+                wait_s = min(policy.back_off_max_s, policy.back_off_min_s * 2.0 ** min(state.failures, _DOUBLINGS))
+                state = replace(
+                    state,
+                    failures=state.failures + 1,
+                    remedy=outcome.remedy,
+                    act_at=outcome.finished_at + wait_s,
+                    asked=pool.present,
+                )
+            case ActionStatus.DROPPED | ActionStatus.INTERRUPTED:
+                state = replace(state, asked=pool.present)
+    return state
+
+
+def held(one: Scaled, now: float) -> Scaled:
+    """The same, or held where something is in its way: what is not set is not asked for."""
+    if one.decision.step is not Step.SCALE:
+        return one
+    reason = _hindrance(one.pool, one.state, one.replicas, now)
+    if reason is None:
+        return one
+    return replace(one, decision=held_by(one.decision, reason), state=replace(one.state, asked=one.before.asked))
+
+
+def _hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> Reason | None:
+    """Why so many replicas are not set now: one step at a time, a back-off, or they were set and are on their way."""
+    if pool.in_flight is not None:
+        return Reason(ReasonCode.IN_FLIGHT, {}, {"step": pool.in_flight.step.value, "id": pool.in_flight.id})
+    if now < state.act_at:
+        numbers = {"failures": float(state.failures), "left_s": state.act_at - now}
+        return Reason(ReasonCode.BACK_OFF, numbers, {"remedy": state.remedy} if state.remedy else {})
+    placed = pool.present + len(pool.scaling.unscheduled)
+    if state.set_to == replicas and (placed >= replicas or now - state.set_at < lead_s(state.startups)):
+        return Reason(ReasonCode.IN_FLIGHT, {"replicas": float(replicas), "since_s": now - state.set_at})
+    return None
