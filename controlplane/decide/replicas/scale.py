@@ -77,6 +77,7 @@ def decide_pool(
         draft, state, forecast = _seen(pool, state, forecast, draft, told, policy, now)
     draft = _within(pool, draft)
     draft = people.freeze(draft, base, pool.freezes, now)
+    draft = people.override(draft, base, pool.override, pool.bounds.least, now, acts=pool.mode is Mode.ACT)
     state = replace(state, asked=draft.target.instances)
     return _decided(pool, draft, now), state, forecast
 
@@ -369,5 +370,6 @@ def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
         target=draft.target,
         reasons=draft.reasons if elsewhere is None else (*draft.reasons, elsewhere),
         binding=draft.binding,
+        by_person=draft.by_person,
         told_only=pool.spec.told_only or elsewhere is not None,
     )
