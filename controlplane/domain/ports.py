@@ -266,7 +266,7 @@ class Store(Protocol):
         ...
 
     def end_overrides(self, model: str, now: float) -> int:
-        """End all in force of a model; gives how many."""
+        """End all in force of a model or workload; gives how many."""
         ...
 
     def end_override(self, override_id: str, now: float) -> Override:
@@ -294,7 +294,7 @@ class Store(Protocol):
         ...
 
     def end_freezes(self, model: str, now: float) -> int:
-        """End those of one model (empty: those that hold for all); gives how many."""
+        """End those of one model or workload (empty: those that hold for all); gives how many."""
         ...
 
     def end_freeze(self, freeze_id: str, now: float) -> Freeze:

@@ -14,7 +14,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode, Wake
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.signal import Known
-from controlplane.loop.desk import OperationStatus
+from controlplane.loop.operations import OperationStatus
 from tests.world.batcher import SimModel
 from tests.world.server import SimTriton
 from tests.world.world import T0, World, model_spec, one_model
