@@ -261,6 +261,10 @@ class Store(Protocol):
         """One, by its id or a unique prefix. Raises NotFoundError."""
         ...
 
+    def decisions_after(self, decision: Decision, until: float) -> Sequence[DecisionRecord]:
+        """Those of the same unit that followed one and were made by `until`, oldest first."""
+        ...
+
     def add_override(self, override: Override) -> None:
         """Keep it. It replaces overrides in force of the same model (and server) that it contradicts."""
         ...

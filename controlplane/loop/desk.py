@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from controlplane.decide.compare import Comparison
 from controlplane.domain.decision import (
     DecisionRecord,
     Freeze,
@@ -16,6 +17,7 @@ from controlplane.domain.errors import ConflictError
 from controlplane.domain.history import AlertEvent
 from controlplane.domain.ports import AuditEntry
 from controlplane.loop.clock import Clock
+from controlplane.loop.comparing import compared
 from controlplane.loop.instructions import Instruction, checked, controllable
 from controlplane.loop.operations import Operation, OperationStatus, model_named, operation_of, workload_named
 from controlplane.loop.store_thread import StoreThread
@@ -193,6 +195,17 @@ class Desk:
         if model:
             model_named(self._loop, model)
         return list(await self._reports.call(lambda s: s.decisions(model, limit, changes_only=changes_only)))
+
+    async def comparisons(self, model: str, limit: int) -> list[Comparison]:
+        """Recommendations that were not carried out beside what came, of the newest `limit` changes decided on."""
+        fleet, now = self._loop.fleet, self._clock()
+        records = await self.decisions(model, limit, changes_only=True)
+        return await self._reports.call(lambda s: list(compared(s, fleet, records, now)))
+
+    async def comparison(self, record: DecisionRecord) -> Comparison | None:
+        """One of them; None: it is no recommendation, or its time has not passed."""
+        fleet, now = self._loop.fleet, self._clock()
+        return await self._reports.call(lambda s: next(compared(s, fleet, [record], now), None))
 
     async def alert_events(self, model: str, limit: int) -> list[AlertEvent]:
         """When alerts began and ended to fire, newest first; of one model or (empty name) of all."""

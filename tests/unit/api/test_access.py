@@ -52,6 +52,7 @@ ROUTES: list[tuple[str, str, Any, Scope | None]] = [
     ("GET", "/api/v1/alerts", None, Scope.VIEWER),
     ("POST", "/hooks/alertmanager", {"version": "4", "alerts": []}, Scope.OPERATOR),
     ("GET", "/api/v1/decisions", None, Scope.VIEWER),
+    ("GET", "/api/v1/decisions/compared", None, Scope.VIEWER),
     ("GET", "/api/v1/decisions/{decision_id}", None, Scope.VIEWER),
     ("GET", "/api/v1/decisions/{decision_id}/explain", None, Scope.VIEWER),
     ("GET", "/api/v1/operations/{operation_id}", None, Scope.VIEWER),
