@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
 
 import httpx
 from rich.console import Console
@@ -11,7 +12,7 @@ from controlplane.domain.decision import Target
 from controlplane.domain.objectives import Slice
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import LoopHealth
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.ports import Store, TickRecord
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.state import PolicyState
 from tests.unit.api.fakes import FakePlane
@@ -99,10 +100,8 @@ async def test_recommendations_are_compared_with_what_came_once_their_time_has_p
     more = replace(up, id="de-0003-up", at=up.at + 60, target=Target(loaded=True, instances=6))
     held = replace(more, id="de-0004-up", at=up.at + 290)
     for decision in (more, held):
-        at = decision.at
-        await plane.store.call(
-            lambda s, d=decision, at=at: s.write_tick(TickRecord(at, slices, (d,), (), PolicyState()))
-        )
+        tick = TickRecord(decision.at, slices, (decision,), (), PolicyState())
+        await plane.store.call(partial(_write, tick))
     plane.loop.now = up.at + 301
     (found,) = (await client.get("/api/v1/decisions/compared?model=bert")).json()
     assert (found["id"], found["until"], found["came"]) == ("de-0001-up", up.at + 300, "short")
@@ -119,6 +118,10 @@ async def test_recommendations_are_compared_with_what_came_once_their_time_has_p
     assert "1 short" in table.getvalue()
     assert "98.00 %" in table.getvalue()
     assert (await client.get("/api/v1/decisions/compared?model=nobody")).status_code == 404
+
+
+def _write(tick: TickRecord, store: Store) -> None:
+    store.write_tick(tick)
 
 
 def _bert(plane: FakePlane) -> list[str]:

@@ -84,4 +84,4 @@ def test_only_counts_that_were_not_carried_out_are_recommendations() -> None:
     assert is_recommendation(FIRST.decision)
     assert is_recommendation(replace(FIRST.decision, step=Step.SCALE))
     for other in ({"mode": Mode.ACT}, {"by_person": True}, {"step": Step.HOLD}, {"step": Step.LOAD}):
-        assert not is_recommendation(replace(FIRST.decision, **other))  # type: ignore[arg-type]
+        assert not is_recommendation(replace(FIRST.decision, **other))
