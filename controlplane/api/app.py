@@ -24,6 +24,7 @@ from controlplane.api.routes import (
     operations,
     overrides,
     slo,
+    workloads,
 )
 from controlplane.api.tokens import TokenFile
 from controlplane.config.units import is_loopback
@@ -32,6 +33,7 @@ from controlplane.loop.clock import Clock, wall_clock
 
 _GUARDED: tuple[APIRouter, ...] = (
     fleet.router,
+    workloads.router,
     models.router,
     overrides.router,
     freezes.router,
@@ -45,6 +47,7 @@ _GUARDED: tuple[APIRouter, ...] = (
 
 _TAGS = [
     {"name": "fleet", "description": "What is there now."},
+    {"name": "workloads", "description": "Workloads and instructions about their replicas."},
     {"name": "models", "description": "Models and instructions about them."},
     {"name": "overrides", "description": "What people have fixed; it wins over freezes, bounds and policy."},
     {"name": "freezes", "description": "No scaling for a while."},

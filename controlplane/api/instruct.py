@@ -8,9 +8,9 @@ from fastapi import Depends, Query, Response
 
 from controlplane.api.context import Operator, ThePlane
 from controlplane.api.problems import responses
-from controlplane.api.views.people import ModelBody, OperationView
+from controlplane.api.views.people import ModelBody, OperationView, Said
 from controlplane.domain.decision import OverrideKind
-from controlplane.loop.desk import OperationStatus
+from controlplane.loop.operations import Operation, OperationStatus
 
 _Wait = Annotated[float, Query(ge=0, le=600, description="Wait so many seconds at most for it to be carried out")]
 
@@ -31,11 +31,15 @@ class _Instruct:
         self._wait_s = wait
 
     async def __call__(
-        self, model: str, kind: OverrideKind, body: ModelBody, instances: int | None = None
+        self,
+        model: str,
+        kind: OverrideKind,
+        body: ModelBody,
+        instances: int | None = None,
+        bounds: tuple[int, int] | None = None,
     ) -> OperationView:
-        """Put the override and tell where it is."""
-        desk = self._plane.desk
-        operation = await desk.put_override(
+        """Put the override of a model and tell where it is."""
+        operation = await self._plane.desk.put_override(
             model,
             kind,
             actor=self._who.actor(body.actor),
@@ -43,9 +47,33 @@ class _Instruct:
             ttl_s=body.ttl,
             instances=instances,
             server=body.server,
+            bounds=bounds,
         )
+        return await self._answer(operation)
+
+    async def replicas(
+        self,
+        workload: str,
+        kind: OverrideKind,
+        body: Said,
+        replicas: int | None = None,
+        bounds: tuple[int, int] | None = None,
+    ) -> OperationView:
+        """Put the override of a workload and tell where it is."""
+        operation = await self._plane.desk.put_replicas(
+            workload,
+            kind,
+            actor=self._who.actor(body.actor),
+            reason=body.reason,
+            ttl_s=body.ttl,
+            replicas=replicas,
+            bounds=bounds,
+        )
+        return await self._answer(operation)
+
+    async def _answer(self, operation: Operation) -> OperationView:
         if self._wait_s:
-            operation = await desk.wait(operation, self._wait_s)
+            operation = await self._plane.desk.wait(operation, self._wait_s)
         pending = not self._wait_s or operation.status is OperationStatus.PENDING
         self._response.status_code = 202 if pending else 200
         self._response.headers["Location"] = f"/api/v1/operations/{operation.id}"

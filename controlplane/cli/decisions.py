@@ -22,20 +22,24 @@ def decisions(
     model: Annotated[str, typer.Option("--model", help="Of one model; left out: of all.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
     everything: Annotated[bool, typer.Option("--all", help="Also those that hold what is there.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Recommendations among them, beside what came.")] = False,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """List decisions, newest first."""
-    found = api_of(url, token_file).get(
-        path_of("decisions"), model=model, limit=limit, changes_only=str(not everything).lower()
-    )
+    api = api_of(url, token_file)
+    if compare:
+        found = api.get(path_of("decisions", "compared"), model=model, limit=limit)
+    else:
+        found = api.get(path_of("decisions"), model=model, limit=limit, changes_only=str(not everything).lower())
     if as_json:
         print_json(found)
         return
+    from controlplane.cli.compare_tables import comparisons_table
     from controlplane.cli.tables import decisions_table, show
 
-    show(decisions_table(found))
+    show(comparisons_table(found) if compare else decisions_table(found))
 
 
 def explain(

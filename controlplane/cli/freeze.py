@@ -10,7 +10,8 @@ from controlplane.cli.client import path_of
 from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
 from controlplane.cli.output import clock_time, counted, print_json
 
-_Model = Annotated[str, typer.Option("--model", help="One model; left out: all.")]
+_Model = Annotated[str, typer.Option("--model", help="One model, and the workloads it runs on.")]
+_Workload = Annotated[str, typer.Option("--workload", help="The replicas of one workload; neither: all.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
 def freeze(
     *,
     model: _Model = "",
+    workload: _Workload = "",
     direction: Annotated[str, typer.Option(help="What is forbidden: all, no_up or no_down.")] = "all",
     ttl: Ttl = "2h",
     reason: Reason = "by hand",
@@ -30,22 +32,27 @@ def freeze(
     as_json: Json = False,
 ) -> None:
     """Stop scaling for a while; what people ask for is still carried out."""
-    body = {"model": model, "direction": direction, "ttl": ttl, "reason": reason}
+    body = {"model": model, "workload": workload, "direction": direction, "ttl": ttl, "reason": reason}
     made = api_of(url, token_file).call("POST", path_of("freezes"), body=body)
     if as_json:
         print_json(made)
     else:
-        print(
-            f"{made['model'] or 'all models'}: frozen ({made['direction']}) until {clock_time(made['expires_at'])} UTC"
-        )
+        until = clock_time(made["expires_at"])
+        print(f"{model or workload or 'all models'}: frozen ({made['direction']}) until {until} UTC")
 
 
 def unfreeze(
-    *, model: _Model = "", url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: Json = False
+    *,
+    model: _Model = "",
+    workload: _Workload = "",
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
 ) -> None:
-    """End the freezes of one model, or those that hold for all."""
-    ended = api_of(url, token_file).call("DELETE", path_of("freezes"), query={"model": model} if model else None)
+    """End the freezes of one model or workload, or those that hold for all."""
+    named = {key: name for key, name in (("model", model), ("workload", workload)) if name}
+    ended = api_of(url, token_file).call("DELETE", path_of("freezes"), query=named or None)
     if as_json:
         print_json(ended)
     else:
-        print(f"{counted(ended['ended'], 'freeze')} {f'of {model}' if model else 'for all models'} ended")
+        print(f"{counted(ended['ended'], 'freeze')} {f'of {model or workload}' if named else 'for all models'} ended")

@@ -28,6 +28,7 @@ from controlplane.cli import (
     slo_import,
     status,
     token,
+    workload,
 )
 from controlplane.cli.client import RefusedError
 from controlplane.cli.output import complain
@@ -48,6 +49,7 @@ app = typer.Typer(
 for commands in (run, agent, demo, check, rules, status, alerts):
     commands.register(app)
 app.add_typer(model.app, name="model")
+workload.register(app)
 for commands in (freeze, decisions):
     commands.register(app)
 slo_import.register(slo.app)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from controlplane.cli.client import Api, path_of
+from controlplane.cli.client import path_of
+from controlplane.cli.instructing import Wait, instruct
 from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
-from controlplane.cli.output import clock_time, counted, print_json, printable
+from controlplane.cli.output import counted, print_json
 
 app = typer.Typer(help="Models, and instructions about them.", rich_markup_mode=None)
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 _Server = Annotated[str, typer.Option("--server", help="One server; left out: every server it runs on.")]
-_Wait = Annotated[
-    float, typer.Option("--wait", min=0, max=600, help="Seconds to wait for it to be carried out; 0: not at all.")
-]
 
 
 @app.callback()
@@ -46,14 +43,14 @@ def load(
     ttl: Ttl = "2h",
     reason: Reason = "by hand",
     server: _Server = "",
-    wait: _Wait = 60.0,
+    wait: Wait = 60.0,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Load a model and keep it loaded for a while."""
     body = {"ttl": ttl, "reason": reason, "server": server}
-    _instruct(api_of(url, token_file), "POST", path_of("models", model, "load"), body, wait, as_json=as_json)
+    instruct(api_of(url, token_file), "POST", path_of("models", model, "load"), body, wait, as_json=as_json)
 
 
 @app.command("unload")
@@ -63,14 +60,14 @@ def unload(
     ttl: Ttl = "2h",
     reason: Reason = "by hand",
     server: _Server = "",
-    wait: _Wait = 60.0,
+    wait: Wait = 60.0,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Unload a model and keep it unloaded for a while."""
     body = {"ttl": ttl, "reason": reason, "server": server}
-    _instruct(api_of(url, token_file), "POST", path_of("models", model, "unload"), body, wait, as_json=as_json)
+    instruct(api_of(url, token_file), "POST", path_of("models", model, "unload"), body, wait, as_json=as_json)
 
 
 @app.command("instances")
@@ -81,14 +78,14 @@ def instances(
     ttl: Ttl = "2h",
     reason: Reason = "by hand",
     server: _Server = "",
-    wait: _Wait = 60.0,
+    wait: Wait = 60.0,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Fix the instance count of a model for a while."""
     body = {"ttl": ttl, "reason": reason, "server": server, "instances": count}
-    _instruct(api_of(url, token_file), "PUT", path_of("models", model, "instances"), body, wait, as_json=as_json)
+    instruct(api_of(url, token_file), "PUT", path_of("models", model, "instances"), body, wait, as_json=as_json)
 
 
 @app.command("pin")
@@ -104,7 +101,26 @@ def pin(
 ) -> None:
     """Keep a model as it is for a while: loaded, with the instances it has."""
     body = {"ttl": ttl, "reason": reason, "server": server}
-    _instruct(api_of(url, token_file), "POST", path_of("models", model, "pin"), body, 5.0, as_json=as_json)
+    instruct(api_of(url, token_file), "POST", path_of("models", model, "pin"), body, 5.0, as_json=as_json)
+
+
+@app.command("bounds")
+def bounds(
+    model: _Model,
+    least: Annotated[int, typer.Argument(metavar="MIN", min=1, help="Fewest instances per server.")],
+    most: Annotated[int, typer.Argument(metavar="MAX", min=1, help="Most instances per server.")],
+    *,
+    ttl: Ttl = "2h",
+    reason: Reason = "by hand",
+    server: _Server = "",
+    wait: Wait = 5.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Set other bounds for the instances of a model for a while, in place of the configured ones."""
+    body = {"ttl": ttl, "reason": reason, "server": server, "min": least, "max": most}
+    instruct(api_of(url, token_file), "PUT", path_of("models", model, "bounds"), body, wait, as_json=as_json)
 
 
 @app.command("unpin")
@@ -115,16 +131,3 @@ def unpin(model: _Model, *, url: Url = DEFAULT_URL, token_file: TokenFile = None
         print_json(ended)
     else:
         print(f"{model}: {counted(ended['ended'], 'override')} withdrawn")
-
-
-def _instruct(api: Api, method: str, path: str, body: Mapping[str, object], wait_s: float, *, as_json: bool) -> None:
-    """Send an instruction and tell where it is; exit code 1 when it failed."""
-    operation: dict[str, Any] = api.call(method, path, query={"wait": wait_s}, body=body, patience_s=wait_s)
-    if as_json:
-        print_json(operation)
-    else:
-        override = operation["override"]
-        print(f"{override['model']}: {operation['status']}: {printable(operation['detail'])}")
-        print(f"override {operation['id']} until {clock_time(override['expires_at'])} UTC: {override['reason']}")
-    if operation["status"] == "failed":
-        raise typer.Exit(1)

@@ -205,14 +205,16 @@ def people_table(overrides: Sequence[Mapping[str, Any]], freezes: Sequence[Mappi
     """What people have fixed, until when and why."""
     if not overrides and not freezes:
         return "[bold]Overrides and freezes[/]: none"
-    table = new_table("Overrides and freezes", "id", "model", "what", "until (UTC)", "by", "reason")
+    table = new_table("Overrides and freezes", "id", "of", "what", "until (UTC)", "by", "reason")
     for o in overrides:
         what = o["kind"] if o["instances"] is None else f"{o['kind']} {o['instances']}"
-        on = f"{o['model']} on {o['server']}" if o["server"] else o["model"]
+        if o["min"] is not None:
+            what = f"{o['kind']} {o['min']} to {o['max']}"
+        on = f"{o['model']} on {o['server']}" if o["server"] else o["workload"] or o["model"]
         table.add_row(o["id"], escape(on), what, clock_time(o["expires_at"]), escape(o["actor"]), escape(o["reason"]))
     for f in freezes:
         what = "frozen" if f["direction"] == "all" else f"frozen ({f['direction']})"
-        on = f["model"] or "all"
+        on = f["workload"] or f["model"] or "all"
         table.add_row(f["id"], escape(on), what, clock_time(f["expires_at"]), escape(f["actor"]), escape(f["reason"]))
     return table
 

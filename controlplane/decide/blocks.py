@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.decision import OverrideKind, Reason, ReasonCode
 from controlplane.domain.fleet import CONTROLLED, Mode, Phase, ServerKind
 from controlplane.domain.observation import ControlMode, ModelState
 from controlplane.domain.signal import Known, Missing, Stale, known
@@ -17,7 +17,8 @@ def blocked(unit: Unit) -> Reason | None:
         return Reason(ReasonCode.MODE, {}, {"mode": unit.spec.mode.value})
     if unit.server.kind not in CONTROLLED:
         return Reason(ReasonCode.NOT_CONTROLLABLE, {}, {"why": f"a {unit.server.kind.value} server has no instances"})
-    if unit.server.kind is ServerKind.OLLAMA and unit.override is None:
+    told = unit.override
+    if unit.server.kind is ServerKind.OLLAMA and (told is None or told.kind is OverrideKind.BOUNDS):
         return Reason(ReasonCode.NOT_CONTROLLABLE, {}, {"why": _OLLAMA})
     if unit.in_flight is not None:
         return Reason(ReasonCode.IN_FLIGHT, {}, {"step": unit.in_flight.step.value, "id": unit.in_flight.id})

@@ -80,6 +80,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.IDLE, "why"): "unloaded: {why}",
     (ReasonCode.CONSOLIDATION, "replicas"): "{replicas} replicas hold what may come in {lead_s} s, and did for "
     "{dwell_s} s",
+    (ReasonCode.OVERRIDE, "max"): "{actor} said bounds of {min} to {max}: {why} (still {left_s} s)",
     (ReasonCode.BOUNDS, "wanted"): "{wanted} wanted, bounds are {min} to {max}",
     (ReasonCode.BOUNDS, "why"): "at least {min}: {why}",
     (ReasonCode.SATURATED, "by"): "the device is saturated, as {by} shows",

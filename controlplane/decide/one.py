@@ -47,7 +47,9 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     base = _base(unit, state, present, demand)
     draft, state = _wish(unit, state, base, present, demand, policy, now)
     draft = _steps_of(unit, draft)
-    draft = people.override(people.freeze(draft, base, unit.freezes, now), unit, now)
+    draft = people.freeze(draft, base, unit.freezes, now)
+    floor, acts = max(1, unit.spec.instances_min), unit.spec.mode is Mode.ACT
+    draft = people.override(draft, base, unit.override, floor, now, acts=acts)
     state = _settled(unit, state, draft, now)
     advice, state = advised(unit, state, now)
     draft = draft if advice is None else draft.noting(advice)
@@ -128,7 +130,7 @@ def _settled(unit: Unit, state: UnitState, draft: Draft, now: float) -> UnitStat
     told = unit.override
     if told is not None and told.kind is OverrideKind.UNLOADED:
         return state
-    if told is not None:
+    if told is not None and told.kind is not OverrideKind.BOUNDS:
         state = replace(state, used_at=now)
     if not draft.target.loaded:
         return replace(state, wanted=False)

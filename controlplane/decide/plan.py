@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controlplane.decide import circuit
+from controlplane.decide import circuit, people
 from controlplane.decide.limits import Restraint
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
@@ -17,8 +17,16 @@ from controlplane.decide.replicas.scale import decide_pool
 from controlplane.decide.replicas.scaled import Scaled
 from controlplane.decide.replicas.steps import absorb, held
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Override, Plan, ReasonCode, Step
-from controlplane.domain.fleet import Fleet, ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
+from controlplane.domain.decision import Plan, ReasonCode, Step
+from controlplane.domain.fleet import (
+    Fleet,
+    ModelSpec,
+    ReplicaBounds,
+    ServerSpec,
+    WorkloadSpec,
+    is_member_name,
+    workload_of,
+)
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Signal, known
@@ -117,14 +125,16 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
             reading = known(signal) if signal is not None else None
             if reading is not None:
                 readings[name][member.server.name] = reading
+    told = people.newest(o for o in snapshot.overrides if o.workload == spec.name)
     return Pool(
         spec,
-        spec.replicas,
+        ReplicaBounds(*people.bounds(told, spec.replicas.least, spec.replicas.most)),
         models,
         members,
         readings,
         judgements=tuple(j for name in sorted(names) for j in snapshot.judgements.get(name, ())),
-        freezes=tuple(f for f in snapshot.freezes if f.model == "" or f.model in names),
+        override=told,
+        freezes=tuple(f for f in snapshot.freezes if f.holds_replicas(spec.name, names)),
         wants=tuple(w for w in snapshot.wants if w.model in names),
         in_flight=next((a for a in snapshot.in_flight if a.knob == spec.name), None),
         results=tuple(o for o in snapshot.results if o.action.knob == spec.name),
@@ -167,14 +177,18 @@ def _unit(
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
     reading = known(signal) if signal is not None else None
     devices, key = _devices(model, server.name, reading), unit_key(model.name, server.name)
+    told = people.newest(o for o in snapshot.overrides if o.model == model.name and o.server in ("", server.name))
+    if told is not None:
+        least, most = people.bounds(told, model.instances_min, model.instances_max)
+        model = replace(model, instances_min=least, instances_max=most)
     return Unit(
         spec=model,
         server=server,
         seen=seen,
         reading=reading,
         judgements=snapshot.judgements.get(model.name, ()),
-        override=_override(snapshot.overrides, model.name, server.name),
-        freezes=tuple(f for f in snapshot.freezes if f.model in ("", model.name)),
+        override=told,
+        freezes=tuple(f for f in snapshot.freezes if f.holds(model.name)),
         want=next((w for w in snapshot.wants if w.model == model.name), None),
         in_flight=next((a for a in snapshot.in_flight if a.knob == key), None),
         results=tuple(o for o in snapshot.results if o.action.knob == key),
@@ -187,12 +201,6 @@ def _unit(
 def _another(devices: tuple[str, ...], marked: Mapping[str, str], model: str) -> str:
     """The first other model that marks one of the devices, "" if none does."""
     return next((marked[device] for device in devices if marked.get(device, model) != model), "")
-
-
-def _override(overrides: tuple[Override, ...], model: str, server: str) -> Override | None:
-    """The newest instruction for the unit."""
-    mine = [o for o in overrides if o.model == model and o.server in ("", server)]
-    return max(mine, key=lambda o: (o.created_at, o.id), default=None)
 
 
 def _devices(model: ModelSpec, server: str, reading: ModelReading | None) -> tuple[str, ...]:

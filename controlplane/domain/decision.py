@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -266,18 +266,26 @@ class Plan:
 
 
 class OverrideKind(StrEnum):
-    """What a person can fix about a model."""
+    """What a person can fix about a model or a workload."""
 
     LOADED = "loaded"
     UNLOADED = "unloaded"
     INSTANCES = "instances"
+    REPLICAS = "replicas"
+    """So many replicas of a workload."""
+    BOUNDS = "bounds"
+    """Other bounds in place of the configured ones; inside them the policy decides."""
     PIN = "pin"
-    """Stay as it is: loaded, with the instances it had."""
+    """Stay as it is: loaded with the instances it had; of a workload the replicas that were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A person's instruction. `instances` for INSTANCES and PIN, a total per server; `server` empty: all it runs on."""
+    """A person's instruction about a model or, where `workload` names one (`model` is empty then), its replicas.
+
+    `instances` for INSTANCES, REPLICAS and PIN: a total per server, of a workload its replicas. `least` and `most` for
+    BOUNDS, of the same. `server` empty: all that the model runs on.
+    """
 
     id: str
     model: str
@@ -288,6 +296,14 @@ class Override:
     expires_at: float
     instances: int | None = None
     server: str = ""
+    workload: str = ""
+    least: int | None = None
+    most: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """The model or workload it is about: their names differ."""
+        return self.workload or self.model
 
 
 class FreezeDirection(StrEnum):
@@ -300,7 +316,10 @@ class FreezeDirection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """No scaling until `expires_at`, for one model or (empty) for all; people's overrides still act."""
+    """No scaling until `expires_at`; people's overrides still act.
+
+    It holds one model with the workloads it runs on, the replicas of one workload, or (both empty) all.
+    """
 
     id: str
     model: str
@@ -309,6 +328,20 @@ class Freeze:
     reason: str
     created_at: float
     expires_at: float
+    workload: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The model or workload that it holds, whose names differ; empty: all."""
+        return self.workload or self.model
+
+    def holds(self, model: str) -> bool:
+        """Whether it holds the instances of that model."""
+        return self.subject in ("", model)
+
+    def holds_replicas(self, workload: str, models: Collection[str]) -> bool:
+        """Whether it holds the replicas of that workload, on which these models run."""
+        return self.subject in ("", workload) or self.subject in models
 
 
 @dataclass(frozen=True, slots=True)

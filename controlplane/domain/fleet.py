@@ -357,6 +357,10 @@ class Fleet:
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)
 
+    def workload(self, name: str) -> WorkloadSpec | None:
+        """The workload of that name, or None."""
+        return next((w for w in self.workloads if w.name == name), None)
+
     def with_members(
         self,
         members: Iterable[Member],

@@ -261,12 +261,16 @@ class Store(Protocol):
         """One, by its id or a unique prefix. Raises NotFoundError."""
         ...
 
+    def decisions_after(self, decision: Decision, until: float) -> Sequence[DecisionRecord]:
+        """Those of the same unit that followed one and were made by `until`, oldest first."""
+        ...
+
     def add_override(self, override: Override) -> None:
         """Keep it. It replaces overrides in force of the same model (and server) that it contradicts."""
         ...
 
     def end_overrides(self, model: str, now: float) -> int:
-        """End all in force of a model; gives how many."""
+        """End all in force of a model or workload; gives how many."""
         ...
 
     def end_override(self, override_id: str, now: float) -> Override:
@@ -294,7 +298,7 @@ class Store(Protocol):
         ...
 
     def end_freezes(self, model: str, now: float) -> int:
-        """End those of one model (empty: those that hold for all); gives how many."""
+        """End those of one model or workload (empty: those that hold for all); gives how many."""
         ...
 
     def end_freeze(self, freeze_id: str, now: float) -> Freeze:

@@ -63,8 +63,8 @@ class Executor:
         return tuple(action for action, _ in self._flying.values())
 
     def last_outcome(self, model: str, server: str) -> Outcome | None:
-        """The newest outcome of a unit since this process started."""
-        return self._last.get(unit_key(model, server))
+        """The newest outcome of a unit, or of the replicas of a workload of that name, since this process started."""
+        return self._last.get(unit_key(model, server)) or self._last.get(server)
 
     def acted(self, unit: str, since: float) -> bool:
         """Whether an action on the unit is under way, or ended after `since`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from controlplane.domain.decision import Override, OverrideKind, Target
+from controlplane.domain.fleet import Fleet, Phase
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState
 from controlplane.domain.signal import known
 
@@ -60,5 +61,12 @@ def fulfilled(reading: FleetReading, override: Override, server: str) -> bool:
             return not target.loaded
         case OverrideKind.LOADED:
             return target.loaded
-        case OverrideKind.INSTANCES | OverrideKind.PIN:
+        case OverrideKind.INSTANCES | OverrideKind.PIN | OverrideKind.REPLICAS:
             return target.loaded and target.instances == override.instances
+        case OverrideKind.BOUNDS:
+            return not target.loaded or (override.least or 0) <= target.instances <= (override.most or 0)
+
+
+def replicas_of(fleet: Fleet, workload: str, phase: Phase) -> int:
+    """Servers of a workload in that phase, as it was listed last."""
+    return sum(member.workload == workload and member.phase is phase for member in fleet.members.values())

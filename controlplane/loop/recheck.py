@@ -52,13 +52,15 @@ def _replicas(decision: Decision, target: Target, now: Snapshot) -> str:
 def _said(decision: Decision, target: Target, now: Snapshot) -> str:
     """What a person said after the decision, where it speaks against it."""
     models = {m.name for m in now.fleet.models if decision.server in m.workloads} | {decision.model}
+    of_replicas = decision.step is Step.SCALE
     for freeze in now.freezes:
-        if decision.by_person or decision.current is None or freeze.model not in ("", *models):
+        holds = freeze.holds_replicas(decision.server, models) if of_replicas else freeze.holds(decision.model)
+        if decision.by_person or decision.current is None or not holds:
             continue
         if freeze.created_at > decision.at and forbids(freeze.direction, decision.current, target):
             return f"frozen since by {freeze.actor}: {freeze.reason}"
-    if decision.step is Step.SCALE:
-        told = [o for o in now.overrides if o.model in models and o.server == decision.server]
+    if of_replicas:
+        told = [o for o in now.overrides if o.workload == decision.server]
     else:
         told = [o for o in now.overrides if o.model == decision.model and o.server in ("", decision.server)]
     newer = next((o for o in told if o.created_at > decision.at), None)

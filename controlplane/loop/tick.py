@@ -27,6 +27,7 @@ from controlplane.domain.state import PolicyState
 from controlplane.loop.ahead import let_go_of_ahead, not_ahead
 from controlplane.loop.backlog import Backlog
 from controlplane.loop.clock import Clock
+from controlplane.loop.endings import Endings
 from controlplane.loop.executor import Executor
 from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
@@ -104,6 +105,7 @@ class Tick:
         self._decisions: tuple[Decision, ...] = ()
         self._startups = StartupBook(clock())
         self._tally = Tally(prices or Prices(), decide_s)
+        self._endings = Endings()
         self._findings = Findings()
         self._leading = False
         self._health = LoopHealth(interval_s=decide_s)
@@ -237,6 +239,7 @@ class Tick:
         unread = self._startups.unread(fleet)
         try:
             self._told, self._judged = await self._store.call(lambda s: _ask(s, fleet, reading, judge, now))
+            self._endings.note((*self._told.overrides, *self._told.freezes), now)
         except ControlPlaneError as error:
             self._judged = self._judged.unjudged(self._alerts, str(error), now)
             log.error("the store cannot be read", error=str(error))

@@ -38,13 +38,17 @@ from controlplane.store.tables import (
 
 _STARTING = (Step.LOAD, Step.RELOAD, Step.SET_INSTANCES)
 _SHOWN_CANDIDATES = 5
+# More than there are ticks in an hour.
+_FOLLOWING = 1000
 _NEVER = ("", "", float("-inf"))
 
 
 def likeness(decision: Decision) -> str:
-    """Equal for decisions that say the same: step, target, binding and reason codes."""
+    """Equal for decisions that say the same: step, what is and should be, binding and reason codes."""
+    current = decision.current and (decision.current.loaded, decision.current.instances)
     target = decision.target and (decision.target.loaded, decision.target.instances)
-    return json.dumps([decision.step, target, decision.binding, [reason.code for reason in decision.reasons]])
+    codes = [reason.code for reason in decision.reasons]
+    return json.dumps([decision.step, current, target, decision.binding, codes])
 
 
 def add_decisions(connection: Connection, new: Sequence[Decision]) -> dict[str, str]:
@@ -165,6 +169,14 @@ def records(connection: Connection, model: str, limit: int, *, changes_only: boo
     if changes_only:
         query = query.where(decisions.c.step != Step.HOLD.value)
     return _records(connection, connection.execute(query).all())
+
+
+def records_after(connection: Connection, decision: Decision, until: float) -> list[DecisionRecord]:
+    """The decisions of the same unit that followed one and were made by `until`, oldest first."""
+    itself = select(decisions.c.seq).where(decisions.c.id == decision.id).scalar_subquery()
+    unit = (decisions.c.model == decision.model, decisions.c.server == decision.server)
+    query = select(decisions).where(*unit, decisions.c.seq > itself, decisions.c.at <= until)
+    return _records(connection, connection.execute(query.order_by(decisions.c.seq).limit(_FOLLOWING)).all())
 
 
 def record(connection: Connection, decision_id: str) -> DecisionRecord:

@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 def add_override(connection: Connection, override: Override) -> None:
-    """Keep it, and end those in force of the same model and server: the newest word holds. Again changes nothing."""
+    """Keep it, and end those in force of the same subject and server: the newest word holds. Again changes nothing."""
     added = connection.execute(
         insert(connection, overrides)
         .values(
             id=override.id,
-            model=override.model,
+            model=override.subject,
             server=override.server,
             expires_at=override.expires_at,
             body=OVERRIDE.dump(override),
@@ -33,15 +33,15 @@ def add_override(connection: Connection, override: Override) -> None:
     ).first()
     if not added:
         return
-    others = [overrides.c.model == override.model, overrides.c.id != override.id]
+    others = [overrides.c.model == override.subject, overrides.c.id != override.id]
     if override.server:
         others.append(or_(overrides.c.server == override.server, overrides.c.server == ""))
     _end(connection, overrides, and_(*others), override.created_at)
 
 
-def end_overrides(connection: Connection, model: str, now: float) -> int:
-    """End all in force of a model; gives how many."""
-    return _end(connection, overrides, overrides.c.model == model, now)
+def end_overrides(connection: Connection, subject: str, now: float) -> int:
+    """End all in force of a model or workload; gives how many."""
+    return _end(connection, overrides, overrides.c.model == subject, now)
 
 
 def end_override(connection: Connection, override_id: str, now: float) -> Override:
@@ -65,7 +65,7 @@ def add_freeze(connection: Connection, freeze: Freeze) -> None:
     """Keep it. Again changes nothing."""
     connection.execute(
         insert(connection, freezes)
-        .values(id=freeze.id, model=freeze.model, expires_at=freeze.expires_at, body=FREEZE.dump(freeze))
+        .values(id=freeze.id, model=freeze.subject, expires_at=freeze.expires_at, body=FREEZE.dump(freeze))
         .on_conflict_do_nothing()
     )
 
@@ -73,7 +73,7 @@ def add_freeze(connection: Connection, freeze: Freeze) -> None:
 def put_freeze(connection: Connection, freeze: Freeze) -> bool:
     """Keep it in place of the one of that id, but for one that somebody ended since `created_at`; gives whether."""
     statement = insert(connection, freezes).values(
-        id=freeze.id, model=freeze.model, expires_at=freeze.expires_at, body=FREEZE.dump(freeze)
+        id=freeze.id, model=freeze.subject, expires_at=freeze.expires_at, body=FREEZE.dump(freeze)
     )
     moved = {"expires_at": statement.excluded.expires_at, "body": statement.excluded.body, "ended_at": None}
     free = or_(freezes.c.ended_at.is_(None), freezes.c.ended_at < freeze.created_at)
@@ -81,9 +81,9 @@ def put_freeze(connection: Connection, freeze: Freeze) -> bool:
     return connection.execute(statement.returning(freezes.c.id)).first() is not None
 
 
-def end_freezes(connection: Connection, model: str, now: float) -> int:
-    """End those in force of one model (empty: those that hold for all); gives how many."""
-    return _end(connection, freezes, freezes.c.model == model, now)
+def end_freezes(connection: Connection, subject: str, now: float) -> int:
+    """End those in force of one model or workload (empty: those that hold for all); gives how many."""
+    return _end(connection, freezes, freezes.c.model == subject, now)
 
 
 def end_freeze(connection: Connection, freeze_id: str, now: float) -> Freeze:

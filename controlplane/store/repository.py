@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import Engine, update
 
 from controlplane.domain.alerts import AlertStates
-from controlplane.domain.decision import Action, DecisionRecord, Freeze, Outcome, Override, Want
+from controlplane.domain.decision import Action, Decision, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
 from controlplane.domain.history import BUCKETS_S, Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
@@ -217,6 +217,11 @@ class SqlStore:
         """One, by its id or a unique prefix. Raises NotFoundError; for several, it lists some."""
         with reading(self._engine) as connection:
             return journal.record(connection, decision_id)
+
+    def decisions_after(self, decision: Decision, until: float) -> Sequence[DecisionRecord]:
+        """Those of the same unit that followed one and were made by `until`, oldest first."""
+        with reading(self._engine) as connection:
+            return journal.records_after(connection, decision, until)
 
     def add_override(self, override: Override) -> None:
         """Keep it, in place of those in force for the same model on the same server (or on all)."""

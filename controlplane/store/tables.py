@@ -272,7 +272,8 @@ overrides = Table(
     Column("body", Text, nullable=False),
     Index(None, "expires_at"),
 )
-"""Never deleted: `ended_at` is when one was ended or replaced before it expired."""
+"""Never deleted: `ended_at` is when one was ended or replaced before it expired. `model` is the subject: the name of a
+model or of a workload, which differ. So it is in the freezes, where empty is all."""
 
 freezes = Table(
     "freezes",

@@ -77,6 +77,7 @@ def test_a_hold_like_the_newest_of_its_unit_only_prolongs_it(store: SqlStore) ->
     "changed",
     [
         {"target": UP},
+        {"current": UP},
         {"binding": ReasonCode.DWELL},
         {"reasons": (Reason(ReasonCode.DWELL),)},
         {"step": Step.LOAD},
@@ -88,6 +89,17 @@ def test_a_decision_that_says_something_else_is_kept(store: SqlStore, changed: d
     for decision in (first, second, third):
         store.write_tick(a_tick(decision.at, decisions=(decision,)))
     assert [r.decision for r in store.decisions()] == [third, second, first]
+
+
+def test_the_decisions_after_one_are_those_of_its_unit_until_a_moment_oldest_first(store: SqlStore) -> None:
+    first = a_decision("d0")
+    later = [a_decision(f"d{n}", NOW + 60 * n, target=Target(loaded=True, instances=n + 1)) for n in range(1, 5)]
+    others = [a_decision("t1", NOW + 60, server="t1"), a_decision("m1", NOW + 60, model="resnet")]
+    for decision in (first, *later, *others):
+        store.write_tick(a_tick(decision.at, decisions=(decision,)))
+    assert [r.decision for r in store.decisions_after(first, NOW + 180)] == later[:3]
+    assert [r.decision for r in store.decisions_after(later[1], NOW + 999)] == later[2:]
+    assert list(store.decisions_after(a_decision("unknown"), NOW + 999)) == []
 
 
 def test_a_recommendation_is_kept_once_and_a_step_to_be_carried_out_each_time(store: SqlStore) -> None:

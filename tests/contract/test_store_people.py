@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controlplane.domain.decision import OverrideKind, Want
@@ -92,3 +94,20 @@ def test_the_audit_log_comes_newest_first(store: SqlStore) -> None:
         store.audit(entry)
     assert list(store.audit_log()) == entries[::-1]
     assert list(store.audit_log(limit=1)) == entries[2:]
+
+
+def test_what_is_said_about_a_workload_is_kept_apart_from_models(store: SqlStore) -> None:
+    scaled = replace(an_override("o1", kind=OverrideKind.REPLICAS, model=""), workload="fleet")
+    bounds = replace(scaled, id="o2", kind=OverrideKind.BOUNDS, created_at=NOW + 1, instances=None, least=2, most=9)
+    pinned = an_override("o3", model="bert", at=NOW + 2)
+    for override in (scaled, bounds, pinned):
+        store.add_override(override)
+    assert store.overrides(NOW + 2) == (bounds, pinned), "the newest word about the workload holds"
+    assert store.end_overrides("fleet", NOW + 3) == 1
+    assert store.overrides(NOW + 3) == (pinned,)
+    everywhere, held = a_freeze("f1"), replace(a_freeze("f2"), workload="fleet")
+    store.add_freeze(everywhere)
+    store.add_freeze(held)
+    assert store.end_freezes("", NOW + 1) == 1
+    assert store.freezes(NOW + 1) == (held,)
+    assert store.end_freezes("fleet", NOW + 2) == 1

@@ -128,6 +128,9 @@ def test_an_instruction_that_fails_is_exit_1_with_the_remedy(served: Served, cap
         (("model", "load", "watched"), 1, "mode observe"),
         (("model", "load", "bert", "--for", "soon"), 2, "body.ttl"),
         (("freeze", "--direction", "sideways"), 2, "body.direction"),
+        (("freeze", "--workload", "nobody"), 1, "nobody"),
+        (("scale", "nobody", "3", "--for", "2h", "--reason", "launch"), 1, "nobody"),
+        (("model", "bounds", "bert", "4", "2"), 1, "bounds of 4 to 2 are not allowed"),
         (("explain", "nothing"), 1, "nothing"),
     ],
 )
@@ -139,6 +142,16 @@ def test_what_the_api_refuses_is_one_line_on_standard_error(
     assert told.out == ""
     assert says in told.err
     assert len(told.err.splitlines()) == 1
+
+
+def test_bounds_are_set_by_hand_and_shown_with_their_end(served: Served, capsys: Captured) -> None:
+    assert run("model", "bounds", "bert", "1", "12", "--for", "30m") == 0
+    assert "bert: succeeded: in force on triton-0" in capsys.readouterr().out
+    assert run("workload", "list") == 0
+    assert "Overrides and freezes" in capsys.readouterr().out
+    assert run("decisions", "--compare") == 0
+    assert "none whose time has passed" in capsys.readouterr().out
+    assert run("model", "unpin", "bert") == 0
 
 
 def test_freezes_hold_for_one_model_or_for_all(served: Served, capsys: Captured) -> None:

@@ -19,7 +19,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode, ModelState
 from controlplane.domain.signal import known
-from controlplane.loop.desk import Operation, OperationStatus
+from controlplane.loop.operations import Operation, OperationStatus
 from controlplane.loop.wire import ControlPlane, build
 from tests.ollama_server import OllamaServer
 

@@ -14,7 +14,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode, Wake
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.signal import Known
-from controlplane.loop.desk import OperationStatus
+from controlplane.loop.operations import OperationStatus
 from tests.world.batcher import SimModel
 from tests.world.server import SimTriton
 from tests.world.world import T0, World, model_spec, one_model
@@ -66,6 +66,19 @@ async def test_bounds_beat_the_policy() -> None:
         refused = [one.cause for one in world.tick.picture().conditions if one.alert is AlertName.CAPACITY_REFUSED]
     assert max(count for _, count in sim.history) == 3
     assert refused == ["bounds"]
+
+
+async def test_bounds_of_a_person_hold_in_place_of_the_configured_ones_until_they_expire() -> None:
+    sim = SimModel("m", rates=((T0, 100.0), (T0 + 100, 230.0), (T0 + 250, 5.0)))
+    async with one_model(sim, loaded=2, instances_max=2) as world:
+        await world.desk.put_override("m", OverrideKind.BOUNDS, actor="ann", reason="sale", ttl_s=700.0, bounds=(2, 4))
+        await world.run(240.0)
+        assert sim.count == 4
+        await world.run(440.0)
+        assert sim.count == 2, "the policy alone would leave one"
+        assert world.last("m").binding is ReasonCode.OVERRIDE
+        await world.run(300.0)
+    assert sim.count == 1
 
 
 @pytest.mark.parametrize(

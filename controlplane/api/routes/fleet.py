@@ -1,4 +1,4 @@
-"""The fleet at a glance, its servers and workloads."""
+"""The fleet at a glance, and its servers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from fastapi import APIRouter
 from controlplane.api.context import ThePlane, Viewer
 from controlplane.api.plane import late_after_s
 from controlplane.api.views.fleet import FleetView, ServerView, fleet_view, server_view
-from controlplane.api.views.workloads import WorkloadView, workload_view
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"])
 
@@ -23,10 +22,3 @@ async def servers(plane: ThePlane, _: Viewer) -> list[ServerView]:
     """Each as it was read last."""
     picture = plane.picture()
     return [server_view(picture, spec) for spec in picture.fleet.servers]
-
-
-@router.get("/workloads", summary="All workloads")
-async def workloads(plane: ThePlane, _: Viewer) -> list[WorkloadView]:
-    """How many servers were found of each, by phase, and why that is not known."""
-    picture = plane.picture()
-    return [workload_view(picture, spec) for spec in picture.fleet.workloads]

@@ -11,7 +11,14 @@ from controlplane.api.instruct import INSTRUCTED, Instruct
 from controlplane.api.plane import late_after_s
 from controlplane.api.problems import responses
 from controlplane.api.views.fleet import ModelView, model_view
-from controlplane.api.views.people import EndedView, InstancesBody, ModelBody, OperationView, ReadinessView
+from controlplane.api.views.people import (
+    EndedView,
+    InstancesBody,
+    ModelBody,
+    ModelBoundsBody,
+    OperationView,
+    ReadinessView,
+)
 from controlplane.domain.decision import OverrideKind
 from controlplane.domain.errors import NotFoundError
 
@@ -57,6 +64,12 @@ async def instances(model: str, body: InstancesBody, instruct: Instruct) -> Oper
 async def pin(model: str, body: ModelBody, instruct: Instruct) -> OperationView:
     """An override: loaded, with the instances it has now."""
     return await instruct(model, OverrideKind.PIN, body)
+
+
+@router.put("/{model}/bounds", summary="Set other bounds", status_code=202, responses=INSTRUCTED)
+async def bounds(model: str, body: ModelBoundsBody, instruct: Instruct) -> OperationView:
+    """An override: on instances of each server, in place of the configured ones, wider or narrower."""
+    return await instruct(model, OverrideKind.BOUNDS, body, bounds=(body.min, body.max))
 
 
 @router.delete("/{model}/overrides", summary="Withdraw all overrides of a model", responses=responses(404))

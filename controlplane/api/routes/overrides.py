@@ -14,14 +14,16 @@ router = APIRouter(prefix="/api/v1/overrides", tags=["overrides"])
 
 @router.get("", summary="Overrides in force")
 async def overrides(plane: ThePlane, _: Viewer) -> list[OverrideView]:
-    """Of all models."""
+    """Of all models and workloads."""
     return [OverrideView.model_validate(override) for override in await plane.desk.overrides()]
 
 
 @router.post("", summary="Put an override", status_code=202, responses=INSTRUCTED)
 async def put(body: OverrideBody, instruct: Instruct) -> OperationView:
-    """It replaces those of the same model that it contradicts."""
-    return await instruct(body.model, body.kind, body, body.instances)
+    """It replaces those of the same model or workload that it contradicts."""
+    if body.workload:
+        return await instruct.replicas(body.workload, body.kind, body, body.replicas, body.bounds)
+    return await instruct(body.model, body.kind, body, body.instances, body.bounds)
 
 
 @router.delete("/{override_id}", summary="Withdraw an override", responses=responses(404))

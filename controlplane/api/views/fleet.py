@@ -276,7 +276,7 @@ def model_view(picture: Picture, spec: ModelSpec, max_age_s: float) -> ModelView
             for (workload, knob), times in picture.startups.get(spec.name, {}).items()
         ],
         overrides=[OverrideView.model_validate(o) for o in picture.overrides if o.model == spec.name],
-        freezes=[FreezeView.model_validate(f) for f in picture.freezes if f.model in ("", spec.name)],
+        freezes=[FreezeView.model_validate(f) for f in picture.freezes if f.holds(spec.name)],
     )
 
 

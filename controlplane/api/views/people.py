@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from controlplane.api.views.signals import View
 from controlplane.config.units import parse_duration
 from controlplane.domain.decision import FreezeDirection, OverrideKind
-from controlplane.loop.desk import OperationStatus
+from controlplane.loop.operations import OperationStatus
 
 TTL_MAX_S = 366 * 86400.0
 
@@ -66,31 +66,77 @@ class InstancesBody(ModelBody):
     instances: int = Field(ge=0, strict=True, description="Total per server, inside the model's bounds", examples=[4])
 
 
-class OverrideBody(ModelBody):
-    """An override of any kind."""
+class ReplicasBody(Said):
+    """How many replicas."""
 
-    model: str
+    replicas: int = Field(ge=0, strict=True, description="Inside the workload's bounds", examples=[6])
+
+
+class BoundsBody(Said):
+    """Fewest and most."""
+
+    min: int = Field(ge=0, strict=True, examples=[2])
+    max: int = Field(ge=1, strict=True, examples=[12])
+
+
+class ModelBoundsBody(BoundsBody, ModelBody):
+    """Fewest and most instances."""
+
+
+class OverrideBody(ModelBody):
+    """An override of any kind, of a model or of a workload."""
+
+    model: str = Field(default="", description="A model; needed where no workload is named")
+    workload: str = Field(default="", description="A workload, of whose replicas it is")
     kind: OverrideKind
     instances: int | None = Field(
         default=None, ge=0, strict=True, description="Needed with kind instances, else left out"
     )
+    replicas: int | None = Field(
+        default=None, ge=0, strict=True, description="Needed with kind replicas, else left out"
+    )
+    min: int | None = Field(default=None, ge=0, strict=True, description="Needed with kind bounds, else left out")
+    max: int | None = Field(default=None, ge=1, strict=True, description="Needed with kind bounds, else left out")
+
+    @property
+    def bounds(self) -> tuple[int, int] | None:
+        """Both where both are given."""
+        return None if self.min is None or self.max is None else (self.min, self.max)
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Self:
+        if bool(self.model) == bool(self.workload):
+            raise ValueError("either a model or a workload is allowed")
+        if self.workload and self.server:
+            raise ValueError("a server is allowed with a model only")
+        return self
 
 
 class FreezeBody(Said):
     """No scaling for a while."""
 
-    model: str = Field(default="", description="One model; empty: all")
+    model: str = Field(default="", description="One model, and the workloads it runs on")
+    workload: str = Field(default="", description="The replicas of one workload; both empty: all")
     direction: FreezeDirection = FreezeDirection.ALL
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Self:
+        if self.model and self.workload:
+            raise ValueError("a model or a workload is allowed, not both")
+        return self
 
 
 class OverrideView(View):
     """A person's instruction in force."""
 
     id: str
-    model: str
+    model: str = Field(description="Empty: it is of a workload")
+    workload: str = Field(description="Empty: it is of a model")
     server: str = Field(description="Empty: every server it runs on")
     kind: OverrideKind
-    instances: int | None
+    instances: int | None = Field(description="Total per server; of a workload its replicas")
+    min: int | None = Field(validation_alias="least", description="With kind bounds")
+    max: int | None = Field(validation_alias="most", description="With kind bounds")
     actor: str
     reason: str
     created_at: float
@@ -101,7 +147,8 @@ class FreezeView(View):
     """A freeze in force."""
 
     id: str
-    model: str = Field(description="Empty: all")
+    model: str
+    workload: str = Field(description="Both empty: all")
     direction: FreezeDirection
     actor: str
     reason: str

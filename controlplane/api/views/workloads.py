@@ -1,4 +1,4 @@
-"""Workloads as JSON: how many servers were found, by phase, and how old that is."""
+"""Workloads as JSON: how many servers were found, by phase, how old that is, and what people said."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 
 from pydantic import BaseModel, Field
 
+from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.signals import SignalView, part
 from controlplane.domain.fleet import KubernetesQuery, Member, Phase, ServerKind, TargetsQuery, WorkloadSpec
 from controlplane.domain.picture import Picture
@@ -42,12 +43,17 @@ class WorkloadView(BaseModel):
     owner: str = Field(description="What else sets its replicas; empty: nothing is known to")
     warning: str = Field(description="What else there is to say of its replicas; empty: nothing")
     unscheduled: list[UnscheduledView] = Field(description="Replicas that no node takes")
+    replicas_min: int | None = Field(description="Configured; null: it is not scaled")
+    replicas_max: int | None
+    overrides: list[OverrideView]
+    freezes: list[FreezeView] = Field(description="Those of this workload, of its models, and those that hold for all")
 
 
 def workload_view(picture: Picture, spec: WorkloadSpec) -> WorkloadView:
     """One workload."""
     found = picture.workloads.get(spec.name, Missing("never listed"))
     scaling = picture.fleet.scaling.get(spec.name, ScaleStatus())
+    models = {model.name for model in picture.fleet.models if spec.name in model.workloads}
     return WorkloadView(
         name=spec.name,
         kind=spec.kind,
@@ -58,6 +64,10 @@ def workload_view(picture: Picture, spec: WorkloadSpec) -> WorkloadView:
         owner=scaling.owner,
         warning=scaling.warning,
         unscheduled=[UnscheduledView(name=pod.name, why=pod.why) for pod in scaling.unscheduled],
+        replicas_min=None if spec.replicas is None else spec.replicas.least,
+        replicas_max=None if spec.replicas is None else spec.replicas.most,
+        overrides=[OverrideView.model_validate(o) for o in picture.overrides if o.workload == spec.name],
+        freezes=[FreezeView.model_validate(f) for f in picture.freezes if f.holds_replicas(spec.name, models)],
     )
 
 

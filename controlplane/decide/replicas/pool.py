@@ -15,7 +15,7 @@ from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
 from controlplane.decide.replicas.work import Work, batch_work, together, token_work
 from controlplane.decide.startups import ASSUMED_S
-from controlplane.domain.decision import Action, Freeze, Outcome, Want
+from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
 from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import Interval, ModelReading, ModelState
@@ -35,6 +35,7 @@ class Pool:
     """`readings` of its models by model and server, those known now. `judgements` are of all its models.
 
     `in_flight` is its own step under way, `results` what came of its last ones.
+    `bounds` are those in force: a person's, where the `override` sets some.
     """
 
     spec: WorkloadSpec
@@ -43,6 +44,7 @@ class Pool:
     members: tuple[Member, ...]
     readings: Mapping[str, Mapping[str, ModelReading]]
     judgements: tuple[Judgement, ...] = ()
+    override: Override | None = None
     freezes: tuple[Freeze, ...] = ()
     wants: tuple[Want, ...] = ()
     in_flight: Action | None = None

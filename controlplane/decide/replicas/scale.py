@@ -80,6 +80,7 @@ def decide_pool(
         draft, state, forecast = _seen(pool, state, forecast, draft, told, policy, now)
     draft = _within(pool, draft)
     draft = people.freeze(draft, base, pool.freezes, now)
+    draft = people.override(draft, base, pool.override, pool.bounds.least, now, acts=pool.mode is Mode.ACT)
     state = replace(state, asked=draft.target.instances)
     return _decided(pool, draft, now), state, forecast
 

@@ -170,8 +170,8 @@ CATALOGUE: tuple[AlertText, ...] = (
         AlertName.OVERRIDE_ENDING,
         _INFO,
         0.0,
-        (names.MODEL, names.KIND),
-        "What a person set is about to end: {kind} {model}",
+        (names.MODEL, names.WORKLOAD, names.KIND),
+        "What a person set is about to end: {kind} {model}{workload}",
         "Scaling goes back to policy then. Set it again if it is still wanted.",
     ),
     AlertText(

@@ -29,7 +29,8 @@ Classify = Callable[[str], tuple[FailureClass, str]]
 FLAPS = 4
 """So many turns between raising and lowering within an hour are too many."""
 _HOUR_S = 3600.0
-_ENDING_S = 900.0
+ENDING_S = 900.0
+"""So long before it ends, people are told of what they set."""
 _FRESH_S = 60.0
 _FRESH_TICKS = 3.0
 _RECENT_S = 60.0
@@ -278,17 +279,19 @@ def _endings(picture: Picture) -> Iterator[Condition]:
 
     A freeze by a rule lasts as its alert does: its end is moved on all the time.
     """
-    ends: dict[tuple[str, str, str], tuple[float, float]] = {}
-    told = [((o.model, o.server, o.kind.value), o.expires_at, o.created_at) for o in picture.overrides]
+    ends: dict[tuple[str, str, str, str], tuple[float, float]] = {}
+    told = [((o.model, o.workload, o.server, o.kind.value), o.expires_at, o.created_at) for o in picture.overrides]
     by_people = [f for f in picture.freezes if f.actor != FREEZES_AS]
-    told += [((f.model, "", "freeze"), f.expires_at, f.created_at) for f in by_people]
+    told += [((f.model, f.workload, "", "freeze"), f.expires_at, f.created_at) for f in by_people]
     for key, expires_at, created_at in told:
         # Another of the kind that lasts longer takes over.
         ends[key] = max(ends.get(key, (0.0, 0.0)), (expires_at, created_at))
-    for (model, server, kind), (expires_at, created_at) in ends.items():
-        if 0.0 < expires_at - picture.at <= _ENDING_S < expires_at - created_at:
+    for (model, workload, server, kind), (expires_at, created_at) in ends.items():
+        if 0.0 < expires_at - picture.at <= ENDING_S < expires_at - created_at:
             detail = f"ends in {(expires_at - picture.at) / 60:.0f} min"
-            yield Condition(AlertName.OVERRIDE_ENDING, model, server=server, kind=kind, detail=detail)
+            yield Condition(
+                AlertName.OVERRIDE_ENDING, model, workload=workload, server=server, kind=kind, detail=detail
+            )
 
 
 def _with(detail: str, remedy: str) -> str:

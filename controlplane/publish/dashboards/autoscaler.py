@@ -310,11 +310,11 @@ def _startups() -> list[Panel]:
 
 def _people() -> list[Panel]:
     frozen = OWN.now(names.FREEZES_ACTIVE, OR_ALL)
-    left = f"{largest(OWN.now(names.OVERRIDE_EXPIRES), M, names.KIND)} - time()"
+    left = f"{largest(OWN.now(names.OVERRIDE_EXPIRES), M, names.WORKLOAD, names.KIND)} - time()"
     return [
         stat(
             "Overrides in force",
-            "Instructions of people for the models chosen; they win over the policy.",
+            "Instructions of people for the models and workloads chosen; they win over the policy.",
             Query(total(OWN.now(names.OVERRIDES_ACTIVE)), "overrides"),
             "none",
             steps=any_is(YELLOW),
@@ -325,7 +325,7 @@ def _people() -> list[Panel]:
             "Overrides and the time left",
             "The last override of a kind runs out then; afterwards the policy decides again.",
             [Column(left, "Time left", "s", falling(0, 900))],
-            [M, names.KIND],
+            [M, names.WORKLOAD, names.KIND],
             width=8,
             height=6,
             no_value=NOTHING,
@@ -333,8 +333,8 @@ def _people() -> list[Panel]:
         ),
         state_timeline(
             "Freezes",
-            "When scaling was frozen, for a model or (*) for all.",
-            [Query(f"clamp_max({largest(frozen, M)}, 1)", "{{model}}")],
+            "When scaling was frozen, for a model, a workload or (*) for all.",
+            [Query(f"clamp_max({largest(frozen, M, names.WORKLOAD)}, 1)", "{{model}}{{workload}}")],
             {1: ("frozen", YELLOW), 0: ("free", GREY)},
             width=6,
             height=6,
@@ -343,7 +343,7 @@ def _people() -> list[Panel]:
         timeseries(
             "Overrides over time",
             "How many were in force.",
-            [Query(largest(OWN.now(names.OVERRIDES_ACTIVE), M), "{{model}}")],
+            [Query(largest(OWN.now(names.OVERRIDES_ACTIVE), M, names.WORKLOAD), "{{model}}{{workload}}")],
             "none",
             least=0,
             width=6,

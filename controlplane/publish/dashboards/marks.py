@@ -13,23 +13,23 @@ from controlplane.publish.dashboards.queries import JOB, Match, Own, like, selec
 _STEP = "1m"
 
 _MODEL = like(names.MODEL, f"${names.MODEL}")
-OR_ALL = like(names.MODEL, rf"${names.MODEL}|\\*")
-"""Freezes of the models chosen, and those of all."""
+OR_ALL = like(names.MODEL, rf"${names.MODEL}|\\*|")
+"""Freezes of the models chosen, those of all, and those of workloads, which have no model."""
 
 
 def marks(*, by_model: bool) -> list[dict[str, Any]]:
     """Actions, people's instructions and alerts; `by_model`: those of the models chosen."""
     own = Own(names.MODEL) if by_model else Own()
     freezes = own.now(names.FREEZES_ACTIVE, *([OR_ALL] if by_model else []))
-    conditions = own.now(names.CONDITION)
+    overrides, conditions = own.now(names.OVERRIDES_ACTIVE), own.now(names.CONDITION)
     return [
         _pushed(),
         _told("Desired instances changed", _changes(by_model), "blue", "{{model}} on {{server}}", "model,server"),
         _told("Actions carried out", _actions(), "light-blue", "{{step}}: {{status}}", "step,status"),
         _told(
-            "Overrides", f"{own.now(names.OVERRIDES_ACTIVE)} > 0", "purple", "{{model}}: a person's override", "model"
+            "Overrides", f"{overrides} > 0", "purple", "{{model}}{{workload}}: a person's override", "model,workload"
         ),
-        _told("Freezes", f"{freezes} > 0", "dark-blue", "{{model}}: no scaling", "model"),
+        _told("Freezes", f"{freezes} > 0", "dark-blue", "{{model}}{{workload}}: no scaling", "model,workload"),
         _told(
             "Burn alerts",
             f"{own.now(names.ALERT_FIRING)} == 1",

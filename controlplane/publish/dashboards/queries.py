@@ -22,6 +22,18 @@ _LABELS = {family.name: family.labels for family in FAMILIES} | {names.ACTIONS: 
 """With what MeteredActuator exports beside the families."""
 
 
+_PARTLY = frozenset(
+    {
+        names.CONDITION,
+        names.OVERRIDES_ACTIVE,
+        names.OVERRIDE_EXPIRES,
+        names.FREEZES_ACTIVE,
+        names.FREEZE_EXPIRES,
+    }
+)
+"""Labels of these that do not apply are empty, and the series is shown whatever is chosen there."""
+
+
 class Match(NamedTuple):
     """A matcher of one label."""
 
@@ -89,8 +101,7 @@ class Own:
     def _selected(self, name: str, where: tuple[Match, ...]) -> str:
         told = {match.label for match in where}
         labels = [label for label in _LABELS[name] if label in self._variables and label not in told]
-        # labels that do not apply to a condition are empty, and it is shown whatever is chosen there
-        none = "|" if name == names.CONDITION else ""
+        none = "|" if name in _PARTLY else ""
         filters = [
             like(JOB, f"${JOB}"),
             *(like(label, f"${label}{none}") for label in labels),

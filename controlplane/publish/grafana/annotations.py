@@ -129,10 +129,13 @@ def _kind(entry: Override | Freeze) -> tuple[str, ...]:
 
 def _what(entry: Override | Freeze) -> str:
     if isinstance(entry, Freeze):
-        return f"Freeze ({entry.direction.value}) of {entry.model or 'all models'}"
-    number = f" {entry.instances}" if entry.kind is OverrideKind.INSTANCES else ""
+        return f"Freeze ({entry.direction.value}) of {entry.subject or 'all models'}"
+    counted = entry.kind in (OverrideKind.INSTANCES, OverrideKind.REPLICAS)
+    number = f" {entry.instances}" if counted else ""
+    if entry.kind is OverrideKind.BOUNDS:
+        number = f" {entry.least} to {entry.most}"
     where = f" on {entry.server}" if entry.server else ""
-    return f"Override of {entry.model}{where}: {entry.kind.value}{number}"
+    return f"Override of {entry.subject}{where}: {entry.kind.value}{number}"
 
 
 def _annotation(at: float, text: str, kind: tuple[str, ...], model: str, until: float | None = None) -> Annotation:

@@ -21,6 +21,7 @@ class Family:
 
 _UNIT = (names.MODEL, names.SERVER)
 _OBJECTIVE = (names.MODEL, names.OBJECTIVE)
+_SUBJECT = (names.MODEL, names.WORKLOAD)
 
 COUNTER_PARTS = {
     Counter.REQUESTS: names.OUTCOME,
@@ -297,9 +298,10 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     Family(names.NOTICES, "counter", "Posts of alerts to an Alertmanager, by result", (names.RESULT,)),
-    Family(names.OVERRIDES_ACTIVE, "gauge", "Overrides in force", (names.MODEL,)),
-    Family(names.OVERRIDE_EXPIRES, "gauge", "When the last override of a kind runs out", (names.MODEL, names.KIND)),
-    Family(names.FREEZES_ACTIVE, "gauge", "Freezes in force; model * holds for all", (names.MODEL,)),
+    Family(names.OVERRIDES_ACTIVE, "gauge", "Overrides in force, of a model or a workload", _SUBJECT),
+    Family(names.OVERRIDE_EXPIRES, "gauge", "When the last override of a kind runs out", (*_SUBJECT, names.KIND)),
+    Family(names.FREEZES_ACTIVE, "gauge", "Freezes in force; model * holds for all", _SUBJECT),
+    Family(names.FREEZE_EXPIRES, "gauge", "When the last freeze of a direction runs out", (*_SUBJECT, names.DIRECTION)),
     Family(names.TICKS, "counter", "Ticks done since the start"),
     Family(names.TICKS_SKIPPED, "counter", "Ticks left out because the one before still ran"),
     Family(names.TICKS_UNWRITTEN, "gauge", "Ticks that wait in memory for the store"),

@@ -16,7 +16,8 @@ from controlplane.publish.metrics.families import FAMILIES
 from controlplane.publish.metrics.gpus import Sample, family, gpu_samples
 from controlplane.publish.metrics.health import condition_samples, loop_samples, server_samples, workload_samples
 from controlplane.publish.metrics.objectives import objective_samples
-from controlplane.publish.metrics.scaling import people_samples, scaling_samples
+from controlplane.publish.metrics.people import people_samples
+from controlplane.publish.metrics.scaling import scaling_samples
 from controlplane.publish.metrics.served import model_samples
 from controlplane.publish.metrics.spend import spend_samples
 

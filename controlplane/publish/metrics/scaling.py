@@ -63,15 +63,3 @@ def _replicas(workload: str, decision: Decision) -> Iterator[Sample]:
     yield names.WORKLOAD_DEMAND_REPLICAS, (workload,), told.get(ReasonCode.REPLICA_DEMAND, {}).get("demand_replicas")
     yield names.WORKLOAD_DEMAND_AHEAD_REPLICAS, (workload,), told.get(ReasonCode.DEMAND_AHEAD, {}).get("replicas")
     yield names.WORKLOAD_QUOTA_SHORT_GPUS, (workload,), told.get(ReasonCode.QUOTA, {}).get("short_gpus", 0.0)
-
-
-def people_samples(picture: Picture) -> Iterator[Sample]:
-    """Of overrides and freezes in force."""
-    for model in picture.fleet.models:
-        overrides = [o for o in picture.overrides if o.model == model.name]
-        yield names.OVERRIDES_ACTIVE, (model.name,), float(len(overrides))
-        for kind in sorted({o.kind for o in overrides}):
-            expires = max(o.expires_at for o in overrides if o.kind is kind)
-            yield names.OVERRIDE_EXPIRES, (model.name, kind.value), expires
-    for name in ("", *(m.name for m in picture.fleet.models)):
-        yield names.FREEZES_ACTIVE, (name or "*",), float(sum(f.model == name for f in picture.freezes))

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from functools import partial
 
 import httpx
+from rich.console import Console
 
+from controlplane.cli.compare_tables import comparisons_table
+from controlplane.domain.decision import Target
+from controlplane.domain.objectives import Slice
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import LoopHealth
+from controlplane.domain.ports import Store, TickRecord
 from controlplane.domain.signal import Known, Missing
+from controlplane.domain.state import PolicyState
 from tests.unit.api.fakes import FakePlane
 
 
@@ -79,6 +87,47 @@ async def test_decisions_are_listed_newest_first_and_explained(client: httpx.Asy
     explained = (await client.get("/api/v1/decisions/de-0001-up/explain")).json()
     assert explained["id"] == "de-0001-up"
     assert "decided: 2 -> 4 instances" in explained["lines"]
+
+
+async def test_recommendations_are_compared_with_what_came_once_their_time_has_passed(
+    client: httpx.AsyncClient, plane: FakePlane
+) -> None:
+    await plane.write_decisions()
+    assert (await client.get("/api/v1/decisions/compared")).json() == []
+    up = plane.decisions[0]
+    begun = up.at // 60 * 60 + 60
+    slices = tuple(Slice("bert", key, begun, 98, 2, 0, 10.0, 10.0, "v1") for key in _bert(plane))
+    more = replace(up, id="de-0003-up", at=up.at + 60, target=Target(loaded=True, instances=6))
+    held = replace(more, id="de-0004-up", at=up.at + 290)
+    for decision in (more, held):
+        tick = TickRecord(decision.at, slices, (decision,), (), PolicyState())
+        await plane.store.call(partial(_write, tick))
+    plane.loop.now = up.at + 301
+    (found,) = (await client.get("/api/v1/decisions/compared?model=bert")).json()
+    assert (found["id"], found["until"], found["came"]) == ("de-0001-up", up.at + 300, "short")
+    assert [found[name] for name in ("before", "recommended", "was", "wanted")] == [2, 4, 2, 6]
+    assert [part["attainment"] for part in found["attainment"]] == [0.98, 0.98]
+    (line,) = [
+        line
+        for line in (await client.get("/api/v1/decisions/de-0001-up/explain")).json()["lines"]
+        if line.startswith("came:")
+    ]
+    assert found["text"] in line
+    table = io.StringIO()
+    Console(file=table, width=200).print(comparisons_table([found]))
+    assert "1 short" in table.getvalue()
+    assert "98.00 %" in table.getvalue()
+    assert (await client.get("/api/v1/decisions/compared?model=nobody")).status_code == 404
+
+
+def _write(tick: TickRecord, store: Store) -> None:
+    store.write_tick(tick)
+
+
+def _bert(plane: FakePlane) -> list[str]:
+    spec = plane.loop.fleet.model("bert")
+    assert spec is not None
+    return [objective.key for objective in spec.objectives]
 
 
 async def test_ready_needs_a_recent_tick_and_a_store_that_works(client: httpx.AsyncClient, plane: FakePlane) -> None:

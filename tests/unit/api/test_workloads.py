@@ -91,6 +91,10 @@ async def test_before_the_first_listing_everything_says_why_nothing_is_known(
         "owner": "",
         "warning": "",
         "unscheduled": [],
+        "replicas_min": None,
+        "replicas_max": None,
+        "overrides": [],
+        "freezes": [],
     }
     assert await get(client, "workloads") == [workload]
     model = await get(client, "models/roaming")

@@ -394,6 +394,17 @@ def test_an_override_or_freeze_of_long_is_told_before_it_ends() -> None:
     assert ending(100.0, length_s=900.0) == []
 
 
+def test_what_holds_for_a_workload_is_told_by_its_name_before_it_ends() -> None:
+    began, ends = NOW - 7200, NOW + 600
+    override = Override("o", "", OverrideKind.REPLICAS, "ann", "x", began, ends, 2, workload="w")
+    freeze = Freeze("f", "", FreezeDirection.ALL, "ann", "x", began, ends, "w")
+    told = found(replace(a_picture(), overrides=(override,), freezes=(freeze,)))
+    assert [(one.model, one.workload, one.kind, one.detail) for one in told] == [
+        ("", "w", "replicas", "ends in 10 min"),
+        ("", "w", "freeze", "ends in 10 min"),
+    ]
+
+
 def test_a_freeze_by_a_rule_is_never_told_to_end_since_nobody_set_it() -> None:
     by_rule = Freeze("f", "", FreezeDirection.ALL, FREEZES_AS, "an alert fires", NOW - 3600, NOW + 250)
     assert found(replace(a_picture(), freezes=(by_rule,))) == []

@@ -91,7 +91,10 @@ def test_a_row_of_a_table_leads_on_to_its_own_model() -> None:
 
 def test_conditions_without_a_model_are_shown_whatever_model_is_chosen() -> None:
     assert 'model=~"$model|"' in panel("cp-fleet", "Wrong now")["targets"][0]["expr"]
-    assert r'model=~"$model|\\*"' in panel("cp-autoscaler", "Freezes")["targets"][0]["expr"]
+    assert r'model=~"$model|\\*|"' in panel("cp-autoscaler", "Freezes")["targets"][0]["expr"]
+    assert (
+        'model=~"$model|", workload=~"$workload|"' in panel("cp-autoscaler", "Overrides in force")["targets"][0]["expr"]
+    )
 
 
 @of_each

@@ -15,6 +15,8 @@ from controlplane.domain.conditions import AlertName, Condition
 from controlplane.domain.decision import (
     Action,
     Decision,
+    Freeze,
+    FreezeDirection,
     Override,
     OverrideKind,
     Reason,
@@ -106,6 +108,7 @@ def the_picture() -> Picture:
         (decided("bert", "t", {"high_per_s": 10.0}), decided("llm", "v", {}), decided_of_replicas()),
         (action,),
         (Override("o", "bert", OverrideKind.PIN, "ann", "x", NOW, NOW + 60, 2),),
+        freezes=(Freeze("f", "", FreezeDirection.ALL, "ann", "x", NOW, NOW + 60),),
         health=LoopHealth(3, 1, NOW - 2, 0.5, interval_s=15.0, late_s=0.25, leading=True, store_failing=False),
         workloads={"w": Known((), NOW - 4)},
         startups={"bert": by_knob([Startup("bert", "t", "load", NOW, 20.0, 20.0)] * 10)},

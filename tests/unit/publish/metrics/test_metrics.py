@@ -12,12 +12,13 @@ from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
 from controlplane.act.retrying import RetryingActuator
 from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ReplicaBounds, ServerKind, ServerSpec
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.publish.metrics.page import PictureMetrics
+from tests.discovery_fake import workload as a_workload
 from tests.unit.api.fakes import FakePlane, ready, scale_up
 
 NOW = 1_800_000_000.0
@@ -138,17 +139,26 @@ def test_shares_that_are_not_known_have_no_sample() -> None:
     assert "controlplane_objective_attainment_ratio" not in series(registry)
 
 
-def test_overrides_and_freezes_are_counted() -> None:
+def test_overrides_and_freezes_are_counted_and_say_when_they_end() -> None:
     override = Override("ov-1", "bert", OverrideKind.PIN, "ann", "x", NOW, NOW + 60, 2)
+    scaled = Override("ov-2", "", OverrideKind.REPLICAS, "ann", "x", NOW, NOW + 90, 3, workload="w")
     freeze = Freeze("fr-1", "", FreezeDirection.ALL, "ann", "x", NOW, NOW + 60)
-    registry = registry_of(replace(picture_with(), overrides=(override,), freezes=(freeze,)))
-    assert registry.get_sample_value("controlplane_overrides_active", {"model": "bert"}) == 1.0
-    expires = registry.get_sample_value(
-        "controlplane_override_expires_timestamp_seconds", {"model": "bert", "kind": "pin"}
-    )
-    assert expires == NOW + 60
-    assert registry.get_sample_value("controlplane_freezes_active", {"model": "*"}) == 1.0
-    assert registry.get_sample_value("controlplane_freezes_active", {"model": "bert"}) == 0.0
+    held = Freeze("fr-2", "", FreezeDirection.NO_UP, "ann", "x", NOW, NOW + 30, "w")
+    picture = picture_with()
+    spec = replace(a_workload(), replicas=ReplicaBounds(1, 9))
+    picture = replace(picture, fleet=replace(picture.fleet, workloads=(spec,)))
+    registry = registry_of(replace(picture, overrides=(override, scaled), freezes=(freeze, held)))
+
+    def told(name: str, model: str, workload: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"controlplane_{name}", {"model": model, "workload": workload} | labels)
+
+    assert told("overrides_active", "bert", "") == told("overrides_active", "", "w") == 1.0
+    assert told("override_expires_timestamp_seconds", "bert", "", kind="pin") == NOW + 60
+    assert told("override_expires_timestamp_seconds", "", "w", kind="replicas") == NOW + 90
+    assert told("freezes_active", "*", "") == told("freezes_active", "", "w") == 1.0
+    assert told("freezes_active", "bert", "") == 0.0
+    assert told("freeze_expires_timestamp_seconds", "*", "", direction="all") == NOW + 60
+    assert told("freeze_expires_timestamp_seconds", "", "w", direction="no_up") == NOW + 30
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""What a person may ask for: an instruction is checked against what is configured and what is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from controlplane.domain.decision import OverrideKind
+from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase
+from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.signal import known
+from controlplane.loop.operations import model_named, workload_named
+from controlplane.loop.present import present, replicas_of
+from controlplane.loop.waker import LoopView
+
+MOST = 10_000
+"""No bound of a person is higher: a slip of the finger."""
+_OF_REPLICAS = (OverrideKind.REPLICAS, OverrideKind.PIN, OverrideKind.BOUNDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What is asked for, as an Override has it, of a model or (`workload`) of replicas."""
+
+    kind: OverrideKind
+    model: str = ""
+    workload: str = ""
+    server: str = ""
+    instances: int | None = None
+    least: int | None = None
+    most: int | None = None
+
+
+def checked(loop: LoopView, asked: Instruction) -> Instruction:
+    """The instruction with nothing in it that its kind does not use; PIN with what is there.
+
+    Raises NotFoundError, ConflictError when it is not allowed, with what is.
+    """
+    return _of_replicas(loop, asked) if asked.workload else _of_model(loop, asked)
+
+
+def controllable(loop: LoopView, model: str, server: str) -> ModelSpec:
+    """The model, where something can be done with it. Raises NotFoundError, ConflictError."""
+    spec = model_named(loop, model)
+    if server and server not in spec.runs_on:
+        raise NotFoundError(f"server of model {model}", server, spec.runs_on)
+    if spec.mode is Mode.OBSERVE:
+        raise ConflictError(f"model {model} is in mode observe; allowed in modes recommend and act")
+    reading = loop.reading()
+    whys = [_why_not(loop, name, reading) for name in ((server,) if server else spec.runs_on)]
+    if whys and all(whys):
+        raise ConflictError(whys[0])
+    return spec
+
+
+def _of_model(loop: LoopView, asked: Instruction) -> Instruction:
+    spec = controllable(loop, asked.model, asked.server)
+    match asked.kind:
+        case OverrideKind.REPLICAS:
+            raise ConflictError(f"model {spec.name} has no replicas; name the workload it runs on")
+        case OverrideKind.BOUNDS:
+            return _bounds(asked, f"model {spec.name}", 1)
+        case OverrideKind.INSTANCES:
+            least = max(1, spec.instances_min)
+            return _count(asked, f"model {spec.name}", "instances", least, spec.instances_max)
+        case OverrideKind.PIN:
+            return replace(asked, instances=_present_instances(loop, spec, asked.server), least=None, most=None)
+        case OverrideKind.LOADED | OverrideKind.UNLOADED:
+            return replace(asked, instances=None, least=None, most=None)
+
+
+def _of_replicas(loop: LoopView, asked: Instruction) -> Instruction:
+    spec = workload_named(loop, asked.workload)
+    if asked.kind not in _OF_REPLICAS:
+        allowed = ", ".join(kind.value for kind in _OF_REPLICAS)
+        raise ConflictError(f"workload {spec.name}: {asked.kind.value} is for models; allowed are {allowed}")
+    if spec.replicas is None:
+        raise ConflictError(f"workload {spec.name} has no bounds in the configuration (replicas), so it is not scaled")
+    models = [model for model in loop.fleet.models if spec.name in model.workloads]
+    if not models:
+        raise ConflictError(f"workload {spec.name} has no model, so it is not scaled")
+    if watched := next((model.name for model in models if model.mode is Mode.OBSERVE), ""):
+        why = f"model {watched} on it is in mode observe; allowed in modes recommend and act"
+        raise ConflictError(f"workload {spec.name}: {why}")
+    if asked.kind is OverrideKind.BOUNDS:
+        return _bounds(asked, f"workload {spec.name}", 0)
+    if asked.kind is OverrideKind.REPLICAS:
+        return _count(asked, f"workload {spec.name}", "replicas", spec.replicas.least, spec.replicas.most)
+    if spec.name in loop.fleet.unlisted:
+        raise ConflictError(f"it is not known which servers workload {spec.name} has, so there is nothing to pin")
+    there = sum(replicas_of(loop.fleet, spec.name, phase) for phase in (Phase.READY, Phase.STARTING))
+    return replace(asked, instances=there, least=None, most=None)
+
+
+def _count(asked: Instruction, subject: str, what: str, least: int, most: int) -> Instruction:
+    if asked.instances is None or not least <= asked.instances <= most:
+        raise ConflictError(
+            f"{subject}: {asked.instances} {what} are not allowed; allowed are {least} to {most}, or set its bounds"
+        )
+    return replace(asked, least=None, most=None)
+
+
+def _bounds(asked: Instruction, subject: str, floor: int) -> Instruction:
+    least, most = asked.least, asked.most
+    if least is None or most is None or not floor <= least <= most <= MOST or most < 1:
+        allowed = f"allowed are both, {floor} <= min <= max <= {MOST}, and max at least 1"
+        raise ConflictError(f"{subject}: bounds of {least} to {most} are not allowed; {allowed}")
+    return replace(asked, instances=None)
+
+
+def _present_instances(loop: LoopView, spec: ModelSpec, server: str) -> int:
+    reading = loop.reading()
+    found = {name: present(reading, spec.name, name) for name in ((server,) if server else spec.runs_on)}
+    counts = {name: target.instances for name, target in found.items() if target is not None and target.loaded}
+    if not counts:
+        raise ConflictError(f"model {spec.name} is not loaded, so there is nothing to pin; load it first")
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} on {name}" for name, count in counts.items())
+        raise ConflictError(f"model {spec.name} has {told} instances; pin each server by its name")
+    return next(iter(counts.values()))
+
+
+def _why_not(loop: LoopView, server: str, reading: FleetReading) -> str:
+    """Why models on a server cannot be controlled, "" when they can."""
+    entry, seen = loop.fleet.server(server), reading.servers.get(server)
+    if entry is not None and entry.kind not in CONTROLLED:
+        return f"server {server} is a {entry.kind.value} server, whose models cannot be controlled"
+    if seen is not None and known(seen.control) is ControlMode.NOT_ALLOWED:
+        return f"server {server} does not allow model control; start it with --model-control-mode=explicit"
+    return ""
