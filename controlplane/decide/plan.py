@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from controlplane.decide import expected
+from controlplane.decide.forecast import Event
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
@@ -32,6 +34,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     """
     decisions, effects = [], []
     units: dict[str, UnitState] = {}
+    forecasts = dict(state.forecasts)
     saturated = _devices_of(snapshot, state, lambda u: u.ceiling is not None and u.ceiling.until > now)
     raising = _devices_of(
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
@@ -44,13 +47,15 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
                 continue
             key = unit_key(model.name, name)
             unit = _unit(snapshot, model, server, saturated, raising)
+            forecast = expected.foreseen(unit, forecasts.get(key), policy, now)
+            if forecast is not None:
+                unit, forecasts[key] = replace(unit, forecast=forecast), forecast
             before = replace(state.units.get(key, UnitState()), gone_since=None)
             decision, units[key], effect = decide_unit(unit, before, policy, now)
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
     workloads: dict[str, WorkloadState] = {}
-    forecasts = dict(state.forecasts)
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
         if pool is not None:
@@ -90,7 +95,25 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
         freezes=tuple(f for f in snapshot.freezes if f.model == "" or f.model in names),
         wants=tuple(w for w in snapshot.wants if w.model in names),
         scaling=fleet.scaling.get(spec.name, ScaleStatus()),
+        floors=snapshot.floors.get(spec.name, ()),
+        events=_pool_events(snapshot, spec, models),
     )
+
+
+def _pool_events(snapshot: Snapshot, spec: WorkloadSpec, models: tuple[ModelSpec, ...]) -> tuple[Event, ...]:
+    """What was announced of a workload, or of its model where it has one: of several it is not known what is theirs."""
+    own = [expected.as_event(said, 1) for said in snapshot.announced if said.subject == spec.name]
+    if len(models) == 1:
+        parts = len(models[0].workloads)
+        own += [expected.as_event(said, parts) for said in snapshot.announced if said.subject == models[0].name]
+    return tuple(own)
+
+
+def _unit_events(snapshot: Snapshot, model: ModelSpec, workload: str) -> tuple[Event, ...]:
+    """What was announced of a model, its share of a level on each server; of its workload only how it multiplies."""
+    own = [expected.as_event(said, len(model.runs_on)) for said in snapshot.announced if said.subject == model.name]
+    shared = (replace(said, per_s=0.0) for said in snapshot.announced if workload and said.subject == workload)
+    return (*own, *(expected.as_event(said, 1) for said in shared))
 
 
 def _unnamed(
@@ -116,6 +139,9 @@ def _unit(
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
     reading = known(signal) if signal is not None else None
     devices = _devices(model, server.name, reading)
+    member = snapshot.fleet.members.get(server.name)
+    workload = member.workload if member is not None else ""
+    times = snapshot.startups.get(model.name, {})
     return Unit(
         spec=model,
         server=server,
@@ -129,7 +155,10 @@ def _unit(
         results=tuple(o for o in snapshot.results if (o.action.model, o.action.server) == (model.name, server.name)),
         saturated_by=_another(devices, saturated, model.name),
         raising_beside=_another(devices, raising, model.name),
-        phase=member.phase if (member := snapshot.fleet.members.get(server.name)) else None,
+        phase=member.phase if member is not None else None,
+        floors=snapshot.floors.get(model.name, ()),
+        events=_unit_events(snapshot, model, workload),
+        startups={knob: found for (where, knob), found in times.items() if where == workload},
     )
 
 

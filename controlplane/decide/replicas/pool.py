@@ -10,12 +10,14 @@ from operator import attrgetter
 
 from controlplane.decide import learning
 from controlplane.decide.capacity import Capacity
+from controlplane.decide.forecast import Event
 from controlplane.decide.replicas import tokens
 from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
 from controlplane.decide.replicas.work import Work, batch_work, together, token_work
 from controlplane.decide.startups import ASSUMED_S
 from controlplane.domain.decision import Freeze, Want
+from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import Interval, ModelReading, ModelState
@@ -33,7 +35,10 @@ _BY_TOKENS = frozenset({ServerKind.VLLM, ServerKind.SGLANG, ServerKind.TGI, Serv
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """`readings` of its models by model and server, those known now. `judgements` are of all its models."""
+    """`readings` of its models by model and server, those known now. `judgements` are of all its models.
+
+    `floors` of its schedules and `events` tell what is to come.
+    """
 
     spec: WorkloadSpec
     bounds: ReplicaBounds
@@ -44,6 +49,8 @@ class Pool:
     freezes: tuple[Freeze, ...] = ()
     wants: tuple[Want, ...] = ()
     scaling: ScaleStatus = field(default_factory=ScaleStatus)
+    floors: tuple[Floor, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def mode(self) -> Mode:
