@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from controlplane.config.alerts import to_alerts
 from controlplane.config.checks import check, expand, is_scaled, kinds_of
 from controlplane.config.environment import overlay
+from controlplane.config.expected_items import to_announced, to_schedules
 from controlplane.config.gateways import to_gateway
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
@@ -102,6 +103,7 @@ def _settings(document: Document, password: str | None) -> Settings:
             prometheus=to_prometheus(document),
             workloads=tuple(to_workload(part, document) for part in document.workloads),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
+            announced=to_announced(part.item for part in document.events),
         ),
         store_url=store,
         mode=root.mode,
@@ -145,6 +147,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         probe=None if item.probe is None else to_probe(item.probe),
         team=item.team or "",
         profile=document.profiles.get(item.name),
+        schedules=to_schedules(item.schedules),
     )
 
 

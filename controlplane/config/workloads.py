@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from controlplane.config.expected_items import check_schedules, to_schedules
 from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Document, Part
 from controlplane.config.servers import check_mapping, page_of
@@ -47,6 +48,8 @@ def _check_replicas(part: Part[WorkloadItem]) -> Iterator[Fault]:
     bounds = part.item.replicas
     if bounds is not None and bounds.min > bounds.max:
         yield Fault(join(part.path, "replicas.min"), str(bounds.min), f"at most replicas.max, {bounds.max}")
+    most = None if bounds is None else bounds.max
+    yield from check_schedules(part.item.schedules, join(part.path, "schedules"), most, "replicas")
 
 
 def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator[Fault]:
@@ -105,6 +108,7 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
         bounds,
         item.gpus_per_replica,
         item.publish_only,
+        to_schedules(item.schedules),
     )
 
 

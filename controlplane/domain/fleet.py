@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from controlplane.domain.expected import Announced, Schedule
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
 from controlplane.domain.profiles import Profile
@@ -163,6 +164,7 @@ class WorkloadSpec:
     replicas: ReplicaBounds | None = None
     gpus_per_replica: int = 1
     publish_only: bool = False
+    schedules: tuple[Schedule, ...] = ()
 
     @property
     def told_only(self) -> bool:
@@ -255,6 +257,7 @@ class ModelSpec:
     workloads: tuple[str, ...] = ()
     team: str = ""
     profile: Profile | None = None
+    schedules: tuple[Schedule, ...] = ()
 
     @property
     def by_version(self) -> bool:
@@ -321,6 +324,7 @@ class Fleet:
     members: Mapping[str, Member] = field(default_factory=dict)
     unlisted: frozenset[str] = frozenset()
     scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
+    announced: tuple[Announced, ...] = ()
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""
