@@ -171,7 +171,7 @@ class Desk:
     ) -> Announced:
         """Say that demand of a model or workload will be `factor` times what it was, or `per_s`, for a while."""
         fleet, now = self._loop.fleet, self._clock()
-        subjects = tuple(item.name for item in (*fleet.models, *fleet.workloads))
+        subjects = (*(model.name for model in fleet.models), *(workload.name for workload in fleet.workloads))
         if subject not in subjects:
             raise NotFoundError("model or workload", subject, subjects)
         if not max(start_s, now) < end_s <= now + _ANNOUNCED_S:

@@ -46,7 +46,8 @@ class Calendar:
 
     def floors(self, fleet: Fleet, now: float) -> Mapping[str, tuple[Floor, ...]]:
         """Those that hold now or begin within AHEAD_S."""
-        subjects = {item.name: item.schedules for item in (*fleet.workloads, *fleet.models) if item.schedules}
+        subjects = {workload.name: workload.schedules for workload in fleet.workloads if workload.schedules}
+        subjects |= {model.name: model.schedules for model in fleet.models if model.schedules}
         named = {schedule for schedules in subjects.values() for schedule in schedules}
         for schedule in named:
             at = self._known[schedule][0] if schedule in self._known else None

@@ -6,7 +6,7 @@ from controlplane.domain.decision import OverrideKind, Want
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import AuditEntry
 from controlplane.store import SqlStore
-from tests.contract.values import NOW, a_freeze, an_override
+from tests.contract.values import NOW, a_freeze, an_announced, an_override
 
 
 def test_an_override_is_in_force_until_it_expires(store: SqlStore) -> None:
@@ -92,3 +92,22 @@ def test_the_audit_log_comes_newest_first(store: SqlStore) -> None:
         store.audit(entry)
     assert list(store.audit_log()) == entries[::-1]
     assert list(store.audit_log(limit=1)) == entries[2:]
+
+
+def test_an_announced_event_is_there_before_it_begins_and_until_it_is_over(store: SqlStore) -> None:
+    event = an_announced("e1")
+    store.add_announced(event)
+    store.add_announced(event)
+    assert store.announced(NOW) == (event,)
+    assert store.announced(event.end_s - 0.001) == (event,)
+    assert store.announced(event.end_s) == ()
+
+
+def test_an_announced_event_that_was_taken_back_is_not_to_come(store: SqlStore) -> None:
+    first, second = an_announced("e1"), an_announced("e2")
+    store.add_announced(first)
+    store.add_announced(second)
+    assert store.end_announced("e1", NOW + 1) == first
+    assert store.announced(NOW + 1) == (second,)
+    with pytest.raises(NotFoundError):
+        store.end_announced("e3", NOW)
