@@ -1,7 +1,8 @@
-"""Arrivals of a workload by the time of day and week, where that foretells them better than that they stay.
+"""Arrivals of a workload, or of a model on a server, by the time of day and week, where that foretells them better
+than that they stay.
 
-Learned minute by minute and kept in memory only: a control plane that starts learns it again from the history of
-objectives (`learned`).
+Learned minute by minute and kept in memory only: a control plane that starts learns that of workloads again from the
+history of objectives (`learned`); that of a model on a server begins anew, for history does not tell servers apart.
 """
 
 from __future__ import annotations
