@@ -51,6 +51,13 @@ class _Need:
     partial: bool
     """Whether a server that takes traffic told nothing."""
 
+    @property
+    def binding(self) -> ReasonCode:
+        """What the demand ahead rests on."""
+        asked_per_s = 0.0 if self.event is None else self.event.numbers["per_s"]
+        by_event = self.event is not None and asked_per_s >= self.ahead.wanted * self.work.per_replica_per_s - _SLIVER
+        return ReasonCode.EVENT if by_event else ReasonCode.DEMAND_AHEAD
+
 
 def decide_pool(
     pool: Pool, state: WorkloadState, forecast: State | None, policy: Policy, now: float
@@ -255,7 +262,7 @@ def _up(
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
     missing = present - pool.present + _overdue(pool, state, need, now)
-    draft = _bound(draft, ReasonCode.DEMAND_AHEAD)
+    draft = _bound(draft, need.binding)
     if missing and now < state.retry_at:
         return draft.because(_unfulfilled(pool, state, need, present, now)), state
     refused = state.refused + 1 if missing else 0

@@ -1,5 +1,6 @@
-"""Arrivals of a workload, or of a model on a server, by the time of day and week, where that foretells them better
-than that they stay.
+"""Arrivals by the time of day and week, where that foretells them better than that they stay.
+
+Of a workload, or of a model on a server.
 
 Learned minute by minute and kept in memory only: a control plane that starts learns that of workloads again from the
 history of objectives (`learned`); that of a model on a server begins anew, for history does not tell servers apart.

@@ -123,7 +123,7 @@ def test_a_freeze_holds_a_schedule_too() -> None:
 def test_replicas_are_there_for_an_announced_level_and_the_reason_names_it() -> None:
     assert wanted(decided(under(2.0, 1, events=(sale(LEAD_S + 1.0, per_s=20.0),)))[0]) == 1
     decision, _ = decided(under(2.0, 1, events=(sale(LEAD_S - 1.0, per_s=20.0),)))
-    assert wanted(decision) == 4
+    assert (wanted(decision), decision.binding) == (4, ReasonCode.EVENT)
     told = reason(decision, ReasonCode.EVENT)
     assert (told.numbers["per_s"], told.words["event"]) == (20.0, "sale")
     assert reason_text(told) == "sale was announced: 20/s are to come"
