@@ -14,6 +14,7 @@ from controlplane.api.plane import Plane
 from controlplane.api.problems import Problem, install, responses
 from controlplane.api.routes import (
     alerts,
+    announcements,
     audit,
     decisions,
     fleet,
@@ -37,6 +38,7 @@ _GUARDED: tuple[APIRouter, ...] = (
     models.router,
     overrides.router,
     freezes.router,
+    announcements.router,
     slo.router,
     alerts.router,
     hooks.router,
@@ -51,6 +53,7 @@ _TAGS = [
     {"name": "models", "description": "Models and instructions about them."},
     {"name": "overrides", "description": "What people have fixed; it wins over freezes, bounds and policy."},
     {"name": "freezes", "description": "No scaling for a while."},
+    {"name": "announcements", "description": "Demand that is known to come."},
     {"name": "slo", "description": "How objectives stand, over time, and what people corrected."},
     {"name": "alerts", "description": "Whose error budget burns too fast, and what Alertmanagers send back."},
     {"name": "decisions", "description": "What was decided, why, and what came of it."},

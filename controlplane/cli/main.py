@@ -17,6 +17,7 @@ from controlplane.cli import (
     decide,
     decisions,
     demo,
+    event,
     freeze,
     mig,
     model,
@@ -52,6 +53,7 @@ app.add_typer(model.app, name="model")
 workload.register(app)
 for commands in (freeze, decisions):
     commands.register(app)
+app.add_typer(event.app, name="event")
 slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(profile.app, name="profile")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
 from controlplane.config.alerts import check_alerts
+from controlplane.config.expected_items import check_events, check_schedules
 from controlplane.config.faults import join, one_of, shown
 from controlplane.config.gateways import check_gateways
 from controlplane.config.names import expand
@@ -35,6 +36,11 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     yield from check_quota(document)
     yield from check_gateways(document)
     yield from check_alerts(document)
+    yield from check_events(
+        {part.path: part.item for part in document.events},
+        [part.item.name for part in document.models],
+        [part.item.name for part in document.workloads],
+    )
     yield from _check_names(document)
     yield from _check_single(document)
     served: Counter[tuple[str, str]] = Counter()
@@ -119,6 +125,7 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     bounds = model.instances
     if bounds.min > bounds.max:
         yield Fault(join(part.path, "instances", "min"), str(bounds.min), f"at most instances.max ({bounds.max})")
+    yield from check_schedules(model.schedules, join(part.path, "schedules"), bounds.max, "instances")
     if not model.wake.ensure and (model.idle_unload is not None or bounds.min == 0):
         why = "idle_unload" if model.idle_unload is not None else "instances.min: 0"
         allowed = f"with {why} a wake source is needed, such as wake: {{ensure: true}}: servers count no requests for a"
@@ -186,6 +193,7 @@ def _check_triton_only(part: ModelPart, kind: ServerKind, *, scaled: bool) -> It
     given = {
         "mode": model.mode not in {None, Mode.OBSERVE} and kind not in CONTROLLED and not scaled,
         "instances": "instances" in model.model_fields_set,
+        "schedules": bool(model.schedules),
         "idle_unload": model.idle_unload is not None and not scaled,
         "wake": "wake" in model.model_fields_set and not scaled,
     }

@@ -14,7 +14,7 @@ from typing import Any
 from controlplane.config.tree import Root
 
 PREFIX = "CONTROLPLANE_"
-LISTS = frozenset({"servers", "prometheus", "workloads", "gateways", "agents", "models"})
+LISTS = frozenset({"servers", "prometheus", "workloads", "gateways", "agents", "models", "events"})
 
 
 def overlay(tree: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from controlplane.config.alerts import to_alerts
 from controlplane.config.checks import check, is_scaled, kinds_of
 from controlplane.config.environment import overlay
+from controlplane.config.expected_items import to_announced, to_schedules
 from controlplane.config.gateways import to_gateway
 from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
@@ -105,6 +106,7 @@ def _settings(document: Document, password: str | None) -> Settings:
             workloads=tuple(to_workload(part, document) for part in document.workloads),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
             quota=to_quota(root.quota),
+            announced=to_announced(part.item for part in document.events),
         ),
         store_url=store,
         mode=root.mode,
@@ -150,6 +152,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         team=item.team or "",
         profile=document.profiles.get(item.name),
         variants=item.variants,
+        schedules=to_schedules(item.schedules),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from controlplane.config.block import Block
+from controlplane.config.expected_items import ScheduleItem
 from controlplane.config.promql import CounterSelector
 from controlplane.config.units import (
     Body,
@@ -140,6 +141,7 @@ class ModelItem(Block):
         default=None, description="How far to go with this model; default: the mode of the whole."
     )
     instances: InstancesBlock = Field(default=InstancesBlock(), description="Bounds of the instance count.")
+    schedules: list[ScheduleItem] = Field(default=[], description="Warm minimums by schedule, over `instances.min`.")
     idle_unload: Duration | None = Field(
         default=None, description="Unload after idling this long; needs a wake source."
     )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.config.alert_items import TeamItem
 from controlplane.config.environment import LISTS
+from controlplane.config.expected_items import EventItem
 from controlplane.config.faults import from_pydantic, join
 from controlplane.config.model_items import ModelItem, ObjectiveItem
 from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
@@ -59,6 +60,7 @@ class Document:
     gateways: tuple[Part[GatewayItem], ...]
     agents: tuple[Part[AgentItem], ...]
     models: tuple[ModelPart, ...]
+    events: tuple[Part[EventItem], ...]
     teams: tuple[Part[TeamItem], ...]
     kinds: Mapping[str, ServerKind | None]
     team_names: tuple[str, ...]
@@ -79,10 +81,13 @@ def read_document(tree: Mapping[str, Any]) -> tuple[Document, list[Fault]]:
     gateways = _parts(GatewayItem, lists.get("gateways", []), "gateways", faults)
     agents = _parts(AgentItem, lists.get("agents", []), "agents", faults)
     models = [part for i, raw in enumerate(lists.get("models", [])) if (part := _model(raw, join("models", i), faults))]
+    events = _parts(EventItem, lists.get("events", []), "events", faults)
     teams = _parts(TeamItem, raw_teams, "alerts.teams", faults)
     kinds = _kinds([*lists.get("servers", []), *lists.get("workloads", [])])
     names = tuple(str(raw["name"]) for raw in raw_teams if isinstance(raw, dict) and "name" in raw)
-    return Document(root, servers, prometheus, workloads, gateways, agents, tuple(models), teams, kinds, names), faults
+    return Document(
+        root, servers, prometheus, workloads, gateways, agents, tuple(models), events, teams, kinds, names
+    ), faults
 
 
 def _kinds(raws: list[Any]) -> dict[str, ServerKind | None]:

@@ -14,8 +14,10 @@ from controlplane.config.profile_file import PROFILE_FILES
 from controlplane.config.promql import SELECTOR_FORM
 from controlplane.config.tree import schema
 from controlplane.config.units import (
+    CRON_FORM,
     DURATION_FORM,
     GRPC_FORM,
+    MOMENT_FORM,
     NAME_FORM,
     RATE_FORM,
     SHARE_FORM,
@@ -41,6 +43,7 @@ _BLOCKS = {
     "TargetsBlock": "workloads[].prometheus",
     "PortsBlock": "workloads[].ports",
     "ReplicasBlock": "workloads[].replicas",
+    "ScheduleItem": "`workloads[].schedules[]` and `models[].schedules[]`",
     "GatewayItem": "gateways[]",
     "AgentItem": "agents[]",
     "ModelItem": "models[]",
@@ -49,6 +52,7 @@ _BLOCKS = {
     "ProbeBlock": "models[].probe",
     "ObjectiveItem": "models[].objectives[]",
     "RatioBlock": "models[].objectives[].ratio",
+    "EventItem": "events[]",
     "AlertsBlock": "alerts",
     "TeamItem": "alerts.teams[]",
     "ReceiverItem": "`page[]`, `ticket[]` and `info[]` of a team, and `alerts.watchdog`",
@@ -85,6 +89,8 @@ Forms
 - share: {SHARE_FORM}.
 - window: {WINDOW_FORM}.
 - time zone: {ZONE_FORM}.
+- cron: {CRON_FORM}.
+- date-time: {MOMENT_FORM}.
 - name: {NAME_FORM}.
 - rate: {RATE_FORM}.
 - PromQL selector: {SELECTOR_FORM}.

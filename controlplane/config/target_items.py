@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from controlplane.config.block import Block
+from controlplane.config.expected_items import ScheduleItem
 from controlplane.config.units import (
     Duration,
     GpuName,
@@ -162,6 +163,7 @@ class WorkloadItem(Block):
         default=None,
         description="Bounds within which replicas are decided, of kinds vllm and triton; absent: they are not.",
     )
+    schedules: list[ScheduleItem] = Field(default=[], description="Warm minimums by schedule, over `replicas.min`.")
     gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
     publish_only: bool = Field(
         default=False, description="Replicas are decided and told, and something else, such as KEDA, carries them out."

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from controlplane.config.alert_items import AlertsBlock
 from controlplane.config.block import Block
+from controlplane.config.expected_items import EventItem
 from controlplane.config.model_items import ModelItem
 from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
 from controlplane.config.units import (
@@ -239,6 +240,7 @@ class Root(Block):
     gateways: list[GatewayItem] = Field(default=[], description="What stands before the servers and times requests.")
     agents: list[AgentItem] = Field(default=[], description="GPU nodes whose GPUs are to be seen.")
     models: list[ModelItem] = Field(default=[], description="The models.")
+    events: list[EventItem] = Field(default=[], description="Demand that is known to come.")
     alerts: AlertsBlock = Field(default=AlertsBlock(), description="How alerts are sent, and to whom.")
     grafana: GrafanaBlock | None = Field(default=None, description="A Grafana to push dashboards to; absent: none.")
     cost: CostBlock = Field(default=CostBlock(), description="What GPUs cost.")

@@ -9,15 +9,18 @@ import ipaddress
 import json
 import math
 import re
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from controlplane.domain.objectives import Period
 
+_LATEST_S = 1e11
 _UNITS = {
     "w": Decimal(604800),
     "d": Decimal(86400),
@@ -46,6 +49,11 @@ GPU_NAME_FORM = "the name of a GPU, such as NVIDIA H100 80GB HBM3"
 RATE_FORM = "a number above 0 per second, minute or hour, such as 50/s, 3000/m"
 VERSION_FORM = "the number of a version in the model repository, such as 2"
 WINDOW_FORM = f"a duration such as 28d, or a period of the calendar: {', '.join(Period)}"
+CRON_FORM = (
+    "minute, hour, day of month, month and day of week with spaces between, such as 0 8 * * mon-fri; days of the week"
+    " by name, since programs number them differently"
+)
+MOMENT_FORM = "a time such as 2026-11-20T10:00Z (UTC where no offset is given), or unix seconds"
 ZONE_FORM = "a time zone by its IANA name, such as Europe/Berlin"
 GRPC_FORM = "HOST:PORT, such as 127.0.0.1:8001"
 STORE_FORM = "sqlite:///FILE or postgresql+psycopg://USER@HOST[:PORT]/DATABASE"
@@ -95,6 +103,32 @@ def parse_zone(value: object) -> ZoneInfo:
         return ZoneInfo(value) if isinstance(value, str) else ZoneInfo("")
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(ZONE_FORM) from None
+
+
+def parse_cron(value: object) -> str:
+    """A cron schedule, as it is written."""
+    fields = value.split() if isinstance(value, str) else []
+    if len(fields) != 5 or any(sign.isdigit() for sign in fields[4]):
+        raise ValueError(CRON_FORM)
+    try:
+        CronTrigger.from_crontab(" ".join(fields), timezone="UTC")
+    except ValueError:
+        raise ValueError(CRON_FORM) from None
+    return " ".join(fields)
+
+
+def parse_moment(value: object) -> float:
+    """Unix seconds of a time."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError(MOMENT_FORM) from None
+    if isinstance(value, datetime):
+        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST_S:
+        raise ValueError(MOMENT_FORM)
+    return float(value)
 
 
 def parse_share(value: object) -> float:
@@ -277,6 +311,16 @@ Zone = Annotated[
     ZoneInfo,
     BeforeValidator(parse_zone),
     WithJsonSchema({"type": "string", "format": "time zone", "examples": ["Europe/Berlin"]}),
+]
+Cron = Annotated[
+    str,
+    BeforeValidator(parse_cron),
+    WithJsonSchema({"type": "string", "format": "cron", "examples": ["0 8 * * mon-fri"]}),
+]
+Moment = Annotated[
+    float,
+    BeforeValidator(parse_moment),
+    WithJsonSchema({"type": ["string", "number"], "format": "date-time", "examples": ["2026-11-20T10:00:00Z"]}),
 ]
 Share = Annotated[
     float,

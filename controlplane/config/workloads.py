@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from controlplane.config.expected_items import check_schedules, to_schedules
 from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Document, Part
 from controlplane.config.servers import check_mapping, page_of
@@ -51,6 +52,8 @@ def _check_replicas(part: Part[WorkloadItem]) -> Iterator[Fault]:
     if bounds is not None and part.item.kind not in SCALED:
         allowed = f"only for workloads of kind {' or '.join(sorted(SCALED))}: others do not tell what a replica can do"
         yield Fault(join(part.path, "replicas"), f"kind {part.item.kind.value}", allowed)
+    most = None if bounds is None else bounds.max
+    yield from check_schedules(part.item.schedules, join(part.path, "schedules"), most, "replicas")
 
 
 def _check_query(part: Part[WorkloadItem], sources: tuple[str, ...]) -> Iterator[Fault]:
@@ -111,6 +114,7 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
         item.publish_only,
         gpu=item.gpu or "",
         price_per_h=item.price,
+        schedules=to_schedules(item.schedules),
     )
 
 

@@ -31,6 +31,8 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.DEMAND_AHEAD: "up to {replicas} replicas' work in {lead_s} s, with a probability of {quantile} "
     "(in as long it moved by {spread_replicas} lately)",
     ReasonCode.SEASON: "by what is usual at this time ({season_h} h apart) up to {per_s}/s are to come",
+    ReasonCode.EVENT: "{event} was announced: {per_s}/s are to come",
+    ReasonCode.SCHEDULE: "at least {min} by the schedule {schedule} (begins in {starts_in_s} s, ends in {left_s} s)",
     ReasonCode.ONE_FEWER: "{fewer} would hold {holds_per_s}/s, {missed_per_s}/s less than may come",
     ReasonCode.UNFULFILLED: "{replicas} replicas that were asked for are not there; the next try is in {left_s} s",
     ReasonCode.CONSOLIDATION: "{instances} instances were enough for {dwell_s} s",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from controlplane.decide import forecast
 from controlplane.decide.capacity import Capacity
 from controlplane.decide.demand import Demand
+from controlplane.decide.expected import Expected
 from controlplane.decide.learning import busy_share
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
@@ -40,7 +41,15 @@ class Need:
     urgent: bool = False
 
 
-def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy: Policy, count: int) -> Need:
+def need(
+    unit: Unit,
+    demand: Demand,
+    capacity: Capacity,
+    quantile: float,
+    policy: Policy,
+    count: int,
+    expected: Expected = Expected(),  # noqa: B008 - a frozen value
+) -> Need:
     """The need of a loaded unit that has `count` instances, before dwell, steps and bounds."""
     intervals = unit.reading.intervals if unit.reading is not None else ()
     highest = max(1, unit.spec.instances_max)
@@ -57,6 +66,10 @@ def need(unit: Unit, demand: Demand, capacity: Capacity, quantile: float, policy
     slow = _slow(intervals, capacity.threshold_s)
     if slow is not None and up <= count and demand.likely_high_per_s > 0.5 * own_per_s:
         up, binding, more = count + 1, slow.code, (*more, slow)
+    for reason in expected.reasons:
+        more = (*more, reason)
+    if expected.per_s > wanted_per_s and (for_it := capacity.smallest(expected.per_s, highest)) > up:
+        up, binding = for_it, expected.binding
     down = up
     if up < count:
         held_per_s = forecast.quantile_per_s(

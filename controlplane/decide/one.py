@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
 
-from controlplane.decide import effects, people, placement
+from controlplane.decide import effects, expected, people, placement
 from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
@@ -92,15 +92,30 @@ def _wish(
     """What the policy wants, inside the bounds."""
     draft = Draft(base, (), ReasonCode.IN_PLACE)
     if not base.loaded:
-        return draft.noting(Reason(ReasonCode.IDLE, {}, {"why": "not wanted since it was last unloaded"})), state
+        come = expected.why_load(unit, policy, now)
+        if come is None:
+            return draft.noting(Reason(ReasonCode.IDLE, {}, {"why": "not wanted since it was last unloaded"})), state
+        draft = draft.because(come, Target(loaded=True, instances=max(1, unit.spec.instances_min)))
+        return _floored(unit, draft, Step.LOAD, policy, now), state
     if not present.loaded:
         draft = draft.because(_why_load(unit, state))
     else:
-        idle = placement.idle_reason(unit, state) if demand is not None else None
+        come = expected.why_load(unit, policy, now)
+        idle = placement.idle_reason(unit, state) if demand is not None and come is None else None
         if idle is not None:
             return draft.because(idle, Target(loaded=False, instances=0)), state
         draft, state = scale(unit, state, draft, demand, policy, now)
-    return within(draft, max(1, unit.spec.instances_min), unit.spec.instances_max), state
+    draft = within(draft, max(1, unit.spec.instances_min), unit.spec.instances_max)
+    return _floored(unit, draft, Step.SET_INSTANCES if present.loaded else Step.LOAD, policy, now), state
+
+
+def _floored(unit: Unit, draft: Draft, step: Step, policy: Policy, now: float) -> Draft:
+    """The draft of a model that is to be loaded, at no less than its schedules say, as far as its bounds allow."""
+    floor = expected.due(unit.floors, now, expected.lead_s(unit, step, policy))
+    least = 0 if floor is None else min(floor.least, unit.spec.instances_max)
+    if floor is None or least <= draft.target.instances:
+        return draft
+    return draft.because(expected.scheduled(floor, now), Target(loaded=True, instances=least))
 
 
 def _why_load(unit: Unit, state: UnitState) -> Reason:

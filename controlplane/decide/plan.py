@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controlplane.decide import circuit, people
+from controlplane.decide import circuit, expected, people
+from controlplane.decide.forecast import Event
 from controlplane.decide.limits import Restraint
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
@@ -49,6 +50,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     """
     decisions, effects = [], []
     units: dict[str, UnitState] = {}
+    forecasts = dict(state.forecasts)
     saturated = _devices_of(snapshot, state, lambda u: u.ceiling is not None and u.ceiling.until > now)
     raising = _devices_of(
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
@@ -61,13 +63,16 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
                 continue
             key = unit_key(model.name, name)
             unit = _unit(snapshot, model, server, saturated, raising)
+            forecast = expected.foreseen(unit, forecasts.get(key), policy, now)
+            if forecast is not None:
+                unit, forecasts[key] = replace(unit, forecast=forecast), forecast
             before = replace(state.units.get(key, UnitState()), gone_since=None)
             decision, units[key], effect = decide_unit(unit, before, policy, now)
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
     workloads = _kept_workloads(state, snapshot.fleet, now)
-    scaled, forecasts = _scaled(snapshot, state, workloads, policy, now)
+    scaled = _scaled(snapshot, state, workloads, forecasts, policy, now)
     decisions += [one.decision for one in scaled]
     workloads |= {one.name: one.state for one in scaled}
     asked_before = {one.name: one.before.asked for one in scaled}
@@ -86,16 +91,21 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
         else:
             units[wished.knob] = replace(units[wished.knob], expectation=None)
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
+    known_names = units.keys() | workloads.keys() | {spec.name for spec in snapshot.fleet.workloads}
+    forecasts = {name: forecast for name, forecast in forecasts.items() if name in known_names}
     plan = Plan(now, restrained, tuple(effects), _LOOK_AGAIN_S if unsettled else None)
     return plan, PolicyState(units, workloads, forecasts, circuits, restraint.changes)
 
 
 def _scaled(
-    snapshot: Snapshot, state: PolicyState, kept: Mapping[str, WorkloadState], policy: Policy, now: float
-) -> tuple[list[Scaled], dict[str, Any]]:
-    """What is decided on each workload, weighed against the others, and the forecasts for the next tick."""
-    here = kept.keys() | {spec.name for spec in snapshot.fleet.workloads}
-    forecasts = {name: forecast for name, forecast in state.forecasts.items() if name in here}
+    snapshot: Snapshot,
+    state: PolicyState,
+    kept: Mapping[str, WorkloadState],
+    forecasts: dict[str, Any],
+    policy: Policy,
+    now: float,
+) -> list[Scaled]:
+    """What is decided on each workload, weighed against the others. Its forecast is put among `forecasts`."""
     scaled: list[Scaled] = []
     for spec in snapshot.fleet.workloads:
         pool = _pool(snapshot, spec)
@@ -106,7 +116,7 @@ def _scaled(
     scaled = by_cost(scaled, snapshot.fleet.models, policy, now)
     others = taken_by_others(snapshot.fleet, state, (one.name for one in scaled))
     scaled = under_quota(scaled, others, snapshot.fleet.quota, policy, now)
-    return [held(one, now) for one in scaled], forecasts
+    return [held(one, now) for one in scaled]
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
@@ -139,7 +149,25 @@ def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
         in_flight=next((a for a in snapshot.in_flight if a.knob == spec.name), None),
         results=tuple(o for o in snapshot.results if o.action.knob == spec.name),
         scaling=fleet.scaling.get(spec.name, ScaleStatus()),
+        floors=snapshot.floors.get(spec.name, ()),
+        events=_pool_events(snapshot, spec, models),
     )
+
+
+def _pool_events(snapshot: Snapshot, spec: WorkloadSpec, models: tuple[ModelSpec, ...]) -> tuple[Event, ...]:
+    """What was announced of a workload, or of its model where it has one: of several it is not known what is theirs."""
+    own = [expected.as_event(said, 1) for said in snapshot.announced if said.subject == spec.name]
+    if len(models) == 1:
+        parts = len(models[0].workloads)
+        own += [expected.as_event(said, parts) for said in snapshot.announced if said.subject == models[0].name]
+    return tuple(own)
+
+
+def _unit_events(snapshot: Snapshot, model: ModelSpec, workload: str) -> tuple[Event, ...]:
+    """What was announced of a model, its share of a level on each server; of its workload only how it multiplies."""
+    own = [expected.as_event(said, len(model.runs_on)) for said in snapshot.announced if said.subject == model.name]
+    shared = (replace(said, per_s=0.0) for said in snapshot.announced if workload and said.subject == workload)
+    return (*own, *(expected.as_event(said, 1) for said in shared))
 
 
 def _unnamed(
@@ -181,6 +209,9 @@ def _unit(
     if told is not None:
         least, most = people.bounds(told, model.instances_min, model.instances_max)
         model = replace(model, instances_min=least, instances_max=most)
+    member = snapshot.fleet.members.get(server.name)
+    workload = member.workload if member is not None else ""
+    times = snapshot.startups.get(model.name, {})
     return Unit(
         spec=model,
         server=server,
@@ -194,7 +225,10 @@ def _unit(
         results=tuple(o for o in snapshot.results if o.action.knob == key),
         saturated_by=_another(devices, saturated, model.name),
         raising_beside=_another(devices, raising, model.name),
-        phase=member.phase if (member := snapshot.fleet.members.get(server.name)) else None,
+        phase=member.phase if member is not None else None,
+        floors=snapshot.floors.get(model.name, ()),
+        events=_unit_events(snapshot, model, workload),
+        startups={knob: found for (where, knob), found in times.items() if where == workload},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from controlplane.decide import effects, headroom
+from controlplane.decide import effects, expected, headroom
 from controlplane.decide.capacity import Capacity
 from controlplane.decide.demand import Demand
 from controlplane.decide.instances import Need, need
@@ -33,7 +33,7 @@ def scale(
         state = _count_as_needed(state, base, now)
     if demand is None:
         return _blind(unit, state, draft, policy, now), state
-    wanted = _need(unit, state, demand, policy, base)
+    wanted = _need(unit, state, demand, policy, base, now)
     for reason in wanted.reasons:
         draft = draft.noting(reason)
     state = _note_jump(_lift_ceiling(state, wanted, demand, now), demand)
@@ -43,7 +43,7 @@ def scale(
     return draft, state
 
 
-def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: int) -> Need:
+def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: int, now: float) -> Need:
     profile = unit.spec.profile
     service = curve(state.batches, unit.max_batch, profile if isinstance(profile, BatchProfile) else None)
     intervals = unit.reading.intervals if unit.reading is not None else ()
@@ -51,7 +51,7 @@ def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: in
         quantile, _ = headroom.quantile(unit.judgements, policy)
         threshold_s, share = unit.latency_goal
         capacity = Capacity(service, threshold_s, share, items_per_request(intervals))
-        return need(unit, demand, capacity, quantile, policy, base)
+        return need(unit, demand, capacity, quantile, policy, base, expected.ahead(unit, demand, policy, now))
     wanted_per_s = demand.likely_high_per_s
     seen = demand.reason(wanted_per_s)
     if wanted_per_s == 0 and math.isfinite(demand.high_per_s):

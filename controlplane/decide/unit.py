@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from controlplane.decide.forecast import Event, State
 from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reason, ReasonCode, Target, Want
+from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import ModelSpec, Phase, ServerSpec
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import known
+from controlplane.domain.startups import StartupTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,8 @@ class Unit:
 
     `saturated_by` names the model that shows the shared device to be saturated, `raising_beside` another there whose
     raise is young and not judged yet; "" if there is none. `phase` is None for servers that are not discovered.
+    `floors` of its schedules and `events` tell what is to come, `forecast` what its arrivals taught; `startups` are its
+    server's, by knob.
     """
 
     spec: ModelSpec
@@ -32,6 +38,10 @@ class Unit:
     saturated_by: str = ""
     raising_beside: str = ""
     phase: Phase | None = None
+    floors: tuple[Floor, ...] = ()
+    events: tuple[Event, ...] = ()
+    forecast: State | None = None
+    startups: Mapping[str, StartupTimes] = field(default_factory=dict)
 
     @property
     def present(self) -> Target | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from controlplane.domain.expected import Announced, Schedule
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
 from controlplane.domain.profiles import Profile
@@ -178,6 +179,7 @@ class WorkloadSpec:
     publish_only: bool = False
     gpu: str = ""
     price_per_h: float | None = None
+    schedules: tuple[Schedule, ...] = ()
 
     @property
     def told_only(self) -> bool:
@@ -281,6 +283,7 @@ class ModelSpec:
     team: str = ""
     profile: Profile | None = None
     variants: Sharing = Sharing.AS_SERVED
+    schedules: tuple[Schedule, ...] = ()
 
     @property
     def by_version(self) -> bool:
@@ -348,6 +351,7 @@ class Fleet:
     unlisted: frozenset[str] = frozenset()
     scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
     quota: Quota = field(default_factory=Quota)
+    announced: tuple[Announced, ...] = ()
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""

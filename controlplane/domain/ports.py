@@ -8,6 +8,7 @@ from typing import Protocol
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
+from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.history import Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
@@ -307,6 +308,18 @@ class Store(Protocol):
 
     def freezes(self, now: float) -> tuple[Freeze, ...]:
         """Those in force."""
+        ...
+
+    def add_announced(self, announced: Announced) -> None:
+        """Keep it."""
+        ...
+
+    def end_announced(self, announced_id: str, now: float) -> Announced:
+        """End one. Raises NotFoundError."""
+        ...
+
+    def announced(self, now: float) -> tuple[Announced, ...]:
+        """Those that are not over."""
         ...
 
     def add_received(self, alerts: Sequence[ReceivedAlert]) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
+from controlplane.domain.expected import Announced, Floor
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.startups import Knob, StartupTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Snapshot:
     """The world at one tick: what is configured, seen, judged, said by people, under way and just finished.
 
     `results` are the outcomes since the last tick. `judgements` are by model. Overrides and freezes are those in force.
+    `announced` are not over; `floors` are runs of schedules by model or workload, `startups` what is learned, by model.
     """
 
     fleet: Fleet
@@ -26,3 +29,6 @@ class Snapshot:
     wants: tuple[Want, ...] = ()
     in_flight: tuple[Action, ...] = ()
     results: tuple[Outcome, ...] = ()
+    announced: tuple[Announced, ...] = ()
+    floors: Mapping[str, tuple[Floor, ...]] = field(default_factory=dict)
+    startups: Mapping[str, Mapping[Knob, StartupTimes]] = field(default_factory=dict)

@@ -13,7 +13,8 @@ from controlplane.domain.decision import (
     OverrideKind,
     Want,
 )
-from controlplane.domain.errors import ConflictError
+from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.expected import Announced
 from controlplane.domain.history import AlertEvent
 from controlplane.domain.ports import AuditEntry
 from controlplane.loop.clock import Clock
@@ -22,6 +23,8 @@ from controlplane.loop.instructions import Instruction, checked, controllable
 from controlplane.loop.operations import Operation, OperationStatus, model_named, operation_of, workload_named
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView, Readiness, Waker
+
+_ANNOUNCED_S = 366 * 86_400.0
 
 
 class Desk:
@@ -163,6 +166,50 @@ class Desk:
         await self._audit(actor, "end_freeze", freeze.subject or "*", freeze_id)
         self._loop.nudge()
         return freeze
+
+    async def announce(
+        self,
+        name: str,
+        subject: str,
+        start_s: float,
+        end_s: float,
+        *,
+        factor: float,
+        per_s: float,
+        actor: str,
+        reason: str,
+    ) -> Announced:
+        """Say that demand of a model or workload will be `factor` times what it was, or `per_s`, for a while."""
+        fleet, now = self._loop.fleet, self._clock()
+        subjects = (*(model.name for model in fleet.models), *(workload.name for workload in fleet.workloads))
+        if subject not in subjects:
+            raise NotFoundError("model or workload", subject, subjects)
+        if not max(start_s, now) < end_s <= now + _ANNOUNCED_S:
+            raise ConflictError(f"event {name}: its end must come after its start, and within 366 days from now")
+        if factor <= 1 and per_s <= 0:
+            raise ConflictError(f"event {name}: a factor above 1, or a rate, is needed")
+        announced = Announced(_new_id("ev"), name, subject, start_s, end_s, factor, per_s, actor, reason, now)
+        await self._store.call(lambda s: s.add_announced(announced))
+        told = f"{name}: {reason}; factor {factor:g}, {per_s:g}/s, from {start_s:.0f} to {end_s:.0f}"
+        await self._audit(actor, "announce", subject, told)
+        self._loop.nudge()
+        return announced
+
+    async def end_announced(self, announced_id: str, *, actor: str) -> Announced:
+        """Take one back. Those of the configuration are taken back there."""
+        if any(announced.id == announced_id for announced in self._loop.fleet.announced):
+            raise ConflictError(f"event {announced_id} stands in the configuration; take it out there")
+        announced = await self._store.call(lambda s: s.end_announced(announced_id, self._clock()))
+        await self._audit(actor, "end_announced", announced.subject, announced_id)
+        self._loop.nudge()
+        return announced
+
+    async def announced(self) -> tuple[Announced, ...]:
+        """Those that are not over, of the configuration and of people, by start."""
+        now = self._clock()
+        told = await self._store.call(lambda s: s.announced(now))
+        mine = (announced for announced in self._loop.fleet.announced if announced.end_s > now)
+        return tuple(sorted((*mine, *told), key=lambda a: (a.start_s, a.id)))
 
     async def ensure(self, model: str, *, actor: str, timeout_s: float) -> Readiness:
         """Return when the model is ready on at least one server, loading it first if need be.

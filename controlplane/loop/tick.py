@@ -33,6 +33,7 @@ from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
 from controlplane.loop.roster import Roster
+from controlplane.loop.schedules import Calendar
 from controlplane.loop.seasons import recalled
 from controlplane.loop.startups import StartupBook, learned
 from controlplane.loop.store_thread import StoreThread
@@ -62,7 +63,8 @@ def _write_one(record: TickRecord, require_claim: Callable[[], None], store: Sto
 def _ask(store: Store, fleet: Fleet, reading: FleetReading, judge: _Judge, now: float) -> tuple[Snapshot, Judged]:
     judged = judge(fleet, store, now=now)
     overrides, freezes = store.overrides(now), store.freezes(now)
-    return Snapshot(fleet, reading, judged.judgements, overrides, freezes, store.wants()), judged
+    told = Snapshot(fleet, reading, judged.judgements, overrides, freezes, store.wants())
+    return replace(told, announced=store.announced(now)), judged
 
 
 class Tick:
@@ -104,6 +106,7 @@ class Tick:
         self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
         self._decisions: tuple[Decision, ...] = ()
         self._startups = StartupBook(clock())
+        self._calendar = Calendar()
         self._tally = Tally(prices or Prices(), decide_s)
         self._endings = Endings()
         self._findings = Findings()
@@ -173,6 +176,9 @@ class Tick:
             reading=reading,
             overrides=tuple(o for o in self._told.overrides if o.expires_at > now),
             freezes=tuple(f for f in self._told.freezes if f.expires_at > now),
+            announced=tuple(a for a in (*fleet.announced, *self._told.announced) if a.end_s > now),
+            floors=self._calendar.floors(fleet, now),
+            startups=self._startups.times,
             in_flight=self._executor.in_flight,
             results=self._executor.take_results(),
         )

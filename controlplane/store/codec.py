@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from controlplane.domain.alerts import AlertState, AlertStates
 from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outcome, Override
 from controlplane.domain.errors import StoreError
+from controlplane.domain.expected import Announced
 from controlplane.domain.history import Adjustment, AlertEvent, ObjectiveVersion
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.received import ReceivedAlert
@@ -45,6 +46,7 @@ class Codec(Generic[T]):
 
 ACTION = Codec(Action)
 ADJUSTMENT = Codec(Adjustment)
+ANNOUNCED = Codec(Announced)
 ALERT_EVENT = Codec(AlertEvent)
 ALERT_STATES: Codec[AlertStates] = Codec(dict[str, AlertState])
 DECISION = Codec(Decision)

@@ -9,10 +9,11 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, upda
 
 from controlplane.domain.decision import Freeze, Override, Want
 from controlplane.domain.errors import NotFoundError
+from controlplane.domain.expected import Announced
 from controlplane.domain.ports import AuditEntry
-from controlplane.store.codec import FREEZE, OVERRIDE, Codec
+from controlplane.store.codec import ANNOUNCED, FREEZE, OVERRIDE, Codec
 from controlplane.store.engine import insert
-from controlplane.store.tables import audit, freezes, overrides, wants
+from controlplane.store.tables import announcements, audit, freezes, overrides, wants
 
 T = TypeVar("T")
 
@@ -96,6 +97,27 @@ def end_freeze(connection: Connection, freeze_id: str, now: float) -> Freeze:
 def freezes_at(connection: Connection, now: float) -> tuple[Freeze, ...]:
     """Those in force."""
     return _in_force(connection, freezes, FREEZE, now)
+
+
+def add_announced(connection: Connection, announced: Announced) -> None:
+    """Keep it. Again changes nothing."""
+    connection.execute(
+        insert(connection, announcements)
+        .values(id=announced.id, expires_at=announced.end_s, body=ANNOUNCED.dump(announced))
+        .on_conflict_do_nothing()
+    )
+
+
+def end_announced(connection: Connection, announced_id: str, now: float) -> Announced:
+    """End one; gives it. Raises NotFoundError."""
+    found = _by_id(connection, announcements, ANNOUNCED, "announced event", announced_id)
+    _end(connection, announcements, announcements.c.id == announced_id, now)
+    return found
+
+
+def announced_at(connection: Connection, now: float) -> tuple[Announced, ...]:
+    """Those that are not over."""
+    return _in_force(connection, announcements, ANNOUNCED, now)
 
 
 def add_want(connection: Connection, want: Want) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, update
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Freeze, Outcome, Override, Want
 from controlplane.domain.errors import StoreError
+from controlplane.domain.expected import Announced
 from controlplane.domain.history import BUCKETS_S, Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
@@ -280,6 +281,21 @@ class SqlStore:
         """Those in force, oldest first."""
         with reading(self._engine) as connection:
             return people.freezes_at(connection, now)
+
+    def add_announced(self, announced: Announced) -> None:
+        """Keep it."""
+        with writing(self._engine) as connection:
+            people.add_announced(connection, announced)
+
+    def end_announced(self, announced_id: str, now: float) -> Announced:
+        """End one. Raises NotFoundError."""
+        with writing(self._engine) as connection:
+            return people.end_announced(connection, announced_id, now)
+
+    def announced(self, now: float) -> tuple[Announced, ...]:
+        """Those that are not over, oldest first."""
+        with reading(self._engine) as connection:
+            return people.announced_at(connection, now)
 
     def add_received(self, alerts: Sequence[ReceivedAlert]) -> None:
         """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
 
 metadata = MetaData(
@@ -285,6 +285,17 @@ freezes = Table(
     Column("body", Text, nullable=False),
     Index(None, "expires_at"),
 )
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("expires_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("body", Text, nullable=False),
+    Index(None, "expires_at"),
+)
+"""Demand that people said would come. Never deleted, as overrides."""
 
 wants = Table(
     "wants",

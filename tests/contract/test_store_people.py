@@ -8,7 +8,7 @@ from controlplane.domain.decision import OverrideKind, Want
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.ports import AuditEntry
 from controlplane.store import SqlStore
-from tests.contract.values import NOW, a_freeze, an_override
+from tests.contract.values import NOW, a_freeze, an_announced, an_override
 
 
 def test_an_override_is_in_force_until_it_expires(store: SqlStore) -> None:
@@ -111,3 +111,22 @@ def test_what_is_said_about_a_workload_is_kept_apart_from_models(store: SqlStore
     assert store.end_freezes("", NOW + 1) == 1
     assert store.freezes(NOW + 1) == (held,)
     assert store.end_freezes("fleet", NOW + 2) == 1
+
+
+def test_an_announced_event_is_there_before_it_begins_and_until_it_is_over(store: SqlStore) -> None:
+    event = an_announced("e1")
+    store.add_announced(event)
+    store.add_announced(event)
+    assert store.announced(NOW) == (event,)
+    assert store.announced(event.end_s - 0.001) == (event,)
+    assert store.announced(event.end_s) == ()
+
+
+def test_an_announced_event_that_was_taken_back_is_not_to_come(store: SqlStore) -> None:
+    first, second = an_announced("e1"), an_announced("e2")
+    store.add_announced(first)
+    store.add_announced(second)
+    assert store.end_announced("e1", NOW + 1) == first
+    assert store.announced(NOW + 1) == (second,)
+    with pytest.raises(NotFoundError):
+        store.end_announced("e3", NOW)

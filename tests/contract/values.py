@@ -17,6 +17,7 @@ from controlplane.domain.decision import (
     Step,
     Target,
 )
+from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Mode
 from controlplane.domain.objectives import Slice
 from controlplane.domain.ports import TickRecord
@@ -72,3 +73,7 @@ def an_override(
 
 def a_freeze(id_: str, *, at: float = NOW, model: str = "") -> Freeze:
     return Freeze(id_, model, FreezeDirection.ALL, "ann", "release", at, at + 3600.0)
+
+
+def an_announced(id_: str, *, start: float = NOW + 600.0) -> Announced:
+    return Announced(id_, "sale", "bert", start, start + 3600.0, 3.0, 50.0, "ann", "press at 9", NOW)

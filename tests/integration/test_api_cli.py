@@ -163,6 +163,24 @@ def test_freezes_hold_for_one_model_or_for_all(served: Served, capsys: Captured)
     assert json.loads(capsys.readouterr().out.splitlines()[-2].join("{}")) == {"ended": 1}
 
 
+def test_events_are_announced_listed_and_taken_back(served: Served, capsys: Captured) -> None:
+    times = ("--start", str(served.plane.loop.now + 600), "--end", str(served.plane.loop.now + 4200))
+    assert run("event", "add", "sale", "bert", *times, "--rate", "50/s", "--reason", "press at 9") == 2, "a time"
+    times = ("--start", "2027-01-15T09:00Z", "--end", "2027-01-15T12:00Z")
+    capsys.readouterr()
+    assert run("event", "add", "sale", "bert", *times, "--rate", "50/s", "--reason", "press at 9", "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["per_s"], made["subject"]) == (50.0, "bert")
+    assert run("event", "list") == 0
+    listed = capsys.readouterr().out
+    assert "2027-01-15 09:00:00" in listed
+    assert "50/s" in listed
+    assert run("event", "end", made["id"]) == 0
+    assert "sale" in capsys.readouterr().out
+    assert run("event", "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_decisions_are_listed_and_explained(served: Served, capsys: Captured) -> None:
     assert run("decisions") == 0
     listed = capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from controlplane.api.views.signals import View
-from controlplane.config.units import parse_duration
+from controlplane.config.units import parse_duration, parse_moment, parse_rate
 from controlplane.domain.decision import FreezeDirection, OverrideKind
 from controlplane.loop.operations import OperationStatus
 
@@ -26,6 +26,20 @@ Ttl = Annotated[
     float,
     BeforeValidator(_ttl),
     WithJsonSchema({"type": ["string", "number"], "format": "duration", "examples": ["2h", 7200]}),
+]
+
+
+def _moment(value: object) -> float:
+    try:
+        return parse_moment(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, is allowed") from None
+
+
+Moment = Annotated[
+    float,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": ["string", "number"], "format": "date-time", "examples": ["2026-11-20T10:00:00Z"]}),
 ]
 
 
@@ -124,6 +138,52 @@ class FreezeBody(Said):
         if self.model and self.workload:
             raise ValueError("a model or a workload is allowed, not both")
         return self
+
+
+def _rate(value: object) -> float:
+    try:
+        return parse_rate(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, is allowed") from None
+
+
+class AnnouncementBody(BaseModel):
+    """Demand that will come."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Line = Field(min_length=1, max_length=100, examples=["autumn-sale"])
+    subject: str = Field(description="The model or workload that it comes to")
+    start: Moment = Field(description="When it begins")
+    end: Moment = Field(description="When it is over; at most 366 days from now")
+    factor: float = Field(default=1.0, ge=1, le=1000, description="So many times what there was before it")
+    rate: Annotated[
+        float,
+        BeforeValidator(_rate),
+        WithJsonSchema({"type": "string", "format": "rate", "examples": ["50/s"]}),
+    ] = Field(default=0.0, description="Requests that come then, on all servers together")
+    reason: Line = Field(min_length=1, max_length=500, examples=["the sale begins at noon"])
+    actor: Line | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Who says it; only where no tokens are in use, else the token's name counts",
+    )
+
+
+class AnnouncementView(View):
+    """Demand that somebody said would come."""
+
+    id: str = Field(description="Of one that the configuration names, its name")
+    name: str
+    subject: str = Field(description="The model or workload that it comes to")
+    start_s: float
+    end_s: float
+    factor: float
+    per_s: float = Field(description="0: no level was told")
+    actor: str
+    reason: str
+    created_at: float
 
 
 class OverrideView(View):

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from controlplane.api.views.people import Line
+from controlplane.api.views.people import Line, Moment
 from controlplane.config.units import format_duration, parse_duration, parse_share
 from controlplane.domain.history import AdjustmentKind
 from controlplane.loop.slo_desk import ADJUSTABLE_S
 
 _SHORTEST_S = 60.0
-_EARLIEST, _LATEST = 0.0, 1e11
-
-
-def _moment(value: object) -> float:
-    form = "a time such as 2026-11-20T10:00Z (UTC where no offset is given), or unix seconds, is allowed"
-    if isinstance(value, str):
-        try:
-            told = datetime.fromisoformat(value.strip())
-            value = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            raise ValueError(form) from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _EARLIEST <= value < _LATEST:
-        raise ValueError(form)
-    return float(value)
 
 
 def _window(value: object) -> float:
@@ -40,11 +25,6 @@ def _window(value: object) -> float:
     return seconds
 
 
-Moment = Annotated[
-    float,
-    BeforeValidator(_moment),
-    WithJsonSchema({"type": ["string", "number"], "format": "date-time", "examples": ["2026-11-20T10:00:00Z"]}),
-]
 Window = Annotated[
     float,
     BeforeValidator(_window),

@@ -13,7 +13,7 @@
 from controlplane.decide.forecast.events import Event
 from controlplane.decide.forecast.gate import Gate
 from controlplane.decide.forecast.kept import dumped, loaded
-from controlplane.decide.forecast.model import Forecast, forecast
+from controlplane.decide.forecast.model import Forecast, announced, forecast
 from controlplane.decide.forecast.path import Basis
 from controlplane.decide.forecast.persistence import quantile_per_s
 from controlplane.decide.forecast.state import Reading, State, begin, observe
@@ -25,6 +25,7 @@ __all__ = [
     "Gate",
     "Reading",
     "State",
+    "announced",
     "begin",
     "dumped",
     "forecast",

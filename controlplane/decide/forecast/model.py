@@ -61,7 +61,7 @@ def forecast(
     observed_per_s = state.path.last
     recent_per_s = max(one[1] for one in state.recent)
     held_per_s = min(wanted_per_s, cap_per_s) if track.gate is Gate.OPEN else recent_per_s
-    event_per_s, event = raised(events, now, horizon_s, lambda start_s: _before(state, start_s, now))
+    event_per_s, event = raised(events, now, horizon_s, lambda start_s: before(state, start_s, now))
     season = state.season
     numbers = {
         "horizon_s": ahead_s,
@@ -88,7 +88,16 @@ def forecast(
     )
 
 
-def _before(state: State, start_s: float, now: float) -> float:
+def announced(
+    events: Iterable[Event], now: float, horizon_s: float, state: State | None, seen_per_s: float
+) -> tuple[float, str | None]:
+    """As `raised`, where a factor is of what `state` learned, and of what is seen while it learned nothing yet."""
+    if state is None or state.seen_s is None:
+        return raised(events, now, horizon_s, lambda _: seen_per_s)
+    return raised(events, now, horizon_s, lambda start_s: before(state, start_s, now))
+
+
+def before(state: State, start_s: float, now: float) -> float:
     """Demand per second that an event's factor is of: what there was right before its start, or is now, before it."""
     if start_s > now:
         return state.path.level

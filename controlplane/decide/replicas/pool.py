@@ -10,12 +10,14 @@ from operator import attrgetter
 
 from controlplane.decide import learning
 from controlplane.decide.capacity import Capacity
+from controlplane.decide.forecast import Event
 from controlplane.decide.replicas import tokens
 from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
 from controlplane.decide.replicas.work import Work, batch_work, together, token_work
 from controlplane.decide.startups import ASSUMED_S
 from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
+from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import Interval, ModelReading, ModelState
@@ -36,6 +38,7 @@ class Pool:
 
     `in_flight` is its own step under way, `results` what came of its last ones.
     `bounds` are those in force: a person's, where the `override` sets some.
+    `floors` of its schedules and `events` tell what is to come.
     """
 
     spec: WorkloadSpec
@@ -50,6 +53,8 @@ class Pool:
     in_flight: Action | None = None
     results: tuple[Outcome, ...] = ()
     scaling: ScaleStatus = field(default_factory=ScaleStatus)
+    floors: tuple[Floor, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def mode(self) -> Mode:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controlplane.decide import headroom, people
-from controlplane.decide.forecast import State
+from controlplane.decide import expected, headroom, people
+from controlplane.decide.forecast import State, announced
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noise, noted
@@ -47,8 +47,16 @@ class _Need:
     """By what the demand that was seen is taken up for servers that told nothing."""
     serving: int
     season: Foretold | None
+    event: Reason | None
     partial: bool
     """Whether a server that takes traffic told nothing."""
+
+    @property
+    def binding(self) -> ReasonCode:
+        """What the demand ahead rests on."""
+        asked_per_s = 0.0 if self.event is None else self.event.numbers["per_s"]
+        by_event = self.event is not None and asked_per_s >= self.ahead.wanted * self.work.per_replica_per_s - _SLIVER
+        return ReasonCode.EVENT if by_event else ReasonCode.DEMAND_AHEAD
 
 
 def decide_pool(
@@ -78,7 +86,7 @@ def decide_pool(
     else:
         state = replace(state, blind_since=None)
         draft, state, forecast = _seen(pool, state, forecast, draft, told, policy, now)
-    draft = _within(pool, draft)
+    draft = _scheduled(pool, state, _within(pool, draft), policy, now)
     draft = people.freeze(draft, base, pool.freezes, now)
     draft = people.override(draft, base, pool.override, pool.bounds.least, now, acts=pool.mode is Mode.ACT)
     state = replace(state, asked=draft.target.instances)
@@ -108,6 +116,9 @@ def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy
     if want is not None and want.at > (state.used_at or now - policy.scale_down_after_s) and pool.present == 0:
         reason = Reason(ReasonCode.WANTED, {}, {"actor": want.actor})
         return draft.because(reason, Target(loaded=True, instances=max(1, pool.bounds.least)))
+    asked_per_s, name = announced(pool.events, now, lead_s(state.startups) + policy.horizon_s, None, 0.0)
+    if name is not None and draft.target.instances == 0:
+        draft = draft.because(expected.event_reason(asked_per_s, name), Target(loaded=True, instances=1))
     if pool.starting:
         return draft.because(Reason(ReasonCode.IN_FLIGHT, {}, {"why": "its first replicas are starting"}))
     return draft
@@ -165,6 +176,7 @@ def _need(
     if season is not None:
         # by the work that a request is now
         seen = replace(seen, wanted=max(point.level, season.per_s / work.per_replica_per_s))
+    seen, event = _with_events(pool, seen, horizon_s, forecast, work, point.at)
     # who waits, and who will until new replicas are there, is served beside what comes then
     waiting_s = work.waiting_replicas * point.level / max(work.level, 1e-9)
     if waiting_s > 0:
@@ -191,15 +203,27 @@ def _need(
         scale,
         len(pool.serving),
         season,
+        event,
         partial,
     )
+
+
+def _with_events(
+    pool: Pool, seen: Ahead, horizon_s: float, forecast: State, work: Work, now: float
+) -> tuple[Ahead, Reason | None]:
+    """The demand ahead with what was announced, and the reason where something was."""
+    asked_per_s, name = announced(pool.events, now, horizon_s, forecast, work.arrivals_per_s)
+    if name is None:
+        return seen, None
+    wanted = max(seen.wanted, asked_per_s / work.per_replica_per_s)
+    return replace(seen, wanted=wanted), expected.event_reason(asked_per_s, name)
 
 
 def _settle(
     pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
-    idle = None if need.partial else _idle(pool, state, now)
+    idle = None if need.partial or need.event is not None else _idle(pool, state, now)
     wanted = pool.bounds.least if idle is not None else need.replicas
     # time in which some told nothing is no time in which fewer were enough
     stays = wanted if idle is not None else max(need.stays, present if need.partial else 0)
@@ -242,7 +266,7 @@ def _up(
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
     missing = present - pool.present + _overdue(pool, state, need, now)
-    draft = _bound(draft, ReasonCode.DEMAND_AHEAD)
+    draft = _bound(draft, need.binding)
     if missing and now < state.retry_at:
         return draft.because(_unfulfilled(pool, state, need, present, now)), state
     refused = state.refused + 1 if missing else 0
@@ -325,6 +349,15 @@ def _within(pool: Pool, draft: Draft) -> Draft:
     return draft.because(Reason(ReasonCode.BOUNDS, numbers), Target(loaded=clamped > 0, instances=clamped))
 
 
+def _scheduled(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, now: float) -> Draft:
+    """No fewer than the schedules say, as far as the bounds allow, from as early on as replicas take to start."""
+    floor = expected.due(pool.floors, now, lead_s(state.startups) + policy.horizon_s)
+    least = 0 if floor is None else min(floor.least, pool.bounds.most)
+    if floor is None or least <= draft.target.instances:
+        return draft
+    return draft.because(expected.scheduled(floor, now), Target(loaded=True, instances=least))
+
+
 def _reasons(need: _Need) -> Iterable[Reason]:
     work = need.work
     yield Reason(
@@ -350,7 +383,9 @@ def _reasons(need: _Need) -> Iterable[Reason]:
         },
     )
     if need.season is not None:
-        yield Reason(ReasonCode.SEASON, {"per_s": need.season.per_s, "season_h": need.season.season_s / 3600})
+        yield seasons.reason(need.season)
+    if need.event is not None:
+        yield need.event
 
 
 def _one_fewer(need: _Need, replicas: int) -> Reason:

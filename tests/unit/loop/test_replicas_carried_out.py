@@ -269,5 +269,5 @@ def test_what_a_person_said_since_the_decision_wins(model: str) -> None:
 def test_a_newer_instruction_replaces_an_older_one() -> None:
     pin = Override("o", "", OverrideKind.PIN, "bob", "an incident", NOW + 1, NOW + 600, 1, workload="fleet")
     assert objection(scale(5, by_person=True), seen(4, overrides=(pin,))) == "bob has said pin since: an incident"
-    elsewhere = replace(pin, server="fleet/0")
+    elsewhere = replace(pin, workload="other")
     assert objection(scale(5), seen(4, overrides=(elsewhere,))) == ""
