@@ -21,8 +21,8 @@ _HOLD_TRANSACTIONS = 20
 def prunings(writing: Callable[[], AbstractContextManager[Connection]], now: float) -> Iterator[int]:
     """Delete slices, histograms, decisions to hold and received alerts that are past their time.
 
-    `writing` begins a transaction. A transaction for each item asked for; gives how many rows each deleted. What an interrupted one left over is not
-    read any more and goes with the next.
+    `writing` begins a transaction, one for each item asked for; gives how many rows each deleted. What an interrupted
+    one left over is not read any more and goes with the next.
     """
     for level in KEEP_S:
         before = cutoff(level, now)

@@ -160,11 +160,16 @@ def test_a_leader_that_is_paused_inside_a_write_keeps_nobody_off(
     store = open_store(url)
     store.lease.take("a", LONG_S)
     paused = make_engine(parse_url(url), busy_timeout_s=5.0)
-    with pytest.raises(StoreBusyError), writing(paused) as connection:
-        fence(connection, 1)
-        run_out(store)
-        assert store.lease.take("b", LONG_S).holder == "b", "the server ended the other's transaction"
-        fence(connection, 1)
+
+    def write_slowly() -> None:
+        with writing(paused) as connection:
+            fence(connection, 1)
+            run_out(store)
+            assert store.lease.take("b", LONG_S).holder == "b", "the server ended the other's transaction"
+            fence(connection, 1)
+
+    with pytest.raises(StoreBusyError):
+        write_slowly()
     paused.dispose()
     store.close()
 
