@@ -47,6 +47,11 @@ class LoopHealth:
     takeovers: int = 0
     store_failing: bool | None = None
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether another control plane leads."""
+        return self.leader != "" and not self.leading
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
