@@ -30,6 +30,7 @@ _BLOCKS = {
     "Root": "The file",
     "ScrapeBlock": "scrape",
     "DecideBlock": "decide",
+    "LeaderBlock": "leader",
     "ApiBlock": "api",
     "PolicyBlock": "policy",
     "ServerItem": "servers[]",
