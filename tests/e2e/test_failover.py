@@ -15,10 +15,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from controlplane.demo.rig import TritonRig
 from tests.contract.postgres import new_database
 from tests.e2e.conftest import PlaneFactory
 from tests.e2e.plane import Plane, config, until
-from tests.e2e.traffic import starts, stubs, traffic, write_model
+from tests.e2e.traffic import starts, traffic, write_model
 from tests.rig_fixtures import RigFactory
 
 pytestmark = [pytest.mark.triton, pytest.mark.e2e]
@@ -56,6 +57,18 @@ def mend(plane: Plane, fault: str) -> None:
     until("it stands by", lambda: not plane.leads() and plane.get("fleet")["loop"]["leader"], told=plane.log_text)
 
 
+def until_has(rig: TritonRig, plane: Plane, instances: int) -> None:
+    """By the server itself: what a control plane read may be of before a pause."""
+    until(
+        f"{instances} instances",
+        lambda: len(rig.stub_pids("slow")) == instances,
+        30,
+        lambda: json.dumps(
+            [{k: d[k] for k in ("headline", "repeats", "outcomes")} for d in plane.decisions("slow")[-6:]]
+        ),
+    )
+
+
 def journal(postgres: Path) -> list[tuple[int, float, str]]:
     """Epoch, time and step of every action, in the order in which they were begun."""
     with psycopg.connect(f"host={postgres} user=tester dbname=failover") as server:
@@ -90,12 +103,12 @@ def test_each_fail_over_goes_on_where_the_other_was_and_the_server_sees_no_confl
             failed = time.monotonic()
             until("the other leads", other.leads, TAKES_OVER_S, other.log_text)
             took.append(time.monotonic() - failed)
-            stubs(rig, "slow", wanted)  # the server's own truth: a reading may be of before a pause
+            until_has(rig, other, wanted)
             mend(leader, fault)
             changes += wanted == MANY
             leader, other = other, leader
         time.sleep(2.0)  # whoever woke last has had its chance to do harm
-        stubs(rig, "slow", wanted)
+        until_has(rig, leader, wanted)
         leader.until_instances("slow", wanted)
     sys.stdout.write(f"taken over after {sorted(round(seconds, 2) for seconds in took)} s\n")
     assert requests.failed == {}
