@@ -2,5 +2,5 @@
 
 import os
 
-# Processes are started while gRPC's threads run; its handlers of a fork may break the child before it is another program.
+# Processes are started while gRPC's threads run; its handlers of a fork may break a child before it is another program.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
