@@ -47,7 +47,8 @@ class TritonActuator:
     """The actuator for Triton servers in explicit mode; adapts port Actuator.
 
     A load that is not answered within `load_timeout_s` and an unload that has not happened within `unload_timeout_s`
-    fail with class TIMEOUT, and the server goes on by itself. `clock` gives unix seconds, for outcomes.
+    fail with class TIMEOUT, and the server goes on by itself. `clock` gives unix seconds, for outcomes; `may_act` is
+    asked before what is done in the background.
 
     The python backend writes `__pycache__` into the version folder at a model's first load. Triton takes it for a new
     version of the files, so that the first override afterwards is a full reload in place of an in-place update. After a
@@ -64,8 +65,10 @@ class TritonActuator:
         unload_timeout_s: float = 60.0,
         call_timeout_s: float = 5.0,
         poll_interval_s: float = 0.1,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         """Connects to nothing yet."""
+        self._may_act = may_act
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
@@ -214,6 +217,8 @@ class TritonActuator:
             return
 
         async def pay() -> None:
+            if not self._may_act():
+                return
             try:
                 await control.load(model, self._load_timeout_s, config)
             except ControlPlaneError as error:

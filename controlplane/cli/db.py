@@ -42,20 +42,13 @@ def drop_ahead(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """
     from controlplane.config import load_settings
     from controlplane.loop.clock import wall_clock
-    from controlplane.store import claim, open_store
+    from controlplane.store import alone
 
     url, now = load_settings(config).store_url, wall_clock()
-    held = claim(url)
-    try:
-        store = open_store(url)
-        try:
-            ahead = store.ahead(now)
-            if ahead is not None:
-                store.drop_ahead(now)
-        finally:
-            store.close()
-    finally:
-        held.release()
+    with alone(url, "controlplane db drop-ahead") as store:
+        ahead = store.ahead(now)
+        if ahead is not None:
+            store.drop_ahead(now)
     if as_json:
         print_json({"slices": 0 if ahead is None else ahead.rows, "until": None if ahead is None else ahead.until})
     elif ahead is None:

@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli.options import DEFAULT_CONFIG, Config, Json
 from controlplane.cli.output import clock_time, complain, counted, duration, print_json
-from controlplane.domain.errors import ConfigurationError, Fault, StoreError
+from controlplane.domain.errors import ConfigurationError, Fault
 
 if TYPE_CHECKING:
     from controlplane.config import Settings
@@ -65,7 +65,7 @@ async def _import(
     from controlplane.collect.prometheus.api import Prometheus
     from controlplane.loop.past import PastImport
     from controlplane.slo.grace import Grace
-    from controlplane.store import claim, open_store
+    from controlplane.store import alone
 
     grace = Grace(settings.scrape_interval_s, settings.scrape_timeout_s).asked_s(spec)
     source = Prometheus(spec)
@@ -74,19 +74,9 @@ async def _import(
     try:
         if dry_run:
             return await work.run(None, until - span_s, until, _progress())
-        try:
-            held = claim(settings.store_url)
-        except StoreError as error:
-            raise StoreError(f"history is imported while the control plane is stopped. {error}") from None
-        try:
-            store = open_store(settings.store_url)
-            try:
-                store.prune(now)
-                return await work.run(store, until - span_s, until, _progress())
-            finally:
-                store.close()
-        finally:
-            held.release()
+        with alone(settings.store_url, "controlplane slo import") as store:
+            store.prune(now)
+            return await work.run(store, until - span_s, until, _progress())
     finally:
         source.close()
 

@@ -48,6 +48,9 @@ def show(*parts: RenderableType) -> None:
 def loop_line(fleet: Mapping[str, Any]) -> str:
     """When the loop ticked last, and what is wrong with it."""
     loop = fleet["loop"]
+    if loop["leader"] and not loop["leading"]:
+        text = f"{clock_time(fleet['at'])} UTC  stands by; {escape(loop['leader'])} leads, in epoch {loop['epoch']}"
+        return text + (f"  [red]{escape(loop['problem'])}[/]" if loop["problem"] else "")
     if loop["last_tick_at"] is None:
         return f"{clock_time(fleet['at'])} UTC  no tick was done yet"
     text = f"{clock_time(fleet['at'])} UTC  last tick {duration(fleet['at'] - loop['last_tick_at'])} ago, "

@@ -24,6 +24,8 @@ from controlplane.config.workloads import check_workloads
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import CONTROLLED, Mode, ServerKind
 
+_LEASE_MIN_S = 1.0
+
 
 def check(document: Document, from_environment: frozenset[str]) -> Iterator[Fault]:
     """Every fault of meaning. `from_environment` holds the paths that environment variables gave."""
@@ -62,6 +64,8 @@ def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
     if decide.interval < scrape.interval:
         allowed = f"at least scrape.interval ({format_duration(scrape.interval)})"
         yield Fault("decide.interval", format_duration(decide.interval), allowed)
+    if root.leader.lease < _LEASE_MIN_S:
+        yield Fault("leader.lease", format_duration(root.leader.lease), f"at least {format_duration(_LEASE_MIN_S)}")
     if policy.back_off_min > policy.back_off_max:
         allowed = f"at most policy.back_off_max ({format_duration(policy.back_off_max)})"
         yield Fault("policy.back_off_min", format_duration(policy.back_off_min), allowed)

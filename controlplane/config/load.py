@@ -113,6 +113,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         scrape_interval_s=root.scrape.interval,
         scrape_timeout_s=root.scrape.timeout,
         decide_interval_s=root.decide.interval,
+        lease_s=root.leader.lease,
         api=ApiSettings(root.api.host, root.api.port, Path(root.api.tokens_file) if root.api.tokens_file else None),
         policy=_policy(root, max([root.scrape.interval, *_through_s(document)])),
         retries=root.act.retries,

@@ -32,6 +32,7 @@ _BLOCKS = {
     "Root": "The file",
     "ScrapeBlock": "scrape",
     "DecideBlock": "decide",
+    "LeaderBlock": "leader",
     "ApiBlock": "api",
     "PolicyBlock": "policy",
     "ActBlock": "act",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Fleet, Mode
+from controlplane.domain.leader import LEASE_S
 from controlplane.domain.routing import AlertSettings, GrafanaSettings, Prices
 
 
@@ -43,6 +44,7 @@ class Settings:
     scrape_interval_s: float = 5.0
     scrape_timeout_s: float = 2.0
     decide_interval_s: float = 15.0
+    lease_s: float = LEASE_S
     api: ApiSettings = field(default_factory=ApiSettings)
     policy: Policy = field(default_factory=Policy)
     retries: int = 2

@@ -30,6 +30,7 @@ from controlplane.config.units import (
 )
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Mode
+from controlplane.domain.leader import LEASE_S
 
 _POLICY = Policy()
 
@@ -47,6 +48,16 @@ class DecideBlock(Block):
     """How often decisions are made."""
 
     interval: Duration = Field(default=15.0, description="Time between two decisions; at least the scrape interval.")
+
+
+class LeaderBlock(Block):
+    """Which of several control planes on one PostgreSQL decides and acts; the others stand by."""
+
+    lease: Duration = Field(
+        default=LEASE_S,
+        description="A leader that is not heard of for this long is replaced; at least 1s. Shorter is quicker to take"
+        " over and more easily lost to a slow database.",
+    )
 
 
 class ApiBlock(Block):
@@ -228,6 +239,9 @@ class Root(Block):
     )
     scrape: ScrapeBlock = Field(default=ScrapeBlock(), description="How often the servers are read.")
     decide: DecideBlock = Field(default=DecideBlock(), description="How often decisions are made.")
+    leader: LeaderBlock = Field(
+        default=LeaderBlock(), description="Which of several control planes on one PostgreSQL decides and acts."
+    )
     api: ApiBlock = Field(default=ApiBlock(), description="Where people and programs reach the control plane.")
     policy: PolicyBlock = Field(default=PolicyBlock(), description="How boldly capacity follows demand.")
     act: ActBlock = Field(default=ActBlock(), description="How much may be done at once, and what is tried again.")

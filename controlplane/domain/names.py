@@ -169,6 +169,8 @@ TICK_LAST = f"{PREFIX}_tick_last_timestamp_seconds"
 TICK_LATENESS = f"{PREFIX}_tick_lateness_seconds"
 TICK_INTERVAL = f"{PREFIX}_tick_interval_seconds"
 LEADING = f"{PREFIX}_leading"
+LEADER_EPOCH = f"{PREFIX}_leader_epoch"
+TAKEOVERS = f"{PREFIX}_leader_takeovers"
 STORE_FAILING = f"{PREFIX}_store_failing"
 BUILD_INFO = f"{PREFIX}_build_info"
 

@@ -25,8 +25,9 @@ class LoopHealth:
     what was measured in them counts as unmeasured, and what was decided is not told.
 
     Ticks are due every `interval_s` seconds; the last one that was due began `late_s` seconds late, None: none was yet.
-    `started_at`: when this process took over from what the store held, `leading` from then on but while another has the
-    store. `store_failing`: whether the last tick could not read or write the store, None before the first.
+    `started_at`: when this process took over from what the store held. `leading`: whether it decides and acts; `leader`
+    holds the lease of `epoch` as far as is known ("": nobody, or the store is not shared), and this process took one
+    `takeovers` times. `store_failing`: whether the last tick could not read or write the store, None before the first.
     """
 
     ticks: int = 0
@@ -42,7 +43,15 @@ class LoopHealth:
     late_s: float | None = None
     started_at: float = 0.0
     leading: bool = False
+    leader: str = ""
+    epoch: int = 0
+    takeovers: int = 0
     store_failing: bool | None = None
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another control plane leads."""
+        return self.leader != "" and not self.leading
 
 
 @dataclass(frozen=True, slots=True)

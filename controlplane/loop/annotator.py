@@ -88,7 +88,9 @@ class Annotator:
         picture = self._view.picture()
         units = {(decision.model, decision.server) for decision in picture.decisions}
         outcomes = (self._view.last_outcome(*unit) for unit in sorted(units))
-        self._add(self._marks.look(picture, [outcome for outcome in outcomes if outcome is not None]))
+        seen = self._marks.look(picture, [outcome for outcome in outcomes if outcome is not None])
+        if picture.health.leading:  # who stands by only remembers what is marked already
+            self._add(seen)
         await self._view.changed(_LOOK_S)
 
     def _add(self, annotations: Iterable[Annotation]) -> None:

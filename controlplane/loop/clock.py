@@ -37,4 +37,9 @@ class SteadyClock:
         return self._now
 
 
+def steady_clock() -> float:
+    """Seconds that are never set and go on while the process is paused; on Linux while the machine sleeps too."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 wall_clock: Clock = SteadyClock()

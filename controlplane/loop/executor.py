@@ -25,7 +25,8 @@ class Executor:
     """Starts actions and remembers what came of them until the next tick asks.
 
     `refresh(server)` reads a server again after an action on it, so that the next look sees what it did; `announce()`
-    wakes those who wait for the outcome. `limit`: Triton has four threads for loading, by default.
+    wakes those who wait for the outcome. `limit`: Triton has four threads for loading, by default. `may_act` is asked
+    last before each step: whether this process leads for certain.
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Executor:
         refresh: Callable[[str], Awaitable[None]],
         announce: Callable[[], Awaitable[None]],
         limit: int = 4,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._actuator = actuator
         self._store = store
         self._clock = clock
         self._refresh = refresh
         self._announce = announce
-        self._limit = limit
+        self._limit, self._may_act = limit, may_act
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._flying: dict[str, tuple[Action, asyncio.Task[None]]] = {}
         self._results: list[Outcome] = []
@@ -117,6 +119,8 @@ class Executor:
         except ControlPlaneError as error:
             # Without the journal a crash could not be told from a step never taken, so nothing is done.
             return Outcome(action, ActionStatus.DROPPED, self._clock(), f"not journalled: {error}")
+        if not self._may_act():  # however long the journal, or a pause of the process, took
+            return Outcome(action, ActionStatus.DROPPED, self._clock(), "another control plane may lead by now")
         log.info("action started", model=action.model, server=action.server, step=action.step, id=action.id)
         try:
             return await self._actuator.apply(action)
@@ -158,8 +162,12 @@ class Executor:
     async def close(self, timeout_s: float) -> None:
         """Give actions under way `timeout_s` seconds, then let go of them; the servers finish what they began."""
         if not await self.idle(timeout_s):
-            tasks = [task for _, task in self._flying.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.let_go()
         await self._actuator.close()
+
+    async def let_go(self) -> None:
+        """Begin nothing that waits, and wait for nothing under way; the servers finish what they began."""
+        tasks = [task for _, task in self._flying.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

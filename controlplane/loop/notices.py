@@ -162,8 +162,14 @@ class Notifier:
                 log.exception("alerts were not told; the next look tells them")
 
     async def tell(self) -> None:
-        """One look at the picture, and one post to each Alertmanager."""
+        """One look at the picture, and one post to each Alertmanager; nothing where another control plane leads.
+
+        What that one goes on telling must not be ended by this one.
+        """
         picture = self._picture()
+        if not picture.health.leading:
+            self._book = NoticeBook(url=self._settings.console_url)
+            return
         self._remember(picture.decisions)
         self._book.look(notices(picture, self._recent, self._settings), self._clock())
         await asyncio.gather(*(self._post(alertmanager) for alertmanager in self._alertmanagers))

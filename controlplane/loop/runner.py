@@ -38,7 +38,7 @@ class Runner:
     """Runs the loop: a round of collecting every `scrape_s` seconds, a tick every `decide_s`.
 
     A tick that is due while one runs is skipped and counted. `nudge` asks for one as soon as possible, `ticked` is
-    called after each.
+    called after each. Until it leads, what people said is looked at in place of each.
     """
 
     def __init__(
@@ -73,15 +73,40 @@ class Runner:
         self._change = asyncio.Condition()
         self._asking = Unhurried()
         self._helpers: tuple[asyncio.Task[None], ...] = ()
+        self._recalling: asyncio.Task[None] | None = None
 
     @property
     def fleet(self) -> Fleet:
         """The servers and models there are now."""
         return self._roster.fleet
 
+    async def lead(self, enter: Callable[[], None] = lambda: None) -> None:
+        """Decide and act from now on, going on from what the store holds. Raises StoreError, StoreBusyError.
+
+        `enter` is called when no tick of before runs any more. One that stood by has read the fleet all the time.
+        """
+        async with self._ticking:
+            enter()
+            await self._tick.resume()
+            self._recalling = asyncio.create_task(self._tick.recall(), name="seasons")
+        if self._scheduler.running:
+            await self._ask_control(self.reading())
+            self.nudge()
+
+    async def stand_by(self) -> None:
+        """Decide and do nothing from now on; reading goes on."""
+        await self._executor.let_go()
+        async with self._ticking:
+            self._forget_seasons()
+            self._tick.rest()
+        await self.announce()
+
+    def _forget_seasons(self) -> None:
+        if self._recalling is not None:
+            self._recalling.cancel()
+
     async def start(self) -> None:
-        """Resume from the store, find and read the fleet once, then run. Raises StoreError."""
-        await self._tick.resume()
+        """Find and read the fleet once, then run: tick if it leads, else look on."""
         await self._roster.start(self._moved.set)
         await self.follow()
         await self.collect()
@@ -112,11 +137,11 @@ class Runner:
             asyncio.create_task(self._serve_nudges(), name="nudges"),
             asyncio.create_task(self._serve_moves(), name="moves"),
             asyncio.create_task(self._keep_pace(), name="pace"),
-            asyncio.create_task(self._tick.recall(), name="seasons"),
         )
 
     async def stop(self, timeout_s: float = 3.0) -> None:
         """End the cadence, give what is in flight `timeout_s` seconds, and let go of all connections."""
+        self._forget_seasons()
         for task in self._helpers:
             task.cancel()
         await asyncio.gather(*self._helpers, return_exceptions=True)
@@ -146,6 +171,8 @@ class Runner:
 
     async def _ask_control(self, reading: FleetReading) -> None:
         """Find out once per server and start whether its models may be loaded and unloaded."""
+        if not self._tick.resumed:
+            return  # a server is asked by an instruction that changes nothing
         fleet = self.fleet
         controlled = {name for model in fleet.models if model.mode is not Mode.OBSERVE for name in model.runs_on}
         asked: dict[str, Job] = {}
@@ -203,6 +230,8 @@ class Runner:
     async def prune(self) -> None:
         """Let go of history that is past its retention, a little at a time, so that no tick waits for all of it."""
         gone = 0
+        if not self._tick.resumed:
+            return
         try:
             some = await self._store.call(lambda s: s.prunings(self._clock()))
             while (more := await self._store.call(lambda _: next(some, None))) is not None:
@@ -221,6 +250,10 @@ class Runner:
             await self._tick_now()
 
     async def _tick_now(self) -> None:
+        if not self._tick.resumed:
+            await self._tick.watch()
+            await self.announce()
+            return
         try:
             plan = await self._tick.run()
             if plan.look_again_s is not None and plan.look_again_s < self._decide_s:

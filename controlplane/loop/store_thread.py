@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import TypeVar
 
 from controlplane.domain.errors import StoreBusyError
@@ -24,6 +25,12 @@ class StoreThread:
         self._store = store
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    def beside(self, store: Store) -> StoreThread:
+        """Another store on the same thread: calls of both run one after the other. Closing either closes both."""
+        other = copy(self)
+        other._store = store  # noqa: SLF001 - its own
+        return other
 
     async def call(self, work: Callable[[Store], T]) -> T:
         """What `work` gives when it is handed the store."""

@@ -17,6 +17,7 @@ from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Decision, Plan, Reason, ReasonCode
 from controlplane.domain.errors import ControlPlaneError, NotLeadingError
 from controlplane.domain.fleet import Fleet
+from controlplane.domain.leader import ALONE, Leadership
 from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
@@ -55,8 +56,7 @@ class _Judge(Protocol):
     def __call__(self, fleet: Fleet, store: Store, *, now: float) -> Judged: ...
 
 
-def _write_one(record: TickRecord, require_claim: Callable[[], None], store: Store) -> Mapping[str, str]:
-    require_claim()
+def _write_one(record: TickRecord, store: Store) -> Mapping[str, str]:
     return store.write_tick(record)
 
 
@@ -70,7 +70,8 @@ def _ask(store: Store, fleet: Fleet, reading: FleetReading, judge: _Judge, now: 
 class Tick:
     """Reads, judges, decides, writes, acts. Not re-entrant: the runner calls it one at a time.
 
-    `require_claim` raises NotLeadingError where another has the store now: then nothing is written or done.
+    A store that raises NotLeadingError has another leader now: nothing is written or done. `leadership` tells how this
+    control plane stands, for those who look.
     """
 
     def __init__(
@@ -85,17 +86,26 @@ class Tick:
         grace: Grace,
         decide_s: float,
         prices: Prices | None = None,
-        require_claim: Callable[[], None] = lambda: None,
+        leadership: Callable[[], Leadership] = lambda: ALONE,
     ) -> None:
-        self._roster, self._require_claim = roster, require_claim
+        self._roster, self._leadership = roster, leadership
         self._policy = policy
         self._collector = collector
         self._store = store
         self._executor = executor
-        self._clock = clock
-        self._state = PolicyState()
-        self._slices = SliceWriter(grace)
+        self._clock, self._grace = clock, grace
         self._late_s = max(_LATE_S, 2 * decide_s) + SLICE_S
+        self._tally = Tally(prices or Prices(), decide_s)
+        self._health = LoopHealth(interval_s=decide_s)
+        self.rest()
+
+    def rest(self) -> None:
+        """Forget what was decided and measured: another goes on, or `resume` does. Never while a tick runs."""
+        self.resumed = False
+        """Whether it ticks."""
+        self._refused = False
+        self._state = PolicyState()
+        self._slices = SliceWriter(self._grace)
         self._written_until: Mapping[str, float] = {}
         self._strain = Strain()
         self._windows = Windows()
@@ -103,18 +113,30 @@ class Tick:
         self._alerts: AlertStates = {}
         self._versions: set[tuple[str, str]] = set()
         self._backlog = Backlog()
-        self._told = Snapshot(roster.fleet, FleetReading(0.0, {}, {}, {}, collector.reading(clock()).gpus))
+        now = self._clock()
+        self._told = Snapshot(self._roster.fleet, FleetReading(0.0, {}, {}, {}, self._collector.reading(now).gpus))
         self._decisions: tuple[Decision, ...] = ()
-        self._startups = StartupBook(clock())
+        self._startups = StartupBook(now)
         self._calendar = Calendar()
-        self._tally = Tally(prices or Prices(), decide_s)
         self._endings = Endings()
         self._findings = Findings()
-        self._leading = False
-        self._health = LoopHealth(interval_s=decide_s)
+        health = self._health
+        self._health = LoopHealth(health.ticks, health.skipped, interval_s=health.interval_s, late_s=health.late_s)
+
+    async def watch(self) -> None:
+        """In place of a tick, for one that stands by: what people said, for those who look."""
+        now = self._clock()
+        try:
+            overrides, freezes = await self._store.call(lambda s: (s.overrides(now), s.freezes(now)))
+        except ControlPlaneError as error:
+            self._health = replace(self._health, problem=str(error), store_failing=True)
+            return
+        self._told = replace(self._told, fleet=self._roster.fleet, overrides=overrides, freezes=freezes)
+        self._health = replace(self._health, problem="", store_failing=False)
 
     async def resume(self) -> None:
-        """Continue from what the store holds. Raises StoreError."""
+        """Continue from what the store holds, as the one that decides. Raises StoreError, StoreBusyError."""
+        self.rest()
         now = self._clock()
         self._state = resumed(await self._store.call(lambda s: s.load_state()), self._policy, now)
         interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
@@ -124,8 +146,9 @@ class Tick:
         await self._store.call(lambda s: let_go_of_ahead(s, now))
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
-        self._leading = True
-        self._health = replace(self._health, started_at=now, leading=True)
+        self._executor.take_results()
+        self.resumed = True
+        self._health = replace(self._health, started_at=now)
 
     async def recall(self) -> None:
         """Learn from history what arrivals are usual. Takes seconds; ticks before it is done go by no season."""
@@ -217,8 +240,7 @@ class Tick:
             last_tick_at=now,
             last_tick_s=self._clock() - now,
             problem=problem,
-            leading=self._leading,
-            store_failing=problem != "" and self._leading,
+            store_failing=problem != "" and not self._refused,
             unwritten=len(self._backlog),
             unwritten_since=self._backlog.since,
             unwritten_most_s=self._backlog.most_s,
@@ -270,10 +292,10 @@ class Tick:
             log.error("too many ticks wait for the store; the oldest are lost", lost=self._backlog.lost)
         while self._backlog:
             try:
-                kept_as = await self._store.call(partial(_write_one, self._backlog.oldest, self._require_claim))
-                self._leading = True
+                kept_as = await self._store.call(partial(_write_one, self._backlog.oldest))
+                self._refused = False
             except ControlPlaneError as error:
-                self._leading = self._leading and not isinstance(error, NotLeadingError)
+                self._refused = isinstance(error, NotLeadingError)
                 log.error("tick not written; it waits in memory", waiting=len(self._backlog), error=str(error))
                 return str(error), {}
             self._startups.written(startup.model for startup in self._backlog.take().startups)
@@ -300,7 +322,14 @@ class Tick:
     def picture(self) -> Picture:
         """What is known now and was decided last."""
         now = self._clock()
-        snapshot = self._told
+        snapshot, stands = self._told, self._leadership()
+        health = replace(
+            self._health,
+            leading=self.resumed and stands.leads and not self._refused,
+            leader=stands.leader,
+            epoch=stands.epoch,
+            takeovers=stands.takeovers,
+        )
         picture = Picture(
             now,
             self._roster.fleet,
@@ -310,7 +339,7 @@ class Tick:
             self._executor.in_flight,
             tuple(o for o in snapshot.overrides if o.expires_at > now),
             tuple(f for f in snapshot.freezes if f.expires_at > now),
-            self._health,
+            health,
             self._roster.workloads(now),
             self._startups.times,
             self._judged.alerts,

@@ -23,7 +23,7 @@ from controlplane.config import Settings
 from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
 from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
 from controlplane.domain.picture import Picture
-from controlplane.domain.ports import Actuator, Discovery
+from controlplane.domain.ports import Actuator, Discovery, Store
 from controlplane.domain.routing import GrafanaSettings, Via
 from controlplane.loop.annotator import Annotator
 from controlplane.loop.clock import Clock, wall_clock
@@ -31,6 +31,7 @@ from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
 from controlplane.loop.hooks import Inbox
 from controlplane.loop.keep import keep_s
+from controlplane.loop.leader import Leader, Leases, own_name
 from controlplane.loop.load import loads_of
 from controlplane.loop.notices import Notifier
 from controlplane.loop.roster import Roster
@@ -43,7 +44,7 @@ from controlplane.publish.grafana.annotations import Marks
 from controlplane.publish.keda.scaler import ExternalScaler
 from controlplane.publish.metrics.page import PictureMetrics
 from controlplane.slo.grace import Grace
-from controlplane.store import claim, open_reader, open_store
+from controlplane.store import is_file, lock_file, open_reader, open_store
 
 if TYPE_CHECKING:
     from controlplane.publish.grafana.client import Grafana
@@ -69,16 +70,21 @@ class ControlPlane:
     scaler: ExternalScaler | None
     registry: CollectorRegistry
     runner: Runner
+    leader: Leader
     store: StoreThread
     reports: StoreThread
-    release: Callable[[], None]
+    unlock: Callable[[], None]
 
     def picture(self) -> Picture:
         """What is known now and was decided last."""
         return self.runner.picture()
 
     async def start(self) -> None:
-        """Begin. Raises StoreError when the store cannot be used, ConflictError where KEDA's address cannot be had."""
+        """Begin, to lead or to stand by.
+
+        Raises StoreError when the store cannot be used, ConflictError where KEDA's address cannot be had.
+        """
+        await self.leader.start(self.runner)
         await self.runner.start()
         self.notifier.start()
         if self.annotator is not None:
@@ -87,17 +93,18 @@ class ControlPlane:
             await self.scaler.start()
 
     async def stop(self) -> None:
-        """End: no new ticks, actions under way are given a moment, connections closed, the store last."""
+        """End: no new ticks, actions under way are given a moment, then another may lead; the store is closed last."""
         if self.scaler is not None:
             await self.scaler.close()
         await self.notifier.close()
         if self.annotator is not None:
             await self.annotator.close()
         await self.runner.stop()
+        await self.leader.close()
         self.store.close()
         if self.reports is not self.store:
             self.reports.close()
-        self.release()
+        self.unlock()
 
 
 def build(
@@ -127,8 +134,12 @@ def build(
         keep_s=keep_s(settings.decide_interval_s, settings.policy, max(grace.of_models(fleet).values(), default=0.0)),
         prometheus=prometheus,
     )
+    grafana = None if settings.grafana is None else _grafana(settings.grafana)
+    kept = _open(settings.store_url)
+    leader = Leader(kept.lease, own_name(), settings.lease_s, sole=kept.sole)
+    deciding = kept.store.beside(kept.fenced(lambda: leader.epoch))
     by_kind: dict[ServerKind, Actuator] = {
-        ServerKind.TRITON: TritonActuator(fleet, clock=clock),
+        ServerKind.TRITON: TritonActuator(fleet, clock=clock, may_act=leader.may_act),
         ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
     }
     actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
@@ -136,13 +147,6 @@ def build(
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = RetryingActuator(actuator, registry, clock=clock, retries=settings.retries)
     actuator = MeteredActuator(actuator, registry)
-    grafana = None if settings.grafana is None else _grafana(settings.grafana)
-    held = claim(settings.store_url)
-    try:
-        store, reports = _stores(settings.store_url)
-    except BaseException:
-        held.release()
-        raise
 
     async def refresh(server: str) -> None:
         # The executor needs the runner, and the runner owns the executor: bound late.
@@ -158,18 +162,18 @@ def build(
     roster = Roster(fleet, found_by)
     told = settings.alerts.alertmanagers if settings.alerts.via is Via.DIRECT else ()
     notifier = Notifier(picture, [Alertmanager(url) for url in told], settings.alerts, clock)
-    executor = Executor(actuator, store, clock, refresh=refresh, announce=announce)
+    executor = Executor(actuator, deciding, clock, refresh=refresh, announce=announce, may_act=leader.may_act)
     tick = Tick(
         roster=roster,
         policy=settings.policy,
         collector=collector,
-        store=store,
+        store=deciding,
         executor=executor,
         clock=clock,
         grace=grace,
         decide_s=settings.decide_interval_s,
         prices=settings.prices,
-        require_claim=held.check,
+        leadership=leader.standing,
     )
     runner = Runner(
         roster=roster,
@@ -177,7 +181,7 @@ def build(
         actuator=actuator,
         executor=executor,
         tick=tick,
-        store=store,
+        store=deciding,
         clock=clock,
         scrape_s=settings.scrape_interval_s,
         decide_s=settings.decide_interval_s,
@@ -185,12 +189,26 @@ def build(
     )
     late_s = 3 * settings.decide_interval_s
     registry.register(PictureMetrics(runner.picture, late_s, settings.prices, posts=notifier.posts))
-    desk, slo = Desk(runner, store, reports, clock), SloDesk(runner, store, reports, clock)
-    inbox = Inbox(runner, store, reports, clock, settings.alerts)
+    # what people say is a row that whoever leads reads, so it is written without the fence
+    said, reports = kept.store, kept.reports
+    desk, slo = Desk(runner, said, reports, clock), SloDesk(runner, said, reports, clock)
+    inbox = Inbox(runner, said, reports, clock, settings.alerts)
     annotator = None if grafana is None else Annotator(runner, grafana, Marks(clock(), settings.alerts))
     scaler = None if settings.keda is None else ExternalScaler(settings.keda, runner.picture, runner.changed, late_s)
     return ControlPlane(
-        settings, desk, slo, inbox, notifier, annotator, scaler, registry, runner, store, reports, held.release
+        settings,
+        desk,
+        slo,
+        inbox,
+        notifier,
+        annotator,
+        scaler,
+        registry,
+        runner,
+        leader,
+        said,
+        reports,
+        kept.unlock,
     )
 
 
@@ -216,16 +234,34 @@ def _replica_actuator(fleet: Fleet, collector: FleetCollector, clock: Clock) -> 
     return KubernetesScaler(fleet, worker, clock=clock, loads=lambda name: loads_of(collector.reading(clock()), name))
 
 
-def _stores(url: str) -> tuple[StoreThread, StoreThread]:
-    """The store for ticks and instructions, and the one for reports. Raises StoreError, StoreBusyError."""
-    store = open_store(url)
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The database, opened: for what is written, for reports, and who leads. `sole`: no other process is on it."""
+
+    store: StoreThread
+    reports: StoreThread
+    lease: Leases
+    fenced: Callable[[Callable[[], int]], Store]
+    sole: bool
+    unlock: Callable[[], None]
+
+
+def _open(url: str) -> _Kept:
+    """Raises StoreError, StoreBusyError."""
+    unlock = lock_file(url)
     try:
-        reader = open_reader(url)
+        store = open_store(url)
+        try:
+            reader = open_reader(url)
+        except BaseException:
+            store.close()
+            raise
     except BaseException:
-        store.close()
+        unlock()
         raise
-    ticks = StoreThread(store)
-    return ticks, ticks if reader is None else StoreThread(reader, name="reports")
+    thread = StoreThread(store)
+    reports = thread if reader is None else StoreThread(reader, name="reports")
+    return _Kept(thread, reports, store.lease, store.fenced, is_file(url), unlock)
 
 
 def _grafana(settings: GrafanaSettings) -> Grafana:

@@ -1,50 +1,31 @@
-"""One control plane at a time on one database: two would mark each other's actions interrupted, and both would act."""
+"""Keeping control planes off a database: a lock on an SQLite file, and the lease for a tool that must be alone."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from controlplane.domain.errors import ControlPlaneError, StoreError
+from controlplane.store.engine import file_of, parse_url
+from controlplane.store.faults import shown
+from controlplane.store.repository import SqlStore, open_store
 
-from controlplane.domain.errors import NotLeadingError, StoreError
-from controlplane.store.engine import file_of, make_engine, parse_url
-from controlplane.store.faults import shown, translated
-
-_ADVISORY_KEY = 0x636F6E74726F6C  # "control" in ASCII: any number that others do not use
-
-
-class Claim:
-    """A database that other control planes are kept off until it is released or this process ends."""
-
-    def __init__(self, let_go: Callable[[], None] = lambda: None) -> None:
-        self._let_go = let_go
-
-    def check(self) -> None:
-        """Make sure that it still holds, and take it again where it was lost; a lock on a file never is.
-
-        Raises NotLeadingError where another has it now, StoreBusyError, StoreError where the database cannot be asked.
-        """
-
-    def release(self) -> None:
-        """Let others have it."""
-        self._let_go()
+_TOOL_LEASE_S = 30.0
+_RENEW_S = 5.0
 
 
-def claim(url: str) -> Claim:
-    """Keep other control planes off the database at `url`. Raises StoreError when another has it already."""
-    parsed = parse_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return _ServerClaim(make_engine(parsed, busy_timeout_s=5.0))
-    file = file_of(parsed)
-    return Claim() if file is None else Claim(_lock_file(file))
+def lock_file(url: str) -> Callable[[], None]:
+    """Keep other processes off the SQLite file at `url`; gives what lets go of it. Nothing for other databases.
 
-
-def _lock_file(file: Path) -> Callable[[], None]:
-    """Take a lock on a file beside the database. The system lets go of it when the process ends, however it ends."""
+    The system lets go of it when the process ends, however it ends: who has it knows that nobody else lives who leads.
+    Raises StoreError when another process has it.
+    """
+    file = file_of(parse_url(url))
+    if file is None:
+        return lambda: None
     beside = file.with_name(f"{file.name}.lock")
     try:
         lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -63,52 +44,53 @@ def _lock_file(file: Path) -> Callable[[], None]:
     return lambda: os.close(lock)
 
 
-class _ServerClaim(Claim):
-    """An advisory lock, which PostgreSQL keeps for as long as the connection lives: no longer than its server."""
+def is_file(url: str) -> bool:
+    """Whether the database is one machine's alone: no other process can be on it beside who has its lock."""
+    return parse_url(url).get_backend_name() == "sqlite"
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(self._close)
-        self._engine = engine
-        with translated(engine.url):
-            self._connection = self._take()
-        if self._connection is None:
-            engine.dispose()
-            raise StoreError(f"{shown(engine.url)}: another control plane runs on it; stop that one first")
 
-    def check(self) -> None:
-        """As of any claim. With the connection the lock is gone, and who was quicker has it."""
-        with translated(self._engine.url):
-            if self._connection is None or not self._lives(self._connection):
-                self._connection = None
-                self._connection = self._take()
-        if self._connection is None:
-            raise NotLeadingError(f"{shown(self._engine.url)}: another control plane took it over")
+@contextmanager
+def alone(url: str, name: str) -> Iterator[SqlStore]:
+    """The store at `url`, where no control plane leads meanwhile. Raises StoreError when one does.
 
-    def _take(self) -> Connection | None:
-        """A connection with the lock, None where another has it."""
-        connection = self._engine.connect()
+    `name` is what those who stand by are told that leads. What is written is fenced by the lease.
+    """
+    unlock = lock_file(url)
+    try:
+        store = open_store(url)
         try:
-            if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_KEY}).scalar():
-                connection.commit()
-                return connection
-        except BaseException:
-            connection.invalidate()  # whether it has the lock is not known, so it must not live on in the pool
-            connection.close()
-            raise
-        connection.close()
-        return None
+            taken = store.lease.take(name, _TOOL_LEASE_S, sole=is_file(url))
+            if taken.holder != name:
+                where = shown(parse_url(url))
+                raise StoreError(f"{where}: another control plane ({taken.holder}) runs on it; stop that one first")
+            try:
+                with _renewing(store, taken.epoch):
+                    yield store.fenced(lambda: taken.epoch)
+            finally:
+                with suppress(ControlPlaneError):  # it runs out by itself
+                    store.lease.release(taken.epoch)
+        finally:
+            store.close()
+    finally:
+        unlock()
 
-    def _lives(self, connection: Connection) -> bool:
-        try:
-            connection.execute(text("SELECT 1"))
-            connection.rollback()
-        except SQLAlchemyError:
-            connection.invalidate()  # else it would connect anew by itself, without the lock
-            connection.close()
-            return False
-        return True
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._engine.dispose()
+@contextmanager
+def _renewing(store: SqlStore, epoch: int) -> Iterator[None]:
+    """The lease is renewed while in the block; where it cannot be, the next write is refused."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(_RENEW_S):
+            try:
+                store.lease.renew(epoch, _TOOL_LEASE_S)
+            except ControlPlaneError:
+                continue
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

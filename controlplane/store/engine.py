@@ -17,6 +17,7 @@ from controlplane.store.faults import shown, translated
 
 _WRITES = "controlplane_writes"
 _FILE = "controlplane_file"
+_STANDS_STILL_MS = 5000
 
 
 def parse_url(text: str) -> URL:
@@ -45,8 +46,10 @@ def make_engine(url: URL, busy_timeout_s: float) -> Engine:
     """Connections for `url`. Another's lock is waited for `busy_timeout_s` seconds."""
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, busy_timeout_s)
+    # a server that is gone without a word is given up as soon as one that cannot be reached (libpq counts in ms there)
+    waits = {"connect_timeout": max(2, round(busy_timeout_s)), "tcp_user_timeout": round(2000 * busy_timeout_s)}
     try:
-        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": max(2, round(busy_timeout_s))})
+        engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
     except ModuleNotFoundError as error:
         raise StoreError(
             f"{shown(url)}: the PostgreSQL driver is not installed; pip install 'inference-controlplane[postgres]'"
@@ -54,7 +57,10 @@ def make_engine(url: URL, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def set_up(connection: Connection) -> None:
-        if not connection.get_execution_options().get(_WRITES, False):
+        if connection.get_execution_options().get(_WRITES, False):
+            # a process that is paused or cut off in the middle of a transaction must not keep others off for long
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_STANDS_STILL_MS}")
+        else:
             # by default each statement sees what was committed before it, and another thread prunes meanwhile
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(busy_timeout_s * 1000)}")

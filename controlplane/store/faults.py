@@ -30,8 +30,8 @@ _SQLITE_HELP = {
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRES_BUSY_CLASSES = ("08", "40", "57")
 """Connection lost, transaction rolled back (deadlock, serialisation), operator intervention (shutdown, starting up)."""
-_POSTGRES_BUSY_STATES = ("55P03", "53300")
-"""Lock not available, too many connections."""
+_POSTGRES_BUSY_STATES = ("55P03", "53300", "25P03")
+"""Lock not available, too many connections, idle in a transaction for too long."""
 _POSTGRES_REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "permission denied")
 """How a refusal at connecting reads; psycopg gives no SQLSTATE for it."""
 

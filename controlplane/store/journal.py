@@ -190,9 +190,10 @@ def record(connection: Connection, decision_id: str) -> DecisionRecord:
     return _records(connection, rows)[0]
 
 
-def start_action(connection: Connection, action: Action) -> None:
-    """Journal that an action is under way."""
+def start_action(connection: Connection, action: Action, epoch: int = 0) -> None:
+    """Journal that an action is under way, begun by the leader of that epoch."""
     row = {"model": action.model, "issued_at": action.issued_at, "finished_at": None, "body": ACTION.dump(action)}
+    row |= {"epoch": epoch}
     statement = insert(connection, actions).values(id=action.id, **row)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from controlplane.store import histograms, journal, received, slices
-from controlplane.store.engine import writing
 from controlplane.store.levels import KEEP_IDLE_S, KEEP_RECEIVED_S, KEEP_S, cutoff
 
 _ROWS_A_TRANSACTION = 20_000
@@ -18,30 +18,30 @@ _IDLE_TRANSACTIONS = 20
 """Called every ten minutes, that is room for 16 decisions a second."""
 
 
-def prunings(engine: Engine, now: float) -> Iterator[int]:
+def prunings(writing: Callable[[], AbstractContextManager[Connection]], now: float) -> Iterator[int]:
     """Delete slices, histograms, decisions that changed nothing and received alerts that are past their time.
 
-    A transaction for each item asked for; gives how many rows each deleted. What an interrupted one left over is not
-    read any more and goes with the next.
+    `writing` begins a transaction, one for each item asked for; gives how many rows each deleted. What an interrupted
+    one left over is not read any more and goes with the next.
     """
     for level in KEEP_S:
         before = cutoff(level, now)
-        with writing(engine) as connection:
+        with writing() as connection:
             since = slices.kept_from(connection).get(level, before - KEEP_S[level])
             cut = slices.cut_level(connection, level, before)
             jobs = _jobs(connection, level, since, before) if cut else []
         yield 0
         for job in jobs:
-            with writing(engine) as connection:
+            with writing() as connection:
                 gone = job(connection)
             yield gone
     for _ in range(_IDLE_TRANSACTIONS):
-        with writing(engine) as connection:
+        with writing() as connection:
             gone = journal.delete_idle(connection, now - KEEP_IDLE_S, _IDLE_A_TRANSACTION)
         yield gone
         if gone < _IDLE_A_TRANSACTION:
             break
-    with writing(engine) as connection:
+    with writing() as connection:
         gone = received.delete_received(connection, now - KEEP_RECEIVED_S)
     yield gone
 

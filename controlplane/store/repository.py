@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, update
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Freeze, Outcome, Override, Want
@@ -19,6 +20,7 @@ from controlplane.domain.state import PolicyState
 from controlplane.store import ahead, histograms, journal, judging, people, received, slices, startups
 from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
 from controlplane.store.faults import shown
+from controlplane.store.lease import LeaseRow, fence
 from controlplane.store.levels import FINEST_S
 from controlplane.store.pruning import prunings
 from controlplane.store.schema import require_current, upgrade
@@ -68,12 +70,33 @@ def _require_writable(engine: Engine) -> None:
 class SqlStore:
     """The port `Store` on a database with a current schema; `open_store` makes one. Safe for use by many threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, epoch: Callable[[], int] | None = None) -> None:
         self._engine = engine
+        self._epoch = epoch
+
+    def fenced(self, epoch: Callable[[], int]) -> SqlStore:
+        """The same database for who leads it: each write is made only while nobody took the lease of that epoch.
+
+        What is written by it raises NotLeadingError otherwise; reading is free. What people say is written to the other
+        one: it holds whoever leads.
+        """
+        return SqlStore(self._engine, epoch)
+
+    @property
+    def lease(self) -> LeaseRow:
+        """Which control plane leads."""
+        return LeaseRow(self._engine)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with writing(self._engine) as connection:
+            if self._epoch is not None:
+                fence(connection, self._epoch())
+            yield connection
 
     def write_tick(self, record: TickRecord) -> Mapping[str, str]:
         """Write one tick, all of it or nothing. Writing it again changes nothing."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             slices.add_slices(connection, record.slices)
             kept_as = journal.add_decisions(connection, record.decisions)
             journal.add_effects(connection, record.effects)
@@ -95,7 +118,7 @@ class SqlStore:
         All of it or nothing; writing it again changes nothing. Call `prune` before the first, so that older times go in
         at the levels that are kept for them.
         """
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             new = slices.add_past_slices(connection, past)
             histograms.add_past_histograms(connection, rows)
             judging.add_past_versions(connection, versions)
@@ -118,22 +141,22 @@ class SqlStore:
 
     def drop_ahead(self, now: float) -> None:
         """Delete them with their histograms: what is measured at those times is kept then, and all sums hold."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             ahead.drop_ahead(connection, now)
 
     def start_action(self, action: Action) -> None:
         """Journal an action before it is carried out."""
-        with writing(self._engine) as connection:
-            journal.start_action(connection, action)
+        with self._writing() as connection:
+            journal.start_action(connection, action, 0 if self._epoch is None else self._epoch())
 
     def finish_action(self, outcome: Outcome) -> None:
         """Journal what came of it, and learn the start-up time of a success that brought instances up."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             journal.finish_action(connection, outcome)
 
     def interrupt_actions(self, now: float) -> tuple[Action, ...]:
         """Mark every action that was started and never finished as interrupted; gives them."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             return journal.interrupt_actions(connection, now)
 
     def outcomes(self, since: float) -> Sequence[Outcome]:
@@ -185,7 +208,7 @@ class SqlStore:
 
     def add_adjustment(self, adjustment: Adjustment) -> None:
         """Append a correction. Raises NotFoundError, ConflictError for a withdrawal of what is not there (any more)."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             judging.add_adjustment(connection, adjustment)
 
     def adjustments(self) -> Sequence[Adjustment]:
@@ -226,17 +249,17 @@ class SqlStore:
 
     def add_override(self, override: Override) -> None:
         """Keep it, in place of those in force for the same model on the same server (or on all)."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             people.add_override(connection, override)
 
     def end_overrides(self, model: str, now: float) -> int:
         """End all in force of a model; gives how many."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             return people.end_overrides(connection, model, now)
 
     def end_override(self, override_id: str, now: float) -> Override:
         """End one. Raises NotFoundError."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             return people.end_override(connection, override_id, now)
 
     def overrides(self, now: float) -> tuple[Override, ...]:
@@ -251,7 +274,7 @@ class SqlStore:
 
     def add_freeze(self, freeze: Freeze) -> None:
         """Keep it."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             people.add_freeze(connection, freeze)
 
     def put_freezes(self, freezes: Sequence[tuple[Freeze, AuditEntry | None]]) -> bool:
@@ -260,7 +283,7 @@ class SqlStore:
         What is kept or moved goes to the audit log as its entry says; gives whether any with an entry was.
         """
         changed = False
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             for freeze, entry in freezes:
                 if people.put_freeze(connection, freeze) and entry is not None:
                     people.add_audit(connection, entry)
@@ -269,12 +292,12 @@ class SqlStore:
 
     def end_freezes(self, model: str, now: float) -> int:
         """End those of one model (empty: those that hold for all); gives how many."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             return people.end_freezes(connection, model, now)
 
     def end_freeze(self, freeze_id: str, now: float) -> Freeze:
         """End one. Raises NotFoundError."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             return people.end_freeze(connection, freeze_id, now)
 
     def freezes(self, now: float) -> tuple[Freeze, ...]:
@@ -284,12 +307,12 @@ class SqlStore:
 
     def add_announced(self, announced: Announced) -> None:
         """Keep it."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             people.add_announced(connection, announced)
 
     def end_announced(self, announced_id: str, now: float) -> Announced:
         """End one. Raises NotFoundError."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             return people.end_announced(connection, announced_id, now)
 
     def announced(self, now: float) -> tuple[Announced, ...]:
@@ -299,7 +322,7 @@ class SqlStore:
 
     def add_received(self, alerts: Sequence[ReceivedAlert]) -> None:
         """Keep how each stands. Of one that is told again as it was only the time when it was heard of moves."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             received.add_received(connection, alerts)
 
     def received(self, model: str = "", limit: int = 50) -> Sequence[ReceivedAlert]:
@@ -314,7 +337,7 @@ class SqlStore:
 
     def add_want(self, want: Want) -> None:
         """Keep the newest want of its model."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             people.add_want(connection, want)
 
     def wants(self) -> tuple[Want, ...]:
@@ -329,7 +352,7 @@ class SqlStore:
 
     def audit(self, entry: AuditEntry) -> None:
         """Append to the audit log."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             people.add_audit(connection, entry)
 
     def audit_log(self, limit: int = 100) -> Sequence[AuditEntry]:
@@ -342,7 +365,7 @@ class SqlStore:
 
         Cheap when there is little to do. What was not asked for is not read any more and goes with the next call.
         """
-        return prunings(self._engine, now)
+        return prunings(self._writing, now)
 
     def prune(self, now: float) -> int:
         """Delete all that is past its time; gives how many rows."""

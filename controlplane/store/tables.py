@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
 
 metadata = MetaData(
@@ -218,11 +218,12 @@ actions = Table(
     Column("issued_at", Double, nullable=False),
     Column("finished_at", Double),
     Column("body", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
     Index(
         "ix_actions_open", "id", sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")
     ),
 )
-"""The journal. `finished_at` is empty while an action is under way."""
+"""The journal. `finished_at` is empty while an action is under way; `epoch` is that of the leader that began it."""
 
 outcomes = Table(
     "outcomes",
@@ -260,6 +261,15 @@ policy_state = Table(
     Column("alerts", Text, nullable=False, server_default="{}"),
 )
 """One row, id 1."""
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"""One row, there from the start: which control plane leads. `expires_at` is unix seconds by the database's clock."""
 
 overrides = Table(
     "overrides",

@@ -3,68 +3,75 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from controlplane.domain.errors import NotLeadingError, StoreError
-from controlplane.store import claim, open_store
+from controlplane.store import alone, lock_file, open_store
 from tests.contract.postgres import new_database
+from tests.contract.values import a_decision, a_tick
 
 
-def test_a_second_control_plane_is_refused_until_the_first_lets_go(url: str) -> None:
-    open_store(url).close()
-    held = claim(url)
+def test_a_second_process_is_refused_on_a_file_until_the_first_lets_go(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    unlock = lock_file(url)
     with pytest.raises(StoreError, match=r"another control plane .*stop that one first"):
-        claim(url)
-    held.check()
-    held.release()
-    claim(url).release()
+        lock_file(url)
+    unlock()
+    lock_file(url)()
 
 
 def test_a_control_plane_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
-    work = f"claim({url!r}); print('held', flush=True); signal.pause()"
-    program = f"import signal; from controlplane.store import claim; {work}"
+    work = f"lock_file({url!r}); print('held', flush=True); signal.pause()"
+    program = f"import signal; from controlplane.store import lock_file; {work}"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(StoreError, match=f"process {other.pid}"):
-            claim(url)
+            lock_file(url)
         other.kill()
-    claim(url).release()
+    lock_file(url)()
 
 
 def test_a_folder_that_takes_no_lock_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"nowhere/s\.db\.lock: cannot be opened"):
-        claim(f"sqlite:///{tmp_path}/nowhere/s.db")
+        lock_file(f"sqlite:///{tmp_path}/nowhere/s.db")
 
 
 def test_a_database_in_memory_is_nobody_elses() -> None:
-    first = claim("sqlite://")
-    claim("sqlite://").release()
-    first.check()
+    first = lock_file("sqlite://")
+    lock_file("sqlite://")()
+    first()
 
 
-def test_a_claim_whose_connection_was_cut_is_taken_again_unless_another_was_quicker(postgres: Path) -> None:
-    url = new_database(postgres, "claimed")
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'claimed'"
-    held = claim(url)
-    with psycopg.connect(f"host={postgres} user=tester dbname=postgres", autocommit=True) as server:
-        server.execute(cut)
-        held.check()
-        with pytest.raises(StoreError, match="another control plane runs on it"):
-            claim(url)
-        server.execute(cut)
-        until_gone = time.monotonic() + 10
-        while server.execute("SELECT 1 FROM pg_stat_activity WHERE datname = 'claimed'").fetchone():
-            assert time.monotonic() < until_gone
-        quicker = claim(url)
-        for _ in range(2):
-            with pytest.raises(NotLeadingError, match="another control plane took it over"):
-                held.check()
-        quicker.check()
-        quicker.release()
-        held.check()
-        held.release()
+def test_a_tool_is_alone_on_a_database_and_refused_while_a_control_plane_leads(postgres: Path) -> None:
+    url = new_database(postgres, "tools")
+    plane = open_store(url)
+    plane.lease.take("plane-1", 600.0)
+    with pytest.raises(StoreError, match=r"another control plane \(plane-1\) runs on it"), alone(url, "tool"):
+        raise AssertionError
+    plane.lease.release(1)
+    with alone(url, "tool") as store:
+        assert plane.lease.take("plane-1", 600.0).holder == "tool"
+        store.write_tick(a_tick(decisions=(a_decision("d1"),)))
+    assert plane.lease.take("plane-1", 600.0).epoch == 3
+    with pytest.raises(NotLeadingError):
+        store.write_tick(a_tick())
+    store.close()
+    plane.close()
+
+
+def test_a_tool_renews_its_lease_while_it_works(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.store.claim._TOOL_LEASE_S", 0.5)
+    monkeypatch.setattr("controlplane.store.claim._RENEW_S", 0.05)
+    url = new_database(postgres, "tool_renews")
+    with alone(url, "tool") as store:
+        begun = time.monotonic()
+        left_s = [store.lease.look().left_s]
+        while time.monotonic() - begun < 1.0:
+            left_s.append(store.lease.look().left_s)
+    assert min(left_s) > 0.0, "twice as long as it was taken for"
+    assert any(later > earlier for earlier, later in pairwise(left_s))

@@ -8,6 +8,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.contract.conftest import postgres
 from tests.e2e.plane import Plane
 from tests.kube.fixtures import api_server, cluster, kubeconfig
 from tests.rig_fixtures import module_triton_rig, rig_environment, triton_rig
@@ -19,6 +20,7 @@ __all__ = [
     "kubeconfig",
     "module_triton_rig",
     "new_plane",
+    "postgres",
     "rig_environment",
     "triton_rig",
 ]

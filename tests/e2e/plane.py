@@ -78,6 +78,20 @@ class Plane:
         """SIGKILL."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def leads(self) -> bool:
+        """Whether it says that it leads."""
+        return bool(self.get("fleet")["loop"]["leading"])
+
     def stop(self) -> tuple[int, float]:
         """SIGTERM: exit code and seconds it took."""
         began = time.monotonic()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def spec(ports: Ports) -> ServerSpec:
 
 
 @asynccontextmanager
-async def actuator_of(rig: TritonRig, **options: float) -> AsyncIterator[TritonActuator]:
+async def actuator_of(rig: TritonRig, **options: Any) -> AsyncIterator[TritonActuator]:
     actuator = TritonActuator(Fleet((spec(rig.ports),), ()), clock=lambda: 1000.0, **options)
     try:
         yield actuator

@@ -36,7 +36,7 @@ from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.past import ImportResult, PastImport, PastStore
-from controlplane.store import SqlStore, claim, open_store
+from controlplane.store import SqlStore, lock_file, open_store
 from tests.prometheus_fixtures import RealPrometheus
 from tests.prometheus_past import Scrapes
 from tests.unit.collect.pages import histogram_page, triton_page
@@ -404,10 +404,10 @@ def test_the_command_imports_and_says_what_it_found(
 def test_while_the_control_plane_runs_the_command_refuses(
     configuration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    held = claim(f"sqlite:///{tmp_path / 'store.db'}")
+    unlock = lock_file(f"sqlite:///{tmp_path / 'store.db'}")
     assert execute(["slo", "import", "--config", str(configuration), "--prometheus", "prom", "--since", "1h"]) == 1
-    assert "history is imported while the control plane is stopped" in capsys.readouterr().err
-    held.release()
+    assert "another control plane (process" in capsys.readouterr().err
+    unlock()
 
 
 @pytest.mark.parametrize(

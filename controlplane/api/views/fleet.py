@@ -174,6 +174,10 @@ class HealthView(BaseModel):
     unwritten_since: float | None = Field(description="When the oldest of them was; null: none waits")
     unwritten_most_s: float = Field(description="Older ones are lost")
     lost: int = Field(description="Ticks lost since the start: their time counts as unmeasured")
+    leading: bool = Field(description="Whether this control plane decides and acts")
+    leader: str = Field(description="Which one holds the lease; empty: none does, or it is not known")
+    epoch: int = Field(description="Of the lease; rises with each take-over")
+    takeovers: int = Field(description="Times this process took the lease")
 
 
 class CircuitView(BaseModel):
@@ -343,4 +347,8 @@ def _health(health: LoopHealth) -> HealthView:
         unwritten_since=health.unwritten_since,
         unwritten_most_s=health.unwritten_most_s,
         lost=health.lost,
+        leading=health.leading,
+        leader=health.leader,
+        epoch=health.epoch,
+        takeovers=health.takeovers,
     )

@@ -33,9 +33,12 @@ def desired(picture: Picture, metadata: Mapping[str, str], max_age_s: float) -> 
     """Replicas that the workload is to have.
 
     Raises NotFoundError and ConflictError as `workload_of`, ConflictError while its models are not in mode act, and
-    NotToldError where nothing was decided in the last `max_age_s` seconds: KEDA and its HPA then leave what there is.
+    NotToldError where nothing was decided in the last `max_age_s` seconds, and of one that stands by: KEDA and its HPA
+    then leave what there is.
     """
     spec = workload_of(picture, metadata)
+    if not picture.health.leading:
+        raise NotToldError("this control plane stands by: the one that leads decides")
     decision = _decision(picture, spec.name)
     if decision is None or picture.at - decision.at > max_age_s:
         raise NotToldError(f"nothing was decided on workload {spec.name} within {max_age_s:g} s")

@@ -311,6 +311,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.TICK_LATENESS, "gauge", "How much later than due the last tick began"),
     Family(names.TICK_INTERVAL, "gauge", "Time between two ticks, as configured"),
     Family(names.LEADING, "gauge", "1 while this process decides and writes, else 0"),
+    Family(names.LEADER_EPOCH, "gauge", "Epoch of the lease by which one leads, as this process knows it"),
+    Family(names.TAKEOVERS, "counter", "Times this process took the lease"),
     Family(names.STORE_FAILING, "gauge", "1 while the store cannot be read or written, else 0"),
     Family(names.BUILD_INFO, "gauge", "1", (names.VERSION,)),
 )

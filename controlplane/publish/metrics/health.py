@@ -62,6 +62,8 @@ def loop_samples(picture: Picture) -> Iterator[Sample]:
     yield names.TICK_INTERVAL, (), health.interval_s or None
     yield names.TICK_LATENESS, (), health.late_s
     yield names.LEADING, (), float(health.leading)
+    yield names.LEADER_EPOCH, (), health.epoch or None
+    yield names.TAKEOVERS, (), health.takeovers
     yield names.STORE_FAILING, (), None if health.store_failing is None else float(health.store_failing)
     if health.last_tick_at:
         yield names.TICK_LAST, (), health.last_tick_at

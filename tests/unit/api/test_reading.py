@@ -131,7 +131,8 @@ def _bert(plane: FakePlane) -> list[str]:
 
 
 async def test_ready_needs_a_recent_tick_and_a_store_that_works(client: httpx.AsyncClient, plane: FakePlane) -> None:
-    assert (await client.get("/readyz")).json() == {"ready": True, "last_tick_age_s": 4.0}
+    ready = {"ready": True, "role": "leader", "leader": "", "last_tick_age_s": 4.0}
+    assert (await client.get("/readyz")).json() == ready
     good = plane.health
     for health, why in (
         (LoopHealth(), "no tick was done yet"),
@@ -144,6 +145,18 @@ async def test_ready_needs_a_recent_tick_and_a_store_that_works(client: httpx.As
         assert why in answer.json()["detail"]
         assert answer.headers["content-type"] == "application/problem+json"
         assert (await client.get("/healthz")).status_code == 200, "the process is alive all the same"
+
+
+async def test_one_that_stands_by_is_ready_and_says_who_leads_while_the_store_works(
+    client: httpx.AsyncClient, plane: FakePlane
+) -> None:
+    plane.health = LoopHealth(leader="plane-1", epoch=3)
+    standby = {"ready": True, "role": "standby", "leader": "plane-1", "last_tick_age_s": None}
+    assert (await client.get("/readyz")).json() == standby
+    loop = (await client.get("/api/v1/fleet")).json()["loop"]
+    assert (loop["leading"], loop["leader"], loop["epoch"], loop["takeovers"]) == (False, "plane-1", 3, 0)
+    plane.health = replace(plane.health, problem="the database is away")
+    assert (await client.get("/readyz")).status_code == 503
 
 
 async def test_the_metrics_page_is_prometheus_text(client: httpx.AsyncClient) -> None:

@@ -63,6 +63,7 @@ def test_an_alert_that_fires_on_unmeasured_says_since_when_and_why() -> None:
 
 def a_loop(**more: Any) -> dict[str, Any]:
     loop = {"last_tick_at": NOW - 3.0, "ticks": 9, "skipped": 0, "problem": "", "unwritten_since": None, "lost": 0}
+    loop |= {"leading": True, "leader": "plane-1"}
     return {"at": NOW, "loop": {**loop, **more}, "circuits": []}
 
 

@@ -18,7 +18,7 @@ from controlplane.loop.annotator import Annotator
 from controlplane.publish.grafana.annotations import Annotation, Marks
 from tests.unit.loop.worlds import FLEET, NOW, a_reading
 
-PICTURE = Picture(NOW, FLEET, a_reading(), health=LoopHealth(ticks=1, last_tick_at=NOW, interval_s=15.0))
+PICTURE = Picture(NOW, FLEET, a_reading(), health=LoopHealth(ticks=1, last_tick_at=NOW, interval_s=15.0, leading=True))
 
 
 class Loop:

@@ -33,10 +33,16 @@ class Bench:
         self.actuator = GatedActuator()
         self.fleet = FLEET
         self.reading: FleetReading = a_reading()
+        self.leads = True
         self.refreshed: list[str] = []
         self.refresh_error: Exception | None = None
         self.executor = Executor(
-            self.actuator, self.thread, lambda: NOW, refresh=self._refresh, announce=self._announce
+            self.actuator,
+            self.thread,
+            lambda: NOW,
+            refresh=self._refresh,
+            announce=self._announce,
+            may_act=lambda: self.leads,
         )
 
     async def _refresh(self, server: str) -> None:
@@ -203,3 +209,22 @@ async def test_what_is_remembered_of_servers_goes_with_them_but_not_what_is_unde
     assert outcome.status is ActionStatus.SUCCEEDED
     bench.executor.follow(empty)
     assert not bench.executor._slots
+
+
+async def test_who_may_not_lead_any_more_when_a_step_is_due_takes_it_not(bench: Bench) -> None:
+    bench.leads = False  # it was paused while the step was journalled
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert (outcome.status, outcome.detail) == (ActionStatus.DROPPED, "another control plane may lead by now")
+    assert bench.actuator.applied == []
+
+
+async def test_what_is_let_go_of_is_waited_for_no_more_and_what_waits_is_not_begun(bench: Bench) -> None:
+    bench.executor._limit = 1
+    bench.start(a_decision(), a_decision(model="b"))
+    await bench.actuator.begun.wait()
+    await bench.executor.let_go()
+    assert bench.executor.in_flight == ()
+    bench.actuator.gate.set()
+    await asyncio.sleep(0.01)
+    assert [action.model for action in bench.actuator.applied] == ["a"]

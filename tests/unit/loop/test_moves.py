@@ -40,7 +40,7 @@ async def moving() -> AsyncIterator[Moving]:
 
 async def test_who_is_there_at_the_start_is_in_the_first_round(moving: Moving) -> None:
     moving.discovery.find("w", [member("0")], NOW)
-    await moving.runner.start()
+    await moving.start()
     assert moving.followed == [{"t0", "w/0"}]
     assert moving.collector.asked == [None], "one round, over all"
     assert moving.runner.fleet.server("w/0") is not None
@@ -48,7 +48,7 @@ async def test_who_is_there_at_the_start_is_in_the_first_round(moving: Moving) -
 
 
 async def test_who_comes_is_followed_and_read_at_once_and_phases_read_nothing(moving: Moving) -> None:
-    await moving.runner.start()
+    await moving.start()
     moving.discovery.find("w", [member("0", Phase.STARTING)], NOW)
     await moving.until(lambda: moving.collector.asked[-1] == frozenset({"w/0"}))
     rounds = moving.collector.rounds
@@ -62,13 +62,13 @@ async def test_who_comes_is_followed_and_read_at_once_and_phases_read_nothing(mo
 
 async def test_another_pod_of_the_same_name_is_one_that_came(moving: Moving) -> None:
     moving.discovery.find("w", [member("0", uid="first")], NOW)
-    await moving.runner.start()
+    await moving.start()
     moving.discovery.find("w", [member("0", uid="second")], NOW)
     await moving.until(lambda: moving.collector.asked[-1] == frozenset({"w/0"}))
 
 
 async def test_moves_wait_for_the_end_of_a_tick_and_are_taken_in_as_one(moving: Moving) -> None:
-    await moving.runner.start()
+    await moving.start()
     moving.tick.hold_s = 0.2
     moving.runner.nudge()
     await moving.until(lambda: moving.tick.running == 1)
@@ -82,7 +82,7 @@ async def test_moves_wait_for_the_end_of_a_tick_and_are_taken_in_as_one(moving: 
 
 async def test_a_move_that_changes_nobody_is_no_move(moving: Moving) -> None:
     moving.discovery.find("w", [member("0")], NOW)
-    await moving.runner.start()
+    await moving.start()
     moving.discovery.find("w", [member("0")], NOW + 1)
     moving.discovery.lose_sight("w", "away")
     assert await moving.runner.follow() == frozenset()
@@ -90,7 +90,7 @@ async def test_a_move_that_changes_nobody_is_no_move(moving: Moving) -> None:
 
 
 async def test_a_move_that_fails_is_made_up_for_by_the_next(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
-    await moving.runner.start()
+    await moving.start()
     working = moving.collector.follow
 
     def broken(fleet: Fleet, now: float) -> None:
@@ -105,7 +105,7 @@ async def test_a_move_that_fails_is_made_up_for_by_the_next(moving: Moving, monk
 
 
 async def test_the_end_ends_the_discoveries(moving: Moving) -> None:
-    await moving.runner.start()
+    await moving.start()
     await moving.runner.stop(0.5)
     assert moving.discovery.closed
     assert moving.collector.closed

@@ -17,7 +17,7 @@ from controlplane.domain.conditions import AlertName, Condition
 from controlplane.domain.decision import Step
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Fleet
-from controlplane.domain.picture import Picture
+from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.routing import AlertSettings, Via
 from controlplane.loop.notices import KEEPS_S, LASTS_S, NoticeBook, Notifier, Refusal
 from controlplane.loop.wire import build
@@ -142,7 +142,7 @@ class FakeAlertmanager(Alertmanager):
 class World:
     def __init__(self) -> None:
         self.now = NOW
-        self.shown = Picture(NOW, FLEET, a_reading())
+        self.shown = Picture(NOW, FLEET, a_reading(), health=LoopHealth(leading=True))
         self.one, self.two = FakeAlertmanager("http://one"), FakeAlertmanager("http://two")
         self.notifier = Notifier(lambda: self.shown, (self.one, self.two), AlertSettings(), lambda: self.now)
 

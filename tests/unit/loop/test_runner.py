@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Plan
+from controlplane.domain.decision import Freeze, FreezeDirection, Plan
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import TickRecord
@@ -83,6 +83,11 @@ class Bench:
             decide_s=decide_s,
         )
 
+    async def start(self) -> None:
+        """Lead, and run."""
+        await self.runner.lead()
+        await self.runner.start()
+
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(5.0):
             while not true():  # noqa: ASYNC110 - a real cadence, watched from outside
@@ -98,7 +103,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_it_collects_and_ticks_by_itself_and_asks_for_the_control_mode(bench: Bench) -> None:
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.runner.picture().health.ticks >= 3)
     assert bench.collector.rounds >= 3
     assert isinstance(bench.collector.controls["t0"], Known)
@@ -125,7 +130,7 @@ async def test_the_first_ticks_do_not_wait_until_seasons_are_learned(
         await ended.wait()
 
     monkeypatch.setattr(bench.tick, "recall", recall)
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.runner.picture().health.ticks >= 2)
     assert begun.is_set()
 
@@ -148,7 +153,7 @@ async def test_a_server_that_never_says_whether_it_may_be_controlled_holds_up_no
 
     monkeypatch.setattr(bench.actuator, "control_mode", hang)
     monkeypatch.setattr("controlplane.loop.runner._CONTROL_S", 0.01)
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.collector.rounds >= 5)
     assert asked == ["t0"]
     assert bench.collector.controls == {}
@@ -156,7 +161,7 @@ async def test_a_server_that_never_says_whether_it_may_be_controlled_holds_up_no
 
 async def test_a_tick_that_overruns_is_never_doubled_and_the_skipped_ones_are_counted(bench: Bench) -> None:
     bench.tick.hold_s = 0.35
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.runner.picture().health.ticks >= 2)
     assert bench.runner.picture().health.skipped >= 2
     assert bench.tick.most_running == 1
@@ -164,7 +169,7 @@ async def test_a_tick_that_overruns_is_never_doubled_and_the_skipped_ones_are_co
 
 async def test_a_tick_that_fails_does_not_end_the_loop(bench: Bench) -> None:
     bench.tick.error = RuntimeError("boom")
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.tick.most_running == 1)
     bench.tick.error = None
     await bench.until(lambda: bench.runner.picture().health.ticks >= 2)
@@ -172,7 +177,7 @@ async def test_a_tick_that_fails_does_not_end_the_loop(bench: Bench) -> None:
 
 async def test_a_nudge_ticks_at_once() -> None:
     bench = Bench(scrape_s=60.0, decide_s=600.0)
-    await bench.runner.start()
+    await bench.start()
     before = bench.runner.picture().health.ticks
     bench.runner.nudge()
     await bench.until(lambda: bench.runner.picture().health.ticks == before + 1)
@@ -188,7 +193,7 @@ async def test_a_system_clock_that_is_set_back_does_not_stop_the_loop(
         def now(cls, tz: tzinfo | None = None) -> SetBack:
             return cls.fromtimestamp(wall_clock() - 3600.0, tz)
 
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.runner.picture().health.ticks >= 1)
     for module in ("apscheduler.schedulers.base", "controlplane.loop.runner"):
         monkeypatch.setattr(f"{module}.datetime", SetBack)
@@ -201,7 +206,7 @@ async def test_what_a_clock_that_was_ahead_has_written_is_taken_up_as_of_now(ben
     ahead = wall_clock() + 3600.0
     state = PolicyState({"a@t0": UnitState(wanted=True, instances=1, changed_at=ahead)})
     await bench.thread.call(lambda s: s.write_tick(TickRecord(ahead, (), (), (), state)))
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.runner.picture().health.ticks >= 1)
     kept = await bench.thread.call(lambda s: s.load_state())
     assert 0 < kept.units["a@t0"].changed_at <= wall_clock()
@@ -209,7 +214,7 @@ async def test_what_a_clock_that_was_ahead_has_written_is_taken_up_as_of_now(ben
 
 async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None:
     bench.tick.hold_s = 60.0
-    await bench.runner.start()
+    await bench.start()
     await bench.until(lambda: bench.tick.running == 1)
     async with asyncio.timeout(2.0):
         await bench.runner.stop(0.3)
@@ -221,7 +226,7 @@ async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None
 async def test_a_round_that_is_cut_short_by_the_end_is_not_logged_as_a_failure(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.runner.start()
+    await bench.start()
     hanging, ended = asyncio.Event(), asyncio.Event()
 
     async def hang(now: float, servers: object = None) -> None:
@@ -252,7 +257,7 @@ async def test_whoever_waits_for_a_change_is_woken_by_the_next_round(bench: Benc
 
 
 async def test_a_clock_that_was_set_back_is_told_of_once_and_keeps_nothing_waiting(bench: Bench) -> None:
-    await bench.runner.start()
+    await bench.start()
     with capture_logs() as logs:
         for job in bench.runner._scheduler.get_jobs():
             job.modify(next_run_time=job.next_run_time + timedelta(hours=1))
@@ -268,6 +273,7 @@ async def test_a_tick_need_not_wait_until_all_history_is_pruned() -> None:
     start = (now - 3 * 86400) // 10 * 10
     old = tuple(Slice(f"m{n}", "availability", start, 1, 0, 0, 10.0, 10.0, "v") for n in range(20))
     await bench.thread.call(lambda s: s.write_tick(TickRecord(start, old, (), (), PolicyState())))
+    await bench.runner.lead()
     pruning = asyncio.create_task(bench.runner.prune())
     await asyncio.sleep(0)  # it has begun
     await bench.thread.call(lambda s: s.load_state())
@@ -277,3 +283,32 @@ async def test_a_tick_need_not_wait_until_all_history_is_pruned() -> None:
     kept = await bench.thread.call(lambda s: s.counts("m0", "availability", start - 86400, now))
     assert kept == Counts(1, 0, 0, 10.0, 10.0, 0)
     bench.thread.close()
+
+
+async def test_who_stands_by_reads_and_does_nothing_and_goes_on_from_the_store_once_it_leads(bench: Bench) -> None:
+    await bench.runner.start()
+    freeze = Freeze("fr", "", FreezeDirection.ALL, "ann", "incident", wall_clock(), wall_clock() + 600.0)
+    await bench.thread.call(lambda s: s.add_freeze(freeze))
+    await bench.until(lambda: bench.collector.rounds >= 3 and bool(bench.runner.picture().freezes))
+    assert (bench.runner.picture().health.ticks, bench.tick.most_running) == (0, 0)
+    assert not bench.runner.picture().health.leading
+    assert bench.collector.controls == {}, "no server was sent an instruction"
+    state = PolicyState({"a@t0": UnitState(wanted=True, instances=2)})
+    await bench.thread.call(lambda s: s.write_tick(TickRecord(wall_clock(), (), (), (), state)))
+    await bench.runner.lead()
+    assert isinstance(bench.collector.controls["t0"], Known)
+    await bench.until(lambda: bench.runner.picture().health.ticks >= 1)
+    assert bench.runner.picture().health.leading
+    written = await bench.thread.call(lambda s: s.load_state())
+    assert written.units["a@t0"].instances == 2
+
+
+async def test_who_no_longer_leads_ticks_no_more_and_shows_no_decisions_as_its_own(bench: Bench) -> None:
+    await bench.start()
+    await bench.until(lambda: bool(bench.runner.picture().decisions))
+    await bench.runner.stand_by()
+    ticks, rounds = bench.runner.picture().health.ticks, bench.collector.rounds
+    await bench.until(lambda: bench.collector.rounds >= rounds + 4)
+    picture = bench.runner.picture()
+    assert (picture.health.ticks, picture.decisions, picture.health.leading) == (ticks, (), False)
+    assert picture.health.last_tick_at == 0.0

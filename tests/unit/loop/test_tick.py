@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import BurnAlert, Severity
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Override, OverrideKind, ReasonCode, Step, Target
-from controlplane.domain.errors import NotLeadingError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, PrometheusSpec
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
@@ -53,18 +52,14 @@ class Ticks:
 
     def __init__(self, every_s: float, until: float) -> None:
         self.now = NOW
-        self.taken = False
         prometheus = PrometheusSpec("p", "http://p", 2.0, interval_s=every_s)
         models = (replace(FLEET.models[0], objectives=(ORDERS,)),)
         self.fleet = Fleet(FLEET.servers, models, prometheus=(prometheus,))
-        self.thread = StoreThread(open_store("sqlite://"))
+        self.store = open_store("sqlite://")
+        self.epoch = self.store.lease.take("this", 1e9).epoch
+        self.thread = StoreThread(self.store.fenced(lambda: self.epoch))
         self.collector = ToldLate(every_s, until)
         self.restart()
-
-    def require_claim(self) -> None:
-        """As the claim on the store does."""
-        if self.taken:
-            raise NotLeadingError("another control plane took it over")
 
     def restart(self) -> None:
         """Another control plane on the same store."""
@@ -81,7 +76,6 @@ class Ticks:
             lambda: self.now,
             grace=Grace(5.0, 2.0),
             decide_s=TICK_S,
-            require_claim=self.require_claim,
         )
 
     async def page(self, seconds: float) -> BurnAlert:
@@ -172,12 +166,15 @@ def test_while_another_has_the_store_nothing_is_written_or_done_and_it_does_not_
             two = Override("o", "a", OverrideKind.INSTANCES, "ann", "more", NOW, NOW + 3600.0, 2)
             await ticks.thread.call(lambda s: s.add_override(two))
             await ticks.tick.resume()
-            ticks.taken = True
+            ticks.store.lease.take("another", 1e9, sole=True)
             assert await ticked() == (False, False, 1, True)
             assert await ticked() == (False, False, 2, True)
             assert not await ticks.thread.call(lambda s: s.decisions())
-            ticks.taken = False
+            ticks.epoch = ticks.store.lease.take("this", 1e9, sole=True).epoch
+            await ticks.tick.resume()
             assert await ticked() == (True, False, 0, False)
+            first = min(d.decision.at for d in await ticks.thread.call(lambda s: s.decisions()))
+            assert first == ticks.now, "what was decided while another led is not written"
         finally:
             ticks.thread.close()
 

@@ -46,7 +46,7 @@ def a_picture(
         fleet,
         FleetReading(NOW, {"t0": server}, {}, {}, gpus),
         decisions=decisions or (a_decision(),),
-        health=LoopHealth(interval_s=15.0, started_at=AN_HOUR_AGO),
+        health=LoopHealth(interval_s=15.0, started_at=AN_HOUR_AGO, leading=True),
     )
 
 

@@ -58,3 +58,9 @@ def test_a_workload_that_is_scaled_here_is_not_followed_too() -> None:
 def test_an_unknown_workload_is_answered_with_those_that_there_are(metadata: dict[str, str]) -> None:
     with pytest.raises(NotFoundError, match="known: llama"):
         desired(told(decided(3)), metadata, 45.0)
+
+
+def test_one_that_stands_by_tells_nothing() -> None:
+    picture = told(decided(3))
+    with pytest.raises(NotToldError, match="stands by"):
+        desired(replace(picture, health=replace(picture.health, leading=False)), LLAMA, 45.0)

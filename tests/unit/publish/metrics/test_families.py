@@ -109,7 +109,9 @@ def the_picture() -> Picture:
         (action,),
         (Override("o", "bert", OverrideKind.PIN, "ann", "x", NOW, NOW + 60, 2),),
         freezes=(Freeze("f", "", FreezeDirection.ALL, "ann", "x", NOW, NOW + 60),),
-        health=LoopHealth(3, 1, NOW - 2, 0.5, interval_s=15.0, late_s=0.25, leading=True, store_failing=False),
+        health=LoopHealth(
+            3, 1, NOW - 2, 0.5, interval_s=15.0, late_s=0.25, leading=True, epoch=3, takeovers=2, store_failing=False
+        ),
         workloads={"w": Known((), NOW - 4)},
         startups={"bert": by_knob([Startup("bert", "t", "load", NOW, 20.0, 20.0)] * 10)},
         alerts={"bert": (BurnAlert("bert", OBJECTIVE.key, Severity.PAGE, True, NOW, "", (burn,), None),)},  # noqa: FBT003
@@ -190,6 +192,8 @@ NOTHING = dict.fromkeys(("model", "objective", "workload", "server", "kind"), ""
         ("tick_lateness_seconds", {}, 0.25),
         ("tick_interval_seconds", {}, 15),
         ("leading", {}, 1),
+        ("leader_epoch", {}, 3),
+        ("leader_takeovers_total", {}, 2),
         ("store_failing", {}, 0),
         ("build_info", {"version": version("inference-controlplane")}, 1),
     ],
