@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from controlplane.config.alerts import check_alerts
-from controlplane.config.faults import join, one_of, shown
-from controlplane.config.gateways import check_gateways
+from controlplane.config.faults import join, shown
+from controlplane.config.gateways import check_gateways, is_measured
+from controlplane.config.named import check_names, expand
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
 from controlplane.config.profiles import check_profile
 from controlplane.config.reading import Document, ModelPart
+from controlplane.config.routes import check_placed, check_routes
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import KedaBlock, Root
 from controlplane.config.units import format_duration, is_loopback
@@ -31,6 +32,7 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
     yield from check_gateways(document)
+    yield from check_routes(document)
     yield from check_alerts(document)
     yield from _check_names(document)
     yield from _check_single(document)
@@ -43,17 +45,6 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
             if served[key] > 1:
                 allowed = f"each served_name once on a server; {server} has it already"
                 yield Fault(join(model.path, "served_name"), repr(key[1]), allowed)
-
-
-def expand(patterns: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """The names that at least one pattern matches, in their own order; `*` stands for anything."""
-    wanted = [_literal(pattern) for pattern in patterns]
-    return tuple(dict.fromkeys(name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)))
-
-
-def _literal(pattern: str) -> str:
-    """Only `*` is special; fnmatch's other signs are not."""
-    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
@@ -123,7 +114,8 @@ def _check_names(document: Document) -> Iterator[Fault]:
 
 def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     model = part.item
-    yield from _check_runs_on(part, document.kinds)
+    yield from check_names(part.item.runs_on, join(part.path, "runs_on"), document.kinds)
+    yield from check_placed(part, document)
     bounds = model.instances
     if bounds.min > bounds.max:
         yield Fault(join(part.path, "instances", "min"), str(bounds.min), f"at most instances.max ({bounds.max})")
@@ -156,16 +148,6 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
             first[value.key] = objective.path
 
 
-def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:
-    for i, pattern in enumerate(part.item.runs_on):
-        if not expand([pattern], names):
-            path = join(part.path, "runs_on", i)
-            if "*" in pattern:
-                yield Fault(path, repr(pattern), f"a pattern that matches a server or workload: {', '.join(names)}")
-            else:
-                yield Fault(path, repr(pattern), f"the name of a server or workload: {one_of(pattern, tuple(names))}")
-
-
 def _check_triton_only(part: ModelPart, kind: ServerKind, *, scaled: bool) -> Iterator[Fault]:
     """What only models on Triton can have, or on workloads whose replicas are decided: else nothing would heed it."""
     model, allowed = part.item, "only for models on Triton; other servers are observed"
@@ -187,7 +169,8 @@ def _where(part: ModelPart, document: Document, kinds: frozenset[ServerKind]) ->
     """What the model's objectives may be; servers of several kinds, or a mapping at fault, leave that open."""
     mappings = tuple(document.mappings[name] for name in expand(part.item.runs_on, document.mappings))
     sure = len(kinds) == 1 and (bool(mappings) or not kinds <= BY_MAPPING)
-    return Where(kinds if sure else tuple(ServerKind), mappings, document.gateways, document.prometheus)
+    gateways = tuple(gateway for gateway in document.gateways if is_measured(gateway.item))
+    return Where(kinds if sure else tuple(ServerKind), mappings, gateways, document.prometheus)
 
 
 def _check_single(document: Document) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from controlplane.config.promql import CounterSelector
 from controlplane.config.units import (
     Body,
     Duration,
+    Memory,
     Name,
     Names,
     Rate,
@@ -145,7 +146,23 @@ class ModelItem(Block):
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
     priority: Whole = Field(
-        default=0, description="Who is to go first when something is scarce; higher wins. Kept, without effect yet."
+        default=0,
+        description="Who is to go first when something is scarce; higher wins. For placement; elsewhere kept, without"
+        " effect yet.",
+    )
+    copies: Whole = Field(
+        default=1,
+        ge=1,
+        description="On how many servers it is wanted, behind a gateway that routes by model; elsewhere it is on all it"
+        " runs on.",
+    )
+    memory: Memory | None = Field(
+        default=None,
+        description="Memory that a copy takes on a server; default: as it was seen to be, which needs NVML.",
+    )
+    components: list[Name] = Field(
+        default=[],
+        description="Of an ensemble: the models it is made of, which Triton loads with it; their memory counts as its.",
     )
     device: str = Field(
         default="",

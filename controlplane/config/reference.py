@@ -16,6 +16,7 @@ from controlplane.config.tree import schema
 from controlplane.config.units import (
     DURATION_FORM,
     GRPC_FORM,
+    MEMORY_FORM,
     NAME_FORM,
     RATE_FORM,
     SHARE_FORM,
@@ -41,6 +42,7 @@ _BLOCKS = {
     "PortsBlock": "workloads[].ports",
     "ReplicasBlock": "workloads[].replicas",
     "GatewayItem": "gateways[]",
+    "RoutesBlock": "gateways[].routes",
     "AgentItem": "agents[]",
     "ModelItem": "models[]",
     "InstancesBlock": "models[].instances",
@@ -85,6 +87,7 @@ Forms
 - time zone: {ZONE_FORM}.
 - name: {NAME_FORM}.
 - rate: {RATE_FORM}.
+- memory: {MEMORY_FORM}.
 - PromQL selector: {SELECTOR_FORM}.
 - version: {VERSION_FORM}.
 - url: {URL_FORM}.

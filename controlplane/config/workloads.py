@@ -105,6 +105,7 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
         bounds,
         item.gpus_per_replica,
         item.publish_only,
+        item.memory,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from controlplane.decide.memory import learn_memory
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.scale import decide_pool
+from controlplane.decide.room import Room
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Override, Plan, ReasonCode
 from controlplane.domain.fleet import ModelSpec, ServerSpec, WorkloadSpec, is_member_name, workload_of
@@ -37,15 +39,18 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
     )
     servers = {server.name: server for server in snapshot.fleet.servers}
+    state = learn_memory(snapshot, state, now)
+    room = Room(snapshot, state)
     for model in snapshot.fleet.models:
         for name in model.runs_on:
             server = servers.get(name)
             if server is None:
                 continue
             key = unit_key(model.name, name)
-            unit = _unit(snapshot, model, server, saturated, raising)
+            unit = room.given(_unit(snapshot, model, server, saturated, raising))
             before = replace(state.units.get(key, UnitState()), gone_since=None)
             decision, units[key], effect = decide_unit(unit, before, policy, now)
+            room.taken(unit, decision)
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
@@ -59,9 +64,9 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             )
             decisions.append(decision)
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
-    unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
+    unsettled = any(d.binding in (ReasonCode.DATA_PARTIAL, ReasonCode.ROUTED) for d in decisions)
     plan = Plan(now, tuple(decisions), tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, {**state.workloads, **workloads}, forecasts)
+    return plan, PolicyState(units, {**state.workloads, **workloads}, forecasts, state.marks)
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.decide.placing.turn import Placed
 from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reason, ReasonCode, Target, Want
 from controlplane.domain.fleet import ModelSpec, Phase, ServerSpec
 from controlplane.domain.objectives import Indicator, Judgement
@@ -17,6 +18,8 @@ class Unit:
 
     `saturated_by` names the model that shows the shared device to be saturated, `raising_beside` another there whose
     raise is young and not judged yet; "" if there is none. `phase` is None for servers that are not discovered.
+    `placed` is None where all servers of the model hold it. `free_bytes` are left on the server, `copy_bytes` the model
+    takes; None: not known.
     """
 
     spec: ModelSpec
@@ -32,6 +35,9 @@ class Unit:
     saturated_by: str = ""
     raising_beside: str = ""
     phase: Phase | None = None
+    placed: Placed | None = None
+    free_bytes: int | None = None
+    copy_bytes: int | None = None
 
     @property
     def present(self) -> Target | None:

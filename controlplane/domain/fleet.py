@@ -75,7 +75,7 @@ class ServerSpec:
     """One serving process. URLs without trailing slash; `grpc` is host:port, Triton only.
 
     `mapping` says how its metrics page is read, None for kinds with a reader of their own. `through` None: the page is
-    scraped from `metrics`.
+    scraped from `metrics`. `memory_bytes`: what models may have on it as it was declared, None: it was not.
     """
 
     name: str
@@ -85,6 +85,7 @@ class ServerSpec:
     grpc: str = ""
     mapping: PageMapping | None = None
     through: Through | None = None
+    memory_bytes: int | None = None
 
 
 class Phase(StrEnum):
@@ -152,7 +153,7 @@ class WorkloadSpec:
     """A group of servers alike that is discovered. `replicas` None: how many there are is not decided here.
 
     `query` None: nothing finds its servers, whoever asks for a decision tells them. `publish_only`: how many replicas
-    there should be is told, and somebody else sees to it.
+    there should be is told, and somebody else sees to it. `memory_bytes`: of each server.
     """
 
     name: str
@@ -163,6 +164,7 @@ class WorkloadSpec:
     replicas: ReplicaBounds | None = None
     gpus_per_replica: int = 1
     publish_only: bool = False
+    memory_bytes: int | None = None
 
     @property
     def told_only(self) -> bool:
@@ -179,6 +181,7 @@ class WorkloadSpec:
             metrics=f"http://{host}:{ports.metrics}{ports.page}" if ports.metrics else "",
             grpc=f"{host}:{ports.grpc}" if ports.grpc else "",
             mapping=self.mapping,
+            memory_bytes=self.memory_bytes,
         )
 
 
@@ -238,6 +241,9 @@ class ModelSpec:
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
+    `copies`: on how many servers it is wanted, where a gateway routes by model; elsewhere it is on all it runs on.
+    `memory_bytes`: what a copy takes as it was declared, None: it was not. `components`: models that it is an ensemble
+    of, by their names in the configuration; Triton loads them with it.
     """
 
     name: str
@@ -255,6 +261,9 @@ class ModelSpec:
     workloads: tuple[str, ...] = ()
     team: str = ""
     profile: Profile | None = None
+    copies: int = 1
+    memory_bytes: int | None = None
+    components: tuple[str, ...] = ()
 
     @property
     def by_version(self) -> bool:
@@ -286,6 +295,24 @@ class GatewaySpec:
     through: Through | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RoutesSpec:
+    """Servers before which a gateway routes by model, so that not all need to hold the same ones.
+
+    `url` tells to which servers it routes each model now. `workloads`: all that are discovered of them are among the
+    servers.
+    """
+
+    gateway: str
+    url: str
+    servers: tuple[str, ...]
+    workloads: tuple[str, ...] = ()
+
+    def has(self, server: str) -> bool:
+        """Whether the server stands behind it."""
+        return server in self.servers or workload_of(server) in self.workloads
+
+
 class AgentKind(StrEnum):
     """Whose page tells the GPUs of a node."""
 
@@ -309,7 +336,7 @@ class Fleet:
     """Everything the configuration names, and the discovered servers, which are also in `members` by name.
 
     `unlisted`: workloads of which it was not told so far who their members are. `scaling`: what clusters tell of the
-    replicas of workloads.
+    replicas of workloads. `routes`: gateways that route by model.
     """
 
     servers: tuple[ServerSpec, ...]
@@ -321,6 +348,7 @@ class Fleet:
     members: Mapping[str, Member] = field(default_factory=dict)
     unlisted: frozenset[str] = frozenset()
     scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
+    routes: tuple[RoutesSpec, ...] = ()
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""

@@ -11,6 +11,7 @@ from controlplane.domain.decision import Action, Decision, Freeze, Outcome, Over
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.placing import Placement
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Knob, StartupTimes
 
@@ -71,7 +72,7 @@ class Picture:
     `workloads` says which members of each workload were found last, and how old that is; `startups` what was learned of
     start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
     `failed`: the newest failed outcome of each unit since a day before the start, as long as no success followed.
-    `conditions`: what is wrong now.
+    `conditions`: what is wrong now. `placements` by gateway, those that the last tick went by.
     """
 
     at: float
@@ -89,3 +90,4 @@ class Picture:
     totals: Totals = field(default_factory=Totals)
     failed: tuple[Outcome, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    placements: Mapping[str, Signal[Placement]] = field(default_factory=dict)

@@ -9,6 +9,8 @@ from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.placing import Placement
+from controlplane.domain.signal import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Snapshot:
     """The world at one tick: what is configured, seen, judged, said by people, under way and just finished.
 
     `results` are the outcomes since the last tick. `judgements` are by model. Overrides and freezes are those in force.
+    `placements` are by the gateway that routes by model, as newly as they are worked out.
     """
 
     fleet: Fleet
@@ -26,3 +29,4 @@ class Snapshot:
     wants: tuple[Want, ...] = ()
     in_flight: tuple[Action, ...] = ()
     results: tuple[Outcome, ...] = ()
+    placements: Mapping[str, Signal[Placement]] = field(default_factory=dict)
