@@ -1,0 +1,178 @@
+"""Two real Tritons behind a gateway that routes by model: models move between them under memory limits."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import tritonclient.grpc as triton
+
+from controlplane.decide.placing import ModelNeed, Placement, PlacementQuestion, ServerRoom, place
+from controlplane.demo.rig import TritonRig
+from tests.e2e.conftest import PlaneFactory
+from tests.e2e.plane import Plane, until
+from tests.e2e.traffic import starts, write_model
+from tests.model_gateway import ModelGateway, model_gateway
+from tests.rig_fixtures import RigFactory
+
+pytestmark = [pytest.mark.triton, pytest.mark.e2e]
+
+GIB, ROOM_GIB = 2**30, 5
+MODELS = ("a", "b", "c", "d")
+PLANS = int(os.environ.get("PLACEMENT_PLANS", "6"))
+"""Random plans; 100 of them take a quarter of an hour."""
+
+
+class Fleet:
+    """Two Tritons with the same repository, and what happened on them."""
+
+    def __init__(self, rigs: Mapping[str, TritonRig]) -> None:
+        self.rigs = rigs
+
+    def loaded(self) -> dict[str, set[str]]:
+        """What each server's index shows as ready."""
+        return {name: _index(rig, "READY") for name, rig in self.rigs.items()}
+
+    def busy(self) -> bool:
+        """Whether something is being loaded or unloaded."""
+        return any(_index(rig, "LOADING", "UNLOADING") for rig in self.rigs.values())
+
+    def loads(self) -> dict[tuple[str, str], int]:
+        """How often each model was loaded on each server, by the server's log."""
+        return {(model, name): len(starts(rig, model)) for name, rig in self.rigs.items() for model in MODELS}
+
+    def unloads(self) -> dict[tuple[str, str], int]:
+        """How often each was unloaded."""
+        logs = {name: rig.log_text() for name, rig in self.rigs.items()}
+        return {(m, name): log.count(f"successfully unloaded '{m}'") for name, log in logs.items() for m in MODELS}
+
+
+def _index(rig: TritonRig, *states: str) -> set[str]:
+    with triton.InferenceServerClient(rig.grpc_url) as client:
+        return {row.name for row in client.get_model_repository_index().models if row.state in states}
+
+
+@pytest.fixture
+def gateway(fleet: Fleet) -> Iterator[ModelGateway]:
+    with model_gateway({name: rig.http_url for name, rig in fleet.rigs.items()}) as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(triton_rig: RigFactory) -> Iterator[Fleet]:
+    rigs = {}
+    for name in ("t0", "t1"):
+        rig = triton_rig([], start=False)
+        for model in MODELS:
+            write_model(rig.repository, model, start_s=0.2, execute_s=0.01)
+        rig.start()
+        rigs[name] = rig
+    return Fleet(rigs)
+
+
+def config(fleet: Fleet, gateway: ModelGateway, wanted: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Models with their GiB and copies, on servers with ROOM_GIB each."""
+    servers = [
+        {"name": name, "kind": "triton", "memory": f"{ROOM_GIB}GiB"}
+        | {"http": rig.http_url, "grpc": rig.grpc_url, "metrics": rig.metrics_url}
+        for name, rig in fleet.rigs.items()
+    ]
+    models = [
+        {"name": name, "runs_on": ["t*"], "memory": f"{gib}GiB", "copies": copies}
+        for name, (gib, copies) in wanted.items()
+    ]
+    return {
+        "mode": "act",
+        "scrape": {"interval": "300ms", "timeout": "250ms"},
+        "decide": {"interval": "300ms"},
+        "api": {"port": 0},
+        "policy": {"back_off_min": "1s"},
+        "servers": servers,
+        "gateways": [{"name": "edge", "routes": {"url": gateway.url, "servers": ["t*"]}}],
+        "models": models,
+    }
+
+
+def planned(loaded: Mapping[str, set[str]], wanted: Mapping[str, tuple[int, int]]) -> Placement:
+    """What the solver makes of what is loaded now."""
+    servers = tuple(ServerRoom(name, ROOM_GIB * GIB, dict.fromkeys(held, 1)) for name, held in loaded.items())
+    needs = tuple(ModelNeed(name, gib * GIB, copies, ("t0", "t1")) for name, (gib, copies) in wanted.items())
+    return place(PlacementQuestion(servers, needs))
+
+
+def start(plane: Plane, gateway: ModelGateway) -> None:
+    plane.start(ticked=False)
+    gateway.plane = plane.url
+
+
+def settled(fleet: Fleet, wanted: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether all is as the solver would have it, and nothing is under way."""
+    return not fleet.busy() and not planned(fleet.loaded(), wanted).moves
+
+
+def since(now: Mapping[tuple[str, str], int], before: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
+    return Counter(now) - Counter(before)
+
+
+def moved(after: Mapping[str, set[str]], before: Mapping[str, set[str]]) -> Counter[tuple[str, str]]:
+    """What is on each server that was not."""
+    return Counter({(model, name): 1 for name, held in after.items() for model in held - before[name]})
+
+
+def test_models_move_under_memory_limits_and_no_request_fails(
+    fleet: Fleet, gateway: ModelGateway, new_plane: PlaneFactory
+) -> None:
+    first = {"a": (3, 1), "b": (2, 1), "c": (1, 1), "d": (1, 1)}
+    plane = new_plane(config(fleet, gateway, first))
+    start(plane, gateway)
+    until("all are placed", lambda: settled(fleet, first), 60, plane.log_text)
+    gateway.send(MODELS)
+    held = fleet.loaded()
+    assert sorted(model for models in held.values() for model in models) == list(MODELS)
+    (home,) = (name for name, models in held.items() if "a" in models)
+    (other,) = set(held) - {home}
+    for model, server in (("a", other), ("b", home), ("a", home), ("b", other)):
+        status, answer = plane.call("POST", f"models/{model}/load", {"server": server, "ttl": "1h", "reason": "by hand"})
+        assert status in {200, 202}, answer
+
+        def there(model: str = model, server: str = server) -> bool:
+            return [name for name, models in fleet.loaded().items() if model in models] == [server]
+
+        until(f"{model} is on {server} only", there, 40, lambda model=model: plane.decisions(model)[-6:])
+        plane.call("DELETE", f"models/{model}/overrides")
+    assert gateway.failed == {}
+    assert all(gateway.answers[model, "ok"] > 100 for model in MODELS)
+    told = [line for d in plane.decisions("a", changes_only=True) for line in d["headline"].splitlines()]
+    assert any("its place is on" in line for line in told), told
+
+
+def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needless_step(
+    fleet: Fleet, gateway: ModelGateway, new_plane: PlaneFactory
+) -> None:
+    chance = random.Random(7)  # noqa: S311 - plans and moments, not secrets
+    plane = new_plane({})
+    kills = 0
+    for number in range(PLANS):
+        wanted = {name: (chance.choice((1, 1, 2, 3)), chance.choice((1, 1, 2))) for name in MODELS}
+        before, loads, unloads = fleet.loaded(), fleet.loads(), fleet.unloads()
+        plan = planned(before, wanted)
+        plane.configure(config(fleet, gateway, wanted))
+        start(plane, gateway)
+        for _ in range(chance.choice((1, 1, 2))):
+            time.sleep(chance.uniform(0.3, 4.0))
+            plane.kill()
+            kills += 1
+            start(plane, gateway)
+        until(f"plan {number} is carried out", lambda: settled(fleet, wanted), 60, plane.log_text)  # noqa: B023
+        plane.kill()
+        after = fleet.loaded()
+        what = f"plan {number}: {wanted}, {before} -> {after}"
+        assert planned(after, wanted).unplaced == plan.unplaced, what
+        assert since(fleet.loads(), loads) == moved(after, before), what
+        assert since(fleet.unloads(), unloads) == moved(before, after), what
+    assert kills >= PLANS
