@@ -43,6 +43,8 @@ def check_placed(part: ModelPart, document: Document) -> Iterator[Fault]:
         key = "idle_unload" if model.idle_unload is not None else "instances.min"
         allowed = "not behind a gateway with routes: there a model always has its copies"
         yield Fault(join(part.path, key), "this key", allowed)
+    if model.components and model.instances.max > 1:
+        yield Fault(join(part.path, "instances.max"), str(model.instances.max), "1: an ensemble has no instances")
     for i, name in enumerate(model.components):
         if name not in names or name == model.name:
             allowed = f"the name of another model: {one_of(name, names)}"

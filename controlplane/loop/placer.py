@@ -67,7 +67,9 @@ class Placer:
             return True
         if self._jobs[name].problem:
             return True
-        return isinstance(plan, Known) and plan.observed_at >= last[1] and not _on_the_way(last[0], plan.value, asked)
+        if not isinstance(plan, Known) or plan.observed_at < last[1]:
+            return False  # it is being answered
+        return _is_done(last[0], plan.value, asked) or not _on_the_way(last[0], plan.value, asked)
 
 
 def _why(signal: Signal[PlacementQuestion]) -> str:
@@ -88,6 +90,13 @@ def _wishes(asked: PlacementQuestion) -> PlacementQuestion:
         ),
         models=tuple(replace(model, busy_share=None, instances=1) for model in asked.models),
     )
+
+
+def _is_done(asked: PlacementQuestion, plan: Placement, now: PlacementQuestion) -> bool:
+    """Whether all moves are done, so that what was in the way of others may be gone."""
+    before = {server.name: set(server.present) for server in asked.servers}
+    here = {server.name: set(server.present) for server in now.servers}
+    return here != before and all(held == set(plan.target[name]) for name, held in here.items())
 
 
 def _on_the_way(asked: PlacementQuestion, plan: Placement, now: PlacementQuestion) -> bool:

@@ -25,7 +25,10 @@ from tests.rig_fixtures import RigFactory
 pytestmark = [pytest.mark.triton, pytest.mark.e2e]
 
 GIB, ROOM_GIB = 2**30, 5
-MODELS = ("a", "b", "c", "d")
+SIZES_GIB = {"a": 1, "b": 1, "c": 2, "d": 3}
+MODELS = tuple(SIZES_GIB)
+Wanted = Mapping[str, tuple[int, int, int]]
+"""GiB of each model, its copies and its priority."""
 PLANS = int(os.environ.get("PLACEMENT_PLANS", "6"))
 """Random plans; 100 of them take a quarter of an hour."""
 
@@ -84,7 +87,7 @@ def fleet(triton_rig: RigFactory) -> Iterator[Fleet]:
     return Fleet(rigs)
 
 
-def config(fleet: Fleet, gateway: ModelGateway, wanted: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def config(fleet: Fleet, gateway: ModelGateway, wanted: Wanted) -> dict[str, Any]:
     """Models with their GiB and copies, on servers with ROOM_GIB each."""
     servers = [
         {"name": name, "kind": "triton", "memory": f"{ROOM_GIB}GiB"}
@@ -92,8 +95,8 @@ def config(fleet: Fleet, gateway: ModelGateway, wanted: Mapping[str, tuple[int, 
         for name, rig in fleet.rigs.items()
     ]
     models = [
-        {"name": name, "runs_on": ["t*"], "memory": f"{gib}GiB", "copies": copies}
-        for name, (gib, copies) in wanted.items()
+        {"name": name, "runs_on": ["t*"], "memory": f"{gib}GiB", "copies": copies, "priority": priority}
+        for name, (gib, copies, priority) in wanted.items()
     ]
     return {
         "mode": "act",
@@ -107,11 +110,18 @@ def config(fleet: Fleet, gateway: ModelGateway, wanted: Mapping[str, tuple[int, 
     }
 
 
-def planned(loaded: Mapping[str, set[str]], wanted: Mapping[str, tuple[int, int]]) -> Placement:
+def planned(loaded: Mapping[str, set[str]], wanted: Wanted) -> Placement:
     """What the solver makes of what is loaded now."""
     servers = tuple(ServerRoom(name, ROOM_GIB * GIB, dict.fromkeys(held, 1)) for name, held in loaded.items())
-    needs = tuple(ModelNeed(name, gib * GIB, copies, ("t0", "t1")) for name, (gib, copies) in wanted.items())
+    needs = tuple(
+        ModelNeed(name, gib * GIB, copies, ("t0", "t1"), priority) for name, (gib, copies, priority) in wanted.items()
+    )
     return place(PlacementQuestion(servers, needs))
+
+
+def short(plan: Placement) -> list[tuple[str, float]]:
+    """How many copies of each priority class are placed nowhere."""
+    return [(goal.name, goal.value) for goal in plan.goals if goal.name.startswith("priority")]
 
 
 def start(plane: Plane | ForkedPlane, gateway: ModelGateway) -> None:
@@ -119,7 +129,7 @@ def start(plane: Plane | ForkedPlane, gateway: ModelGateway) -> None:
     gateway.plane = plane.url
 
 
-def settled(fleet: Fleet, wanted: Mapping[str, tuple[int, int]]) -> bool:
+def settled(fleet: Fleet, wanted: Wanted) -> bool:
     """Whether all is as the solver would have it, and nothing is under way."""
     return not fleet.busy() and not planned(fleet.loaded(), wanted).moves
 
@@ -136,16 +146,16 @@ def moved(after: Mapping[str, set[str]], before: Mapping[str, set[str]]) -> Coun
 def test_models_move_under_memory_limits_and_no_request_fails(
     fleet: Fleet, gateway: ModelGateway, new_plane: PlaneFactory
 ) -> None:
-    first = {"a": (3, 1), "b": (2, 1), "c": (1, 1), "d": (1, 1)}
+    first = {name: (gib, 1, 0) for name, gib in SIZES_GIB.items()}
     plane = new_plane(config(fleet, gateway, first))
     start(plane, gateway)
     until("all are placed", lambda: settled(fleet, first), 60, plane.log_text)
     gateway.send(MODELS)
     held = fleet.loaded()
     assert sorted(model for models in held.values() for model in models) == list(MODELS)
-    (home,) = (name for name, models in held.items() if "a" in models)
+    (home,) = (name for name, models in held.items() if "d" in models)
     (other,) = set(held) - {home}
-    for model, server in (("a", other), ("b", home), ("a", home), ("b", other)):
+    for model, server in (("d", other), ("c", home), ("d", home), ("c", other)):
         status, answer = plane.call(
             "POST", f"models/{model}/load", {"server": server, "ttl": "1h", "reason": "by hand"}
         )
@@ -158,7 +168,7 @@ def test_models_move_under_memory_limits_and_no_request_fails(
         plane.call("DELETE", f"models/{model}/overrides")
     assert gateway.failed == {}
     assert all(gateway.answers[model, "ok"] > 100 for model in MODELS)
-    told = [line for d in plane.decisions("a", changes_only=True) for line in d["headline"].splitlines()]
+    told = [line for d in plane.decisions("d", changes_only=True) for line in d["headline"].splitlines()]
     assert any("its place is on" in line for line in told), told
 
 
@@ -168,7 +178,7 @@ def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needles
     chance = random.Random(7)  # noqa: S311 - plans and moments, not secrets
     moves = kills = 0
     for number in range(PLANS):
-        wanted = {name: (chance.choice((1, 1, 2, 3)), chance.choice((1, 1, 2))) for name in MODELS}
+        wanted = {name: (gib, chance.choice((1, 2)), chance.randrange(3)) for name, gib in SIZES_GIB.items()}
         before, loads, unloads = fleet.loaded(), fleet.loads(), fleet.unloads()
         plan = planned(before, wanted)
         moves += len(plan.moves)
@@ -183,11 +193,11 @@ def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needles
         forked.kill()
         after = fleet.loaded()
         what = f"plan {number}: {wanted}, {before} -> {after}"
-        assert planned(after, wanted).unplaced == plan.unplaced, what
+        assert short(planned(after, wanted)) == short(plan), what
         assert since(fleet.loads(), loads) == moved(after, before), what
         gone = moved(before, after)
         until(f"{what} is logged", lambda: since(fleet.unloads(), unloads).total() >= gone.total(), 5)  # noqa: B023
         assert since(fleet.unloads(), unloads) == gone, what
     hit = forked.log_text().count("action was interrupted by a stop")
-    print(f"{PLANS} plans of {moves} moves, {kills} kills, {hit} actions interrupted")
+    print(f"{PLANS} plans of {moves} moves, {kills} kills, {hit} actions interrupted")  # noqa: T201 - of a long run
     assert moves >= PLANS
