@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -134,6 +136,17 @@ def settled(fleet: Fleet, wanted: Wanted) -> bool:
     return not fleet.busy() and not planned(fleet.loaded(), wanted).moves
 
 
+def carried_out(what: str, plane: ForkedPlane, fleet: Fleet, wanted: Wanted) -> None:
+    """Returns when all is as the solver would have it; else fails with what is, what is left, and what was decided."""
+
+    def told() -> str:
+        with urllib.request.urlopen(f"{plane.url}/api/v1/decisions?limit=24") as answer:
+            decided = [f"{d['model']}@{d['server']} {d['at']} {d['headline']}" for d in json.load(answer)]
+        return "\n".join([f"{wanted} {fleet.loaded()}", str(planned(fleet.loaded(), wanted).moves), *decided])
+
+    until(f"{what} is carried out", lambda: settled(fleet, wanted), 120, told)
+
+
 def since(now: Mapping[tuple[str, str], int], before: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
     return Counter(now) - Counter(before)
 
@@ -189,7 +202,7 @@ def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needles
             forked.kill()
             kills += 1
             start(forked, gateway)
-        until(f"plan {number} is carried out", lambda: settled(fleet, wanted), 60, forked.log_text)  # noqa: B023
+        carried_out(f"plan {number}", forked, fleet, wanted)
         forked.kill()
         after = fleet.loaded()
         what = f"plan {number}: {wanted}, {before} -> {after}"
