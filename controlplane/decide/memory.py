@@ -57,8 +57,9 @@ class GpuMemory:
         if (server, on.uuid) not in seen:
             seen.add((server, on.uuid))
             total, used = on.memory_total_bytes, on.memory_used_bytes
-            both = isinstance(total, Known) and isinstance(used, Known)
-            free = Known(max(0, total.value - used.value), used.observed_at) if both else Missing("not told")
+            free: Signal[int] = Missing("not told")
+            if isinstance(total, Known) and isinstance(used, Known):
+                free = Known(max(0, total.value - used.value), used.observed_at)
             self._free.setdefault(server, []).append(free)
 
     def used(self, server: str) -> Signal[int]:

@@ -20,7 +20,7 @@ from controlplane.demo.rig import TritonRig
 from tests.e2e.conftest import PlaneFactory
 from tests.e2e.forked_plane import ForkedPlane
 from tests.e2e.plane import Plane, until
-from tests.e2e.traffic import starts, write_model
+from tests.e2e.traffic import starts, write_ensemble, write_model
 from tests.model_gateway import ModelGateway, model_gateway
 from tests.rig_fixtures import RigFactory
 
@@ -84,6 +84,8 @@ def fleet(triton_rig: RigFactory) -> Iterator[Fleet]:
         rig = triton_rig([], start=False)
         for model in MODELS:
             write_model(rig.repository, model, start_s=0.2, execute_s=0.01)
+        write_ensemble(rig.repository, "both", "a", "b")
+        write_ensemble(rig.repository, "one", "a")
         rig.start()
         rigs[name] = rig
     return Fleet(rigs)
@@ -129,6 +131,21 @@ def short(plan: Placement) -> list[tuple[str, float]]:
 def start(plane: Plane | ForkedPlane, gateway: ModelGateway) -> None:
     plane.start()
     gateway.plane = plane.url
+
+
+def call(plane: Plane | ForkedPlane, method: str, path: str, body: object = None) -> None:
+    """Give an instruction to the API."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"{plane.url}/api/v1/{path}", data, {"Content-Type": "application/json"}, method=method
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status in {200, 202}
+
+
+def load(plane: Plane | ForkedPlane, model: str, server: str) -> None:
+    """A person wants the model there."""
+    call(plane, "POST", f"models/{model}/load", {"server": server, "ttl": "1h", "reason": "by hand"})
 
 
 def settled(fleet: Fleet, wanted: Wanted) -> bool:
@@ -178,11 +195,39 @@ def test_models_move_under_memory_limits_and_no_request_fails(
             return [name for name, models in fleet.loaded().items() if model in models] == [server]
 
         until(f"{model} is on {server} only", there, 40, lambda model=model: plane.decisions(model)[-6:])
-        plane.call("DELETE", f"models/{model}/overrides")
+        call(plane, "DELETE", f"models/{model}/overrides")
     assert gateway.failed == {}
     assert all(gateway.answers[model, "ok"] > 100 for model in MODELS)
     told = [line for d in plane.decisions("d", changes_only=True) for line in d["headline"].splitlines()]
     assert any("its place is on" in line for line in told), told
+
+
+def test_an_ensemble_takes_its_components_with_it_but_not_those_that_another_needs(
+    fleet: Fleet, gateway: ModelGateway, forked: ForkedPlane
+) -> None:
+    tree = config(fleet, gateway, {"a": (1, 1, 0), "b": (1, 1, 0)})
+    ensembles = {"both": ["a", "b"], "one": ["a"]}
+
+    def placed(both: str, one: str) -> None:
+        """A person says where each is to be, and it comes to that."""
+        runs_on = {"both": both, "one": one}
+        models = [{"name": n, "runs_on": ["t*"], "components": parts} for n, parts in ensembles.items()]
+        forked.configure({**tree, "models": tree["models"] + models})
+        start(forked, gateway)
+        for name, server in runs_on.items():
+            load(forked, name, server)
+        wanted: dict[str, set[str]] = {"t0": set(), "t1": set()}
+        for name, server in runs_on.items():
+            wanted[server] |= {name, *ensembles[name]}
+        until(f"{wanted} is so", lambda: fleet.loaded() == wanted and not fleet.busy(), 60, fleet.loaded)
+        gateway.send(tuple(ensembles))
+        for name in ensembles:
+            call(forked, "DELETE", f"models/{name}/overrides")
+        forked.kill()
+
+    for both, one in (("t0", "t0"), ("t1", "t0"), ("t1", "t1")):
+        placed(both, one)
+    assert gateway.failed == {}
 
 
 def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needless_step(
