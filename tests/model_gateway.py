@@ -67,8 +67,7 @@ class ModelGateway:
 
     def _to(self, model: str) -> list[str]:
         ready = [server for server, models in self._ready.items() if model in models]
-        staying = [server for server in ready if server not in self._leaving.get(model, [])]
-        return staying or ready  # better to one that leaves than nowhere
+        return [server for server in ready if server not in self._leaving.get(model, [])]
 
     async def _run(self) -> None:
         async def told(_: web.Request) -> web.Response:

@@ -78,7 +78,7 @@ def forked(tmp_path: Path) -> Iterator[ForkedPlane]:
 
 
 @pytest.fixture
-def fleet(triton_rig: RigFactory) -> Iterator[Fleet]:
+def fleet(triton_rig: RigFactory) -> Fleet:
     rigs = {}
     for name in ("t0", "t1"):
         rig = triton_rig([], start=False)
