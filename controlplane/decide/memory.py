@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from controlplane.domain.decision import Step
 from controlplane.domain.fleet import Fleet, ModelSpec, ServerSpec
 from controlplane.domain.gpu import GpuProcess, GpuReading, SliceReading
-from controlplane.domain.observation import ModelState, ServerReading
+from controlplane.domain.observation import ModelReading, ModelState, ServerReading
 from controlplane.domain.processes import ProcessServers
 from controlplane.domain.signal import Known, Missing, Signal, known, last_value
 from controlplane.domain.snapshot import Snapshot
@@ -20,15 +21,31 @@ HELD = frozenset({ModelState.READY, ModelState.LOADING, ModelState.UNLOADING})
 """States in which a model has memory of its server."""
 
 
-def copy_bytes(model: ModelSpec, fleet: Fleet, units: Mapping[str, UnitState]) -> int | None:
-    """What a copy of the model takes on a server: declared, else the most that was seen of late, None: neither.
+Sizes: TypeAlias = Mapping[str, int | None]
+"""Bytes of a copy by model; None: not known."""
+
+
+def copy_sizes(fleet: Fleet, units: Mapping[str, UnitState]) -> Sizes:
+    """What a copy of each model takes on a server: declared, else the most that was seen of late.
 
     An ensemble has no memory of its own, but that of its components.
     """
-    if model.components:
-        parts = [part for name in model.components if (part := fleet.model(name)) is not None]
-        sizes = [model.memory_bytes or 0, *(copy_bytes(replace(p, components=()), fleet, units) for p in parts)]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+    alone = {model.name: _alone(model, units) for model in fleet.models if not model.components}
+    whole = {
+        model.name: added([model.memory_bytes or 0, *(alone.get(name) for name in model.components)])
+        for model in fleet.models
+        if model.components
+    }
+    return {**alone, **whole}
+
+
+def added(sizes: Sequence[int | None]) -> int | None:
+    """All together; None where one is not known."""
+    found = [size for size in sizes if size is not None]
+    return sum(found) if len(found) == len(sizes) else None
+
+
+def _alone(model: ModelSpec, units: Mapping[str, UnitState]) -> int | None:
     if model.memory_bytes is not None:
         return model.memory_bytes
     states = (units.get(unit_key(model.name, server)) for server in model.runs_on)
@@ -78,37 +95,37 @@ def _sum(parts: list[Signal[int]]) -> Signal[int]:
     return Known(sum(part.value for part in found), min(part.observed_at for part in found))
 
 
-def held(fleet: Fleet, seen: ServerReading, units: Mapping[str, UnitState], coming: Collection[str] = ()) -> int | None:
+def held(fleet: Fleet, seen: ServerReading, sizes: Sizes, coming: Collection[str] = ()) -> int | None:
     """Bytes of the models that are on a server, those that come and go among them; None where one is not known."""
-    here = []
-    for model in fleet.models:
-        reading = last_value(seen.models.get(model.name, _NOT_SEEN))
-        if model.name in coming or (reading is not None and reading.state in HELD):
-            here.append(model)
-    inside = {name for model in here for name in model.components}
-    sizes = [copy_bytes(model, fleet, units) for model in here if model.name not in inside]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
+    here = {*coming, *(name for name, signal in seen.models.items() if _is_held(last_value(signal)))}
+    inside = {name for model in fleet.models if model.components and model.name in here for name in model.components}
+    return added([sizes.get(name) for name in here - inside])
 
 
-def room_bytes(
-    server: ServerSpec, seen: ServerReading, gpu: GpuMemory, fleet: Fleet, units: Mapping[str, UnitState]
-) -> int | None:
+def _is_held(reading: ModelReading | None) -> bool:
+    return reading is not None and reading.state in HELD
+
+
+def room_bytes(server: ServerSpec, seen: ServerReading, gpu: GpuMemory, fleet: Fleet, sizes: Sizes) -> int | None:
     """What models may have together on a server: declared, else what they have with what is free on its GPUs."""
     if server.memory_bytes is not None:
         return server.memory_bytes
-    free, there = known(gpu.free(server.name)), held(fleet, seen, units)
+    free = known(gpu.free(server.name))
+    there = None if free is None else held(fleet, seen, sizes)
     return None if free is None or there is None else free + there
 
 
-def free_bytes(snapshot: Snapshot, state: PolicyState) -> dict[str, int | None]:
+def free_bytes(snapshot: Snapshot, sizes: Sizes) -> dict[str, int | None]:
     """What is left on each server beside the models on it and the loads under way; None: not known."""
     fleet, gpu = snapshot.fleet, GpuMemory(snapshot.fleet, snapshot.reading.gpus)
+    coming: dict[str, set[str]] = {}
+    for action in (action for action in snapshot.in_flight if action.step is Step.LOAD):
+        coming.setdefault(action.server, set()).add(action.model)
     free: dict[str, int | None] = {}
     for server in fleet.servers:
         seen = snapshot.reading.servers.get(server.name)
-        coming = {a.model for a in snapshot.in_flight if a.server == server.name and a.step is Step.LOAD}
-        there = held(fleet, seen, state.units, coming) if seen is not None else None
-        room = room_bytes(server, seen, gpu, fleet, state.units) if seen is not None else None
+        room = None if seen is None else room_bytes(server, seen, gpu, fleet, sizes)
+        there = None if seen is None or room is None else held(fleet, seen, sizes, coming.get(server.name, ()))
         free[server.name] = None if room is None or there is None else room - there
     return free
 
@@ -121,8 +138,7 @@ def learn_memory(snapshot: Snapshot, state: PolicyState, now: float) -> PolicySt
     gpu = GpuMemory(snapshot.fleet, snapshot.reading.gpus)
     units, marks = dict(state.units), dict(state.marks)
     for name, seen in snapshot.reading.servers.items():
-        here = _settled(seen)
-        if here is None or not isinstance(gpu.used(name), Known):
+        if not isinstance(gpu.used(name), Known) or (here := _settled(seen)) is None:
             continue
         marks[name], sample = _compared(marks.get(name, ()), here, seen.incarnation, gpu.used(name), now)
         if sample is not None:

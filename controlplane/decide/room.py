@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.decide.memory import copy_bytes, free_bytes
+from controlplane.decide.memory import copy_sizes, free_bytes
 from controlplane.decide.placing.turn import turns
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Decision, Step
@@ -16,8 +16,8 @@ class Room:
     """What is left on each server, less what this tick has loaded there so far."""
 
     def __init__(self, snapshot: Snapshot, state: PolicyState) -> None:
-        self._fleet, self._states = snapshot.fleet, state.units
-        self._free = free_bytes(snapshot, state)
+        self._sizes = copy_sizes(snapshot.fleet, state.units)
+        self._free = free_bytes(snapshot, self._sizes)
         self._turns = turns(snapshot)
 
     def given(self, unit: Unit) -> Unit:
@@ -28,7 +28,7 @@ class Room:
             placed=None if turn is None else turn.of(unit.spec, unit.server.name),
             want=unit.want if turn is None else None,  # it has its copies already
             free_bytes=self._free.get(unit.server.name),
-            copy_bytes=copy_bytes(unit.spec, self._fleet, self._states),
+            copy_bytes=self._sizes[unit.spec.name],
         )
 
     def taken(self, unit: Unit, decision: Decision) -> None:

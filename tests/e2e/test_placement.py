@@ -186,15 +186,12 @@ def test_models_move_under_memory_limits_and_no_request_fails(
     (home,) = (name for name, models in held.items() if "d" in models)
     (other,) = set(held) - {home}
     for model, server in (("d", other), ("c", home), ("d", home), ("c", other)):
-        status, answer = plane.call(
-            "POST", f"models/{model}/load", {"server": server, "ttl": "1h", "reason": "by hand"}
-        )
-        assert status in {200, 202}, answer
+        load(plane, model, server)
 
         def there(model: str = model, server: str = server) -> bool:
             return [name for name, models in fleet.loaded().items() if model in models] == [server]
 
-        until(f"{model} is on {server} only", there, 40, lambda model=model: plane.decisions(model)[-6:])
+        until(f"{model} is on {server} only", there, 60, plane.log_text)
         call(plane, "DELETE", f"models/{model}/overrides")
     assert gateway.failed == {}
     assert all(gateway.answers[model, "ok"] > 100 for model in MODELS)

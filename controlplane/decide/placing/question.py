@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.decide.memory import GpuMemory, copy_bytes, room_bytes
+from controlplane.decide.memory import GpuMemory, Sizes, added, copy_sizes, room_bytes
 from controlplane.decide.placing.values import ModelNeed, PlacementQuestion, ServerRoom
 from controlplane.domain.decision import Override, OverrideKind
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, Phase, RoutesSpec, ServerSpec
@@ -23,7 +23,7 @@ def question(snapshot: Snapshot, state: PolicyState, routes: RoutesSpec) -> Sign
     models = [model for model in fleet.models if any(routes.has(server) for server in model.runs_on)]
     rooms: list[ServerRoom] = []
     absent: set[tuple[str, str]] = set()
-    gpu = GpuMemory(fleet, snapshot.reading.gpus)
+    gpu, sizes = GpuMemory(fleet, snapshot.reading.gpus), copy_sizes(fleet, state.units)
     for server in (server for server in fleet.servers if routes.has(server.name)):
         seen = snapshot.reading.servers.get(server.name)
         member = fleet.members.get(server.name)
@@ -36,11 +36,11 @@ def question(snapshot: Snapshot, state: PolicyState, routes: RoutesSpec) -> Sign
         if isinstance(here, Missing):
             return here
         absent |= {(name, server.name) for name, reading in here.items() if reading.state is ModelState.ABSENT}
-        rooms.append(_room(server, seen, here, fleet, state, gpu))
+        rooms.append(_room(server, seen, here, fleet, sizes, gpu))
     flying = next((a for a in snapshot.in_flight if routes.has(a.server)), None)
     if flying is not None:
         return Missing(f"a step for {flying.model} on {flying.server} is under way")
-    needs = tuple(_need(model, rooms, absent, snapshot, state) for model in _whole(models))
+    needs = tuple(_need(model, sizes[model.name], rooms, absent, snapshot, state) for model in _whole(models))
     return Known(PlacementQuestion(tuple(rooms), needs), snapshot.reading.at)
 
 
@@ -70,7 +70,7 @@ def _room(
     seen: ServerReading,
     here: dict[str, ModelReading],
     fleet: Fleet,
-    state: PolicyState,
+    sizes: Sizes,
     gpu: GpuMemory,
 ) -> ServerRoom:
     """Its room for models that are placed: what components without an ensemble have is not theirs."""
@@ -79,16 +79,19 @@ def _room(
     placed = {model.name for model in _whole(list(specs.values()))}
     with_ensembles = {name for holder in ready for name in specs[holder].components}
     alone = [name for name in ready if name not in placed and name not in with_ensembles]
-    room = room_bytes(server, seen, gpu, fleet, state.units)
-    sizes = [copy_bytes(specs[name], fleet, state.units) for name in alone]
-    if room is not None:
-        room = None if None in sizes else max(0, room - sum(size for size in sizes if size is not None))
+    room, theirs = room_bytes(server, seen, gpu, fleet, sizes), added([sizes[name] for name in alone])
+    room = None if room is None or theirs is None else max(0, room - theirs)
     present = {name: instances for name, instances in ready.items() if name in placed}
     return ServerRoom(server.name, room, present, pinned=known(seen.control) is ControlMode.NOT_ALLOWED)
 
 
 def _need(
-    model: ModelSpec, rooms: list[ServerRoom], absent: set[tuple[str, str]], snapshot: Snapshot, state: PolicyState
+    model: ModelSpec,
+    memory_bytes: int | None,
+    rooms: list[ServerRoom],
+    absent: set[tuple[str, str]],
+    snapshot: Snapshot,
+    state: PolicyState,
 ) -> ModelNeed:
     """What is wanted of a model. One that may not be moved is wanted where it is, and was before a server restarted."""
     told = [o for o in snapshot.overrides if o.model == model.name]
@@ -106,7 +109,7 @@ def _need(
     counts = [_state(state, model, server).instances for server in model.runs_on]
     return ModelNeed(
         model.name,
-        copy_bytes(model, snapshot.fleet, state.units),
+        memory_bytes,
         copies,
         servers,
         model.priority,

@@ -47,11 +47,15 @@ class Turn:
         self._due = {(move.model, move.server): move for move in undone if move.wave == wave}
         self._waits = Counter((move.model, move.server) for move in undone if move.wave > wave)
         self._left = len(self._due)
+        self._ensembles: dict[str, list[ModelSpec]] = {}
+        for model in snapshot.fleet.models:
+            for name in model.components:
+                self._ensembles.setdefault(name, []).append(model)
 
     def of(self, model: ModelSpec, server: str) -> Placed:
         """What is wanted of the model on the server."""
         routed = self._routed(model)
-        ensembles = [m for m in self._snapshot.fleet.models if model.name in m.components]
+        ensembles = self._ensembles.get(model.name, [])
         if self._plan is None:
             reason = Reason(ReasonCode.PLACED, {}, {"unknown": self._why})
             return Placed(self._routes.gateway, None, due=False, why=reason, routed=routed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.decide.memory import GpuMemory, copy_bytes, free_bytes, learn_memory
+from controlplane.decide.memory import GpuMemory, Sizes, copy_sizes, free_bytes, learn_memory
 from controlplane.domain.decision import Action, Step, Target
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.gpu import GpuProcess
@@ -52,9 +52,12 @@ class World:
             self.now += 15.0
             self.state = learn_memory(self.snapshot(gib, **states), self.state, self.now)
 
+    @property
+    def sizes(self) -> Sizes:
+        return copy_sizes(self.fleet, self.state.units)
+
     def learned(self, model: str) -> int | None:
-        spec = next(m for m in MODELS if m.name == model)
-        return copy_bytes(spec, self.fleet, self.state.units)
+        return self.sizes[model]
 
 
 READY, LOADING = ModelState.READY, ModelState.LOADING
@@ -95,12 +98,12 @@ def test_room_is_what_models_have_and_nobody_has_or_what_is_declared() -> None:
     world.see(1)
     world.see(5, a=READY)
     snapshot = world.snapshot(5, a=READY)
-    assert free_bytes(snapshot, world.state) == {"t": 65 * GIB}
+    assert free_bytes(snapshot, world.sizes) == {"t": 65 * GIB}
     coming = Action("d", "b", "t", Step.LOAD, Target(loaded=True, instances=1), world.now)
-    assert free_bytes(replace(snapshot, in_flight=(coming,)), world.state) == {"t": None}, "what comes is not known"
+    assert free_bytes(replace(snapshot, in_flight=(coming,)), world.sizes) == {"t": None}, "what comes is not known"
     world.fleet = Fleet((replace(SERVER, memory_bytes=6 * GIB),), MODELS)
-    assert free_bytes(world.snapshot(5, a=READY), world.state) == {"t": 2 * GIB}
-    assert free_bytes(world.snapshot(5, a=READY, c=READY), world.state) == {"t": None}
+    assert free_bytes(world.snapshot(5, a=READY), world.sizes) == {"t": 2 * GIB}
+    assert free_bytes(world.snapshot(5, a=READY, c=READY), world.sizes) == {"t": None}
 
 
 def test_a_server_without_a_process_on_a_gpu_has_unknown_memory() -> None:
@@ -113,5 +116,6 @@ def test_an_ensemble_takes_what_its_components_take() -> None:
     parts = tuple(replace(model, memory_bytes=size) for model, size in zip(MODELS, (GIB, 2 * GIB, None), strict=True))
     whole = ModelSpec("e", "e", ("t",), Mode.ACT, components=("a", "b"))
     fleet = Fleet((SERVER,), (*parts, whole))
-    assert copy_bytes(whole, fleet, {}) == 3 * GIB
-    assert copy_bytes(replace(whole, components=("a", "c")), fleet, {}) is None
+    assert copy_sizes(fleet, {})["e"] == 3 * GIB
+    other = replace(whole, name="f", components=("a", "c"))
+    assert copy_sizes(replace(fleet, models=(*parts, whole, other)), {})["f"] is None
