@@ -56,9 +56,12 @@ class TritonControl:
             await self._grpc.load_model(model, config=override, client_timeout=timeout_s)
 
     async def unload(self, model: str) -> None:
-        """Ask for the unload; it returns long before the model is gone. A name nobody knows is no error for Triton."""
+        """Ask for the unload; it returns long before the model is gone. A name nobody knows is no error for Triton.
+
+        With an ensemble go the components that were loaded with it, but those that another one there needs.
+        """
         with self._answer(short=True):
-            await self._grpc.unload_model(model, client_timeout=self._call_timeout_s)
+            await self._grpc.unload_model(model, unload_dependents=True, client_timeout=self._call_timeout_s)
 
     async def states(self, model: str) -> frozenset[str] | None:
         """States of the model's versions by the repository index ("" when never loaded), None when it is not in it."""

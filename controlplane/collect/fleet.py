@@ -23,6 +23,7 @@ from controlplane.collect.prometheus.answer import Wanted
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.prometheus.ratios import Ratios, by_prometheus
 from controlplane.collect.prometheus.source import PrometheusSource
+from controlplane.collect.routes import RoutesTarget
 from controlplane.collect.servers import only_page, scraped, server_reader, through_prometheus
 from controlplane.collect.triton.server import TritonServer
 from controlplane.collect.turn import Turn
@@ -60,7 +61,9 @@ class _Entry(Generic[R]):
     why: str = ""
 
 
-_AnyEntry: TypeAlias = _Entry[TritonServer | PageServer] | _Entry[Gateway] | _Entry[AgentTarget] | _Entry[Ratios]
+_AnyEntry: TypeAlias = (
+    _Entry[TritonServer | PageServer] | _Entry[Gateway] | _Entry[AgentTarget] | _Entry[Ratios] | _Entry[RoutesTarget]
+)
 _Named: TypeAlias = tuple[_AnyEntry, str]
 """What reads a target, and its kind for people."""
 
@@ -101,6 +104,7 @@ class FleetCollector:
         self._servers: dict[str, _Entry[TritonServer | PageServer]] = {}
         self._gateways: dict[str, _Entry[Gateway]] = {}
         self._agents: dict[str, _Entry[AgentTarget]] = {}
+        self._routes: dict[str, _Entry[RoutesTarget]] = {}
         self._nvml = Nvml(timeout_s, max_age_s=max_age_s) if nvml else None
         self._pages = Pages()
         self._probing = Probing(self._pages, clock, keep_s)
@@ -134,6 +138,10 @@ class FleetCollector:
             agent.name: _kept(self._agents, agent.name, agent, partial(AgentTarget, agent, max_age_s=self._max_age_s))
             for agent in fleet.agents
         }
+        for routes in fleet.routes:
+            behind = [server for server in fleet.servers if routes.has(server.name)]
+            make = partial(RoutesTarget, routes, behind, max_age_s=self._max_age_s)
+            self._routes[routes.gateway] = _kept(self._routes, routes.gateway, (routes, behind), make)
         for name, asked in by_prometheus(fleet.models).items():
             self._ratios[name] = _kept(self._ratios, name, asked, partial(self._ratio, name, asked))
         for name, source in self._prometheus.items():
@@ -177,6 +185,7 @@ class FleetCollector:
             await _all(self._read(entry, anew=True) for entry in asked)
             return
         direct: list[_Named] = [(entry, "agent ") for entry in self._agents.values()]
+        direct += [(entry, "routes of gateway ") for entry in self._routes.values()]
         through: dict[str, list[_Named]] = {"": direct} | {name: [] for name in self._prometheus}
         for entry in self._servers.values():
             through[_through(entry.reader.spec)].append((entry, ""))
@@ -208,6 +217,7 @@ class FleetCollector:
             gateways=gates,
             gpu_nodes=nodes,
             ratios=_merged(entry.reader.readings(now) for entry in self._ratios.values()),
+            routes={name: entry.reader.reading(now) for name, entry in self._routes.items()},
         )
 
     def _gpus(self, now: float) -> tuple[Gpus, dict[str, Signal[bool]]]:

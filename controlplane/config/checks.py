@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from controlplane.config.alerts import check_alerts
 from controlplane.config.expected_items import check_events, check_schedules
-from controlplane.config.faults import join, one_of, shown
-from controlplane.config.gateways import check_gateways
-from controlplane.config.names import expand
+from controlplane.config.faults import join, shown
+from controlplane.config.gateways import check_gateways, is_measured
+from controlplane.config.names import check_names, expand
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
 from controlplane.config.profiles import check_profile
 from controlplane.config.quota import check_quota
 from controlplane.config.reading import Document, ModelPart
+from controlplane.config.routes import check_placed, check_routes
 from controlplane.config.servers import BY_MAPPING, check_server
 from controlplane.config.tree import KedaBlock, Root
 from controlplane.config.units import format_duration, is_loopback
@@ -37,6 +38,7 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     yield from check_workloads(document)
     yield from check_quota(document)
     yield from check_gateways(document)
+    yield from check_routes(document)
     yield from check_alerts(document)
     yield from check_events(
         {part.path: part.item for part in document.events},
@@ -125,7 +127,8 @@ def _check_names(document: Document) -> Iterator[Fault]:
 
 def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
     model = part.item
-    yield from _check_runs_on(part, document.kinds)
+    yield from check_names(part.item.runs_on, join(part.path, "runs_on"), document.kinds)
+    yield from check_placed(part, document)
     bounds = model.instances
     if bounds.min > bounds.max:
         yield Fault(join(part.path, "instances", "min"), str(bounds.min), f"at most instances.max ({bounds.max})")
@@ -177,16 +180,6 @@ def _check_to_zero(part: ModelPart, document: Document) -> Iterator[Fault]:
         yield Fault(join(part.path, "wake"), "nothing", f"{allowed} requests")
 
 
-def _check_runs_on(part: ModelPart, names: Collection[str]) -> Iterator[Fault]:
-    for i, pattern in enumerate(part.item.runs_on):
-        if not expand([pattern], names):
-            path = join(part.path, "runs_on", i)
-            if "*" in pattern:
-                yield Fault(path, repr(pattern), f"a pattern that matches a server or workload: {', '.join(names)}")
-            else:
-                yield Fault(path, repr(pattern), f"the name of a server or workload: {one_of(pattern, tuple(names))}")
-
-
 def _check_triton_only(part: ModelPart, kind: ServerKind, *, scaled: bool) -> Iterator[Fault]:
     """What only models on Triton can have, or on workloads whose replicas are decided: else nothing would heed it."""
     model, allowed = part.item, "only for models on Triton; other servers are observed"
@@ -209,7 +202,8 @@ def _where(part: ModelPart, document: Document, kinds: frozenset[ServerKind]) ->
     """What the model's objectives may be; servers of several kinds, or a mapping at fault, leave that open."""
     mappings = tuple(document.mappings[name] for name in expand(part.item.runs_on, document.mappings))
     sure = len(kinds) == 1 and (bool(mappings) or not kinds <= BY_MAPPING)
-    return Where(kinds if sure else tuple(ServerKind), mappings, document.gateways, document.prometheus)
+    gateways = tuple(gateway for gateway in document.gateways if is_measured(gateway.item))
+    return Where(kinds if sure else tuple(ServerKind), mappings, gateways, document.prometheus)
 
 
 def _check_single(document: Document) -> Iterator[Fault]:

@@ -69,11 +69,12 @@ def check_gateways(document: Document) -> Iterator[Fault]:
     models = tuple(part.item.name for part in document.models)
     for part in document.gateways:
         gateway = part.item
-        if (gateway.page is None) == (gateway.through is None):
-            given = "nothing" if gateway.page is None else "page and through"
-            yield Fault(part.path, given, "exactly one of: page, through")
+        if gateway.page is not None and gateway.through is not None:
+            yield Fault(part.path, "page and through", "exactly one of: page, through")
+        elif not is_measured(gateway) and gateway.routes is None:
+            yield Fault(part.path, "nothing", "exactly one of: page, through; or routes")
         yield from check_through(join(part.path, "through"), gateway.through, document.prometheus)
-        if gateway.kind is GatewayKind.HISTOGRAM and gateway.histogram is None:
+        if gateway.kind is GatewayKind.HISTOGRAM and gateway.histogram is None and is_measured(gateway):
             yield Fault(join(part.path, "histogram"), "nothing", "it is required for kind histogram")
         yield from _check_models(part, models)
 
@@ -87,6 +88,11 @@ def _check_models(part: Part[GatewayItem], models: tuple[str, ...]) -> Iterator[
         elif value in first:
             yield Fault(path, repr(value), f"one name for one model; {first[value]} has it already")
         first.setdefault(value, model)
+
+
+def is_measured(gateway: GatewayItem) -> bool:
+    """Whether it has a histogram to be read; one that only routes has none."""
+    return gateway.page is not None or gateway.through is not None
 
 
 def to_gateway(part: Part[GatewayItem]) -> GatewaySpec:

@@ -12,13 +12,14 @@ from controlplane.config.alerts import to_alerts
 from controlplane.config.checks import check, is_scaled, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.expected_items import to_announced, to_schedules
-from controlplane.config.gateways import to_gateway
+from controlplane.config.gateways import is_measured, to_gateway
 from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
 from controlplane.config.profiles import with_profiles
 from controlplane.config.quota import to_quota
 from controlplane.config.reading import Document, ModelPart, read_document
+from controlplane.config.routes import to_routes
 from controlplane.config.servers import to_server, with_mappings
 from controlplane.config.settings import ApiSettings, KedaSettings, Settings
 from controlplane.config.text_file import UnreadableError, read_text_file
@@ -101,9 +102,10 @@ def _settings(document: Document, password: str | None) -> Settings:
         fleet=Fleet(
             servers=tuple(to_server(part, document.mappings) for part in document.servers),
             models=tuple(_model(part, document) for part in document.models),
-            gateways=tuple(to_gateway(part) for part in document.gateways),
+            gateways=tuple(to_gateway(part) for part in document.gateways if is_measured(part.item)),
             prometheus=to_prometheus(document),
             workloads=tuple(to_workload(part, document) for part in document.workloads),
+            routes=to_routes(document),
             agents=tuple(AgentSpec(part.item.name, part.item.url, part.item.kind) for part in document.agents),
             quota=to_quota(root.quota),
             announced=to_announced(part.item for part in document.events),
@@ -154,6 +156,9 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         profile=document.profiles.get(item.name),
         variants=item.variants,
         schedules=to_schedules(item.schedules),
+        copies=item.copies,
+        memory_bytes=item.memory,
+        components=tuple(item.components),
     )
 
 

@@ -10,6 +10,7 @@ from controlplane.config.promql import CounterSelector
 from controlplane.config.units import (
     Body,
     Duration,
+    Memory,
     Name,
     Names,
     Rate,
@@ -146,7 +147,25 @@ class ModelItem(Block):
         default=None, description="Unload after idling this long; needs a wake source."
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
-    priority: Whole = Field(default=0, description="Who gets GPUs first when `quota` makes them scarce; higher wins.")
+    priority: Whole = Field(
+        default=0,
+        description="Who gets GPUs first when `quota` makes them scarce, and memory where a gateway routes by model;"
+        " higher wins.",
+    )
+    copies: Whole = Field(
+        default=1,
+        ge=1,
+        description="On how many servers it is wanted, behind a gateway that routes by model; elsewhere it is on all it"
+        " runs on.",
+    )
+    memory: Memory | None = Field(
+        default=None,
+        description="Memory that a copy takes on a server; default: as it was seen to be, which needs NVML.",
+    )
+    components: list[Name] = Field(
+        default=[],
+        description="Of an ensemble: the models it is made of, which Triton loads with it; their memory counts as its.",
+    )
     device: str = Field(
         default="",
         description="What its instances share with other models where Triton cannot tell (a CPU backend, MPS).",

@@ -17,6 +17,7 @@ from controlplane.config.units import (
     CRON_FORM,
     DURATION_FORM,
     GRPC_FORM,
+    MEMORY_FORM,
     MOMENT_FORM,
     NAME_FORM,
     RATE_FORM,
@@ -46,6 +47,7 @@ _BLOCKS = {
     "ReplicasBlock": "workloads[].replicas",
     "ScheduleItem": "`workloads[].schedules[]` and `models[].schedules[]`",
     "GatewayItem": "gateways[]",
+    "RoutesBlock": "gateways[].routes",
     "AgentItem": "agents[]",
     "ModelItem": "models[]",
     "InstancesBlock": "models[].instances",
@@ -94,6 +96,7 @@ Forms
 - date-time: {MOMENT_FORM}.
 - name: {NAME_FORM}.
 - rate: {RATE_FORM}.
+- memory: {MEMORY_FORM}.
 - PromQL selector: {SELECTOR_FORM}.
 - version: {VERSION_FORM}.
 - url: {URL_FORM}.

@@ -82,4 +82,6 @@ def to_server(part: Part[ServerItem], mappings: Mapping[str, PageMapping]) -> Se
     server, mapping = part.item, mappings.get(part.item.name)
     metrics = server.metrics or f"{server.http}{page_of(server.kind, mapping)}"
     through = to_through(server.through)
-    return ServerSpec(server.name, server.kind, server.http, metrics, server.grpc or "", mapping, through)
+    return ServerSpec(
+        server.name, server.kind, server.http, metrics, server.grpc or "", mapping, through, server.memory
+    )

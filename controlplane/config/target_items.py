@@ -12,7 +12,9 @@ from controlplane.config.units import (
     Duration,
     GpuName,
     Grpc,
+    Memory,
     Name,
+    Names,
     Pattern,
     Price,
     Url,
@@ -69,6 +71,9 @@ class ServerItem(Block):
     )
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
+    )
+    memory: Memory | None = Field(
+        default=None, description="GPU (or host) memory that its models may have together; default: as NVML tells it."
     )
 
 
@@ -178,16 +183,31 @@ class WorkloadItem(Block):
     mapping: str | None = Field(
         default=None, min_length=1, description="With kind mapped: a name in `mappings`, or a mapping file."
     )
+    memory: Memory | None = Field(
+        default=None, description="Memory that the models of each of its servers may have; default: as NVML tells it."
+    )
+
+
+class RoutesBlock(Block):
+    """A gateway that sends a request only to servers that hold its model: these need not hold the same ones."""
+
+    url: Url = Field(description="Tells to which servers it routes each model now, as JSON: {model: [server, ...]}.")
+    servers: Names = Field(
+        min_length=1, description="Names of servers and workloads behind it; `*` in a name stands for anything."
+    )
 
 
 class GatewayItem(Block):
-    """A request-duration histogram of what stands before the servers. Exactly one of `page` and `through` is given.
+    """What stands before the servers: a histogram of request durations (`page` or `through`), `routes`, or both.
 
     The keys from `histogram` to `where` have defaults by kind (see the how-to on gateways).
     """
 
     name: Name = Field(description="Unique among gateways.")
     kind: GatewayKind = Field(default=GatewayKind.HISTOGRAM, description="What it is.")
+    routes: RoutesBlock | None = Field(
+        default=None, description="It routes by model; absent: all servers of a model hold it."
+    )
     page: Url | None = Field(default=None, description="URL of its metrics page.")
     through: ThroughBlock | None = Field(default=None, description="Ask a Prometheus that scrapes it.")
     histogram: str | None = Field(

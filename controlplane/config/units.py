@@ -33,6 +33,8 @@ _AMOUNT = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile("".join(rf"(?:{_AMOUNT}{unit})?" for unit in _UNITS), re.ASCII)
 _RATE = re.compile(rf"{_AMOUNT}\s*/\s*([smh])", re.ASCII)
 _VERSION = re.compile(r"[1-9]\d{0,18}", re.ASCII)
+_MEMORY = re.compile(rf"{_AMOUNT}\s*([KMGT]i?)B", re.ASCII)
+_MEMORY_UNITS = {prefix + i: (1024 if i else 1000) ** n for n, prefix in enumerate("KMGT", 1) for i in ("", "i")}
 _PERCENT = re.compile(rf"{_AMOUNT}\s*%", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Za-z]{1,8}", re.ASCII)
@@ -55,6 +57,7 @@ CRON_FORM = (
 )
 MOMENT_FORM = "a time such as 2026-11-20T10:00Z (UTC where no offset is given), or unix seconds"
 ZONE_FORM = "a time zone by its IANA name, such as Europe/Berlin"
+MEMORY_FORM = "an amount of memory with its unit, such as 512MiB, 4GiB, 80GB"
 GRPC_FORM = "HOST:PORT, such as 127.0.0.1:8001"
 STORE_FORM = "sqlite:///FILE or postgresql+psycopg://USER@HOST[:PORT]/DATABASE"
 
@@ -161,6 +164,15 @@ def parse_rate(value: object) -> float:
 def format_rate(rate_per_s: float) -> str:
     """The written form of a rate."""
     return f"{rate_per_s:.12g}/s"
+
+
+def parse_memory(value: object) -> int:
+    """Bytes, from "4GiB" and the like."""
+    found = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
+    size = int(Decimal(found[1]) * _MEMORY_UNITS[found[2]]) if found else 0
+    if not 0 < size < 2**60:
+        raise ValueError(MEMORY_FORM)
+    return size
 
 
 def parse_version(value: object) -> str:
@@ -333,6 +345,11 @@ Rate = Annotated[
     BeforeValidator(parse_rate),
     PlainSerializer(format_rate),
     WithJsonSchema({"type": "string", "format": "rate", "examples": ["50/s", "3000/m"]}),
+]
+Memory = Annotated[
+    int,
+    BeforeValidator(parse_memory),
+    WithJsonSchema({"type": "string", "format": "memory", "examples": ["512MiB", "4GiB", "80GB"]}),
 ]
 Version = Annotated[
     str, BeforeValidator(parse_version), WithJsonSchema({"type": ["string", "integer"], "format": "version"})

@@ -115,6 +115,7 @@ def to_workload(part: Part[WorkloadItem], document: Document) -> WorkloadSpec:
         gpu=item.gpu or "",
         price_per_h=item.price,
         schedules=to_schedules(item.schedules),
+        memory_bytes=item.memory,
     )
 
 

@@ -69,6 +69,9 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
     ReasonCode.BATCHING: "{change}: {why}; what it gives is not known before it was tried "
     "(from {executions} executions, none of a batch)",
+    ReasonCode.PLACED: "its place is on {servers}",
+    ReasonCode.ROUTED: "unloaded once the gateway {gateway} has dropped this server: {why}",
+    ReasonCode.NO_ROOM: "not loaded: it takes {takes_mib} MiB, and {free_mib} MiB are left on the server",
     ReasonCode.IN_PLACE: "all is as it should be",
 }
 
@@ -99,6 +102,11 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, of which the present load takes all (from {executions} executions)",
     (ReasonCode.BY_COST, "why"): "{model} needs {demand_per_s}/s, at the least cost by {mix}; {why}",
+    (ReasonCode.PLACED, "unknown"): "stays as it is until its place is known: {unknown}",
+    (ReasonCode.PLACED, "ensembles"): "it is on servers with {ensembles}, with which it is loaded",
+    (ReasonCode.PLACED, "copies_short"): "its place is on {servers}; {copies_short} more wanted, but: {short}",
+    (ReasonCode.PLACED, "moves_before"): "its place is on {servers}, after {moves_before} moves before",
+    (ReasonCode.PLACED, "room_for"): "its place is on {servers}; here it makes room for {room_for}",
     (ReasonCode.CAPACITY_UNKNOWN, "busy_share"): "larger batches were never seen, and the instances are only "
     "{busy_share} busy",
 }

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
 
-from controlplane.decide import effects, expected, people, placement
+from controlplane.decide import effects, expected, people, placed, placement
 from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
@@ -44,9 +44,11 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
         effect = effects.judge(state.expectation, intervals, demand, policy, now)
         if effect is not None:
             state = effects.conclude(state, effect, policy, now)
+    state = placed.aimed(unit, state, present)
     base = _base(unit, state, present, demand)
     draft, state = _wish(unit, state, base, present, demand, policy, now)
-    draft = _steps_of(unit, draft)
+    draft = _steps_of(unit, placed.wished(unit, draft, present, state))
+    base = placed.base_of(unit, base, present)
     draft = people.freeze(draft, base, unit.freezes, now)
     floor, acts = max(1, unit.spec.instances_min), unit.spec.mode is Mode.ACT
     draft = people.override(draft, base, unit.override, floor, now, acts=acts)
@@ -165,6 +167,9 @@ def _to_step(
         if dead is not None:
             draft = draft.because(Reason(ReasonCode.DEAD_BACKEND, {"failures": float(dead[0]), "share": dead[1]}))
             step, state = _heal(state, policy, now)
+    hindrance, state = _hindrance(unit, state, draft, step, now)
+    if hindrance is not None:
+        draft, step = draft.because(hindrance), Step.HOLD
     if step is not Step.HOLD and now < state.retry_at:
         reason = Reason(ReasonCode.BACK_OFF, {"failures": float(state.failures), "left_s": state.retry_at - now})
         draft, step = draft.because(reason), Step.HOLD
@@ -180,6 +185,17 @@ def _to_step(
     elif step is not Step.HOLD:
         state = replace(state, expectation=None)
     return decision, state
+
+
+def _hindrance(unit: Unit, state: UnitState, draft: Draft, step: Step, now: float) -> tuple[Reason | None, UnitState]:
+    """What stands against a load or an unload, and the state with since when the gateway is told to drop the model.
+
+    No person can load what there is no memory for. Whose word is to unload is not kept waiting by a gateway.
+    """
+    if step is not Step.UNLOAD:
+        return (placed.no_room(unit) if step is Step.LOAD else None), replace(state, leaving_since=None)
+    since = now if state.leaving_since is None else state.leaving_since
+    return (None if draft.by_person else placed.still_routed(unit, since)), replace(state, leaving_since=since)
 
 
 def _step_between(present: Target, target: Target) -> Step:

@@ -18,11 +18,11 @@ _GAP_S = 1.0
 def first_sight(unit: Unit, state: UnitState) -> UnitState:
     """The state of a unit that was never decided on: what is loaded stays, what must be loaded is wanted.
 
-    A model that may be unloaded for idleness and is not loaded waits for its wake source.
+    A model that may be unloaded for idleness and is not loaded waits for its wake source, one that is placed for that.
     """
     if state.wanted is not None or unit.present is None:
         return state
-    sleeps = unit.spec.idle_unload_s is not None or unit.spec.instances_min == 0
+    sleeps = unit.spec.idle_unload_s is not None or unit.spec.instances_min == 0 or unit.placed is not None
     return replace(state, wanted=unit.present.loaded or not sleeps)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from controlplane.decide import circuit, expected, people
 from controlplane.decide.forecast import Event
 from controlplane.decide.limits import Restraint
+from controlplane.decide.memory import learn_memory
 from controlplane.decide.one import decide_unit
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.by_cost import by_cost
@@ -17,6 +18,7 @@ from controlplane.decide.replicas.quota import taken_by_others, under_quota
 from controlplane.decide.replicas.scale import decide_pool
 from controlplane.decide.replicas.scaled import Scaled
 from controlplane.decide.replicas.steps import absorb, held
+from controlplane.decide.room import Room
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Plan, ReasonCode, Step
 from controlplane.domain.fleet import (
@@ -56,18 +58,21 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
         snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
     )
     servers = {server.name: server for server in snapshot.fleet.servers}
+    state = learn_memory(snapshot, state, now)
+    room = Room(snapshot, state)
     for model in snapshot.fleet.models:
         for name in model.runs_on:
             server = servers.get(name)
             if server is None:
                 continue
             key = unit_key(model.name, name)
-            unit = _unit(snapshot, model, server, saturated, raising)
+            unit = room.given(_unit(snapshot, model, server, saturated, raising))
             forecast = expected.foreseen(unit, forecasts.get(key), policy, now)
             if forecast is not None:
                 unit, forecasts[key] = replace(unit, forecast=forecast), forecast
             before = replace(state.units.get(key, UnitState()), gone_since=None)
             decision, units[key], effect = decide_unit(unit, before, policy, now)
+            room.taken(unit, decision)
             decisions.append(decision)
             if effect is not None:
                 effects.append(effect)
@@ -76,7 +81,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     decisions += [one.decision for one in scaled]
     workloads |= {one.name: one.state for one in scaled}
     asked_before = {one.name: one.before.asked for one in scaled}
-    unsettled = any(d.binding is ReasonCode.DATA_PARTIAL for d in decisions)
+    unsettled = any(d.binding in (ReasonCode.DATA_PARTIAL, ReasonCode.ROUTED) for d in decisions)
     circuits = circuit.absorbed(state.circuits, snapshot.results, {d.server for d in decisions}, policy)
     restraint = Restraint(snapshot.fleet, circuits, state.changes, snapshot.in_flight, policy, now)
     restrained = restraint.plan(decisions)
@@ -94,7 +99,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     known_names = units.keys() | workloads.keys() | {spec.name for spec in snapshot.fleet.workloads}
     forecasts = {name: forecast for name, forecast in forecasts.items() if name in known_names}
     plan = Plan(now, restrained, tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, workloads, forecasts, circuits, restraint.changes)
+    return plan, PolicyState(units, workloads, forecasts, circuits, restraint.changes, state.marks)
 
 
 def _scaled(

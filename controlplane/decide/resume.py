@@ -59,4 +59,5 @@ def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
         jump_seen_at=min(unit.jump_seen_at, now),
         batching=unit.batching and replace(unit.batching, since=min(unit.batching.since, now)),
         gone_since=None if unit.gone_since is None else min(unit.gone_since, now),
+        leaving_since=None,  # nobody told the gateway meanwhile
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.decide.forecast import Event, State
+from controlplane.decide.placing.turn import Placed
 from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reason, ReasonCode, Target, Want
 from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import ModelSpec, Phase, ServerSpec
@@ -23,6 +24,8 @@ class Unit:
     raise is young and not judged yet; "" if there is none. `phase` is None for servers that are not discovered.
     `floors` of its schedules and `events` tell what is to come, `forecast` what its arrivals taught; `startups` are its
     server's, by knob.
+    `placed` is None where all servers of the model hold it. `free_bytes` are left on the server, `copy_bytes` the model
+    takes; None: not known.
     """
 
     spec: ModelSpec
@@ -42,6 +45,9 @@ class Unit:
     events: tuple[Event, ...] = ()
     forecast: State | None = None
     startups: Mapping[str, StartupTimes] = field(default_factory=dict)
+    placed: Placed | None = None
+    free_bytes: int | None = None
+    copy_bytes: int | None = None
 
     @property
     def present(self) -> Target | None:

@@ -85,6 +85,12 @@ class ReasonCode(StrEnum):
     """It is starting or terminating, by what discovered it."""
     BATCHING = "batching"
     """Advice on the model's batching: it never binds and changes no target."""
+    PLACED = "placed"
+    """Which servers hold the model, behind a gateway that routes by model."""
+    ROUTED = "routed"
+    """It is unloaded only once the gateway is seen not to route to it any more."""
+    NO_ROOM = "no_room"
+    """The server has less memory left than the model takes."""
     IN_PLACE = "in_place"
     """Nothing to change: what is, is what should be."""
 

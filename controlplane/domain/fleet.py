@@ -80,7 +80,7 @@ class ServerSpec:
     """One serving process. URLs without trailing slash; `grpc` is host:port, Triton only.
 
     `mapping` says how its metrics page is read, None for kinds with a reader of their own. `through` None: the page is
-    scraped from `metrics`.
+    scraped from `metrics`. `memory_bytes`: what models may have on it as it was declared, None: it was not.
     """
 
     name: str
@@ -90,6 +90,7 @@ class ServerSpec:
     grpc: str = ""
     mapping: PageMapping | None = None
     through: Through | None = None
+    memory_bytes: int | None = None
 
 
 class Phase(StrEnum):
@@ -166,7 +167,7 @@ class WorkloadSpec:
 
     `query` None: nothing finds its servers, whoever asks for a decision tells them. `publish_only`: how many replicas
     there should be is told, and somebody else sees to it. `gpu` is the type of its GPUs as the quota names it, empty:
-    not told. `price_per_h` of a replica, None: its GPUs count.
+    not told. `price_per_h` of a replica, None: its GPUs count. `memory_bytes`: of each server.
     """
 
     name: str
@@ -180,6 +181,7 @@ class WorkloadSpec:
     gpu: str = ""
     price_per_h: float | None = None
     schedules: tuple[Schedule, ...] = ()
+    memory_bytes: int | None = None
 
     @property
     def told_only(self) -> bool:
@@ -196,6 +198,7 @@ class WorkloadSpec:
             metrics=f"http://{host}:{ports.metrics}{ports.page}" if ports.metrics else "",
             grpc=f"{host}:{ports.grpc}" if ports.grpc else "",
             mapping=self.mapping,
+            memory_bytes=self.memory_bytes,
         )
 
 
@@ -265,6 +268,9 @@ class ModelSpec:
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
     `variants`: what each of its workloads is to hold, where it has several.
+    `copies`: on how many servers it is wanted, where a gateway routes by model; elsewhere it is on all it runs on.
+    `memory_bytes`: what a copy takes as it was declared, None: it was not. `components`: models that it is an ensemble
+    of, by their names in the configuration; Triton loads them with it.
     """
 
     name: str
@@ -284,6 +290,9 @@ class ModelSpec:
     profile: Profile | None = None
     variants: Sharing = Sharing.AS_SERVED
     schedules: tuple[Schedule, ...] = ()
+    copies: int = 1
+    memory_bytes: int | None = None
+    components: tuple[str, ...] = ()
 
     @property
     def by_version(self) -> bool:
@@ -315,6 +324,24 @@ class GatewaySpec:
     through: Through | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RoutesSpec:
+    """Servers before which a gateway routes by model, so that not all need to hold the same ones.
+
+    `url` tells to which servers it routes each model now. `workloads`: all that are discovered of them are among the
+    servers.
+    """
+
+    gateway: str
+    url: str
+    servers: tuple[str, ...]
+    workloads: tuple[str, ...] = ()
+
+    def has(self, server: str) -> bool:
+        """Whether the server stands behind it."""
+        return server in self.servers or workload_of(server) in self.workloads
+
+
 class AgentKind(StrEnum):
     """Whose page tells the GPUs of a node."""
 
@@ -338,7 +365,8 @@ class Fleet:
     """Everything the configuration names, and the discovered servers, which are also in `members` by name.
 
     `unlisted`: workloads of which it was not told so far who their members are. `scaling`: what clusters tell of the
-    replicas of workloads. `quota`: GPUs that all workloads may have together.
+    replicas of workloads. `quota`: GPUs that all workloads may have together. `routes`: gateways that route by
+    model.
     """
 
     servers: tuple[ServerSpec, ...]
@@ -352,6 +380,7 @@ class Fleet:
     scaling: Mapping[str, ScaleStatus] = field(default_factory=dict)
     quota: Quota = field(default_factory=Quota)
     announced: tuple[Announced, ...] = ()
+    routes: tuple[RoutesSpec, ...] = ()
 
     def model(self, name: str) -> ModelSpec | None:
         """The model of that name, or None."""

@@ -314,12 +314,16 @@ class ServerReading:
         return max(seen, default=None)
 
 
+Routes: TypeAlias = Mapping[str, frozenset[str]]
+"""Servers to which a gateway routes, by model; one that it does not name it routes nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class FleetReading:
     """Everything that collecting knows at `at`. No GPU is Known(()), no driver is Missing.
 
     `gpus` are those of this machine and of all agents; `gpu_nodes` says which agents' NVML answers, and why not.
-    `ratios` are by model and the key of the objective.
+    `ratios` are by model and the key of the objective. `routes`: what each gateway that routes by model says.
     """
 
     at: float
@@ -330,3 +334,4 @@ class FleetReading:
     gateways: Mapping[str, Signal[bool]] = field(default_factory=dict)
     gpu_nodes: Mapping[str, Signal[bool]] = field(default_factory=dict)
     ratios: Mapping[str, Mapping[str, RatioReading]] = field(default_factory=dict)
+    routes: Mapping[str, Signal[Routes]] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from controlplane.domain.decision import Action, Decision, Freeze, Outcome, Over
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.placing import Placement
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Knob, StartupTimes
 from controlplane.domain.state import Circuit
@@ -82,6 +83,7 @@ class Picture:
     start-up times, by model, workload and knob. `alerts` by model, those that do not fire among them.
     `failed`: the newest failed outcome of each unit since a day before the start, as long as no success followed.
     `conditions`: what is wrong now. `circuits`: servers and workloads at which steps found nobody of late.
+    `placements` by gateway, those that the last tick went by.
     """
 
     at: float
@@ -100,3 +102,4 @@ class Picture:
     failed: tuple[Outcome, ...] = ()
     conditions: tuple[Condition, ...] = ()
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    placements: Mapping[str, Signal[Placement]] = field(default_factory=dict)

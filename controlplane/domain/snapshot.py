@@ -10,6 +10,8 @@ from controlplane.domain.expected import Announced, Floor
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.placing import Placement
+from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Knob, StartupTimes
 
 
@@ -19,6 +21,7 @@ class Snapshot:
 
     `results` are the outcomes since the last tick. `judgements` are by model. Overrides and freezes are those in force.
     `announced` are not over; `floors` are runs of schedules by model or workload, `startups` what is learned, by model.
+    `placements` are by the gateway that routes by model, as newly as they are worked out.
     """
 
     fleet: Fleet
@@ -32,3 +35,4 @@ class Snapshot:
     announced: tuple[Announced, ...] = ()
     floors: Mapping[str, tuple[Floor, ...]] = field(default_factory=dict)
     startups: Mapping[str, Mapping[Knob, StartupTimes]] = field(default_factory=dict)
+    placements: Mapping[str, Signal[Placement]] = field(default_factory=dict)

@@ -52,6 +52,8 @@ class UnitState:
     `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
     `gone_since`: since when its discovered server has left (None: it is there).
     `batching`: since when its batching is configured as it is, and what is advised on it; None while it is not loaded.
+    `memory_bytes` holds what it was seen to take on the server, the last few times; empty: that is not known.
+    `leaving_since`: since when the gateway before it is told to drop it (None: it is not).
     """
 
     wanted: bool | None = None
@@ -71,6 +73,8 @@ class UnitState:
     jump_seen_at: float = 0.0
     gone_since: float | None = None
     batching: BatchingMemory | None = None
+    memory_bytes: tuple[int, ...] = ()
+    leaving_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +163,23 @@ class Circuit:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryMark:
+    """What a server had of GPU memory while it held just these models since `since`; None: not read since then."""
+
+    incarnation: int
+    models: Mapping[str, int]
+    since: float
+    used_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyState:
     """Units by "model@server", and workloads that are scaled by name.
 
     `forecasts` by workload are the decider's own; they are learned again from history and not kept in the store.
     `circuits`: targets (servers, workloads) at which nobody was found of late. `changes`: when steps were decided on
     that count against the changes of a minute.
+    `marks` by server, the newest last, are what its memory is compared with.
     """
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
@@ -172,6 +187,7 @@ class PolicyState:
     forecasts: Mapping[str, Any] = field(default_factory=dict)
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     changes: tuple[float, ...] = ()
+    marks: Mapping[str, tuple[MemoryMark, ...]] = field(default_factory=dict)
 
 
 def unit_key(model: str, server: str) -> str:

@@ -151,6 +151,7 @@ class Runner:
             async with asyncio.timeout(timeout_s):
                 await self._ticking.acquire()
         await self._asking.close()
+        self._tick.close()
         await self._executor.close(timeout_s=timeout_s / 2)
         await self._roster.close()
         await self._collector.close()

@@ -21,8 +21,10 @@ from controlplane.domain.leader import ALONE, Leadership
 from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
+from controlplane.domain.placing import Placement
 from controlplane.domain.ports import Collector, Store, TickRecord
 from controlplane.domain.routing import Prices
+from controlplane.domain.signal import Signal
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 from controlplane.loop.ahead import let_go_of_ahead, not_ahead
@@ -33,6 +35,7 @@ from controlplane.loop.executor import Executor
 from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
+from controlplane.loop.placer import Placer
 from controlplane.loop.roster import Roster
 from controlplane.loop.schedules import Calendar
 from controlplane.loop.seasons import recalled
@@ -97,6 +100,7 @@ class Tick:
         self._late_s = max(_LATE_S, 2 * decide_s) + SLICE_S
         self._tally = Tally(prices or Prices(), decide_s)
         self._health = LoopHealth(interval_s=decide_s)
+        self._placer = Placer()
         self.rest()
 
     def rest(self) -> None:
@@ -120,6 +124,9 @@ class Tick:
         self._calendar = Calendar()
         self._endings = Endings()
         self._findings = Findings()
+        self._placer.close()
+        self._placer = Placer()
+        self._placements: Mapping[str, Signal[Placement]] = {}
         health = self._health
         self._health = LoopHealth(health.ticks, health.skipped, interval_s=health.interval_s, late_s=health.late_s)
 
@@ -204,10 +211,13 @@ class Tick:
             startups=self._startups.times,
             in_flight=self._executor.in_flight,
             results=self._executor.take_results(),
+            placements=self._placer.newest(now),
         )
         self._startups.written(outcome.action.model for outcome in snapshot.results)
         self._findings.note(fleet, snapshot.results)
         plan, self._state = decide(snapshot, self._state, self._policy, now)
+        self._placer.ask(snapshot, self._state, now)
+        self._placements = snapshot.placements
         self._strain.note(plan.decisions, now)
         versions = versions_of(fleet, self._versions, now)
         self._versions = {(model.name, objective.version) for model in fleet.models for objective in model.objectives}
@@ -307,6 +317,10 @@ class Tick:
         most_s = {name: s + self._late_s for name, s in self._slices.grace_s(fleet).items()}
         return {name: at for name, at in self._written_until.items() if now - at <= most_s.get(name, 0.0)}
 
+    def close(self) -> None:
+        """End what works for ticks beside them."""
+        self._placer.close()
+
     def due(self, late_s: float) -> None:
         """Note how much later than due a tick begins."""
         self._health = replace(self._health, late_s=late_s)
@@ -345,6 +359,7 @@ class Tick:
             self._judged.alerts,
             self._tally.totals,
             circuits=self._state.circuits,
+            placements=self._placements,
         )
         return self._findings.complete(picture)
 

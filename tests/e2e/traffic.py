@@ -52,6 +52,21 @@ def write_model(repository: Path, name: str, *, start_s: float = 2.0, execute_s:
     (version / "__pycache__").touch()
 
 
+def write_ensemble(repository: Path, name: str, *components: str) -> None:
+    """An ensemble that gives each of its components the same input."""
+    (repository / name / "1").mkdir(parents=True)
+    steps = ", ".join(
+        f'{{ model_name: "{part}" model_version: -1 input_map {{ key: "X" value: "X" }}'
+        f' output_map {{ key: "SUM" value: "{part}" }} }}'
+        for part in components
+    )
+    outputs = ", ".join(f'{{ name: "{part}", data_type: TYPE_FP32, dims: [ 1 ] }}' for part in components)
+    (repository / name / "config.pbtxt").write_text(
+        'platform: "ensemble"\nmax_batch_size: 4\ninput [ { name: "X", data_type: TYPE_FP32, dims: [ 4 ] } ]\n'
+        f"output [ {outputs} ]\nensemble_scheduling {{ step [ {steps} ] }}\n"
+    )
+
+
 def row() -> list[triton.InferInput]:
     """One request's input."""
     tensor = triton.InferInput("X", [1, 4], "FP32")

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from controlplane.api.context import ThePlane, Viewer
 from controlplane.api.plane import late_after_s
 from controlplane.api.views.fleet import FleetView, ServerView, fleet_view, server_view
+from controlplane.api.views.leaving import leaving_view
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"])
 
@@ -22,3 +23,9 @@ async def servers(plane: ThePlane, _: Viewer) -> list[ServerView]:
     """Each as it was read last."""
     picture = plane.picture()
     return [server_view(picture, spec) for spec in picture.fleet.servers]
+
+
+@router.get("/leaving", summary="Which servers a gateway should no longer route a model to")
+async def leaving(plane: ThePlane, _: Viewer) -> dict[str, list[str]]:
+    """Names of servers by the model's name on them. Not known (503) before placement was worked out: keep the last."""
+    return leaving_view(plane.picture())

@@ -4,17 +4,8 @@
 """
 
 from controlplane.decide.placing.place import place
-from controlplane.decide.placing.values import (
-    Goal,
-    Limits,
-    ModelNeed,
-    Move,
-    Placement,
-    PlacementQuestion,
-    ServerRoom,
-    Short,
-    Unplaced,
-)
+from controlplane.decide.placing.values import Limits, ModelNeed, PlacementQuestion, ServerRoom
+from controlplane.domain.placing import Goal, Move, Placement, Short, Unplaced
 
 __all__ = [
     "Goal",

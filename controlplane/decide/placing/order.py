@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from controlplane.decide.placing.space import Pair, Space
-from controlplane.decide.placing.values import Move
 from controlplane.domain.decision import Step
+from controlplane.domain.placing import Move
 
 
 def order(space: Space, target: AbstractSet[Pair]) -> tuple[tuple[Move, ...], frozenset[Pair]]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from controlplane.decide.placing.order import order
 from controlplane.decide.placing.short import unplaced
 from controlplane.decide.placing.space import Pair, Space, space_of
-from controlplane.decide.placing.values import Goal, Placement, PlacementQuestion, ServerRoom
+from controlplane.decide.placing.values import PlacementQuestion, ServerRoom
+from controlplane.domain.placing import Goal, Placement
 
 
 def place(question: PlacementQuestion) -> Placement:

@@ -18,7 +18,8 @@ import numpy as np
 
 from controlplane.decide.placing.program import Mask, Program, Vector
 from controlplane.decide.placing.space import Pair, Space
-from controlplane.decide.placing.values import Goal, Limits
+from controlplane.decide.placing.values import Limits
+from controlplane.domain.placing import Goal
 
 _EPSILON = 1e-6
 # Turns of the golden angle are spread evenly and alike in no two places: they tell equal servers apart.

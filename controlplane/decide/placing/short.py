@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from controlplane.decide.placing.space import MIB, Pair, Space
-from controlplane.decide.placing.values import ModelNeed, PlacementQuestion, Short, Unplaced
+from controlplane.decide.placing.values import ModelNeed, PlacementQuestion
+from controlplane.domain.placing import Short, Unplaced
 
 
 def unplaced(

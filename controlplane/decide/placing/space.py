@@ -54,7 +54,7 @@ def space_of(question: PlacementQuestion) -> Space:
 
     Of a server on which something of unknown memory runs, or whose own is unknown, only what models of known memory
     have there now can change hands: all that is free is taken for the unknown one's. What runs does fit, whatever the
-    figures say.
+    figures say; a server that by them has more than it can have takes no other.
     """
     models = tuple(sorted((m for m in question.models if m.memory_bytes is not None), key=lambda m: m.name))
     servers = tuple(sorted(question.servers, key=lambda s: s.name))
@@ -65,15 +65,18 @@ def space_of(question: PlacementQuestion) -> Space:
         here = {index[name] for name in server.present if name in index}
         ours = {m for m in here if server.name in models[m].servers}
         now = sum(size[m] for m in ours)
+        full = server.pinned
         if server.memory_bytes is None or len(here) < len(server.present):
             room.append(now)
         else:
             known.append(s)
-            room.append(max(now, server.memory_bytes // MIB - sum(size[m] for m in here - ours)))
+            left = server.memory_bytes // MIB - sum(size[m] for m in here - ours)
+            full |= now > left
+            room.append(max(now, left))
         twice = max((size[m] for m in ours if models[m].hot_reload), default=0)
         reload_room.append(max(room[-1], now + twice))
         present += [(m, s) for m in sorted(ours)]
-        fits = ours if server.pinned else {m for m, model in enumerate(models) if server.name in model.servers}
+        fits = ours if full else {m for m, model in enumerate(models) if server.name in model.servers}
         pairs += [(m, s) for m in sorted(fits) if size[m] <= room[-1]]
     pins = {(m, s) for m, model in enumerate(models) for s, server in enumerate(servers) if server.name in model.pins}
     held = {(m, s) for m, s in present if servers[s].pinned or (m, s) in pins}

@@ -23,6 +23,7 @@ ROUTES: list[tuple[str, str, Any, Scope | None]] = [
     ("GET", "/metrics", None, None),
     ("GET", "/api/v1/fleet", None, Scope.VIEWER),
     ("GET", "/api/v1/servers", None, Scope.VIEWER),
+    ("GET", "/api/v1/leaving", None, Scope.VIEWER),
     ("GET", "/api/v1/workloads", None, Scope.VIEWER),
     ("PUT", "/api/v1/workloads/{workload}/replicas", SAID | {"replicas": 2}, Scope.OPERATOR),
     ("PUT", "/api/v1/workloads/{workload}/bounds", SAID | {"min": 1, "max": 2}, Scope.OPERATOR),
