@@ -108,5 +108,5 @@ def test_after_a_restart_it_goes_on_with_what_the_store_holds(world: World) -> N
     assert before.wanted[-1] in after.wanted, "the dwell goes on"
     assert after.asked in {before.asked, before.wanted[-1][1]}
     assert before.wanted[-1][1] > world.initial
-    assert after.services["model"].tokens.readings >= before.services["model"].tokens.readings > 0
+    assert after.services["fleet-model"].tokens.readings >= before.services["fleet-model"].tokens.readings > 0
     assert found.attainment > 0.95
