@@ -29,7 +29,7 @@ FAULTS = ("pause", "kill", "pause", "stop")
 TAKES_OVER_S = 15.0
 LOAD_LINES = 2
 """A load, and the same configuration once more (see TritonActuator)."""
-_FAILOVERS = int(os.environ.get("FAILOVERS", "4"))
+_FAILOVERS = int(os.environ.get("FAILOVERS", "3"))
 
 
 def ask(plane: Plane, instances: int) -> None:

@@ -20,7 +20,7 @@ import pytest
 from controlplane.api.tokens import Scope, create_token
 from controlplane.domain.conditions import AlertName, Condition
 from controlplane.domain.errors import TargetUnreachableError
-from controlplane.domain.picture import Picture
+from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.loop.notices import KEEPS_S, Notifier
 from controlplane.publish.alerting.alertmanager import Alert, Alertmanager
@@ -51,7 +51,7 @@ class World:
         return time.time() - self.behind_s  # noqa: TID251 - as its Alertmanager
 
     def picture(self) -> Picture:
-        return Picture(self.clock(), FLEET, a_reading(), conditions=self.conditions)
+        return Picture(self.clock(), FLEET, a_reading(), health=LoopHealth(leading=True), conditions=self.conditions)
 
 
 def names(alertmanager: RealAlertmanager) -> list[str]:
