@@ -30,7 +30,7 @@ test: $(INSTALLED) system ## All tests; says at its end what was skipped and why
 	@$(MAKE) rig || [ $(REQUIRED) = 0 ]
 ifeq ($(strip $(TEST_ARGS)),)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e
-	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations=10 --durations-min=5 tests/e2e
+	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --durations=10 --durations-min=5 tests/e2e
 else
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 endif
