@@ -15,6 +15,7 @@ _WOULD = {
     Step.UNLOAD: "would unload {model} on {server}",
     Step.SET_INSTANCES: "would set {model} on {server} to {instances} instances",
     Step.SCALE: "would set {server} to {instances} replicas",
+    Step.CONFIGURE: "would change the batching of {model} on {server}",
     Step.RELOAD: "would reload {model} on {server} with {instances} instances",
 }
 

@@ -19,6 +19,7 @@ from controlplane.act.failure_table import (
 from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
+from controlplane.domain.batching import BatchingKnobs, with_batching
 from controlplane.domain.decision import Action, Outcome, Step
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
@@ -142,6 +143,8 @@ class TritonActuator:
                 return await self._set_instances(control, model, action.target.instances)
             case Step.UNLOAD:
                 return await self._unload(control, model)
+            case Step.CONFIGURE:
+                return await self._configure(control, model, action.target.batching)
             case Step.RELOAD:
                 return await self._reload(control, action.server, model, action.target.instances)
             case Step.HOLD | Step.SCALE:
@@ -199,6 +202,15 @@ class TritonActuator:
         parameters[_RELOAD_PARAMETER] = {"string_value": f"{self._clock():.3f}"}
         await self._send_load(control, model, {**wanted, "parameters": parameters})
         return Done(f"reloaded with {_counted(total_instances(wanted))}", in_place=False)
+
+    async def _configure(self, control: TritonControl, model: str, knobs: BatchingKnobs | None) -> Done:
+        """Other dynamic batching by a full reload in the background; all else stays as it is."""
+        config = await control.config(model)
+        wanted = config if knobs is None else with_batching(config, knobs)
+        if wanted == config:
+            return Done("has that batching already")
+        await self._send_load(control, model, wanted)
+        return Done(f"reloaded with other batching{_warnings(wanted)}", in_place=False)
 
     async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:
         try:

@@ -155,6 +155,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         team=item.team or "",
         profile=document.profiles.get(item.name),
         variants=item.variants,
+        batching=item.batching,
         schedules=to_schedules(item.schedules),
         copies=item.copies,
         memory_bytes=item.memory,

@@ -20,6 +20,7 @@ from controlplane.config.units import (
     WindowLength,
     Zone,
 )
+from controlplane.domain.batching import BatchingUse
 from controlplane.domain.fleet import Mode, Sharing
 from controlplane.domain.objectives import IndicatorSource
 
@@ -184,5 +185,10 @@ class ModelItem(Block):
         default=Sharing.AS_SERVED,
         description="With several workloads: as_served: each has replicas for what it is seen to serve. by_cost: all"
         " together hold the demand at the least cost; only where the routing follows capacity.",
+    )
+    batching: BatchingUse = Field(
+        default=BatchingUse.ADVISE,
+        description="Advice on its batching on Triton. advise: it is told. act: in mode act it is carried out too, by a"
+        " full reload, as far as it is about dynamic_batching; max_batch_size is never changed.",
     )
     objectives: list[ObjectiveItem] = Field(default=[], description="What was promised.")

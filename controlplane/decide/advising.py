@@ -11,7 +11,8 @@ from controlplane.domain.decision import Reason, ReasonCode
 from controlplane.domain.state import UnitState
 
 # A change of the batching is a reload that a person makes: what a minute of load showed is no ground for one.
-_WINDOW_S = 300.0
+WINDOW_S = 300.0
+"""Advice rests on so long at most."""
 # Of readings a minute apart four fit into the window at most.
 _COVERED_MIN = 0.7
 
@@ -23,8 +24,8 @@ _WHY = {
 }
 
 
-def advised(unit: Unit, state: UnitState, now: float) -> tuple[Reason | None, UnitState]:
-    """What is to be told of a loaded unit's batching, and the state that remembers it.
+def advised(unit: Unit, state: UnitState, now: float) -> tuple[BatchingAdvice | None, UnitState]:
+    """What is to be changed about a loaded unit's batching, and the state that remembers it.
 
     It rests on the last five minutes, at most since the configuration was first seen as it is, of which the unit must
     have worked most. What was told is told on while it holds by less strict marks.
@@ -32,22 +33,21 @@ def advised(unit: Unit, state: UnitState, now: float) -> tuple[Reason | None, Un
     reading, instances = unit.reading, unit.present.instances if unit.present is not None else 0
     if reading is None or instances < 1 or reading.other_scheduler:
         return None, replace(state, batching=None)
-    knobs = BatchingKnobs(
-        reading.max_batch_size, reading.dynamic_batching, reading.max_queue_delay_s, reading.preferred_batch_sizes
-    )
+    knobs = reading.batching
     memory = state.batching
     if memory is None or memory.knobs != knobs:
         return None, replace(state, batching=BatchingMemory(knobs, now))
     intervals = reading.intervals
     if not intervals or (memory.told is None and not possible(knobs, intervals[-1])):
         return None, state
-    worked = work([i for i in intervals if i.start >= max(memory.since, now - _WINDOW_S)])
-    covered_min_s = _COVERED_MIN * _WINDOW_S * (1.0 if memory.told is None else LENIENT)
+    worked = work([i for i in intervals if i.start >= max(memory.since, now - WINDOW_S)])
+    covered_min_s = _COVERED_MIN * WINDOW_S * (1.0 if memory.told is None else LENIENT)
     advice = None
     if worked is not None and worked.covered_s >= covered_min_s:
         advice = advise(worked, knobs, state.batches, instances, unit.latency_objective, memory.told)
     told = advice.case if advice is not None else None
-    return (reason(advice) if advice is not None else None), replace(state, batching=replace(memory, told=told))
+    told_since = memory.told_since if told is memory.told else now
+    return advice, replace(state, batching=replace(memory, told=told, told_since=told_since))
 
 
 def reason(advice: BatchingAdvice) -> Reason:

@@ -19,7 +19,7 @@ HARM_MAX = 0.90
 _DOUBLINGS = 20
 _JUDGE_AFTER_S = 4.0
 # After these it is not known whether the instances are there: under load they work long before Triton answers.
-_NO_ANSWER = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
+NO_ANSWER = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
 
 
 def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> UnitState:
@@ -37,7 +37,7 @@ def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> Un
             state = replace(state, failures=state.failures + 1, retry_at=outcome.finished_at + wait_s)
             pending = state.expectation
             raised = step is Step.SET_INSTANCES and pending is not None and pending.to_instances == target.instances
-            if raised and pending is not None and outcome.failure not in _NO_ANSWER:
+            if raised and pending is not None and outcome.failure not in NO_ANSWER:
                 # Out of memory or refused: stay where it was, and believe that for a while.
                 ceiling = Ceiling(pending.from_instances, outcome.finished_at + policy.ceiling_s)
                 state = replace(state, instances=pending.from_instances, expectation=None, ceiling=ceiling)

@@ -69,6 +69,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.STORE_AWAY: "not carried out while the store is away: {why}",
     ReasonCode.BATCHING: "{change}: {why}; what it gives is not known before it was tried "
     "(from {executions} executions, none of a batch)",
+    ReasonCode.BATCHING_WAITS: "not carried out now: {why}",
     ReasonCode.PLACED: "its place is on {servers}",
     ReasonCode.ROUTED: "unloaded once the gateway {gateway} has dropped this server: {why}",
     ReasonCode.NO_ROOM: "not loaded: it takes {takes_mib} MiB, and {free_mib} MiB are left on the server",
@@ -101,6 +102,8 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     "{capacity_after_per_s}/s, {latency_before_ms} -> {latency_after_ms} ms a request (from {executions} executions)",
     (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, of which the present load takes all (from {executions} executions)",
+    (ReasonCode.BATCHING_WAITS, "left_s"): "not carried out now: {why} (still {left_s} s)",
+    (ReasonCode.UNDO, "case"): "the change of the batching ({case}) did harm: back to what was there",
     (ReasonCode.BY_COST, "why"): "{model} needs {demand_per_s}/s, at the least cost by {mix}; {why}",
     (ReasonCode.PLACED, "unknown"): "stays as it is until its place is known: {unknown}",
     (ReasonCode.PLACED, "ensembles"): "it is on servers with {ensembles}, with which it is loaded",
@@ -110,6 +113,9 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.CAPACITY_UNKNOWN, "busy_share"): "larger batches were never seen, and the instances are only "
     "{busy_share} busy",
 }
+
+
+_ADVICE = (ReasonCode.BATCHING, ReasonCode.BATCHING_WAITS)
 
 
 def reason_text(reason: Reason) -> str:
@@ -137,7 +143,7 @@ def explain(record: DecisionRecord) -> tuple[str, ...]:
     """The record in a few lines."""
     decision = record.decision
     told = [r for r in decision.reasons if r.numbers or r.words]
-    seen = [r for r in told if r.code is not ReasonCode.BATCHING]
+    seen = [r for r in told if r.code not in _ADVICE]
     lines = [
         f"{decision.model} on {decision.server}, {_at(decision.at)}, mode {decision.mode.value} ({decision.id})",
         f"seen:    {_target(decision.current)}" + "".join(f"; {reason_text(r)}" for r in seen[:2]),
@@ -154,8 +160,11 @@ def explain(record: DecisionRecord) -> tuple[str, ...]:
     if not record.outcomes and decision.step is not Step.HOLD:
         lines.append(f"done:    {_not_done(decision)}")
     if record.effect is not None:
-        lines.append(f"effect:  {_VERDICTS[record.effect.verdict].format_map(_rates(record))}")
-    lines.extend(f"advice:  {reason_text(r)}" for r in told if r.code is ReasonCode.BATCHING)
+        text = _VERDICTS[record.effect.verdict]
+        if decision.step is Step.CONFIGURE:
+            text = _OF_BATCHING.get(record.effect.verdict, text)
+        lines.append(f"effect:  {text.format_map(_rates(record))}")
+    lines.extend(f"advice:  {reason_text(r)}" for r in told if r.code in _ADVICE and r.code is not decision.binding)
     return tuple(lines)
 
 
@@ -173,9 +182,23 @@ _VERDICTS: Mapping[Verdict, str] = {
 }
 
 
+_OF_BATCHING: Mapping[Verdict, str] = {
+    Verdict.NO_GAIN: "no gain under backlog: {before}/s before, {after}/s after; kept",
+    Verdict.HARMED: "harm: throughput {before}/s before, {after}/s after, or requests took too long; undone",
+    Verdict.NOT_JUDGED: "not judged: another load or count ({before}/s before, {after}/s after); kept",
+}
+
+
 def _rates(record: DecisionRecord) -> dict[str, str]:
     effect = record.effect
     return {} if effect is None else {"before": _number(effect.before_per_s), "after": _number(effect.after_per_s)}
+
+
+_WITHOUT_COUNT: Mapping[Step, str] = {
+    Step.UNLOAD: "unload",
+    Step.RELOAD: "full reload",
+    Step.CONFIGURE: "other batching, by a full reload",
+}
 
 
 def _step(decision: Decision) -> str:
@@ -185,10 +208,8 @@ def _step(decision: Decision) -> str:
             return _one(f"{_count(current)} -> {_count(target)} instances")
         case Step.LOAD:
             return _one(f"load with {_count(target)} instances")
-        case Step.UNLOAD:
-            return "unload"
-        case Step.RELOAD:
-            return "full reload"
+        case Step.UNLOAD | Step.RELOAD | Step.CONFIGURE:
+            return _WITHOUT_COUNT[decision.step]
         case Step.SCALE:
             return _one(f"{_count(current)} -> {_count(target)} replicas")
         case Step.HOLD:

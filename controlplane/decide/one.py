@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
 
-from controlplane.decide import effects, expected, people, placed, placement
+from controlplane.decide import effects, expected, people, placed, placement, tuning
 from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
@@ -21,10 +21,13 @@ from controlplane.domain.decision import Decision, Effect, OverrideKind, Reason,
 from controlplane.domain.fleet import Mode
 from controlplane.domain.state import Expectation, UnitState
 
+# A dead backend is reloaded in place of these.
+_MENDED = (Step.HOLD, Step.SET_INSTANCES, Step.CONFIGURE)
+
 
 def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tuple[Decision, UnitState, Effect | None]:
     """What should be done with one model on one server, the state for the next tick, and the effect judged now."""
-    state = effects.absorb(state, unit.results, policy)
+    state = tuning.absorb(effects.absorb(state, unit.results, policy), unit.results, policy)
     if state.expectation is not None and state.expectation.done_at == 0 and unit.in_flight is None:
         state = replace(state, expectation=None)
     present = unit.present
@@ -38,8 +41,8 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     state = placement.first_sight(unit, state)
     state = _remember(unit, state, now)
     demand = _demand(unit, policy, now)
-    effect = None
     intervals = unit.reading.intervals if unit.reading is not None else ()
+    effect, state = tuning.judged(unit, tuning.followed(unit, state, policy, now), demand, policy, now)
     if state.expectation is not None and demand is not None:
         effect = effects.judge(state.expectation, intervals, demand, policy, now)
         if effect is not None:
@@ -47,6 +50,7 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     state = placed.aimed(unit, state, present)
     base = _base(unit, state, present, demand)
     draft, state = _wish(unit, state, base, present, demand, policy, now)
+    draft = tuning.held(state, draft, base, policy, now)
     draft = _steps_of(unit, placed.wished(unit, draft, present, state))
     base = placed.base_of(unit, base, present)
     draft = people.freeze(draft, base, unit.freezes, now)
@@ -54,8 +58,9 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     draft = people.override(draft, base, unit.override, floor, now, acts=acts)
     state = _settled(unit, state, draft, now)
     advice, state = advised(unit, state, now)
-    draft = draft if advice is None else draft.noting(advice)
+    draft = tuning.wish(unit, state, draft, present, advice, now)
     decision, state = _to_step(unit, state, draft, present, demand, policy, now)
+    state = tuning.begun(state, decision, advice, effects.throughput_per_s(intervals, state.changed_at))
     return decision, state, effect
 
 
@@ -162,7 +167,7 @@ def _to_step(
     step = _step_between(present, target)
     if step is Step.SET_INSTANCES and draft.binding is ReasonCode.IN_PLACE:
         draft = draft.because(Reason(ReasonCode.RECONCILE, {}, {"why": "the server has another count"}))
-    if step in (Step.HOLD, Step.SET_INSTANCES) and target.loaded and unit.reading is not None:
+    if step in _MENDED and target.loaded and unit.reading is not None:
         dead = dead_backend(unit.reading.intervals, policy, state.changed_at, now)
         if dead is not None:
             draft = draft.because(Reason(ReasonCode.DEAD_BACKEND, {"failures": float(dead[0]), "share": dead[1]}))
@@ -174,7 +179,7 @@ def _to_step(
         reason = Reason(ReasonCode.BACK_OFF, {"failures": float(state.failures), "left_s": state.retry_at - now})
         draft, step = draft.because(reason), Step.HOLD
     # Whoever pinned a model did not ask for its reload: in `recommend` that stays a recommendation.
-    by_person = step is not Step.RELOAD and (draft.by_person or _asked(draft))
+    by_person = step not in (Step.RELOAD, Step.CONFIGURE) and (draft.by_person or _asked(draft))
     decision = _decision(unit, step, present, target, draft.reasons, draft.binding, now, by_person=by_person)
     raises = step is Step.SET_INSTANCES and target.instances > present.instances
     if raises and decision.actionable and demand is not None:
@@ -201,7 +206,9 @@ def _hindrance(unit: Unit, state: UnitState, draft: Draft, step: Step, now: floa
 def _step_between(present: Target, target: Target) -> Step:
     if target.loaded != present.loaded:
         return Step.LOAD if target.loaded else Step.UNLOAD
-    return Step.SET_INSTANCES if target.instances != present.instances else Step.HOLD
+    if target.instances != present.instances:
+        return Step.SET_INSTANCES
+    return Step.HOLD if target.batching is None else Step.CONFIGURE
 
 
 def _heal(state: UnitState, policy: Policy, now: float) -> tuple[Step, UnitState]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.state import PolicyState, UnitState, WorkloadState
+from controlplane.decide.tuning import longest_refusal_s
+from controlplane.domain.state import Expectation, PolicyState, UnitState, WorkloadState
 
 
 def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
@@ -43,21 +44,27 @@ def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState
 
 
 def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
-    expectation, ceiling = unit.expectation, unit.ceiling
+    ceiling = unit.ceiling
     return replace(
         unit,
         used_at=None if unit.used_at is None else min(unit.used_at, now),
         recommended=tuple((min(at, now), count) for at, count in unit.recommended),
         learned_until=min(unit.learned_until, now),
-        expectation=expectation
-        and replace(expectation, done_at=min(expectation.done_at, now), issued_at=min(expectation.issued_at, now)),
+        expectation=_expectation(unit.expectation, now),
         ceiling=ceiling and replace(ceiling, until=min(ceiling.until, now + policy.ceiling_s)),
         retry_at=min(unit.retry_at, now + policy.back_off_max_s),
         blind_since=None if unit.blind_since is None else min(unit.blind_since, now),
         changed_at=min(unit.changed_at, now),
         healed_at=min(unit.healed_at, now),
         jump_seen_at=min(unit.jump_seen_at, now),
-        batching=unit.batching and replace(unit.batching, since=min(unit.batching.since, now)),
+        batching=unit.batching
+        and replace(unit.batching, since=min(unit.batching.since, now), told_since=min(unit.batching.told_since, now)),
+        tuning=unit.tuning and replace(unit.tuning, trial=_expectation(unit.tuning.trial, now)),
+        refused=tuple(replace(one, until=min(one.until, now + longest_refusal_s(policy))) for one in unit.refused),
         gone_since=None if unit.gone_since is None else min(unit.gone_since, now),
         leaving_since=None,  # nobody told the gateway meanwhile
     )
+
+
+def _expectation(pending: Expectation | None, now: float) -> Expectation | None:
+    return pending and replace(pending, done_at=min(pending.done_at, now), issued_at=min(pending.issued_at, now))

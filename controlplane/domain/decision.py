@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controlplane.domain.batching import BatchingKnobs
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
 
@@ -19,6 +20,8 @@ class Step(StrEnum):
     SET_INSTANCES = "set_instances"
     RELOAD = "reload"
     """A full reload: heals a dead stub, which neither a plain load nor an in-place update does."""
+    CONFIGURE = "configure"
+    """Other batching, by a full reload in the background of what still serves."""
     SCALE = "scale"
     """More or fewer replicas of a workload."""
 
@@ -84,7 +87,9 @@ class ReasonCode(StrEnum):
     SERVER_PHASE = "server_phase"
     """It is starting or terminating, by what discovered it."""
     BATCHING = "batching"
-    """Advice on the model's batching: it never binds and changes no target."""
+    """Advice on the model's batching: it binds where it is carried out, and otherwise changes nothing."""
+    BATCHING_WAITS = "batching_waits"
+    """Why such advice is not carried out now, though that was asked for; it never binds."""
     PLACED = "placed"
     """Which servers hold the model, behind a gateway that routes by model."""
     ROUTED = "routed"
@@ -108,11 +113,12 @@ class Reason:
 class Target:
     """What should be for one model on one server. `instances` is the total on the server, 0 when not loaded.
 
-    Of a workload, `instances` are its replicas.
+    Of a workload, `instances` are its replicas. `batching` None: as it is.
     """
 
     loaded: bool
     instances: int
+    batching: BatchingKnobs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,7 @@ TIMEOUT_S: Mapping[Step, float] = {
     Step.HOLD: 60.0,
     Step.LOAD: 900.0,
     Step.RELOAD: 900.0,
+    Step.CONFIGURE: 900.0,
     Step.SET_INSTANCES: 900.0,
     Step.UNLOAD: 180.0,
     Step.SCALE: 300.0,
@@ -242,7 +249,7 @@ def knob(step: Step, model: str, server: str) -> str:
 
 def lowers(step: Step, before: Target | None, target: Target | None) -> bool:
     """Whether a step takes capacity away, if only for a while; where it is not known what is there, it is taken to."""
-    if step in (Step.UNLOAD, Step.RELOAD):
+    if step in (Step.UNLOAD, Step.RELOAD, Step.CONFIGURE):
         return True
     if step not in (Step.SET_INSTANCES, Step.SCALE):
         return False

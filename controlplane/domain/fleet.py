@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from controlplane.domain.batching import BatchingUse
 from controlplane.domain.expected import Announced, Schedule
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
@@ -267,7 +268,7 @@ class ModelSpec:
     Instance bounds are totals per server. `idle_unload_s` None: never unloaded for idleness.
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
-    `variants`: what each of its workloads is to hold, where it has several.
+    `variants`: what each of its workloads is to hold, where it has several. `batching`: what advice on it is for.
     `copies`: on how many servers it is wanted, where a gateway routes by model; elsewhere it is on all it runs on.
     `memory_bytes`: what a copy takes as it was declared, None: it was not. `components`: models that it is an ensemble
     of, by their names in the configuration; Triton loads them with it.
@@ -289,6 +290,7 @@ class ModelSpec:
     team: str = ""
     profile: Profile | None = None
     variants: Sharing = Sharing.AS_SERVED
+    batching: BatchingUse = BatchingUse.ADVISE
     schedules: tuple[Schedule, ...] = ()
     copies: int = 1
     memory_bytes: int | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from controlplane.domain.batching import BatchingKnobs
 from controlplane.domain.gpu import GpuReading
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.signal import Missing, Signal
@@ -270,6 +271,17 @@ class ModelReading:
     intervals: tuple[Interval, ...] = ()
     recent_failures: tuple[str, ...] = ()
     """Messages of failed inferences seen by our own probes, newest last."""
+
+    @property
+    def batching(self) -> BatchingKnobs:
+        """How its requests are batched. The largest batch alone as preferred is what Triton shows where none is."""
+        preferred = tuple(size for size in self.preferred_batch_sizes if self.dynamic_batching)
+        return BatchingKnobs(
+            self.max_batch_size,
+            self.dynamic_batching,
+            self.max_queue_delay_s if self.dynamic_batching else 0.0,
+            () if preferred == (self.max_batch_size,) else preferred,
+        )
 
 
 class HostGauge(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.domain.batching import BatchingMemory
+from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,32 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """Batching that was set as advised: `wanted` is to be there, after a restart of the server too.
+
+    `origin` is what the server has by itself, `before` what was there until `wanted` was. `trial`: its effect is still
+    to be judged, against a mean of `latency_s` a request. `undone`: `before` did harm, `wanted` was there until then.
+    """
+
+    case: BatchingCase
+    origin: BatchingKnobs
+    before: BatchingKnobs
+    wanted: BatchingKnobs
+    trial: Expectation | None = None
+    latency_s: float = 0.0
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Batching that was tried `times` times and taken back; not tried again before `until`."""
+
+    case: BatchingCase
+    times: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class UnitState:
     """Memory of one model on one server (a unit).
 
@@ -54,6 +80,7 @@ class UnitState:
     `batching`: since when its batching is configured as it is, and what is advised on it; None while it is not loaded.
     `memory_bytes` holds what it was seen to take on the server, the last few times; empty: that is not known.
     `leaving_since`: since when the gateway before it is told to drop it (None: it is not).
+    `tuning`: what of that was carried out; `refused`: what of it did not help.
     """
 
     wanted: bool | None = None
@@ -75,6 +102,8 @@ class UnitState:
     batching: BatchingMemory | None = None
     memory_bytes: tuple[int, ...] = ()
     leaving_since: float | None = None
+    tuning: Tuning | None = None
+    refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from controlplane.decide.people import forbids
 from controlplane.domain.decision import Decision, Step, Target
 from controlplane.domain.fleet import Fleet, Phase
 from controlplane.domain.snapshot import Snapshot
-from controlplane.loop.present import present
+from controlplane.loop.present import model_reading, present
 
 
 def objection(decision: Decision, now: Snapshot) -> str:
@@ -32,9 +32,16 @@ def _unit(decision: Decision, now: Snapshot) -> str:
         return "" if seen is None or seen.loaded else "the model is no longer loaded"
     if seen is None:
         return f"what is on {decision.server} is no longer known"
-    if seen == decision.target or (decision.step is Step.UNLOAD and not seen.loaded):
+    if _is_so(decision, seen, now):
         return "it is so already"
     return _changed(decision.current, seen, "instance")
+
+
+def _is_so(decision: Decision, seen: Target, now: Snapshot) -> bool:
+    if decision.step is Step.CONFIGURE:
+        read = model_reading(now.reading, decision.model, decision.server)
+        return read is not None and decision.target is not None and read.batching == decision.target.batching
+    return seen == decision.target or (decision.step is Step.UNLOAD and not seen.loaded)
 
 
 def _replicas(decision: Decision, target: Target, now: Snapshot) -> str:
@@ -57,7 +64,8 @@ def _said(decision: Decision, target: Target, now: Snapshot) -> str:
         holds = freeze.holds_replicas(decision.server, models) if of_replicas else freeze.holds(decision.model)
         if decision.by_person or decision.current is None or not holds:
             continue
-        if freeze.created_at > decision.at and forbids(freeze.direction, decision.current, target):
+        held = decision.step is Step.CONFIGURE or forbids(freeze.direction, decision.current, target)
+        if freeze.created_at > decision.at and held:
             return f"frozen since by {freeze.actor}: {freeze.reason}"
     if of_replicas:
         told = [o for o in now.overrides if o.workload == decision.server]

@@ -239,7 +239,7 @@ def _kind(decision: Decision) -> MarkKind:
             return MarkKind.LOAD
         case Step.UNLOAD:
             return MarkKind.UNLOAD
-        case Step.RELOAD:
+        case Step.RELOAD | Step.CONFIGURE:
             return MarkKind.RELOAD
         case _:
             before = 0 if decision.current is None else decision.current.instances
