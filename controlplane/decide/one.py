@@ -60,7 +60,7 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     advice, state = advised(unit, state, now)
     draft = tuning.wish(unit, state, draft, present, advice, now)
     decision, state = _to_step(unit, state, draft, present, demand, policy, now)
-    state = tuning.begun(state, decision, advice, effects.throughput_per_s(intervals, state.changed_at))
+    state = tuning.begun(state, decision, advice, intervals)
     return decision, state, effect
 
 

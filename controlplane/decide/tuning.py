@@ -132,12 +132,15 @@ def wish(
     return draft.because(reason(advice), replace(present, batching=advice.then)) if free else told
 
 
-def begun(state: UnitState, decision: Decision, advice: BatchingAdvice | None, throughput_per_s: float) -> UnitState:
+def begun(
+    state: UnitState, decision: Decision, advice: BatchingAdvice | None, intervals: Sequence[Interval]
+) -> UnitState:
     """The state with what is expected of a decision, where it changes the batching as advised."""
     target, tuning = decision.target, state.tuning
     if decision.step is not Step.CONFIGURE or target is None or advice is None or target.batching != advice.then:
         return state
-    trial = Expectation(decision.id, target.instances, target.instances, 0.0, throughput_per_s, decision.at)
+    before_per_s = effects.throughput_per_s(intervals, state.changed_at)
+    trial = Expectation(decision.id, target.instances, target.instances, 0.0, before_per_s, decision.at)
     origin = tuning.origin if tuning is not None else advice.now
     latency_s = advice.worked.mean_s
     return replace(state, tuning=Tuning(advice.case, origin, advice.now, advice.then, trial, latency_s))

@@ -48,7 +48,7 @@ def _happen(model: Tuned, what: str) -> None:
 
 @given(
     file=files,
-    batched_per_s=st.sampled_from([4.0, 20.0, 39.0, 100.0]),
+    batched_per_s=st.sampled_from([4.0, 20.0, 39.0, 100.0, 200.0]),
     use=st.sampled_from([BatchingUse.ACT, BatchingUse.ACT, BatchingUse.ADVISE]),
     mode=st.sampled_from([Mode.ACT, Mode.ACT, Mode.RECOMMEND, Mode.OBSERVE]),
     happens=st.lists(happenings, max_size=6),

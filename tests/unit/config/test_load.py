@@ -8,6 +8,7 @@ import yaml
 from controlplane.config import Settings, load_settings, parse_settings
 from controlplane.config.tree import ActBlock, PolicyBlock
 from controlplane.decide.policy import Policy
+from controlplane.domain.batching import BatchingUse
 from controlplane.domain.errors import ConfigurationError
 from controlplane.domain.fleet import AgentKind, AgentSpec, GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
@@ -55,6 +56,7 @@ def test_every_key_of_a_model_arrives() -> None:
     idle_unload: 30m
     wake: {ensure: true}
     priority: 10
+    batching: act
     device: gpu-a
     probe: {every: 1m, timeout: 500ms, body: {inputs: []}}
     objectives:
@@ -66,6 +68,7 @@ def test_every_key_of_a_model_arrives() -> None:
     assert (model.name, model.served_name, model.runs_on, model.mode) == ("bert", "bert/v2", ("t0",), Mode.ACT)
     assert (model.instances_min, model.instances_max, model.idle_unload_s) == (0, 8, 1800.0)
     assert (model.wake, model.priority, model.device) == (Wake(ensure=True), 10, "gpu-a")
+    assert model.batching is BatchingUse.ACT
     assert model.probe == ProbeSpec(60.0, 0.5, '{"inputs": []}')
     assert model.objectives == (
         Objective(Indicator.AVAILABILITY, 0.999, 28 * 86400, IndicatorSource.SERVER),

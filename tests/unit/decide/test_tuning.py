@@ -188,6 +188,14 @@ def test_what_speaks_against_it_holds_it_and_is_told(changes: dict[str, object],
     assert not model.steps
 
 
+def test_the_largest_batch_is_never_changed() -> None:
+    model = Tuned(file=BATCHED, batched_per_s=200.0)
+    wait = model.said(SET_S)
+    assert wait is not None
+    assert reason_text(wait) == "not carried out now: max_batch_size is the model's own, and yours to change"
+    assert not model.steps
+
+
 def test_bounds_that_a_person_set_do_not_hold_it() -> None:
     bounds = Override("o", "m", OverrideKind.BOUNDS, "ada", "demo", NOW, NOW + YEAR_S, least=1, most=1)
     model = Tuned(overrides=(bounds,))

@@ -106,7 +106,7 @@ class Tuned:
         completed, request_s = 400, 1.0
         if self.knobs.dynamic:
             completed, request_s = round(10.0 * self.batched_per_s), self.batched_s
-            counted = (executed(8, completed // 8, 0.020, 0.002),)
+            counted = (executed(4, completed // 80, 0.020, 0.002), executed(8, completed // 8, 0.020, 0.002))
         if self.knobs.max_queue_delay_s > 0:
             counted, request_s = (executed(1, 20, 0.020, 0.002), executed(2, 10, 0.020, 0.002)), 0.1
             completed = 40

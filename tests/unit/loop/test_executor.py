@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
+from controlplane.domain.batching import BatchingKnobs
+from controlplane.domain.decision import Action, ActionStatus, Freeze, FreezeDirection, Outcome, Step, Target
 from controlplane.domain.errors import StoreBusyError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, Phase
@@ -170,6 +171,18 @@ async def test_closing_gives_a_hanging_step_its_time_and_no_more(bench: Bench) -
 )
 def test_recheck_objects_to_what_has_changed(step: Step, target: Target, instances: int, expected: str) -> None:
     assert objection(a_decision(step=step, target=target), seen(a_reading(instances))) == expected
+
+
+def test_other_batching_is_dropped_where_it_is_so_already_and_where_scaling_was_frozen_since() -> None:
+    there = Target(loaded=True, instances=1, batching=BatchingKnobs(0, dynamic=False))
+    wanted = Target(loaded=True, instances=1, batching=BatchingKnobs(8))
+    one = seen(a_reading(1))
+    assert objection(a_decision(step=Step.CONFIGURE, target=there), one) == "it is so already"
+    decision = a_decision(step=Step.CONFIGURE, target=wanted)
+    assert objection(decision, one) == ""
+    assert objection(decision, seen(a_reading(2))) == "1 instance became 2 instances"
+    freeze = Freeze("f", "", FreezeDirection.NO_UP, "ada", "incident", decision.at + 1, decision.at + 60)
+    assert objection(decision, replace(one, freezes=(freeze,))) == "frozen since by ada: incident"
 
 
 def test_recheck_does_not_act_blind() -> None:
