@@ -1,7 +1,7 @@
 """Advice on batching carried out: where that was asked for, one change at a time, looked at afterwards, and taken back.
 
-Only `dynamic_batching` is set, never `max_batch_size`, and the instance count stays. One step is `wanted` as a whole,
-so that it is told again after a restart of the server, which forgets it.
+Only `dynamic_batching` is set, never `max_batch_size`, and the instance count stays. What was set is remembered as what
+is wanted, so that it is set again after a restart of the server, which forgets it.
 """
 
 from __future__ import annotations

@@ -25,11 +25,10 @@ from controlplane.domain.decision import (
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
-from controlplane.domain.observation import HostGauge
-from controlplane.domain.signal import Known
 from controlplane.store.codec import POLICY_STATE
-from tests.unit.decide.tuned import ALONE, BATCHED, NOW, SPEC, Tuned
+from tests.unit.decide.tuned import ALONE, BATCHED, NOW, SERVER, SPEC, Tuned
 
+GIB = 2**30
 TOLD_S = 300.0
 SET_S = TOLD_S + DWELL_S + 60.0
 YEAR_S = 365 * 86_400.0
@@ -171,12 +170,8 @@ def test_an_undo_that_was_not_carried_out_is_still_wanted_after_the_control_plan
         ({"freezes": (FREEZE,)}, "ada froze scaling"),
         ({"overrides": (PIN,)}, "ada said pin"),
         (
-            {
-                "host": Known(
-                    {(HostGauge.GPU_MEMORY_USED, "GPU-1"): 51.0, (HostGauge.GPU_MEMORY_TOTAL, "GPU-1"): 100.0}, NOW
-                )
-            },
-            "it does not fit its GPU twice",
+            {"spec": replace(SPEC, memory_bytes=6 * GIB), "server": replace(SERVER, memory_bytes=10 * GIB)},
+            "it does not fit there twice, as a reload needs",
         ),
     ],
 )
@@ -186,6 +181,13 @@ def test_what_speaks_against_it_holds_it_and_is_told(changes: dict[str, object],
     assert wait is not None
     assert wait.words["why"] == why
     assert not model.steps
+
+
+def test_where_it_fits_twice_or_that_is_not_known_memory_does_not_hold_it() -> None:
+    for room in (12 * GIB, None):
+        model = Tuned(spec=replace(SPEC, memory_bytes=6 * GIB), server=replace(SERVER, memory_bytes=room))
+        model.run(SET_S)
+        assert len(model.steps) == 1
 
 
 def test_the_largest_batch_is_never_changed() -> None:

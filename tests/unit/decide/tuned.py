@@ -22,17 +22,15 @@ from controlplane.domain.decision import (
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import (
-    NOT_EXPORTED,
     BatchCount,
     ControlMode,
     FleetReading,
-    HostReading,
     Interval,
     ModelReading,
     ModelState,
     ServerReading,
 )
-from controlplane.domain.signal import Known, Missing, Signal
+from controlplane.domain.signal import Known, Missing
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState, UnitState
 from tests.unit.decide.values import an_interval, executed
@@ -42,7 +40,7 @@ TICK_S = 30.0
 ALONE = BatchingKnobs(8, dynamic=False)
 BATCHED = BatchingKnobs(8)
 SPEC = ModelSpec("m", "m", ("t0",), Mode.ACT, batching=BatchingUse.ACT)
-_SERVER = ServerSpec("t0", ServerKind.TRITON, "http://x", "http://x", "x:1")
+SERVER = ServerSpec("t0", ServerKind.TRITON, "http://x", "http://x", "x:1")
 _POLICY = Policy()
 
 
@@ -59,7 +57,7 @@ class Tuned:
     takes: bool = True
     freezes: tuple[Freeze, ...] = ()
     overrides: tuple[Override, ...] = ()
-    host: Signal[HostReading] = NOT_EXPORTED
+    server: ServerSpec = SERVER
     state: PolicyState = field(default_factory=PolicyState)
     now: float = NOW
     steps: list[Decision] = field(default_factory=list)
@@ -130,7 +128,6 @@ class Tuned:
             dynamic_batching=self.knobs.dynamic,
             max_queue_delay_s=self.knobs.max_queue_delay_s,
             preferred_batch_sizes=self.knobs.preferred_sizes or ((8,) if self.knobs.dynamic else ()),
-            gpu_uuids=("GPU-1",),
             intervals=self._intervals,
         )
         server = ServerReading(
@@ -139,11 +136,10 @@ class Tuned:
             Known(ControlMode.EXPLICIT, self.now),
             0,
             {"m": Known(reading, self.now)},
-            host=self.host,
         )
         fleet = FleetReading(self.now, {"t0": server}, {}, {}, Missing("no driver"))
         return Snapshot(
-            Fleet((_SERVER,), (self.spec,)),
+            Fleet((self.server,), (self.spec,)),
             fleet,
             freezes=self.freezes,
             overrides=self.overrides,
