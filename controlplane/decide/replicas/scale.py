@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from controlplane.decide import expected, headroom, people
+from controlplane.decide import expected, people
 from controlplane.decide.forecast import State, announced
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
-from controlplane.decide.replicas.ahead import STEP_S, Ahead, ahead, noise, noted
+from controlplane.decide.replicas.ahead import STEP_S, noted
 from controlplane.decide.replicas.hands import told_only, unscheduled_words
+from controlplane.decide.replicas.need import Need, need_of, one_fewer, reasons
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
-from controlplane.decide.replicas.seasons import Foretold
-from controlplane.decide.replicas.work import LEVEL_S, Work
+from controlplane.decide.replicas.work import LEVEL_S
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Member, Mode
@@ -26,37 +24,6 @@ from controlplane.domain.state import DemandPoint, WorkloadState
 _OVERDUE = 2.0
 # After so long without a decision on what was seen a dwell begins anew.
 _GAP_S = 120.0
-# Fewer replicas must hold this share more than what may come, or so many deviations of the noise in demand.
-_MARGIN, _DEVIATIONS = 0.02, 3.0
-# A sliver above a whole number of replicas is rounding.
-_SLIVER = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class _Need:
-    """Replicas that hold the demand ahead, with what it rests on. `partial`: some servers told nothing."""
-
-    replicas: int
-    stays: int
-    """The same with a margin, which fewer replicas must hold too: noise at the edge must not make them swing."""
-    work: Work
-    ahead: Ahead
-    lead_s: float
-    quantile: float
-    scale: float
-    """By what the demand that was seen is taken up for servers that told nothing."""
-    serving: int
-    season: Foretold | None
-    event: Reason | None
-    partial: bool
-    """Whether a server that takes traffic told nothing."""
-
-    @property
-    def binding(self) -> ReasonCode:
-        """What the demand ahead rests on."""
-        asked_per_s = 0.0 if self.event is None else self.event.numbers["per_s"]
-        by_event = self.event is not None and asked_per_s >= self.ahead.wanted * self.work.per_replica_per_s - _SLIVER
-        return ReasonCode.EVENT if by_event else ReasonCode.DEMAND_AHEAD
 
 
 def decide_pool(
@@ -149,78 +116,17 @@ def _seen(
     forecast = seasons.noted(forecast, now, work.arrivals_per_s * scale, partial=scale > 1)
     # what is old enough to decide on is too old to take something away by
     fresh = pool.told(now, policy.data_max_age_s / 2)
-    need = _need(pool, state, forecast, work, point, policy, partial=len(fresh) < len(pool.serving))
-    for reason in _reasons(need):
+    need = need_of(pool, state, forecast, work, point, policy, partial=len(fresh) < len(pool.serving))
+    for reason in reasons(need):
         draft = draft.noting(reason)
     draft, state = _settle(pool, state, draft, need, policy, now)
     if draft.target.instances > 1:
-        draft = draft.noting(_one_fewer(need, draft.target.instances))
+        draft = draft.noting(one_fewer(need, draft.target.instances))
     return draft, state, forecast
 
 
-def _need(
-    pool: Pool,
-    state: WorkloadState,
-    forecast: State,
-    work: Work,
-    point: DemandPoint,
-    policy: Policy,
-    *,
-    partial: bool,
-) -> _Need:
-    target = max((o.target for m in pool.models for o in m.objectives if o.threshold_s is not None), default=0.9)
-    quantile = headroom.slow_quantile(pool.judgements, target, policy)
-    horizon_s = lead_s(state.startups) + policy.horizon_s
-    seen = ahead(state.history, point.level, horizon_s, quantile)
-    season = seasons.foretold(forecast, horizon_s, quantile, point.at)
-    if season is not None:
-        # by the work that a request is now
-        seen = replace(seen, wanted=max(point.level, season.per_s / work.per_replica_per_s))
-    seen, event = _with_events(pool, seen, horizon_s, forecast, work, point.at)
-    # who waits, and who will until new replicas are there, is served beside what comes then
-    waiting_s = work.waiting_replicas * point.level / max(work.level, 1e-9)
-    if waiting_s > 0:
-        waiting_s += max(0.0, point.level - len(pool.serving)) * horizon_s
-    wanted = seen.wanted + waiting_s / max(policy.backlog_drain_s, horizon_s)
-    replicas = math.ceil(wanted - _SLIVER)
-    turned_away = any(
-        i.rejected > 0 or i.turned_away
-        for by_server in pool.readings.values()
-        for reading in by_server.values()
-        for i in reading.intervals[-3:]
-    )
-    if turned_away:
-        # what is turned away is not seen: grow geometrically until nothing is
-        replicas = max(replicas, len(pool.serving) + max(1, len(pool.serving) // 2))
-    scale = point.level / work.level if work.level > 0 else 1.0
-    return _Need(
-        max(1, replicas),
-        max(1, replicas, math.ceil(wanted + max(_MARGIN * wanted, _DEVIATIONS * noise(state.history)))),
-        work,
-        seen,
-        horizon_s,
-        quantile,
-        scale,
-        len(pool.serving),
-        season,
-        event,
-        partial,
-    )
-
-
-def _with_events(
-    pool: Pool, seen: Ahead, horizon_s: float, forecast: State, work: Work, now: float
-) -> tuple[Ahead, Reason | None]:
-    """The demand ahead with what was announced, and the reason where something was."""
-    asked_per_s, name = announced(pool.events, now, horizon_s, forecast, work.arrivals_per_s)
-    if name is None:
-        return seen, None
-    wanted = max(seen.wanted, asked_per_s / work.per_replica_per_s)
-    return replace(seen, wanted=wanted), expected.event_reason(asked_per_s, name)
-
-
 def _settle(
-    pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
+    pool: Pool, state: WorkloadState, draft: Draft, need: Need, policy: Policy, now: float
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
     idle = None if need.partial or need.event is not None else _idle(pool, state, now)
@@ -240,7 +146,7 @@ def _settle(
 
 
 def _down(
-    draft: Draft, state: WorkloadState, need: _Need, idle: Reason | None, wanted: int, policy: Policy, now: float
+    draft: Draft, state: WorkloadState, need: Need, idle: Reason | None, wanted: int, policy: Policy, now: float
 ) -> Draft:
     """Fewer, where nothing speaks against it."""
     if idle is not None:
@@ -262,7 +168,7 @@ def _bound(draft: Draft, code: ReasonCode) -> Draft:
 
 
 def _up(
-    pool: Pool, state: WorkloadState, draft: Draft, need: _Need, policy: Policy, now: float
+    pool: Pool, state: WorkloadState, draft: Draft, need: Need, policy: Policy, now: float
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
     missing = present - pool.present + _overdue(pool, state, need, now)
@@ -281,14 +187,14 @@ def _up(
     return Draft(Target(loaded=True, instances=wanted), draft.reasons, draft.binding), state
 
 
-def _unfulfilled(pool: Pool, state: WorkloadState, need: _Need, present: int, now: float) -> Reason:
+def _unfulfilled(pool: Pool, state: WorkloadState, need: Need, present: int, now: float) -> Reason:
     missing = present - pool.present + _overdue(pool, state, need, now)
     left_s = max(0.0, state.retry_at - now)
     numbers = {"replicas": float(missing), "lead_s": need.lead_s, "left_s": left_s}
     return Reason(ReasonCode.UNFULFILLED, numbers, unscheduled_words(pool.scaling))
 
 
-def _overdue(pool: Pool, state: WorkloadState, need: _Need, now: float) -> int:
+def _overdue(pool: Pool, state: WorkloadState, need: Need, now: float) -> int:
     """Replicas that should have been ready long ago; one that was ready before is not starting up.
 
     Of one that does not tell when it was created it counts from when it was first seen.
@@ -356,44 +262,6 @@ def _scheduled(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, n
     if floor is None or least <= draft.target.instances:
         return draft
     return draft.because(expected.scheduled(floor, now), Target(loaded=True, instances=least))
-
-
-def _reasons(need: _Need) -> Iterable[Reason]:
-    work = need.work
-    yield Reason(
-        ReasonCode.REPLICA_DEMAND,
-        {
-            "arrivals_per_s": work.arrivals_per_s * need.scale,
-            "demand_replicas": work.level * need.scale,
-            "serving_replicas": float(need.serving),
-            "capacity_per_s": work.per_replica_per_s,
-            "waiting_replicas_s": work.waiting_replicas,
-            "needed_replicas": float(need.replicas),
-        },
-        {"binds": work.binds},
-    )
-    yield Reason(
-        ReasonCode.DEMAND_AHEAD,
-        {
-            "replicas": need.ahead.wanted,
-            "lead_s": need.lead_s,
-            "quantile": need.quantile,
-            "spread_replicas": need.ahead.spread,
-            "moves": float(need.ahead.moves),
-        },
-    )
-    if need.season is not None:
-        yield seasons.reason(need.season)
-    if need.event is not None:
-        yield need.event
-
-
-def _one_fewer(need: _Need, replicas: int) -> Reason:
-    """What one replica fewer would have meant for the demand ahead."""
-    holds_per_s = (replicas - 1) * need.work.per_replica_per_s
-    ahead_per_s = need.ahead.wanted * need.work.per_replica_per_s
-    numbers = {"fewer": replicas - 1.0, "holds_per_s": holds_per_s, "missed_per_s": max(0.0, ahead_per_s - holds_per_s)}
-    return Reason(ReasonCode.ONE_FEWER, numbers)
 
 
 def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
