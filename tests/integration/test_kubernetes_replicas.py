@@ -1,0 +1,46 @@
+"""Replicas decided by the loop and carried out on a cluster with less room than is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from controlplane.config.load import parse_settings
+from controlplane.domain.decision import Step
+from controlplane.loop.wire import build
+from tests.kube.cluster import Cluster
+from tests.kube.controllers import NO_ROOM, Controllers
+
+
+async def test_what_a_cluster_has_no_room_for_is_asked_for_once_and_told_with_the_schedulers_reason(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.scaled(replicas=1)
+    named = f"namespace: {cluster.namespace}, kind: Deployment, name: llama, kubeconfig: {cluster.kubeconfig}"
+    text = f"""
+mode: act
+store: sqlite:///{tmp_path}/history.db
+scrape: {{interval: 500ms, timeout: 400ms}}
+decide: {{interval: 1s}}
+workloads:
+  - {{name: w, kind: vllm, kubernetes: {{{named}}}, replicas: {{min: 4, max: 4}}, ports: {{http: 9}}}}
+models:
+  - {{name: llama-8b, runs_on: [w]}}
+"""
+    with Controllers(cluster, room=3):
+        plane = build(parse_settings(text, {}))
+        await plane.start()
+        try:
+            async with asyncio.timeout(30):
+                while len(plane.picture().fleet.members) < 3 or not plane.picture().fleet.scaling["w"].unscheduled:
+                    await plane.runner.changed(1.0)
+                ticks = plane.picture().health.ticks
+                while plane.picture().health.ticks < ticks + 4:
+                    await plane.runner.changed(1.0)
+            told = await plane.store.call(lambda s: s.decisions(changes_only=True))
+        finally:
+            await plane.stop()
+    scaled = [record for record in told if record.decision.step is Step.SCALE]
+    assert [record.decision.target.instances for record in scaled if record.decision.target] == [4], "asked for once"
+    assert [outcome.detail for record in scaled for outcome in record.outcomes]
+    assert plane.picture().fleet.scaling["w"].unscheduled[0].why == NO_ROOM
