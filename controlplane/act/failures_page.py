@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
 from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
+from controlplane.act.mig.operator.failures import OPERATOR_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
 from controlplane.domain.failures import FailureClass
 
@@ -34,7 +35,8 @@ _TABLE_HEAD = "| class | message (example) | again | remedy |\n|---|---|---|---|
 def failures_page() -> str:
     """The page as Markdown."""
     page = f"{_HEAD.format(unknown=UNKNOWN_REMEDY)}{_table(TABLE)}\n## Ollama\n\n{_table(OLLAMA_TABLE)}"
-    return f"{page}\n## Kubernetes\n\n{_table(KUBERNETES_TABLE)}"
+    page += f"\n## Kubernetes\n\n{_table(KUBERNETES_TABLE)}"
+    return f"{page}\n## MIG under the GPU operator\n\n{_table(OPERATOR_TABLE)}"
 
 
 def _table(table: Iterable[Row]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.kube.errors import ApiError
+from tests.kube.evictions import evict
 from tests.kube.faults import Fault
 from tests.kube.objects import Change, Object, Place, merged
 from tests.kube.rights import check_rights
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status|scale|binding))?"
+    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status|scale|binding|eviction))?"
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _HOUR_S = 3600.0
@@ -75,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         watching = self.query.get("watch") in _TRUE
         reading = "get" if place.name else "watch" if watching else "list"
         self.verb, self.resource = _VERBS.get(self.command, reading), place.kind.plural
-        if found["sub"] in {"scale", "binding"}:
+        if found["sub"] in {"scale", "binding", "eviction"}:
             self.resource += f"/{found['sub']}"
         self._authorise(place)
         if (met := self.api.faults.meeting(self.verb, self.resource)) is not None:
@@ -89,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
             self._scale(place)
         elif found["sub"] == "binding":
             self._bind(place)
+        elif found["sub"] == "eviction":
+            self._evict(place)
         else:
             self._one(place, status=found["sub"] == "status")
 
@@ -103,6 +106,11 @@ class Handler(BaseHTTPRequestHandler):
         pod = self.api.objects.get(place)
         pod["spec"]["nodeName"] = self.body["target"]["name"]
         self._send(201, self.api.objects.update(place, pod, status=False))
+
+    def _evict(self, place: Place) -> None:
+        uid = ((self.body.get("deleteOptions") or {}).get("preconditions") or {}).get("uid", "")
+        evict(self.api.objects, place, uid)
+        self._send(201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
 
     def _scale(self, place: Place) -> None:
         objects = self.api.objects
@@ -164,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             found = objects.pages(version)
         else:
             (found, version), start = objects.all(place), 0
-            found = [o for o in found if matches(o["metadata"].get("labels") or {})]
+            found = [o for o in found if matches(o["metadata"].get("labels") or {}) and self._at_fields(o)]
         page = found[start : start + limit] if limit else found[start:]
         meta: Object = {"resourceVersion": str(version)}
         if start + len(page) < len(found):
@@ -221,6 +229,16 @@ class Handler(BaseHTTPRequestHandler):
             return selector(self.query.get("labelSelector", ""))
         except ValueError as error:
             raise ApiError(400, str(error)) from None
+
+    def _at_fields(self, thing: Object) -> bool:
+        """Whether it has what a field selector of one equality asks for."""
+        path, asked, value = self.query.get("fieldSelector", "").partition("=")
+        if not asked:
+            return True
+        found: Any = thing
+        for key in path.split("."):
+            found = (found or {}).get(key)
+        return found == value
 
     def _fail(self, fault: Fault) -> None:
         message = fault.message or f"made to answer {fault.code}"

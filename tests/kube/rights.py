@@ -18,6 +18,8 @@ def check_rights(rules: Sequence[Rule], verb: str, resource: str, place: Place) 
     """Raises ApiError 403 where no rule allows it."""
     group = place.kind.group
     for rule in rules:
+        if place.name not in rule.get("resourceNames", [place.name]):
+            continue
         if _any(rule["apiGroups"], group) and _any(rule["resources"], resource) and _any(rule["verbs"], verb):
             return
     what = f"{place.kind.plural}.{group}" if group else place.kind.plural

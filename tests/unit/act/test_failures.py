@@ -10,6 +10,7 @@ from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
 from controlplane.act.failures import classify, silent_faults
 from controlplane.act.failures_page import failures_page
 from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
+from controlplane.act.mig.operator.failures import OPERATOR_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
 from controlplane.domain.failures import FailureClass as C
 
@@ -33,8 +34,8 @@ def test_every_row_of_the_table_decides_at_least_one_real_message() -> None:
 
 @pytest.mark.parametrize(
     ("table", "row"),
-    [(table, row) for table in (TABLE, OLLAMA_TABLE, KUBERNETES_TABLE) for row in table],
-    ids=[row.example[:40] for row in (*TABLE, *OLLAMA_TABLE, *KUBERNETES_TABLE)],
+    [(table, row) for table in (TABLE, OLLAMA_TABLE, KUBERNETES_TABLE, OPERATOR_TABLE) for row in table],
+    ids=[row.example[:40] for row in (*TABLE, *OLLAMA_TABLE, *KUBERNETES_TABLE, *OPERATOR_TABLE)],
 )
 def test_the_example_of_a_row_is_decided_by_that_row(table: tuple[Row, ...], row: Row) -> None:
     assert next(other for other in table if other.pattern.search(row.example)) is row

@@ -50,7 +50,7 @@ def _has_gpus(pod: ApiObject) -> bool:
     spec = pod["spec"]
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     asked = {key for one in containers for key in ((one.get("resources") or {}).get("limits") or {})}
-    return any(key == "nvidia.com/gpu" or key.startswith(("nvidia.com/gpu.", "nvidia.com/mig-")) for key in asked)
+    return any(key.startswith("nvidia.com/") for key in asked)  # the device plugin may be told other names than `gpu`
 
 
 def _owner(pod: ApiObject) -> str:
