@@ -68,6 +68,14 @@ class Nodes:
                 raise
         return True
 
+    def log(self, pod: ApiObject, lines: int = 100) -> str:
+        """The end of what its container wrote."""
+        meta = pod["metadata"]
+        with told(f"get pods/log in namespace {meta['namespace']}", self._timeout_s):
+            call = self._core.read_namespaced_pod_log
+            answer = call(meta["name"], meta["namespace"], tail_lines=lines, **self._how)
+            return bytes(answer.data).decode("utf-8", "replace")
+
     def config_map(self, namespace: str, name: str) -> ApiObject:
         """One ConfigMap."""
         with told(f"get configmaps in namespace {namespace}", self._timeout_s):

@@ -72,7 +72,8 @@ class GpuNode:
     """One node, until the block ends. What may go wrong is set by the test.
 
     `hangs`: pods of the operator do not end. `refuses`: mig-parted cannot cut. `reboots`: the mode needs a reboot.
-    `behind`: so many looks it takes until mig-manager sees a changed ConfigMap. `plugin`: it comes back.
+    `behind`: so many looks it takes until mig-manager sees a changed ConfigMap. `plugin`: it comes back. `client`: the
+    agent is away while mig-manager is at work, as DaemonSets are that choose nodes by nvidia.com/gpu.deploy.client.
     """
 
     def __init__(self, cluster: Cluster, gpus: int = 2, name: str = "gpu-1", strategy: str = "mixed") -> None:
@@ -82,10 +83,10 @@ class GpuNode:
         self.gpus = [Gpu(f"GPU-{name}-{index}", board) for index in range(gpus)]
         self.hangs = self.refuses = self.reboots = self.idle = False
         self.plugin = self.agent = True
+        self.client = False
         self.behind = 0
         self.history: list[str] = []
         self.cuts = 0
-        self.log = ""
         self.on_hang: Callable[[], None] = lambda: None
         labels = {"nvidia.com/mig.strategy": strategy, LABEL: "all-disabled", STATE: "success"}
         cluster.core.create_node({"metadata": {"name": name, "labels": labels}, "spec": {}})
@@ -94,6 +95,7 @@ class GpuNode:
         self._work: Iterator[None] = iter(())
         self._running = True
         _make_file(cluster)
+        self._start_manager()
         self._advertise()
 
     def __enter__(self) -> Self:
@@ -109,7 +111,7 @@ class GpuNode:
     async def layouts(self, node: str) -> tuple[GpuLayout, ...]:
         """As the agents do."""
         assert node == self.name
-        if not self.agent:
+        if not self.agent or (self.client and not self._running):
             raise TargetUnreachableError(f"agent {node}", "no answer")
         return tuple(gpu.layout() for gpu in self.gpus)
 
@@ -136,8 +138,12 @@ class GpuNode:
         self.cluster.core.create_namespaced_pod(self.cluster.namespace, body)
 
     def pods(self) -> list[str]:
-        """Names of the pods on this node."""
-        return [pod.metadata.name for pod in self._pods()]
+        """Names of the pods of the test's namespace on this node."""
+        return [pod.metadata.name for pod in self._pods() if pod.metadata.namespace == self.cluster.namespace]
+
+    def restart(self) -> None:
+        """Mig-manager's pod begins anew: by what the label is."""
+        self._seen, self._work = "", iter(())
 
     def read(self) -> Any:
         """The node."""
@@ -154,6 +160,11 @@ class GpuNode:
     def _pods(self) -> Sequence[Any]:
         found = self.cluster.core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={self.name}")
         return list(found.items)
+
+    def _start_manager(self) -> None:
+        meta = {"name": f"mig-manager-{self.name}", "labels": {"app": "nvidia-mig-manager"}}
+        spec = {"nodeName": self.name, "containers": [{"name": "manager", "image": "manager:1"}]}
+        self.cluster.core.create_namespaced_pod(NAMESPACE, {"metadata": meta, "spec": spec})
 
     def _run(self) -> None:
         while not self._stopped.wait(0.005):
@@ -222,7 +233,9 @@ class GpuNode:
 
     def _tell(self, state: str, why: str = "") -> None:
         self.history.append(state)
-        self.log = why or self.log
+        log = f'level=info msg="Updating"\nlevel=fatal msg="{why}"\nlevel=error msg="Error: exit status 1"\n'
+        meta = {"metadata": {"annotations": {"log": log if why else ""}}}
+        self.cluster.core.patch_namespaced_pod(f"mig-manager-{self.name}", NAMESPACE, meta, _content_type=_MERGE)
         self.label({STATE: state})
 
     def _indices(self, part: Mapping[str, Any]) -> Sequence[int]:
@@ -249,7 +262,7 @@ def _is_so(gpu: Gpu, part: Mapping[str, Any]) -> bool:
 
 
 def _holds_gpu(pod: Any) -> bool:
-    limits = pod.spec.containers[0].resources.limits or {}
+    limits = (pod.spec.containers[0].resources.limits or {}) if pod.spec.containers[0].resources else {}
     return any(name.startswith("nvidia.com/") for name in limits)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status|scale|binding|eviction))?"
+    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status|scale|binding|eviction|log))?"
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _HOUR_S = 3600.0
@@ -76,7 +76,8 @@ class Handler(BaseHTTPRequestHandler):
         watching = self.query.get("watch") in _TRUE
         reading = "get" if place.name else "watch" if watching else "list"
         self.verb, self.resource = _VERBS.get(self.command, reading), place.kind.plural
-        if found["sub"] in {"scale", "binding", "eviction"}:
+        answers = {"scale": self._scale, "binding": self._bind, "eviction": self._evict, "log": self._log}
+        if found["sub"] in answers:
             self.resource += f"/{found['sub']}"
         self._authorise(place)
         if (met := self.api.faults.meeting(self.verb, self.resource)) is not None:
@@ -86,12 +87,8 @@ class Handler(BaseHTTPRequestHandler):
             self._list(place)
         elif self.verb == "watch":
             self._watch(place)
-        elif found["sub"] == "scale":
-            self._scale(place)
-        elif found["sub"] == "binding":
-            self._bind(place)
-        elif found["sub"] == "eviction":
-            self._evict(place)
+        elif found["sub"] in answers:
+            answers[found["sub"]](place)
         else:
             self._one(place, status=found["sub"] == "status")
 
@@ -111,6 +108,11 @@ class Handler(BaseHTTPRequestHandler):
         uid = ((self.body.get("deleteOptions") or {}).get("preconditions") or {}).get("uid", "")
         evict(self.api.objects, place, uid)
         self._send(201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+
+    def _log(self, place: Place) -> None:
+        """Nothing runs here: what a pod would have written is its annotation `log`."""
+        text = (self.api.objects.get(place)["metadata"].get("annotations") or {}).get("log", "")
+        self._send(200, {}, Fault(200, body=text.encode()))
 
     def _scale(self, place: Place) -> None:
         objects = self.api.objects

@@ -293,6 +293,23 @@ async def test_a_manager_that_stays_pending_for_ever_is_given_up_and_the_node_le
     assert at_rest(node)
 
 
+async def test_an_agent_that_mig_manager_sends_away_is_waited_for_and_its_restart_mends_what_hung(
+    node: GpuNode,
+) -> None:
+    node.client = node.hangs = True
+    under = Under(node)
+    node.on_hang = under.later
+    failed(await under.change(TWO), FailureClass.TIMEOUT, "delete mig-manager's own pod")
+    failed(await Under(node).change(TWO), FailureClass.UNREACHABLE, "no answer", state=LayoutState.UNREACHABLE)
+    node.hangs = False
+    node.restart()
+    await until(lambda: node.history[-1:] == ["success"])
+    change = await Under(node).change(TWO)
+    assert (change.state, change.detail) == (LayoutState.DONE, "it is cut so already")
+    assert at_rest(node)
+    assert (await Under(node).change(HALVES)).state is LayoutState.DONE
+
+
 async def test_a_stale_success_is_none(node: GpuNode) -> None:
     node.idle, under = True, Under(node)
     going = asyncio.create_task(under.change(TWO))
@@ -324,10 +341,10 @@ async def test_success_that_no_agent_confirms_is_a_failure(node: GpuNode) -> Non
     failed(await going, FailureClass.TIMEOUT, "nobody tells how its GPUs are cut")
 
 
-async def test_a_failure_of_mig_manager_leaves_the_node_cordoned_and_says_where_the_reason_is(node: GpuNode) -> None:
+async def test_a_failure_of_mig_manager_leaves_the_node_cordoned_and_tells_the_reason_of_its_log(node: GpuNode) -> None:
     node.refuses = True
     change = await Under(node).change(TWO)
-    failed(change, FailureClass.BACKEND, "mig-manager says failed", "app=nvidia-mig-manager", "stays cordoned")
+    failed(change, FailureClass.BACKEND, "-a: In use by another client; node gpu-1 stays cordoned", "Ask again")
     assert '"phase": "failed"' in cordoned(node)
     assert counts(node) == [{}, {}]
     assert await Under(node).actuator.resume() == ()  # that is for a person, or for being asked again
@@ -354,20 +371,13 @@ async def test_another_hand_on_the_label_ends_the_change(node: GpuNode) -> None:
     failed(await going, FailureClass.SUPERSEDED, "all-1g.10gb", "stays cordoned")
 
 
-async def test_a_manager_at_work_for_somebody_else_is_waited_for(node: GpuNode) -> None:
+async def test_a_manager_at_work_for_somebody_else_is_left_alone(node: GpuNode) -> None:
     node.label({STATE: "pending"})
-    under = Under(node)
-    going = asyncio.create_task(under.change(TWO))
-    await asyncio.sleep(0.05)
+    for dry_run in (True, False):
+        change = await Under(node).change(TWO, dry_run=dry_run)
+        failed(change, FailureClass.TIMEOUT, "at work on all-disabled (pending)", state=LayoutState.REFUSED)
     assert at_rest(node)
-    node.label({STATE: "success"})
-    assert (await going).state is LayoutState.DONE
-    node.label({LABEL: "all-disabled", STATE: "pending"})
-    node.hangs, under = True, Under(node)
-    going = asyncio.create_task(under.change(HALVES))
-    await asyncio.sleep(0.05)
-    under.later()
-    failed(await going, FailureClass.TIMEOUT, "at work on all-disabled (pending)", state=LayoutState.REFUSED)
+    assert node.config() == FILE
 
 
 # strategies

@@ -29,7 +29,7 @@ FILES = [
     "",
     "version: v1\nmig-configs: {}\n",
     "version: v1\nmig-configs:\n",
-    'version: v1\nmig-configs:  # ours\n    # x\n\n    a: [{devices: all, mig-enabled: true, mig-devices: {"1g.5gb": 7}}]\n',
+    "version: v1\nmig-configs:  # ours\n    # x\n\n    a: [{devices: all, mig-enabled: true, mig-devices: {}}]\n",
     "mig-configs:\n  off:\n    - devices: [0]\n      mig-enabled: false\nversion: v1\n",
     "# head\nversion: v1\nmig-configs:\n  a: &a\n    - {devices: all, mig-enabled: false}\n  b: *a",
 ]

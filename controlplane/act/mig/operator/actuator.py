@@ -9,12 +9,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import structlog
+
 from controlplane.act.mig.operator import writing
 from controlplane.act.mig.operator.change import NodeChange, failed
 from controlplane.act.mig.operator.cuts import Cuts, cuts_in, cuts_of, cuts_wanted, resources_of
 from controlplane.act.mig.operator.draining import Drain, drain_of, evict
 from controlplane.act.mig.operator.journal import Phase, journal_of
-from controlplane.act.mig.operator.next_step import STRATEGY, Do, Limits, Next, View, is_busy, label_of, next_step
+from controlplane.act.mig.operator.manager_log import is_mig_manager, last_error
+from controlplane.act.mig.operator.next_step import (
+    STRATEGY,
+    Do,
+    Limits,
+    Next,
+    View,
+    at_work_for_others,
+    is_busy,
+    is_under_way,
+    label_of,
+    next_step,
+)
 from controlplane.act.mig.operator.outcome import outcome_on
 from controlplane.act.mig.operator.parted_file import entries
 from controlplane.domain.errors import ConflictError, ControlPlaneError, NotFoundError, TargetUnreachableError
@@ -23,6 +37,8 @@ from controlplane.kube.connection import ApiServerError
 from controlplane.kube.nodes import Nodes
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 _CONFLICT = 409
 
 
@@ -62,7 +78,6 @@ class _Run:
 
     node: str
     wanted: Cuts
-    begun_at: float
     gpus: tuple[GpuLayout, ...] = ()
     drained: dict[str, None] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
@@ -121,12 +136,14 @@ class MigOperator:
         """Give GPUs of a node these layouts, by UUID, in one go. Never raises for a failing node."""
         async with self._turns[node]:
             try:
+                if not dry_run:
+                    await self._settle(node)
                 wanted = cuts_wanted(await self._reader.layouts(node), layouts)
                 if dry_run:
-                    return await self._planned(_Run(node, wanted, self._clock()))
+                    return await self._planned(_Run(node, wanted))
             except (ControlPlaneError, TimeoutError) as error:
                 return failed(node, _state(error), str(error))
-            return await self._carry_out(_Run(node, wanted, self._clock()))
+            return await self._carry_out(_Run(node, wanted))
 
     async def resume(self) -> tuple[NodeChange, ...]:
         """Go on with the changes that an earlier process did not bring to their end; not those that failed.
@@ -149,7 +166,7 @@ class MigOperator:
             except (KeyError, TypeError, ValueError):
                 why = "its configuration is no longer in config.yaml; ask for its layout anew, or uncordon the node"
                 return failed(node, LayoutState.FAILED, why)
-            return await self._carry_out(_Run(node, wanted, self._clock()))
+            return await self._carry_out(_Run(node, wanted))
 
     def _under_way(self) -> list[tuple[str, object]]:
         """On the thread: nodes with a change, and the entry that it is to."""
@@ -161,6 +178,19 @@ class MigOperator:
         found = nodes.config_map(self._operator.namespace, self._operator.config_map)
         there = entries(str((found.get("data") or {}).get(writing.FILE, "")))
         return [(name, there.get(config)) for name, config in going]
+
+    async def _settle(self, name: str) -> None:
+        """Wait for what an earlier process asked for, so that the GPUs are read as they are after it.
+
+        Raises ApiServerError, TimeoutError, ConflictError where mig-manager is at work for somebody else.
+        """
+        while True:
+            node = await self._call(lambda: self._nodes().read(name))
+            if foreign := at_work_for_others(node):
+                raise ConflictError(foreign)
+            if not is_under_way(node, self._clock(), self._limits):
+                return
+            await asyncio.sleep(self._poll_interval_s)
 
     async def _planned(self, run: _Run) -> NodeChange:
         view = await self._look(run)
@@ -204,13 +234,12 @@ class MigOperator:
             with suppress(TargetUnreachableError, ConflictError, NotFoundError):
                 run.gpus = await self._reader.layouts(run.node)
         cuts = cuts_of(run.gpus) if run.gpus else None
-        now = self._clock()
         journal = journal_of(node)
         run.touched = run.touched or journal is not None
         run.pending_seen = run.pending_seen or (
             is_busy(node) and journal is not None and journal.phase is Phase.CHANGING
         )
-        return View(node, run.wanted, resources, cuts, drain, now, now - run.begun_at, run.pending_seen)
+        return View(node, run.wanted, resources, cuts, drain, self._clock(), run.pending_seen)
 
     def _seen(self, name: str) -> tuple[Mapping[str, object], Drain]:
         """On the thread."""
@@ -220,6 +249,8 @@ class MigOperator:
     async def _do(self, following: Next, view: View, run: _Run) -> NodeChange | None:
         """Do a step; gives what came of the change where that was its last. Raises ApiServerError, TimeoutError."""
         why = following.why
+        if following.do is not Do.WAIT:
+            _log.info("change of MIG layouts", node=run.node, step=following.do.value, why=why)
         match following.do:
             case Do.BEGIN | Do.LABEL:
                 await self._call(lambda: self._write(following.do, view))
@@ -236,6 +267,7 @@ class MigOperator:
                 why += ("" if view.drain.alone else ", ".join(names)) + f"; node {run.node} was uncordoned"
                 return failed(run.node, LayoutState.FAILED, why, tuple(run.drained))
             case Do.FAIL:
+                why += await self._call(lambda: self._reason(view))
                 await self._call(lambda: writing.fail(self._nodes(), view, why))
                 why += f"; node {run.node} stays cordoned"
                 return failed(run.node, LayoutState.FAILED, why, tuple(run.drained))
@@ -250,6 +282,16 @@ class MigOperator:
         nodes = self._nodes()
         writing.write_entry(nodes, self._operator.namespace, self._operator.config_map, view.wanted)
         (writing.begin if do is Do.BEGIN else writing.label)(nodes, view)
+
+    def _reason(self, view: View) -> str:
+        """On the thread: what mig-manager wrote to its log last, where it failed and we may read that."""
+        if view.state != "failed":
+            return ""
+        with suppress(ApiServerError):
+            pods = [pod for pod in self._nodes().pods(view.name) if is_mig_manager(pod)]
+            if reason := next((last_error(self._nodes().log(pod)) for pod in pods), ""):
+                return f": {reason}"
+        return ""
 
     def _nodes(self) -> Nodes:
         """On the thread: the connection, kept."""

@@ -9,16 +9,16 @@ OPERATOR_TABLE: tuple[Row, ...] = (
     row(
         r"mig-manager says failed",
         C.BACKEND,
-        "its log tells why, often that something still uses a GPU: kubectl logs -l app=nvidia-mig-manager in the"
-        " operator's namespace, of the pod on that node. Ask again once that is mended, or uncordon the node and remove"
-        " its annotation controlplane/mig-change",
-        "mig-manager says failed of controlplane-0123456789ab-a; node gpu-1 stays cordoned",
+        "often something still uses a GPU; the log of mig-manager's pod on that node has all of it. Ask again once that"
+        " is mended, or uncordon the node and remove its annotation controlplane/mig-change",
+        "mig-manager says failed of controlplane-0123456789ab-a: error setting MIGConfig: In use by another client;"
+        " node gpu-1 stays cordoned",
     ),
     row(
         r"mig-manager said nothing final",
         C.TIMEOUT,
-        "it waits for ever where pods of the operator do not end: look for pods on that node that stay Terminating,"
-        " then ask again, which sets the label anew, or delete its pod",
+        "it stays pending for ever where pods of the operator do not end: look for pods on that node that stay"
+        " Terminating, delete mig-manager's own pod on that node, which then begins anew, and ask again",
         "mig-manager said nothing final of controlplane-0123456789ab-a within 2400 s, last pending; node gpu-1 stays"
         " cordoned",
     ),
@@ -51,7 +51,7 @@ OPERATOR_TABLE: tuple[Row, ...] = (
         r"is at work on",
         C.TIMEOUT,
         "mig-manager is busy with what somebody else asked for: ask again later",
-        "mig-manager is at work on all-disabled (pending) since more than 2400 s",
+        "mig-manager is at work on all-disabled (pending)",
     ),
     row(
         r": forbidden",

@@ -70,7 +70,6 @@ class View:
     """A node as it is, and what is wanted of it.
 
     `cuts` None: not told now. `drain`: who has its GPUs. `pending_seen`: since the label was set, by this process.
-    `waited_s`: since this process was asked.
     """
 
     node: ApiObject
@@ -79,7 +78,6 @@ class View:
     cuts: Cuts | None
     drain: Drain
     now: float
-    waited_s: float
     pending_seen: bool
 
     @property
@@ -131,26 +129,36 @@ def is_busy(node: ApiObject) -> bool:
     return label_of(node, STATE) in _BUSY
 
 
+def at_work_for_others(node: ApiObject) -> str:
+    """What mig-manager is at work on that we did not ask for, empty: nothing."""
+    journal, label = journal_of(node), label_of(node, LABEL)
+    if not is_busy(node) or (journal is not None and journal.config == label):
+        return ""
+    return f"mig-manager is at work on {label or 'no configuration'} ({label_of(node, STATE)})"
+
+
+def is_under_way(node: ApiObject, now: float, limits: Limits) -> bool:
+    """Whether mig-manager is at work on what we asked for, and still has time."""
+    journal = journal_of(node)
+    if journal is None or not is_busy(node) or journal.phase is Phase.FAILED:
+        return False
+    return now - journal.since <= limits.change_s
+
+
 def next_step(view: View, limits: Limits) -> Next:
     """The next step of the change."""
     journal = view.journal
     if journal is None or journal.phase is Phase.FAILED or journal.config not in names_of(view.wanted):
-        return _first(view, limits)
+        return _first(view)
     if journal.phase is Phase.DRAINING:
         return _draining(view, journal, limits)
     return _changing(view, journal, limits)
 
 
-def _first(view: View, limits: Limits) -> Next:
+def _first(view: View) -> Next:
     """Nothing was done yet for what is wanted now."""
-    journal = view.journal
-    if view.state in _BUSY:
-        if journal is None or view.label != journal.config:
-            told = f"{view.label or 'no configuration'} ({view.state})"
-            late = f"mig-manager is at work on {told} since more than {limits.change_s:g} s"
-            return Next(Do.WAIT) if view.waited_s <= limits.change_s else Next(Do.REFUSE, late)
-        if journal.phase is not Phase.FAILED and view.now - journal.since <= limits.change_s:
-            return Next(Do.WAIT)
+    if foreign := at_work_for_others(view.node):
+        return Next(Do.REFUSE, foreign)
     if view.state in {"success", ""} and not view.lacking:
         return Next(Do.FINISH, "it is cut so already")
     if view.drain.alone and view.cuts != view.wanted:
