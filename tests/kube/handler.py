@@ -240,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
         found: Any = thing
         for key in path.split("."):
             found = (found or {}).get(key)
-        return found == value
+        return bool(found == value)
 
     def _fail(self, fault: Fault) -> None:
         message = fault.message or f"made to answer {fault.code}"

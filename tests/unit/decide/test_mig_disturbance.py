@@ -20,7 +20,7 @@ NODE = (
 
 def test_an_agent_disturbs_only_the_slices_that_go() -> None:
     told = disturbance(Cutter.AGENT, NODE, {"a": (LEFT, SMALL)})
-    assert (told.slices, told.copies) == ({Place("a", RIGHT)}, 2)
+    assert (told.slices, told.copies) == (frozenset({Place("a", RIGHT)}), 2)
     assert told.seconds == pytest.approx(0.35 + 0.63)
 
 

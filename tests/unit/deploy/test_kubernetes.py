@@ -24,10 +24,22 @@ def test_a_binding_is_of_the_role_beside_it(name: str) -> None:
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
 
 
+def test_cutting_gpus_has_a_role_of_the_cluster_and_one_of_the_operators_namespace_each_with_its_binding() -> None:
+    cluster_role, cluster_binding, role, binding = manifests("mig.yaml")
+    for of, bound in ((cluster_role, cluster_binding), (role, binding)):
+        assert bound["kind"] == f"{of['kind']}Binding"
+        assert (bound["roleRef"]["kind"], bound["roleRef"]["name"]) == (of["kind"], of["metadata"]["name"])
+        assert bound["metadata"].get("namespace") == of["metadata"].get("namespace")
+    by_resource = {rule["resources"][0]: rule for rule in role["rules"]}
+    assert by_resource["configmaps"]["resourceNames"] == ["mig-parted-config"]
+
+
 def test_no_right_is_given_to_everything_or_to_delete() -> None:
-    rules = [rule for name in ("discovery.yaml", "scaling.yaml") for rule in manifests(name)[0]["rules"]]
+    names = ("discovery.yaml", "scaling.yaml", "mig.yaml")
+    rules = [rule for name in names for one in manifests(name) for rule in one.get("rules", ())]
     assert not any("*" in value for rule in rules for values in rule.values() for value in values)
-    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "update", "patch"}
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "update", "patch", "create"}
+    assert [rule["resources"] for rule in rules if "create" in rule["verbs"]] == [["pods/eviction"]]
 
 
 def test_a_triton_pod_is_ready_once_the_models_are_that_it_loads(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ OPERATOR_TABLE: tuple[Row, ...] = (
         r"mig-manager says failed",
         C.BACKEND,
         "often something still uses a GPU; the log of mig-manager's pod on that node has all of it. Ask again once that"
-        " is mended, or uncordon the node and remove its annotation controlplane/mig-change",
+        " is mended, or uncordon the node and remove its annotation mig.controlplane/change",
         "mig-manager says failed of controlplane-0123456789ab-a: error setting MIGConfig: In use by another client;"
         " node gpu-1 stays cordoned",
     ),

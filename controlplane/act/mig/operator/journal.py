@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from controlplane.kube.connection import ApiObject
 
-ANNOTATION = "controlplane/mig-change"
+ANNOTATION = "mig.controlplane/change"
 
 
 class Phase(StrEnum):
