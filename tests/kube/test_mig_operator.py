@@ -102,7 +102,6 @@ async def test_a_layout_is_cut_after_the_pods_with_gpus_have_gone(node: GpuNode)
     node.pod("llama")
     node.pod("bert", "StatefulSet")
     node.pod("agent", "DaemonSet", "")
-    node.pod("with-a-gpu-of-a-daemon-set", "DaemonSet", "")
     node.pod("without", resource="")
     change = await Under(node).change(HALVES)
     assert change.state is LayoutState.DONE, change
@@ -110,7 +109,7 @@ async def test_a_layout_is_cut_after_the_pods_with_gpus_have_gone(node: GpuNode)
     assert node.history == ["pending", "success"]
     names = [f"{node.cluster.namespace}/{name}" for name in ("bert", "llama")]
     assert sorted(change.drained) == names
-    assert node.pods() == ["agent", "with-a-gpu-of-a-daemon-set", "without"]
+    assert node.pods() == ["agent", "without"]
     assert change.resources == {"nvidia.com/gpu": 1, "nvidia.com/mig-3g.40gb": 2}
     assert "pods ask for nvidia.com/gpu: 1, nvidia.com/mig-3g.40gb: 2; drained, whichever" in str(change)
     told = {cut.uuids[0] for cut in change.gpus[0].slices}
@@ -170,6 +169,21 @@ async def test_a_node_that_was_cordoned_before_stays_so(node: GpuNode) -> None:
     now = node.read()
     assert now.spec.unschedulable
     assert ANNOTATION not in (now.metadata.annotations or {})
+
+
+async def test_who_cordons_the_node_at_the_same_moment_is_not_undone(
+    node: GpuNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = Nodes.patch, [True]
+
+    def patch(self: Nodes, name: str, body: Any) -> None:
+        if first and first.pop():
+            node.cluster.core.patch_node(name, {"spec": {"unschedulable": True}}, _content_type=MERGE)
+        real(self, name, body)
+
+    monkeypatch.setattr(Nodes, "patch", patch)
+    assert (await Under(node).change(TWO)).state is LayoutState.DONE
+    assert node.read().spec.unschedulable
 
 
 async def test_a_reboot_on_the_way_is_waited_for(node: GpuNode) -> None:
@@ -270,6 +284,24 @@ async def test_pods_that_may_not_go_in_time_leave_the_gpus_as_they_were_and_the_
     assert at_rest(node)
     assert node.pods() == ["llama"]
     assert not node.history
+
+
+async def test_pods_of_a_daemon_set_are_left_though_mig_manager_then_fails(node: GpuNode) -> None:
+    node.pod("burn-in", "DaemonSet")
+    change = await Under(node).change(TWO)
+    failed(change, FailureClass.BACKEND, "In use by another client")
+    assert node.pods() == ["burn-in"]
+
+
+async def test_nobody_has_to_go_where_only_the_label_is_to_be_set(node: GpuNode) -> None:
+    node.cut(0, {"1g.10gb": 2})
+    node.pod("llama")
+    node.label({STATE: "failed"})
+    change = await Under(node).change(TWO)
+    assert (change.state, change.drained) == (LayoutState.DONE, ())
+    assert node.history == ["success"]
+    assert node.pods() == ["llama"]
+    assert at_rest(node)
 
 
 async def test_a_pod_that_nobody_would_make_again_is_not_ended(node: GpuNode) -> None:
