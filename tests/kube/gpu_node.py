@@ -232,11 +232,11 @@ class GpuNode:
         self._advertise()
 
     def _tell(self, state: str, why: str = "") -> None:
-        self.history.append(state)
         log = f'level=info msg="Updating"\nlevel=fatal msg="{why}"\nlevel=error msg="Error: exit status 1"\n'
         meta = {"metadata": {"annotations": {"log": log if why else ""}}}
         self.cluster.core.patch_namespaced_pod(f"mig-manager-{self.name}", NAMESPACE, meta, _content_type=_MERGE)
         self.label({STATE: state})
+        self.history.append(state)
 
     def _indices(self, part: Mapping[str, Any]) -> Sequence[int]:
         return range(len(self.gpus)) if part["devices"] == "all" else [int(i) for i in part["devices"]]

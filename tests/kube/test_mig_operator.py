@@ -364,10 +364,10 @@ async def test_success_without_the_slices_on_offer_is_a_failure(node: GpuNode) -
 
 
 async def test_success_that_no_agent_confirms_is_a_failure(node: GpuNode) -> None:
-    under = Under(node)
+    node.idle, under = True, Under(node)
     going = asyncio.create_task(under.change(TWO))
-    await until(lambda: node.history[-1:] == ["pending"])
-    node.agent = False
+    await until(lambda: node.read().metadata.labels[LABEL] != "all-disabled")
+    node.agent = node.idle = False
     await until(lambda: node.history[-1:] == ["success"])
     under.later()
     failed(await going, FailureClass.TIMEOUT, "nobody tells how its GPUs are cut")
@@ -496,6 +496,21 @@ async def test_a_change_of_mind_after_a_crash_waits_for_what_is_under_way(
     assert at_rest(node)
 
 
+async def test_a_change_whose_entry_somebody_took_away_is_told_and_can_be_asked_for_anew(
+    node: GpuNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patches:
+        crashing(patches, 3)  # after the node was cordoned
+        with pytest.raises(Crash):
+            await Under(node).change(TWO)
+    body = {"data": {"config.yaml": FILE}}
+    node.cluster.core.patch_namespaced_config_map(CONFIG_MAP, NAMESPACE, body, _content_type=MERGE)
+    (resumed,) = await Under(node).actuator.resume()
+    failed(resumed, FailureClass.SUPERSEDED, "is gone; node gpu-1 stays cordoned", "ask for its layout anew")
+    assert (await Under(node).change(TWO)).state is LayoutState.DONE
+    assert at_rest(node)
+
+
 # faults and rights
 
 
@@ -513,7 +528,7 @@ async def test_an_api_server_that_stays_away_ends_it_and_it_goes_on_later(api_se
     going = asyncio.create_task(under.change(TWO))
     await until(lambda: node.read().metadata.labels[LABEL] != "all-disabled")
     api_server.answer(503, verb="get", resource="nodes")
-    await asyncio.sleep(0.05)
+    await until(lambda: sum(request.status == 503 for request in api_server.requests) > 1)
     under.now += 200
     failed(await going, FailureClass.UNREACHABLE, "answered 503", "goes on", state=LayoutState.UNREACHABLE)
     api_server.heal()

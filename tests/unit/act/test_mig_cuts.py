@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controlplane.act.mig.operator.cuts import Cut, Cuts, cuts_in, cuts_wanted, entry_of, names_of, resources_of
 from controlplane.act.mig.operator.parted_file import entries, with_entries
+from controlplane.act.mig.operator.reading import last_error
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.mig import WHOLE, CutSlice, GpuLayout, Slice
 
@@ -109,3 +110,16 @@ def test_resources_are_named_as_the_strategy_has_them() -> None:
     for strategy, cuts in (("single", mixed), ("single", (Cut(mig=True),)), ("none", (TWO,)), ("", (TWO,))):
         with pytest.raises(ConflictError, match="strategy"):
             resources_of(strategy, cuts)
+
+
+def test_why_mig_manager_failed_is_the_last_of_its_worst_messages() -> None:
+    log = (
+        'time="2026-11-29T01:00:00Z" level=error'
+        ' msg="\\nThe following GPUs could not be reset:\\n  GPU 0: In use by \\"x\\""\n'
+        'time="2026-11-29T01:00:01Z" level=fatal msg="Error setting MIGConfig: all orderings failed"\n'
+        'time="2026-11-29T01:00:02Z" level=error msg="Error: exit status 1"\n'
+    )
+    assert last_error(log) == "Error setting MIGConfig: all orderings failed"
+    first, *_ = log.splitlines()
+    assert last_error(first) == 'The following GPUs could not be reset: GPU 0: In use by \\"x\\"'
+    assert last_error("all is well") == ""

@@ -11,12 +11,11 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from controlplane.act.mig.operator import writing
+from controlplane.act.mig.operator import reading, writing
 from controlplane.act.mig.operator.change import NodeChange, failed
-from controlplane.act.mig.operator.cuts import Cuts, cuts_in, cuts_of, cuts_wanted, resources_of
-from controlplane.act.mig.operator.draining import Drain, drain_of, evict
+from controlplane.act.mig.operator.cuts import Cuts, Entry, cuts_in, cuts_of, cuts_wanted, resources_of
+from controlplane.act.mig.operator.draining import evict
 from controlplane.act.mig.operator.journal import Phase, journal_of
-from controlplane.act.mig.operator.manager_log import is_mig_manager, last_error
 from controlplane.act.mig.operator.next_step import (
     STRATEGY,
     Do,
@@ -30,7 +29,6 @@ from controlplane.act.mig.operator.next_step import (
     next_step,
 )
 from controlplane.act.mig.operator.outcome import outcome_on
-from controlplane.act.mig.operator.parted_file import entries
 from controlplane.domain.errors import ConflictError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.mig import GpuLayout, LayoutOutcome, LayoutState, Slice
 from controlplane.kube.connection import ApiServerError
@@ -40,6 +38,7 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 _CONFLICT = 409
+_UNAUTHORISED = 401
 
 
 class Worker(Protocol):
@@ -150,8 +149,9 @@ class MigOperator:
 
         Raises ApiServerError, TimeoutError, ConflictError for a ConfigMap that is no file of mig-parted.
         """
-        under_way = await self._call(self._under_way)
-        return tuple(await asyncio.gather(*(self._resume(node, entry) for node, entry in under_way)))
+        where = self._operator.namespace, self._operator.config_map
+        changes = await self._call(lambda: reading.under_way(self._nodes(), *where))
+        return tuple(await asyncio.gather(*(self._resume(node, entry) for node, entry in changes)))
 
     async def close(self) -> None:
         """Let go of connections and the thread; those of the reader are its owner's."""
@@ -159,25 +159,12 @@ class MigOperator:
             self._connected.close()
         self._worker.close()
 
-    async def _resume(self, node: str, entry: object) -> NodeChange:
+    async def _resume(self, node: str, entry: Entry | None) -> NodeChange:
         async with self._turns[node]:
-            try:
-                wanted = cuts_in(entry)  # type: ignore[arg-type]
-            except (KeyError, TypeError, ValueError):
-                why = "its configuration is no longer in config.yaml; ask for its layout anew, or uncordon the node"
+            if entry is None:
+                why = f"the configuration that it was to have is gone; node {node} stays cordoned"
                 return failed(node, LayoutState.FAILED, why)
-            return await self._carry_out(_Run(node, wanted))
-
-    def _under_way(self) -> list[tuple[str, object]]:
-        """On the thread: nodes with a change, and the entry that it is to."""
-        nodes = self._nodes()
-        journals = [(str(node["metadata"]["name"]), journal_of(node)) for node in nodes.all()]
-        going = [(name, journal.config) for name, journal in journals if journal and journal.phase is not Phase.FAILED]
-        if not going:
-            return []
-        found = nodes.config_map(self._operator.namespace, self._operator.config_map)
-        there = entries(str((found.get("data") or {}).get(writing.FILE, "")))
-        return [(name, there.get(config)) for name, config in going]
+            return await self._carry_out(_Run(node, cuts_in(entry)))
 
     async def _settle(self, name: str) -> None:
         """Wait for what an earlier process asked for, so that the GPUs are read as they are after it.
@@ -227,7 +214,8 @@ class MigOperator:
 
     async def _look(self, run: _Run) -> View:
         """The node as it is. Raises ApiServerError, TimeoutError, ConflictError."""
-        node, drain = await self._call(lambda: self._seen(run.node))
+        now = self._clock()  # before it is read, so that nothing is late that was in time when it was looked at
+        node, drain = await self._call(lambda: reading.seen(self._nodes(), run.node))
         resources = resources_of(label_of(node, STRATEGY), run.wanted)
         run.gpus = ()
         if not is_busy(node):  # while mig-manager is at work, the agent may be away for that
@@ -239,12 +227,7 @@ class MigOperator:
         run.pending_seen = run.pending_seen or (
             is_busy(node) and journal is not None and journal.phase is Phase.CHANGING
         )
-        return View(node, run.wanted, resources, cuts, drain, self._clock(), run.pending_seen)
-
-    def _seen(self, name: str) -> tuple[Mapping[str, object], Drain]:
-        """On the thread."""
-        nodes = self._nodes()
-        return nodes.read(name), drain_of(nodes.pods(name))
+        return View(node, run.wanted, resources, cuts, drain, now, run.pending_seen)
 
     async def _do(self, following: Next, view: View, run: _Run) -> NodeChange | None:
         """Do a step; gives what came of the change where that was its last. Raises ApiServerError, TimeoutError."""
@@ -267,7 +250,8 @@ class MigOperator:
                 why += ("" if view.drain.alone else ", ".join(names)) + f"; node {run.node} was uncordoned"
                 return failed(run.node, LayoutState.FAILED, why, tuple(run.drained))
             case Do.FAIL:
-                why += await self._call(lambda: self._reason(view))
+                reason = await self._call(lambda: reading.reason(self._nodes(), view))
+                why += f": {reason}" if reason else ""
                 await self._call(lambda: writing.fail(self._nodes(), view, why))
                 why += f"; node {run.node} stays cordoned"
                 return failed(run.node, LayoutState.FAILED, why, tuple(run.drained))
@@ -283,16 +267,6 @@ class MigOperator:
         writing.write_entry(nodes, self._operator.namespace, self._operator.config_map, view.wanted)
         (writing.begin if do is Do.BEGIN else writing.label)(nodes, view)
 
-    def _reason(self, view: View) -> str:
-        """On the thread: what mig-manager wrote to its log last, where it failed and we may read that."""
-        if view.state != "failed":
-            return ""
-        with suppress(ApiServerError):
-            pods = [pod for pod in self._nodes().pods(view.name) if is_mig_manager(pod)]
-            if reason := next((last_error(self._nodes().log(pod)) for pod in pods), ""):
-                return f": {reason}"
-        return ""
-
     def _nodes(self) -> Nodes:
         """On the thread: the connection, kept."""
         if self._connected is None:
@@ -300,7 +274,13 @@ class MigOperator:
         return self._connected
 
     async def _call(self, work: Callable[[], T]) -> T:
-        return await self._worker.call(work, self._steps_s)
+        try:
+            return await self._worker.call(work, self._steps_s)
+        except ApiServerError as error:
+            if error.status == _UNAUTHORISED and self._connected is not None:
+                self._connected.close()
+                self._connected = None  # so that a new token or kubeconfig is read
+            raise
 
 
 def _refused(error: ControlPlaneError | TimeoutError) -> bool:

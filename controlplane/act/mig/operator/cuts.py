@@ -77,7 +77,7 @@ def entry_of(cuts: Cuts) -> Entry:
 
 
 def cuts_in(entry: Entry) -> Cuts:
-    """What an entry of ours says. Raises KeyError, TypeError, ValueError for what is none."""
+    """What an entry of ours says."""
     by_index = {
         int(index): Cut(bool(part["mig-enabled"]), {str(k): int(n) for k, n in sorted(part["mig-devices"].items())})
         for part in entry

@@ -48,6 +48,12 @@ OPERATOR_TABLE: tuple[Row, ...] = (
         "somebody set nvidia.com/mig.config to all-disabled meanwhile; node gpu-1 stays cordoned",
     ),
     row(
+        r"was to have is gone",
+        C.SUPERSEDED,
+        "ask for its layout anew, or uncordon the node and remove its annotation mig.controlplane/change",
+        "the configuration that it was to have is gone; node gpu-1 stays cordoned",
+    ),
+    row(
         r"is at work on",
         C.TIMEOUT,
         "mig-manager is busy with what somebody else asked for: ask again later",
