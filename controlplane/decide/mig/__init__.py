@@ -6,7 +6,6 @@
 from controlplane.decide.mig.boards import WHOLE, Board, Profile, Slice
 from controlplane.decide.mig.plan import plan
 from controlplane.decide.mig.values import (
-    Act,
     Assignment,
     Gpu,
     Lack,
@@ -19,6 +18,7 @@ from controlplane.decide.mig.values import (
     Place,
     Unserved,
 )
+from controlplane.domain.mig import Act
 
 __all__ = [
     "WHOLE",

@@ -7,20 +7,13 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-WHOLE = "whole"
-"""The profile of a GPU with MIG off: all of its SMs, more than its largest slice has, and nothing beside it."""
+from controlplane.domain.mig import WHOLE, Slice
+
+__all__ = ["WHOLE", "Board", "Profile", "Slice"]
 
 _NAMED_GIB = re.compile(r"\.(\d+)gb")
 # What slices have of the memory in their names, on boards where that was seen: from 0.89 and, from half a GPU on, 0.97.
 _LEAST_SHARE, _LEAST_SHARE_OF_LARGE = 0.85, 0.95
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Slice:
-    """A slice of a GPU by its profile and its first memory unit."""
-
-    profile: str
-    start: int
 
 
 @dataclass(frozen=True, slots=True)

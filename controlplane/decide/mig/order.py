@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from controlplane.decide.mig.layouts import Layout, fits
 from controlplane.decide.mig.needs import capacity_on
-from controlplane.decide.mig.values import Act, Assignment, Gpu, MigModel, MigStep, Place
+from controlplane.decide.mig.values import Assignment, Gpu, MigModel, MigStep, Place
+from controlplane.domain.mig import Act
 
 Copy = tuple[str, Place]
 """A model's copy on a slice."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from controlplane.decide.mig.boards import Board, Slice
 from controlplane.decide.mig.layouts import Layout
+from controlplane.domain.mig import Act
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,6 @@ class Assignment:
     place: Place
     capacity: float
     share: float = 1.0
-
-
-class Act(StrEnum):
-    """What a step does."""
-
-    CREATE = "create"
-    """Cut the slice; of profile `whole`: turn MIG off."""
-    START = "start"
-    """Start a copy of the model on the slice."""
-    DRAIN = "drain"
-    """Take the model's copy on the slice out of routing, let it finish, and stop it."""
-    DESTROY = "destroy"
-    """Give the slice up; of profile `whole`: turn MIG on."""
 
 
 @dataclass(frozen=True, slots=True)
