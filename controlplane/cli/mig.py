@@ -1,4 +1,4 @@
-"""controlplane mig: how GPUs are cut into MIG slices, and how they should be. It plans; nothing acts on a plan yet."""
+"""controlplane mig: how GPUs are cut into MIG slices, how they should be, and cutting them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from controlplane.cli import mig_apply
 from controlplane.cli.options import Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from controlplane.decide.mig import Gpu, MigPlan, MigQuestion
     from controlplane.decide.mig.layouts import Layout
 
-app = typer.Typer(help="MIG layouts of GPUs: shown and planned, not yet changed.", rich_markup_mode=None)
+app = typer.Typer(help="MIG layouts of GPUs: shown, planned and changed.", rich_markup_mode=None)
+mig_apply.register(app)
 
 _Input = Annotated[Path, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")]
 
