@@ -65,7 +65,7 @@ def transition(number: int) -> Transition:
     drawn = random.Random(number)  # noqa: S311
     board = boards()[drawn.choice(_BOARDS)]
     before = _layout(drawn, board)
-    begun = _more(drawn, board, before) if before != _WHOLE and drawn.random() < 0.3 else None
+    begun = _more(drawn, board, before) if before not in {(), _WHOLE} and drawn.random() < 0.3 else None
     after = _layout(drawn, board)
     if drawn.random() < 0.6 and before != _WHOLE:  # most have slices that stay, and at times one that was begun
         kept = tuple(piece for piece in before if drawn.random() < 0.6)
@@ -102,8 +102,8 @@ class Scene:
             self.apply(of.before)
         if of.begun is not None:
             self._begin(of.begun)
-        if of.pending and of.before != _WHOLE:  # somebody turned MIG off, from the next reset on
-            self.machine.state.gpu[0].pending = int(not self.machine.state.gpu[0].resets)
+        if of.pending and of.before != _WHOLE:
+            self._turn()
         for piece in of.stays:
             self.machine.attach(1, piece)
         self._bytes = bytes(self.machine.state)
@@ -144,6 +144,14 @@ class Scene:
             return f"the journal says {last}"
         again = self.cutter().apply(GPU, self.of.after, dry_run=True)
         return f"not at rest: {again}" if again.steps else ""
+
+    def _turn(self) -> None:
+        """What somebody did to the mode before: on with nothing cut; off from the next reset on (Ampere)."""
+        gpu = self.machine.state.gpu[0]
+        if not self.of.before:
+            gpu.mode = gpu.pending = 1
+        elif gpu.resets:
+            gpu.pending = 0
 
     def _begin(self, piece: Slice) -> None:
         """A GPU instance without a compute instance, as a process that was killed leaves it."""
@@ -217,7 +225,6 @@ def main(folder: Path, way: str, first: int, count: int) -> dict[str, Any]:
                 crashes += 1
                 if why := scene.wrong(resumed=way in {"raise", "kill"}):
                     faults.append(f"transition {number}, {way} {'after' if after else 'before'} call {at}: {why}")
-        scene.machine.close()
     return {"transitions": count, "crashes": crashes, "faults": faults[:20]}
 
 

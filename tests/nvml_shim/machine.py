@@ -73,12 +73,12 @@ class Machine:
     """
 
     def __init__(self, file: Path, *keys: str) -> None:
-        if keys:
+        if not file.exists():
             file.write_bytes(bytes(ctypes.sizeof(_Machine)))
         with file.open("r+b") as opened:
-            self._map = mmap.mmap(opened.fileno(), 0)
-        self.state = _Machine.from_buffer(self._map)
-        if keys:
+            self.state = _Machine.from_buffer(mmap.mmap(opened.fileno(), 0))
+        if keys:  # in place, since a process may have the file mapped
+            ctypes.memset(ctypes.addressof(self.state), 0, ctypes.sizeof(_Machine))
             self.state.size, self.state.gpus, self.state.right = ctypes.sizeof(_Machine), len(keys), 1
         for at, key in enumerate(keys):
             _fill(self.state.gpu[at], boards()[key], f"GPU-{at}")
@@ -134,11 +134,6 @@ class Machine:
     def mend(self) -> None:
         """No call fails any more."""
         self.state.at_change = self.state.at_call = 0
-
-    def close(self) -> None:
-        """Let go of the file."""
-        del self.state
-        self._map.close()
 
 
 def _named(board: Board, at: _Instance) -> Slice:
