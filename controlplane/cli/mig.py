@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controlplane.cli import mig_apply
 from controlplane.cli.options import Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from controlplane.decide.mig.layouts import Layout
 
 app = typer.Typer(help="MIG layouts of GPUs: shown, planned and changed.", rich_markup_mode=None)
-mig_apply.register(app)
 
 _Input = Annotated[Path, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")]
 

@@ -12,9 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
 
+from controlplane.agent.mig import nvml
+from controlplane.agent.mig.geometry import board_of, differences, nvml_profile
 from controlplane.decide.mig import Slice
+from tests.integration.test_collect_nvml import HAS_DRIVER
 from tests.nvml_shim.cutting import Cutting
 from tests.nvml_shim.drive import build
 from tests.nvml_shim.machine import Fault, Machine
@@ -333,3 +337,30 @@ pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(gpu, 19, pynvml.c_nvmlGpuInstanc
 """
     ended = subprocess.run([sys.executable, "-c", program], env=hopper.environment, capture_output=True, check=False)
     assert (ended.stdout, ended.returncode) == (b"called\n", -signal.SIGSEGV)
+
+
+@pytest.mark.gpu
+def test_real_gpus_are_recognised_and_cut_as_the_table_has_it() -> None:
+    """Reads only: no mode and no instance of a real GPU is changed by any test."""
+    if not HAS_DRIVER:
+        pytest.skip("no NVIDIA driver on this machine")
+    pynvml.nvmlInit()
+    try:
+        readings = [nvml.read(uuid) for uuid in nvml.uuids()]
+    except pynvml.NVMLError_NoPermission:
+        pytest.skip("the places of profiles are told to the privileged only")
+    finally:
+        pynvml.nvmlShutdown()
+    if all(reading.mode is None for reading in readings):
+        pytest.skip("no GPU of this machine has MIG")
+    for reading in (reading for reading in readings if reading.mode is not None):
+        board = board_of(reading)
+        assert board is not None, f"{reading.name} ({reading.pci}) is not in the table of boards"
+        assert reading.table, "the driver tells no profile while MIG is off"
+        assert differences(reading, board) == ()
+        for profile in board.profiles:
+            row = nvml_profile(reading, profile)
+            if row is not None and profile.sm and profile.memory_mib:
+                # what is planned with and was never read from a GPU by us: SMs differ by model, memory by driver
+                assert row.sm == pytest.approx(profile.sm, rel=0.2), profile.name
+                assert row.memory_mib == pytest.approx(profile.memory_mib, rel=0.05), profile.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import byref, c_uint
+from functools import partial
 from typing import Any
 
 import pynvml
@@ -29,7 +30,7 @@ def _order(gpu: Any) -> dict[str, Any]:
     """NVIDIA's user guide: without places, one order of the same profiles works and another does not."""
     facts: dict[str, Any] = {}
     for name, order in (("small first", (ONE, ONE, TWO, THREE)), ("large first", (THREE, ONE, TWO, ONE))):
-        facts[name] = [_tried(lambda p=p: bool(pynvml.nvmlDeviceCreateGpuInstance(gpu, p))) for p in order]
+        facts[name] = [_tried(partial(_anywhere, gpu, profile)) for profile in order]
         _clear(gpu)
     return facts
 
@@ -63,6 +64,10 @@ def _in_use(gpu: Any) -> dict[str, Any]:
     facts["UUIDs"] = len(set(uuids))
     _clear(gpu)
     return facts
+
+
+def _anywhere(gpu: Any, profile: int) -> bool:
+    return bool(pynvml.nvmlDeviceCreateGpuInstance(gpu, profile))
 
 
 def _place(gpu: Any, profile: int, start: int, size: int) -> Any:

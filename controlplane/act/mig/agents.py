@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -123,6 +124,6 @@ def _refused(node: str, status: int, document: Mapping[str, Any]) -> ControlPlan
 def _why(error: Exception) -> str:
     if isinstance(error, aiohttp.InvalidURL):
         return "its URL is not valid"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return (error.os_error.strerror or "cannot be connected to").lower()
-    return str(error) or type(error).__name__
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = getattr(cause, "errno", None)
+    return os.strerror(number).lower() if number and number > 0 else str(error) or type(error).__name__
