@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from controlplane.cli.mig_agents import agents_at, drawable
 from controlplane.cli.options import Json
 from controlplane.cli.output import counted, print_json
 from controlplane.cli.progress import progress
-from controlplane.domain.errors import ConfigurationError, ConflictError, Fault, NotFoundError
-from controlplane.domain.mig import GpuLayout, LayoutOutcome, LayoutState, MigActuator, Slice
+from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.mig import GpuLayout, LayoutOutcome, LayoutState, MigActuator
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,13 +52,10 @@ def apply_layouts(
 
     Slices that stay are not touched. A GPU of which somebody uses what would go is left as it is.
     """
-    from controlplane.act.mig.agents import MigAgents
-    from controlplane.collect.token_file import read_token
     from controlplane.config.mig.plan_file import load_layouts
 
     gpus = load_layouts(input_)
-    _check(agents, token_file)
-    actuator = MigAgents({url: url for url in agents}, lambda: read_token(str(token_file)))
+    actuator = agents_at(agents, token_file)
     with progress() as bar:
         task = bar.add_task("cutting GPUs" if yes else "asking agents", total=len(gpus))
         changes = asyncio.run(_changes(actuator, agents, gpus, dry_run=not yes, done=lambda: bar.advance(task)))
@@ -69,22 +67,6 @@ def apply_layouts(
         show(*_parts(changes, dry_run=not yes))
     if any(change.outcome.state not in _WELL for change in changes):
         raise typer.Exit(1)
-
-
-def _check(agents: Sequence[str], token_file: Path) -> None:
-    from controlplane.collect.token_file import read_token
-
-    faults = [
-        Fault("--agent", url, "http(s)://HOST[:PORT] is allowed")
-        for url in agents
-        if not url.startswith(("http://", "https://"))
-    ]
-    try:
-        read_token(str(token_file))
-    except ValueError as error:
-        faults.append(Fault("--token-file", str(token_file), "a readable file that holds one token", str(error)))
-    if faults:
-        raise ConfigurationError("command line", tuple(faults))
 
 
 async def _changes(
@@ -127,7 +109,7 @@ def _parts(changes: Sequence[_Change], *, dry_run: bool) -> Iterator[RenderableT
     gpus = [change.gpu for change in changes]
     there = {(c.gpu.uuid, cut.piece.profile, cut.piece.start): cut.processes for c in changes for cut in c.now.slices}
     yield "now"
-    yield drawing(gpus, {c.gpu.uuid: _drawable(c) for c in changes}, there)
+    yield drawing(gpus, {c.gpu.uuid: drawable(c.gpu.board, c.now) for c in changes}, there)
     yield "as asked for"
     yield drawing(gpus, {gpu.uuid: gpu.layout for gpu in gpus}, {})
     table = new_table("steps", "GPU", "what", "slice", "MIG device", "")
@@ -142,12 +124,6 @@ def _parts(changes: Sequence[_Change], *, dry_run: bool) -> Iterator[RenderableT
             yield f"[red]{change.outcome.state.value}[/]: {escape(change.gpu.uuid)}: {escape(change.outcome.detail)}"
     done = sum(step.done for _, step in rows)
     yield f"{counted(len(rows), 'step')}, {done} done" + ("; --yes does them" if dry_run and rows else "")
-
-
-def _drawable(change: _Change) -> tuple[Slice, ...]:
-    """The slices for which the board has a place: what only the driver knows cannot be drawn."""
-    places = change.gpu.board.placements()
-    return tuple(piece for piece in change.now.layout if piece in places)
 
 
 def _document(change: _Change) -> dict[str, Any]:

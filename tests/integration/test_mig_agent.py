@@ -345,6 +345,26 @@ def test_apply_draws_the_difference_and_changes_nothing_until_yes(
     assert (told["dry_run"], told["gpus"][0]["state"], told["gpus"][0]["steps"]) == (False, "done", [])
 
 
+def test_show_draws_gpus_as_they_are_and_what_it_tells_can_be_planned_from(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.cut(BIG)
+    options = ["--agent", node.url, "--token-file", str(node.token_file)]
+    assert execute(["mig", "show", *options]) == 0
+    drawn = capsys.readouterr().out.splitlines()[0]
+    assert drawn == "GPU-0      ········ ········ ········ ········ [             3g.40gb              ]"
+    assert execute(["mig", "show", *options, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"gpus": [{"uuid": "GPU-0", "board": "h100-80gb", "layout": [BIG]}]}
+    profile = next(p.nvml or 0 for p in node.machine.board().profiles if p.name == "3g.40gb")
+    node.machine.state.gpu[0].profiles[profile].most = 3
+    assert execute(["mig", "show", *options]) == 0
+    why = "GPU-0: 3g.40gb: the driver has count 3, the table of h100-80gb 2"
+    assert capsys.readouterr().out.splitlines()[-1] == why
+    assert execute(["mig", "show", *options[:2]]) == 2
+    assert "--input, or --agent with --token-file" in capsys.readouterr().err
+
+
 def test_apply_fails_where_a_gpu_is_refused_and_says_why(
     node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
