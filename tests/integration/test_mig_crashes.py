@@ -18,7 +18,7 @@ import pytest
 from tests.nvml_shim.drive import ROOT, answer, build, environment
 from tests.nvml_shim.machine import Machine
 
-TRANSITIONS = int(os.environ.get("MIG_TRANSITIONS", "100"))
+TRANSITIONS = int(os.environ.get("MIG_TRANSITIONS", "60"))
 
 
 @pytest.fixture(scope="module")

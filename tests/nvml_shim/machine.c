@@ -143,13 +143,6 @@ int machine_by_index(unsigned int index, void **device) {
     *device = (void *)(long)(index + 1);
     return leave(index < machine->gpus ? 0 : INVALID);
 }
-int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
-    if (!machine_on()) return NOT_SUPPORTED;
-    ENTER(0)
-    for (unsigned int g = 0; g < machine->gpus; g++)
-        if (!strcmp(machine->gpu[g].uuid, uuid)) { *device = (void *)(long)(g + 1); return leave(0); }
-    FAIL(NOT_FOUND);
-}
 int machine_uuid(void *device, char *uuid, unsigned int size) {
     gpu_t *gpu = gpu_of(device);
     gi_t *in;

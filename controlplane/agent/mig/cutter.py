@@ -71,7 +71,7 @@ class Cutter:
         """Go on with everything that was begun and not brought to an end."""
         done = []
         with _session():
-            for uuid in tuple(nvml.uuids()):
+            for uuid in nvml.uuids():
                 with self._journal.locked(uuid):
                     intent = self._journal.read(uuid)
                     if intent is not None and intent.unfinished:
@@ -196,8 +196,8 @@ def _read(gpu: str) -> Reading:
     """Raises NotFoundError."""
     try:
         return nvml.read(gpu)
-    except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument):
-        raise NotFoundError("GPU", gpu, tuple(nvml.uuids())) from None
+    except pynvml.NVMLError_NotFound:
+        raise NotFoundError("GPU", gpu, nvml.uuids()) from None
 
 
 def _canonical(board: Board, layout: Collection[Slice]) -> tuple[Slice, ...]:

@@ -7,6 +7,7 @@ is found by its UUID each time, an instance by its id and looked at before it is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ctypes import byref, c_uint
 from dataclasses import dataclass
 from typing import Any
@@ -82,10 +83,9 @@ class Reading:
         return next((profile for profile in self.table if profile.id == instance.profile_id), None)
 
 
-def uuids() -> Iterator[str]:
-    """Of every GPU of this machine."""
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        yield text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
+def uuids() -> tuple[str, ...]:
+    """Of every GPU of this machine but those that are lost."""
+    return tuple(uuid for uuid, _ in _devices())
 
 
 def identity(uuid: str) -> Reading:
@@ -152,8 +152,19 @@ def destroy(uuid: str, instance_id: int) -> None:
     pynvml.nvmlGpuInstanceDestroy(handle)
 
 
+def _devices() -> Iterator[tuple[str, Any]]:
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        with suppress(pynvml.NVMLError_GpuIsLost):
+            device = pynvml.nvmlDeviceGetHandleByIndex(index)
+            yield text(pynvml.nvmlDeviceGetUUID(device)), device
+
+
 def _device(uuid: str) -> Any:
-    return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    """By its index: nvmlDeviceGetHandleByUUID took 10 s where several called it (NVIDIA's DRA driver)."""
+    for found, device in _devices():
+        if found == uuid:
+            return device
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
 
 
 def _numbered(ask: Callable[[int], Any]) -> Iterator[tuple[int, Any]]:
