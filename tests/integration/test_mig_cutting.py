@@ -240,6 +240,15 @@ def test_what_cannot_be_cut_says_why(start: Start) -> None:
     assert cutting.machine.state.changes == 0
 
 
+def test_a_gpu_that_is_lost_does_not_keep_the_others_from_being_cut(start: Start) -> None:
+    cutting = start("h100-80gb", "a30-24gb")
+    cutting.machine.state.gpu[0].lost = 1
+    cutting.machine.state.gpu[1].resets = 0
+    assert [gpu["uuid"] for gpu in cutting.layouts()] == ["GPU-1"]
+    assert cutting.apply(("2g.12gb", 2), gpu="GPU-1")["state"] == "done"
+    assert cutting.apply(BIG)["why"] == "no GPU named 'GPU-0'; known: GPU-1"
+
+
 def test_without_the_right_that_is_the_reason(hopper: Cutting) -> None:
     hopper.machine.state.right = 0
     (gpu,) = hopper.layouts()

@@ -17,10 +17,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, TOO_SMALL = 7, RESET_REQUIRED = 16, IN_USE = 19,
+enum { INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, TOO_SMALL = 7, LOST = 15, RESET_REQUIRED = 16, IN_USE = 19,
        VERSION = 25, NO_ROOM = 23 };
 enum { ERROR_BEFORE = 1, ERROR_AFTER = 2, KILL_BEFORE = 3, KILL_AFTER = 4, HANG = 5 };
-enum { GPUS = 2, PROFILES = 18, COMPUTE_PROFILES = 9, STARTS = 12, INSTANCES = 14, COMPUTES = 7, PIDS = 4, APART = 16 };
+enum { GPUS = 2, PROFILES = 18, COMPUTE_PROFILES = 9, STARTS = 12, INSTANCES = 14, COMPUTES = 7, PIDS = 4 };
 
 typedef struct { unsigned int used, id, profile, serial, pids[PIDS]; } compute_t;
 typedef struct { unsigned int used, id, profile, start, serial; compute_t computes[COMPUTES]; } gi_t;
@@ -32,7 +32,7 @@ typedef struct {
 } profile_t;
 typedef struct {
     char uuid[80], name[96];
-    unsigned int pci, mig, resets, mode, pending, profiles_only_with_mig, pids[PIDS];
+    unsigned int pci, mig, lost, resets, mode, pending, profiles_only_with_mig, pids[PIDS];
     profile_t profiles[PROFILES];
     gi_t instances[INSTANCES];
 } gpu_t;
@@ -141,7 +141,7 @@ int machine_count(unsigned int *count) { ENTER(0) *count = machine->gpus; return
 int machine_by_index(unsigned int index, void **device) {
     ENTER(0)
     *device = (void *)(long)(index + 1);
-    return leave(index < machine->gpus ? 0 : INVALID);
+    return leave(index >= machine->gpus ? INVALID : machine->gpu[index].lost ? LOST : 0);
 }
 int machine_uuid(void *device, char *uuid, unsigned int size) {
     gpu_t *gpu = gpu_of(device);

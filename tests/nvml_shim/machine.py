@@ -52,7 +52,7 @@ class _Gpu(Structure):
     _fields_ = [
         ("uuid", c_char * 80),
         ("name", c_char * 96),
-        *((name, c_uint) for name in ("pci", "mig", "resets", "mode", "pending", "profiles_only_with_mig")),
+        *((name, c_uint) for name in ("pci", "mig", "lost", "resets", "mode", "pending", "profiles_only_with_mig")),
         ("pids", c_uint * PIDS),
         ("profiles", _Profile * 18),
         ("instances", _Instance * 14),
