@@ -144,7 +144,7 @@ def _gpus_now(agents: Sequence[str], token_file: Path) -> tuple[tuple[Gpu, ...],
     return gpus, named, [f"{escape(gpu.uuid)}: {escape(gpu.why)}" for gpu in found if gpu.why]
 
 
-def _models_now(question: MigQuestion) -> dict[tuple[str, str, int], list[str]]:
+def _models_now(question: MigQuestion) -> Named:
     return {
         (gpu.uuid, piece.profile, piece.start): list(names)
         for gpu in question.gpus

@@ -124,13 +124,13 @@ class Scene:
     def wrong(self, *, resumed: bool) -> str:
         """What is not as it was asked for, after a restart; empty: all is well."""
         if resumed:
-            self.cutter().resume()
+            self._resume()
         else:
             self.apply(self.of.after)
         gpu = self.machine.state.gpu[0]
         if gpu.mode != gpu.pending:
             self.machine.reset()
-            self.cutter().resume()
+            self._resume()
         there = self.machine.slices()
         wanted = set(self.of.after) - set(_WHOLE)
         if set(there) != wanted or self.machine.unfinished():
@@ -144,6 +144,11 @@ class Scene:
             return f"the journal says {last}"
         again = self.cutter().apply(GPU, self.of.after, dry_run=True)
         return f"not at rest: {again}" if again.steps else ""
+
+    def _resume(self) -> None:
+        cutter = self.cutter()
+        for gpu in cutter.unfinished():
+            cutter.resume(gpu)
 
     def _turn(self) -> None:
         """What somebody did to the mode before: on with nothing cut; off from the next reset on (Ampere)."""

@@ -89,7 +89,8 @@ def _do(cutter: Cutter, command: dict[str, Any]) -> dict[str, Any]:
     if command["do"] == "layouts":
         return {"gpus": [layout_document(gpu) for gpu in cutter.layouts()]}
     if command["do"] == "resume":
-        return {"outcomes": [outcome_document(outcome) for outcome in cutter.resume()]}
+        done = (cutter.resume(gpu) for gpu in cutter.unfinished())
+        return {"outcomes": [outcome_document(outcome) for outcome in done if outcome]}
     if command["do"] == "rules":
         return rules()
     layout = [Slice(profile, start) for profile, start in command["layout"]]

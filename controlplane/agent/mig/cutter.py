@@ -67,16 +67,16 @@ class Cutter:
         with _session(), self._journal.locked(gpu):
             return self._apply(gpu, layout, dry_run=dry_run)
 
-    def resume(self) -> tuple[LayoutOutcome, ...]:
-        """Go on with everything that was begun and not brought to an end."""
-        done = []
+    def unfinished(self) -> tuple[str, ...]:
+        """The GPUs on which something was begun and not brought to an end."""
         with _session():
-            for uuid in nvml.uuids():
-                with self._journal.locked(uuid):
-                    intent = self._journal.read(uuid)
-                    if intent is not None and intent.unfinished:
-                        done.append(self._apply(uuid, intent.layout, dry_run=False))
-        return tuple(done)
+            return tuple(uuid for uuid in nvml.uuids() if (i := self._journal.read(uuid)) and i.unfinished)
+
+    def resume(self, gpu: str) -> LayoutOutcome | None:
+        """Go on with what was begun there; None: nothing is left to do."""
+        with _session(), self._journal.locked(gpu):
+            intent = self._journal.read(gpu)
+            return self._apply(gpu, intent.layout, dry_run=False) if intent and intent.unfinished else None
 
     def _last(self, uuid: str) -> LayoutOutcome | None:
         intent = self._journal.read(uuid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from pathlib import Path
 
@@ -59,10 +59,18 @@ class MigRoutes:
     async def resume(self) -> None:
         """Go on with what an earlier process did not bring to its end. Never raises."""
         try:
-            for outcome in await self._changes.call(self._cutter.resume, self._patience_s):
-                _log.info("layout resumed", gpu=outcome.gpu, state=outcome.state.value, detail=outcome.detail)
-        except (TargetUnreachableError, ConflictError, NotFoundError, TimeoutError) as error:
-            _log.warning("layouts that were begun are not resumed", why=str(error))
+            begun = await self._changes.call(self._cutter.unfinished, _READ_S)
+        except (TargetUnreachableError, TimeoutError) as error:
+            _log.warning("it is not known which layouts were begun", why=str(error))
+            return
+        for gpu in begun:
+            try:
+                outcome = await self._changes.call(partial(self._cutter.resume, gpu), self._patience_s)
+            except (TargetUnreachableError, ConflictError, NotFoundError, TimeoutError) as error:
+                _log.warning("a layout that was begun is not resumed", gpu=gpu, why=str(error))
+            else:
+                if outcome is not None:
+                    _log.info("layout resumed", gpu=gpu, state=outcome.state.value, detail=outcome.detail)
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """An answer to whoever does not show the token; compared in constant time."""
@@ -98,7 +106,7 @@ class MigRoutes:
     @_answered
     async def _post(self, request: web.Request) -> web.Response:
         wanted = layout_wanted(await request.read())
-        work = lambda: self._cutter.apply(wanted.gpu, wanted.slices, dry_run=wanted.dry_run)  # noqa: E731
+        work = partial(self._cutter.apply, wanted.gpu, wanted.slices, dry_run=wanted.dry_run)
         outcome = await self._changes.call(work, self._patience_s)
         if not wanted.dry_run:
             steps = [f"{s.act} {s.piece.profile} at {s.piece.start}" for s in outcome.steps if s.done]
