@@ -1,4 +1,7 @@
-"""NVML of this machine behind `GET /metrics`: every request reads anew, so that no value has an age."""
+"""NVML of this machine behind `GET /metrics`: every request reads anew, so that no value has an age.
+
+With a token, `/mig` cuts its GPUs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -17,9 +21,13 @@ from controlplane.collect.gpu.nvml import Nvml
 from controlplane.domain.signal import Missing
 from controlplane.publish.metrics.gpus import GpuMetrics
 
+if TYPE_CHECKING:
+    from controlplane.agent.mig.routes import MigRoutes
+
 _log = structlog.get_logger(__name__)
 _REQUESTS_S = 1.0
 """Requests under way at the end are given so many seconds."""
+_LARGEST_BODY = 2**16
 
 
 class Agent:
@@ -32,7 +40,7 @@ class Agent:
 
     def app(self) -> web.Application:
         """The routes."""
-        app = web.Application()
+        app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_get("/metrics", self._metrics)
         return app
 
@@ -63,15 +71,19 @@ class Agent:
         self._why = why
 
 
-async def serve(listening: socket.socket, timeout_s: float) -> None:
-    """Serve the page until SIGTERM or SIGINT."""
+async def serve(listening: socket.socket, timeout_s: float, mig: MigRoutes | None = None) -> None:
+    """Serve the page, and `/mig` where that is given, until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     agent = Agent(timeout_s)
-    runner = web.AppRunner(agent.app(), access_log=None, shutdown_timeout=_REQUESTS_S)
+    app = agent.app()
+    if mig is not None:
+        mig.add_to(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_REQUESTS_S)
     await runner.setup()
+    resuming = None if mig is None else asyncio.create_task(mig.resume())
     try:
         await web.SockSite(runner, listening).start()
         host, port = listening.getsockname()[:2]
@@ -81,4 +93,7 @@ async def serve(listening: socket.socket, timeout_s: float) -> None:
     finally:
         await runner.cleanup()
         agent.close()
+        if mig is not None and resuming is not None:
+            resuming.cancel()
+            mig.close()
     _log.info("stopped")

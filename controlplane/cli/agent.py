@@ -1,10 +1,19 @@
-"""controlplane agent: the GPUs of this machine as a metrics page."""
+"""controlplane agent: the GPUs of this machine as a metrics page and, where that is allowed, cut into MIG slices."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from controlplane.domain.errors import ConfigurationError, Fault
+
+if TYPE_CHECKING:
+    from controlplane.agent.mig.routes import MigRoutes
+
+
+_JOURNAL = Path("/var/lib/controlplane/mig")
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +31,13 @@ def agent(
         float,
         typer.Option("--timeout", min=0.1, max=60, help="Seconds after which NVML is given up; below a scrape's."),
     ] = 1.0,
+    mig: Annotated[bool, typer.Option("--mig", help="Let whoever has the token cut the GPUs into MIG slices.")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="File that holds the bearer token for --mig.")
+    ] = None,
+    journal: Annotated[
+        Path, typer.Option("--journal", help="Folder that keeps what was asked for and how far it came, with --mig.")
+    ] = _JOURNAL,
 ) -> None:
     """Serve the GPUs of this machine as a metrics page until told to stop; for GPU nodes without `run`."""
     import asyncio
@@ -31,4 +47,24 @@ def agent(
     from controlplane.cli.logs import configure
 
     configure()
-    asyncio.run(serve(bind(host, port, "choose another --host or --port"), timeout_s))
+    routes = _mig_routes(token_file, journal, mig=mig)
+    asyncio.run(serve(bind(host, port, "choose another --host or --port"), timeout_s, routes))
+
+
+def _mig_routes(token_file: Path | None, journal: Path, *, mig: bool) -> MigRoutes | None:
+    """Both or neither of --mig and --token-file: nobody is to think that a half of it protects or allows anything."""
+    if not mig and token_file is None:
+        return None
+    if not mig or token_file is None:
+        given, lacks = ("--mig", "--token-file") if mig else ("--token-file", "--mig")
+        raise ConfigurationError("command line", (Fault(given, f"alone, without {lacks},", "both or neither"),))
+    from controlplane.agent.mig.routes import MigRoutes
+    from controlplane.collect.token_file import read_token
+    from controlplane.loop.clock import wall_clock
+
+    try:
+        read_token(str(token_file))
+    except ValueError as error:
+        fault = Fault("--token-file", str(token_file), "a readable file that holds one token", str(error))
+        raise ConfigurationError("command line", (fault,)) from None
+    return MigRoutes(token_file, journal, wall_clock)

@@ -20,6 +20,7 @@ from controlplane.cli import (
     event,
     freeze,
     mig,
+    mig_apply,
     model,
     profile,
     rules,
@@ -57,6 +58,7 @@ app.add_typer(event.app, name="event")
 slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(profile.app, name="profile")
+mig_apply.register(mig.app)
 app.add_typer(mig.app, name="mig")
 simulate.register(app)
 backtest.register(app)

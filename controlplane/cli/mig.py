@@ -1,4 +1,4 @@
-"""controlplane mig: how GPUs are cut into MIG slices, and how they should be. It plans; nothing acts on a plan yet."""
+"""controlplane mig: how GPUs are cut into MIG slices, how they should be, and cutting them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,48 @@ import typer
 from controlplane.cli.options import Json
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
+from controlplane.domain.errors import ConfigurationError, Fault
 
 if TYPE_CHECKING:
+    from controlplane.cli.mig_drawing import Named
     from controlplane.decide.mig import Gpu, MigPlan, MigQuestion
     from controlplane.decide.mig.layouts import Layout
+    from controlplane.domain.mig import GpuLayout
 
-app = typer.Typer(help="MIG layouts of GPUs: shown and planned, not yet changed.", rich_markup_mode=None)
+app = typer.Typer(help="MIG layouts of GPUs: shown, planned and changed.", rich_markup_mode=None)
 
 _Input = Annotated[Path, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")]
 
 
 @app.command("show")
-def show_layouts(*, input_: _Input, as_json: Json = False) -> None:
-    """Draw the slices of each GPU as the file has them."""
-    question = _question(input_)
+def show_layouts(
+    *,
+    input_: Annotated[Path | None, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")] = None,
+    agents: Annotated[
+        list[str] | None, typer.Option("--agent", help="URL of the agent of a node, started with --mig.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="File that holds the agents' bearer token.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the slices of each GPU, as a file has them or as they are."""
+    notes: list[str] = []
+    if input_ is not None and not agents:
+        question = _question(input_)
+        gpus, named = question.gpus, _models_now(question)
+    elif agents and token_file is not None and input_ is None:
+        gpus, named, notes = _gpus_now(agents, token_file)
+    else:
+        fault = Fault("what is shown", "this", "--input, or --agent with --token-file")
+        raise ConfigurationError("command line", (fault,))
     if as_json:
-        print_json({"gpus": [_gpu_document(gpu, gpu.layout) for gpu in question.gpus]})
+        print_json({"gpus": [_gpu_document(gpu, gpu.layout) for gpu in gpus]})
         return
     from controlplane.cli.mig_drawing import drawing
     from controlplane.cli.tables import show
 
-    show(drawing(question.gpus, {gpu.uuid: gpu.layout for gpu in question.gpus}, _models_now(question)))
+    show(drawing(gpus, {gpu.uuid: gpu.layout for gpu in gpus}, named), *notes)
 
 
 @app.command("plan")
@@ -100,7 +121,30 @@ def _question(path: Path) -> MigQuestion:
     return load_question(path)
 
 
-def _models_now(question: MigQuestion) -> dict[tuple[str, str, int], list[str]]:
+def _gpus_now(agents: Sequence[str], token_file: Path) -> tuple[tuple[Gpu, ...], Named, list[str]]:
+    """The GPUs of agents whose boards are known, who computes on which slice, and what stands against changing them."""
+    import asyncio
+
+    from controlplane.cli.mig_agents import agents_at, drawable
+    from controlplane.cli.tables import escape
+    from controlplane.config.mig.boards import boards
+    from controlplane.decide.mig import Gpu
+
+    async def read() -> list[GpuLayout]:
+        actuator = agents_at(agents, token_file)
+        try:
+            return [gpu for node in agents for gpu in await actuator.layouts(node)]
+        finally:
+            await actuator.close()
+
+    found = asyncio.run(read())
+    of = {gpu.uuid: boards()[gpu.board] for gpu in found if gpu.board in boards()}
+    gpus = tuple(Gpu(gpu.uuid, of[gpu.uuid], drawable(of[gpu.uuid], gpu)) for gpu in found if gpu.uuid in of)
+    named = {(gpu.uuid, cut.piece.profile, cut.piece.start): cut.processes for gpu in found for cut in gpu.slices}
+    return gpus, named, [f"{escape(gpu.uuid)}: {escape(gpu.why)}" for gpu in found if gpu.why]
+
+
+def _models_now(question: MigQuestion) -> Named:
     return {
         (gpu.uuid, piece.profile, piece.start): list(names)
         for gpu in question.gpus

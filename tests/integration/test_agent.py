@@ -34,9 +34,9 @@ COMMAND = [sys.executable, "-c", "from controlplane.cli.entry import main; main(
 class Running:
     """An agent; `url` is its page."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, *more: str) -> None:
         with log.open("w") as stderr:
-            command = [*COMMAND, "--port", "0", "--timeout", "0.5"]
+            command = [*COMMAND, "--port", "0", "--timeout", "0.5", *more]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
@@ -64,8 +64,8 @@ class Running:
 
 
 @contextlib.contextmanager
-def agent(env: dict[str, str], folder: Path) -> Iterator[Running]:
-    running = Running(env, folder / "log")
+def agent(env: dict[str, str], folder: Path, *more: str) -> Iterator[Running]:
+    running = Running(env, folder / "log", *more)
     try:
         yield running
     finally:

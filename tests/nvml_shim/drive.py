@@ -71,7 +71,8 @@ def build(folder: Path) -> Path:
         pytest.skip("the NVML shim needs a C compiler (cc)")
     library = folder / "libnvidia-ml.so.1"
     subprocess.run(
-        [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", str(library), str(SHIM / "nvml_shim.c")], check=True
+        [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", str(library), *map(str, sorted(SHIM.glob("*.c")))],
+        check=True,
     )
     return folder
 

@@ -6,9 +6,11 @@
  * GPM: gpmsupport.N 1; cumulative counters gpm.N "MS GRAPHICS SM TENSOR DRAM" (busy ms; "-": that metric is error 3), of
  * GPU instance M gpm.N.M; gpmmetrics.N an error of nvmlGpmMetricsGet. nvml_shim_samples() counts samples not freed.
  * A value "!5" is the NVML error 5, "hang" never returns. A key that is not there is the error 3 (not supported).
+ * Where NVML_SHIM_MACHINE names a state file, GPUs and their slices are those of machine.c, which keeps the rules of MIG.
  * Signatures and structures: nvml.h of CUDA 12, as far as pynvml uses them here.
  */
 #define _GNU_SOURCE
+#include "machine.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +18,7 @@
 
 typedef struct { unsigned int gpu, memory; } utilization_t;
 typedef struct { unsigned long long total, free, used; } memory_t;
-typedef struct { unsigned int pid; unsigned long long used; unsigned int gi, ci; } process_t;
 typedef struct { void *device; unsigned long long type, data; unsigned int gi, ci; } event_t;
-typedef struct { void *device; unsigned int id, profile, start, size; } instance_t;
 
 static int look_up(const char *key, char *value, size_t size) {
     char line[256], name[64];
@@ -81,12 +81,14 @@ int nvmlShutdown(void) { return 0; }
 const char *nvmlErrorString(int status) { (void)status; return "an error of the shim"; }
 
 int nvmlDeviceGetCount_v2(unsigned int *count) {
+    if (machine_on()) return machine_count(count);
     char value[256];
     int status = look_up("count", value, sizeof value);
     if (status == 0) *count = (unsigned int)atoi(value);
     return status;
 }
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
+    if (machine_on()) return machine_by_index(index, device);
     char key[64], value[256];
     int status;
     snprintf(key, sizeof key, "handle.%u", index);
@@ -94,8 +96,12 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
     *device = (void *)(long)(index + 1);
     return status;
 }
-int nvmlDeviceGetUUID(void *device, char *uuid, unsigned int size) { return text("uuid", device, uuid, size); }
-int nvmlDeviceGetName(void *device, char *name, unsigned int size) { return text("name", device, name, size); }
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned int size) {
+    return machine_on() ? machine_uuid(device, uuid, size) : text("uuid", device, uuid, size);
+}
+int nvmlDeviceGetName(void *device, char *name, unsigned int size) {
+    return machine_on() ? machine_name(device, name, size) : text("name", device, name, size);
+}
 int nvmlDeviceGetUtilizationRates(void *device, utilization_t *rates) {
     double value = 0;
     int status = number("util", device, &value);
@@ -119,6 +125,7 @@ int nvmlDeviceGetPowerUsage(void *device, unsigned int *milliwatts) {
     return status;
 }
 int nvmlDeviceGetMigMode(void *device, unsigned int *now, unsigned int *pending) {
+    if (machine_on()) return machine_mig_mode(device, now, pending);
     double value = 0;
     int status = number("mig", device, &value);
     *now = *pending = (unsigned int)value;
@@ -147,6 +154,7 @@ int nvmlDeviceGetTotalEccErrors(void *device, int type, int counter, unsigned lo
     return status;
 }
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned int *count, process_t *processes) {
+    if (machine_on()) return machine_processes(device, count, processes);
     char value[256], *entry, *rest = value;
     unsigned int found = 0;
     int status = text("procs", device, value, sizeof value);
@@ -193,22 +201,31 @@ int nvmlEventSetWait_v2(void *set, event_t *event, unsigned int timeout_ms) {
 }
 int nvmlEventSetFree(void *set) { (void)set; return 0; }
 
-int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned int *count) { return whole("maxmig", device, count); }
+int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned int *count) {
+    return machine_on() ? machine_max_slices(device, count) : whole("maxmig", device, count);
+}
 int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned int index, void **slice) {
+    if (machine_on()) return machine_slice(device, index, slice);
     char value[256];
     int status;
     *slice = (void *)((index + 1) * SLICE + (long)device);
     status = text("slice", *slice, value, sizeof value);
     return status == 3 ? 6 : status; /* a hole: not found */
 }
-int nvmlDeviceGetGpuInstanceId(void *slice, unsigned int *id) { return whole("gi", slice, id); }
-int nvmlDeviceGetComputeInstanceId(void *slice, unsigned int *id) { return whole("ci", slice, id); }
+int nvmlDeviceGetGpuInstanceId(void *slice, unsigned int *id) {
+    return machine_on() ? machine_ids(slice, id, NULL) : whole("gi", slice, id);
+}
+int nvmlDeviceGetComputeInstanceId(void *slice, unsigned int *id) {
+    return machine_on() ? machine_ids(slice, NULL, id) : whole("ci", slice, id);
+}
 int nvmlDeviceGetGpuInstanceById(void *device, unsigned int id, void **instance) {
+    if (machine_on()) return machine_instance_by_id(device, id, instance);
     char value[256];
     *instance = (void *)((id + 1) * SLICE + (long)device);
     return text("placement", *instance, value, sizeof value);
 }
 int nvmlGpuInstanceGetInfo(void *instance, instance_t *info) {
+    if (machine_on()) return machine_instance_info(instance, info);
     char value[256];
     int status = text("placement", instance, value, sizeof value);
     if (status) return status;

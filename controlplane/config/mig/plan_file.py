@@ -1,4 +1,4 @@
-"""What `controlplane mig plan` is asked, as it is written: GPUs, models and, where known, who is on which slice."""
+"""What `controlplane mig` is given: GPUs, models and, where known, who is on which slice; or layouts to apply."""
 
 from __future__ import annotations
 
@@ -69,11 +69,7 @@ class ModelItem(Block):
 
 def load_question(path: str | Path) -> MigQuestion:
     """The question in a file, JSON or YAML. Raises ConfigurationError with every fault found."""
-    try:
-        text = read_text_file(path)
-    except UnreadableError as error:
-        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed),)) from None
-    return parse_question(text, str(path))
+    return parse_question(_text(path), str(path))
 
 
 def parse_question(text: str, source: str) -> MigQuestion:
@@ -90,6 +86,28 @@ def parse_question(text: str, source: str) -> MigQuestion:
 
 
 _KEYS = ("gpus", "models")
+
+
+def load_layouts(path: str | Path) -> tuple[Gpu, ...]:
+    """GPUs with the layouts that they are to have: `layouts` in a file, such as the answer of a plan, JSON or YAML.
+
+    Raises ConfigurationError with every fault found.
+    """
+    tree, faults = _tree(_text(path))
+    if tree or not faults:
+        gpus = _items(GpuItem, tree, "layouts", faults)
+        faults += _twice([(at, "uuid", item.uuid) for at, item in gpus])
+        faults += [fault for at, item in gpus for fault in _layout_faults(at, item)]
+        if not faults:
+            return tuple(_gpu(item) for _, item in gpus)
+    raise ConfigurationError(str(path), tuple(faults))
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return read_text_file(path)
+    except UnreadableError as error:
+        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed),)) from None
 
 
 def _tree(text: str) -> tuple[dict[Any, Any], list[Fault]]:

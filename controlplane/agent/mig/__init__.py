@@ -1,0 +1,1 @@
+"""Cutting the GPUs of this machine into MIG slices, by NVML."""
