@@ -14,9 +14,10 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.collect.unhurried import Job, Unhurried
+from controlplane.domain.control import lacking
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerSpec
+from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Collector
@@ -195,9 +196,17 @@ class Runner:
             self._collector.set_control(server, Missing(error.why))
             return
         self._collector.set_control(server, Known(mode, self._clock()))
-        if mode is ControlMode.NOT_ALLOWED:
-            remedy = "start Triton with --model-control-mode=explicit"
+        for remedy in sorted(self._lacking(server, mode)):
             log.error("model control is not allowed; the server is observed only", server=server, remedy=remedy)
+
+    def _lacking(self, server: str, mode: ControlMode) -> set[str]:
+        """What the server would have to be started with for what the configuration wants of its models."""
+        spec, wanted = self.fleet.server(server), (m for m in self.fleet.models if server in m.runs_on)
+        if spec is None:
+            return set()
+        if spec.kind is ServerKind.VLLM:  # without idle_unload it sleeps only when people ask
+            wanted = (m for m in wanted if m.lora is not None or (m.idle_unload_s is not None and not m.workloads))
+        return {lacking(spec.kind, mode, adapter=model.lora is not None) for model in wanted} - {""}
 
     async def follow(self) -> frozenset[str]:
         """Take in which servers there are now, between two ticks; gives the names of those that came."""
