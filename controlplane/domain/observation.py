@@ -28,7 +28,7 @@ class ModelState(StrEnum):
 
 
 class ControlMode(StrEnum):
-    """What a server lets be done with its models, as far as it can be found out; Triton's POLL and NONE answer alike."""
+    """What a server lets be done with its models, as far as it can be found out. Triton's POLL and NONE are alike."""
 
     EXPLICIT = "explicit"
     SLEEP_ONLY = "sleep_only"

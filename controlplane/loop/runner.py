@@ -14,7 +14,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.collect.unhurried import Job, Unhurried
-from controlplane.domain.control import lacking
+from controlplane.domain.control import lacking, replicas_decided
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerKind, ServerSpec
@@ -201,12 +201,14 @@ class Runner:
 
     def _lacking(self, server: str, mode: ControlMode) -> set[str]:
         """What the server would have to be started with for what the configuration wants of its models."""
-        spec, wanted = self.fleet.server(server), (m for m in self.fleet.models if server in m.runs_on)
+        spec = self.fleet.server(server)
         if spec is None:
             return set()
-        if spec.kind is ServerKind.VLLM:  # without idle_unload it sleeps only when people ask
-            wanted = (m for m in wanted if m.lora is not None or (m.idle_unload_s is not None and not m.workloads))
-        return {lacking(spec.kind, mode, adapter=model.lora is not None) for model in wanted} - {""}
+        models = [model for model in self.fleet.models if server in model.runs_on]
+        if spec.kind is ServerKind.VLLM:  # its own model sleeps where that is configured, or when people ask
+            sleeps = not replicas_decided(self.fleet, server)
+            models = [m for m in models if m.lora is not None or (sleeps and m.idle_unload_s is not None)]
+        return {lacking(spec.kind, mode, adapter=model.lora is not None) for model in models} - {""}
 
     async def follow(self) -> frozenset[str]:
         """Take in which servers there are now, between two ticks; gives the names of those that came."""

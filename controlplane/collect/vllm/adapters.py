@@ -32,9 +32,7 @@ async def list_adapters(pages: Pages, spec: ServerSpec, token_file: str, timeout
     except (TargetUnreachableError, MalformedPageError, ValueError) as error:
         return Missing(f"adapters are not known: {error}")
     if answer.status in _NEEDS_KEY:
-        return Missing(
-            f"adapters are not known: HTTP {answer.status} for /v1/models; lora.token_file names its API key"
-        )
+        return Missing(f"adapters are not known: HTTP {answer.status} for /v1/models; lora.token_file gives its key")
     paths = adapter_paths(told)
     return Missing(f"adapters are not known: HTTP {answer.status} without a list of models") if paths is None else paths
 
