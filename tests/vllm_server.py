@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.completion_server import CompletionServer
 
@@ -13,7 +16,8 @@ class VllmServer(CompletionServer):
     """Serves one model and adapters on a free port of the loopback; an async context manager.
 
     `told`: what was asked of it that changes something or might have. `dev_mode`, `lora_updating` and `lora` are how it
-    was started; `disk` has the paths at which there is an adapter. `stays_asleep`: it does not wake.
+    was started; `disk` has the paths at which there is an adapter. `stays_asleep`: it does not wake. `delay_s`: each
+    of these answers takes it. `refuse_control`: status of all of them, in the words of the web server; 0: none.
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class VllmServer(CompletionServer):
         self.told: list[str] = []
         self.adapters: dict[str, str] = {}
         self.stays_asleep = False
+        self.delay_s, self.refuse_control = 0.0, 0
         for method, path, answer in (
             ("POST", "/sleep", self._sleep),
             ("POST", "/wake_up", self._wake),
@@ -32,13 +37,19 @@ class VllmServer(CompletionServer):
             ("POST", "/v1/load_lora_adapter", self._load),
             ("POST", "/v1/unload_lora_adapter", self._unload),
         ):
-            self._runner.app.router.add_route(method, path, answer)
+            self._runner.app.router.add_route(method, path, partial(self._answer, answer))
 
     def restart(self) -> None:
         """It forgets its adapters and its counts, and is awake."""
         self.adapters.clear()
         self._ended.clear()
         self.awake.set()
+
+    async def _answer(self, answer: Handler, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(self.delay_s)
+        if self.refuse_control:
+            return web.Response(text="Internal Server Error", status=self.refuse_control)
+        return await answer(request)
 
     async def _sleep(self, request: web.Request) -> web.Response:
         self.told.append(request.path_qs)
