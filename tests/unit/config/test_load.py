@@ -105,7 +105,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     )
     bert, deepfm, llama = settings.fleet.models
     assert bert.runs_on == ("triton-0", "triton-1")
-    assert [m.mode for m in (bert, deepfm, llama)] == [Mode.ACT, Mode.RECOMMEND, Mode.OBSERVE]
+    assert [m.mode for m in (bert, deepfm, llama)] == [Mode.ACT, Mode.RECOMMEND, Mode.ACT]
     assert {o.source for o in llama.objectives} == {IndicatorSource.SERVER}
     assert settings.fleet.servers[2].kind is ServerKind.VLLM
     assert settings.fleet.servers[2].metrics == "http://llama-0:8000/metrics"
