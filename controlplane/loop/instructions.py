@@ -77,7 +77,7 @@ def _of_replicas(loop: LoopView, asked: Instruction) -> Instruction:
         raise ConflictError(f"workload {spec.name}: {asked.kind.value} is for models; allowed are {allowed}")
     if spec.replicas is None:
         raise ConflictError(f"workload {spec.name} has no bounds in the configuration (replicas), so it is not scaled")
-    models = [model for model in loop.fleet.models if spec.name in model.workloads]
+    models = [model for model in loop.fleet.models if spec.name in model.workloads and model.lora is None]
     if not models:
         raise ConflictError(f"workload {spec.name} has no model, so it is not scaled")
     if watched := next((model.name for model in models if model.mode is Mode.OBSERVE), ""):
