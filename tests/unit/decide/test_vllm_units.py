@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane.decide.placed import no_room
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
+from controlplane.decide.unit import Unit
 from controlplane.domain.control import LORA_REMEDY, SLEEP_REMEDY
 from controlplane.domain.decision import Decision, Override, OverrideKind, ReasonCode, Step, Want
 from controlplane.domain.fleet import (
@@ -152,3 +154,10 @@ def test_a_replica_is_not_put_to_sleep_and_gets_its_adapters() -> None:
     assert adapter.step is Step.LOAD
     replicas = next(d for d in plan.decisions if d.server == "w")
     assert replicas.model == "chat", "an adapter has no demand of its own that could hold them"
+
+
+def test_an_adapter_needs_no_memory_that_is_free() -> None:
+    full = replace(SERVER, memory_bytes=1)
+    unit = Unit(replace(SQL, memory_bytes=100), full, None, GONE, free_bytes=1, copy_bytes=100)
+    assert no_room(unit) is None
+    assert no_room(replace(unit, spec=CHAT)) is not None
