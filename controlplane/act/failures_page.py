@@ -11,6 +11,7 @@ from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
 from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
 from controlplane.act.mig.operator.failures import OPERATOR_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
+from controlplane.act.vllm_failures import VLLM_TABLE
 from controlplane.domain.failures import FailureClass
 
 _HEAD = """# Failures and their remedies
@@ -34,9 +35,14 @@ _TABLE_HEAD = "| class | message (example) | again | remedy |\n|---|---|---|---|
 
 def failures_page() -> str:
     """The page as Markdown."""
-    page = f"{_HEAD.format(unknown=UNKNOWN_REMEDY)}{_table(TABLE)}\n## Ollama\n\n{_table(OLLAMA_TABLE)}"
-    page += f"\n## Kubernetes\n\n{_table(KUBERNETES_TABLE)}"
-    return f"{page}\n## MIG under the GPU operator\n\n{_table(OPERATOR_TABLE)}"
+    parts = (
+        ("vLLM", VLLM_TABLE),
+        ("Ollama", OLLAMA_TABLE),
+        ("Kubernetes", KUBERNETES_TABLE),
+        ("MIG under the GPU operator", OPERATOR_TABLE),
+    )
+    page = f"{_HEAD.format(unknown=UNKNOWN_REMEDY)}{_table(TABLE)}"
+    return page + "".join(f"\n## {title}\n\n{_table(table)}" for title, table in parts)
 
 
 def _table(table: Iterable[Row]) -> str:

@@ -127,7 +127,7 @@ class FleetCollector:
         self._servers = {}
         for spec in fleet.servers:
             own, member = models.get(spec.name, []), fleet.members.get(spec.name)
-            served = [(model.name, model.served_name) for model in own]
+            served = [(model.name, model.served_name, model.lora) for model in own]
             made_from = (spec, member.pod_uid if member else "", served, only_page(spec, own))
             self._servers[spec.name] = _kept(before, spec.name, made_from, partial(self._reader, spec, own))
         self._gateways = {

@@ -51,6 +51,7 @@ class Served:
     `first_tokens` counts requests that got one, where the server counts those given up later nowhere.
     `tokens` has every engine that is there, `counters` what stands on the page for all of them.
     `whole`: every counter that the page should have is there, so that it can be compared with the next page.
+    `untold`: why what is not exported is not. `outdated`: as in ModelReading.
     """
 
     state: ModelState | None = ModelState.READY
@@ -69,6 +70,8 @@ class Served:
     sleep: SleepState | Missing = NOT_EXPORTED
     kv_cache_tokens: int | Missing = NOT_EXPORTED
     adapters: Adapters | Missing = NOT_EXPORTED
+    untold: Missing = NOT_EXPORTED
+    outdated: str = ""
 
 
 class PageUnit:
@@ -143,20 +146,27 @@ class PageUnit:
         served, at = self._served.value, self._served.observed_at
         if served.state is None:
             return Missing(why or served.reason)
+
+        def told(value: T | Missing | None) -> Signal[T]:
+            if value is None or value is NOT_EXPORTED:
+                return served.untold
+            return value if isinstance(value, Missing) else aged(Known(value, at), now, max_age_s)
+
         reading = ModelReading(
             state=served.state,
             reason=served.reason,
             instances=aged(Known(int(served.state in _THERE), at), now, max_age_s),
-            pending=_signal(served.waiting, at, now, max_age_s),
-            running=_signal(served.running, at, now, max_age_s),
-            kv_cache_usage=_signal(served.kv_cache_usage, at, now, max_age_s),
-            kv_cache_tokens=_signal(served.kv_cache_tokens, at, now, max_age_s),
-            pending_by_reason=_signal(served.pending_by_reason, at, now, max_age_s),
-            refused=_signal(served.refused, at, now, max_age_s),
-            sleep=_signal(served.sleep, at, now, max_age_s),
-            adapters=_signal(served.adapters, at, now, max_age_s),
-            counters=_signal(finite(served.counters) or None, at, now, max_age_s),
+            pending=told(served.waiting),
+            running=told(served.running),
+            kv_cache_usage=told(served.kv_cache_usage),
+            kv_cache_tokens=told(served.kv_cache_tokens),
+            pending_by_reason=told(served.pending_by_reason),
+            refused=told(served.refused),
+            sleep=told(served.sleep),
+            adapters=told(served.adapters),
+            counters=told(finite(served.counters) or None),
             intervals=tuple(self.intervals),
+            outdated=served.outdated,
             recent_failures=tuple(self.failures),
         )
         return aged(Known(reading, at), now, max_age_s, why)
@@ -212,11 +222,15 @@ class PageServer(ABC):
     async def read(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> ControlPlaneError | None:
         """One round; gives what went wrong. Never raises for a failing server."""
         try:
-            self.absorb(await self._source.metrics(pages, timeout_s, clock))
+            self.absorb(await self.ask(pages, timeout_s, clock))
         except (TargetUnreachableError, NotToldError, MalformedPageError) as error:
             self.missed(clock(), error)
             return error
         return None
+
+    async def ask(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> Metrics:
+        """The server's metrics. Raises TargetUnreachableError, NotToldError, MalformedPageError."""
+        return await self._source.metrics(pages, timeout_s, clock)
 
     def absorb(self, metrics: Metrics) -> None:
         """Take in what was read. Raises MalformedPageError."""
@@ -286,9 +300,3 @@ def whole_number(values: Sequence[float]) -> int | None:
 def finite(counters: Counters) -> Counters:
     """Without those that are no number."""
     return {key: value for key, value in counters.items() if math.isfinite(value)}
-
-
-def _signal(value: T | Missing | None, at: float, now: float, max_age_s: float) -> Signal[T]:
-    if value is None:
-        return NOT_EXPORTED
-    return value if isinstance(value, Missing) else aged(Known(value, at), now, max_age_s)

@@ -26,11 +26,12 @@ Triton and vLLM have readers of their own. Ollama exports no metrics: its list o
 models are in memory, with how much GPU memory and until when; requests are missing. All other backends are read by a
 mapping: which series of their metrics page is which signal.
 
-Models are loaded, unloaded and scaled on Triton. On Ollama people can load and unload them (`controlplane model load`,
-`unload`); nothing is decided, since Ollama loads on request, unloads when idle by itself and tells no requests, so that
-idleness is not seen. What was loaded so stays in memory (`keep_alive` -1) until it is unloaded, or until its memory is
-needed for another model: two that people keep loaded and that do not fit together would take turns. A model kept
-unloaded is unloaded again when a client's request has loaded it. On all other backends models are observed only.
+Models are loaded, unloaded and scaled on Triton. A vLLM [sleeps and wakes](../how-to/vllm.md), and its LoRA adapters
+are loaded and unloaded. On Ollama people can load and unload them (`controlplane model load`, `unload`); nothing is
+decided, since Ollama loads on request, unloads when idle by itself and tells no requests, so that idleness is not seen.
+What was loaded so stays in memory (`keep_alive` -1) until it is unloaded, or until its memory is needed for another
+model: two that people keep loaded and that do not fit together would take turns. A model kept unloaded is unloaded
+again when a client's request has loaded it. On all other backends models are observed only.
 
 All but TorchServe and TensorFlow Serving can be [probed](../how-to/probes.md), which gives objectives on `latency`, and
 on `ttft` and `e2e` where the software has completions, whatever its page tells.

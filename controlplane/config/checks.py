@@ -10,6 +10,7 @@ from controlplane.config.alerts import check_alerts
 from controlplane.config.expected_items import check_events, check_schedules
 from controlplane.config.faults import join, shown
 from controlplane.config.gateways import check_gateways, is_measured
+from controlplane.config.loras import check_lora
 from controlplane.config.names import check_names, expand
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
@@ -145,6 +146,7 @@ def _check_model(part: ModelPart, document: Document) -> Iterator[Fault]:
         yield Fault(join(part.path, "runs_on"), "servers of several kinds", "servers of one kind for one model")
     elif kinds and ServerKind.TRITON not in kinds:
         yield from _check_triton_only(part, *kinds, scaled=is_scaled(part, document))
+    yield from check_lora(part, next(iter(kinds)) if len(kinds) == 1 else None, document)
     yield from check_variants(part, document)
     profile = document.profiles.get(model.name)
     if profile is not None and len(kinds) == 1:
@@ -169,7 +171,7 @@ def _check_to_zero(part: ModelPart, document: Document) -> Iterator[Fault]:
     names, model = expand(part.item.runs_on, document.kinds), part.item
     bounds = ((w.item.name, w.item.replicas) for w in document.workloads if w.item.name in names)
     zero = [name for name, replicas in bounds if replicas is not None and replicas.min == 0]
-    if not zero or model.idle_unload is not None:
+    if not zero or model.idle_unload is not None or model.lora is not None:
         return
     why = f"with replicas.min: 0 of workload {zero[0]}"
     yield Fault(
@@ -183,6 +185,9 @@ def _check_to_zero(part: ModelPart, document: Document) -> Iterator[Fault]:
 def _check_triton_only(part: ModelPart, kind: ServerKind, *, scaled: bool) -> Iterator[Fault]:
     """What only models on Triton can have, or on workloads whose replicas are decided: else nothing would heed it."""
     model, allowed = part.item, "only for models on Triton; other servers are observed"
+    sleeps = kind is ServerKind.VLLM
+    if sleeps:
+        allowed = "only for models on Triton; a vLLM has one instance of each, which is there or not"
     if kind is ServerKind.OLLAMA:
         allowed = (
             "only for models on Triton; Ollama loads on request, unloads when idle by itself and tells no requests"
@@ -191,8 +196,8 @@ def _check_triton_only(part: ModelPart, kind: ServerKind, *, scaled: bool) -> It
         "mode": model.mode not in {None, Mode.OBSERVE} and kind not in CONTROLLED and not scaled,
         "instances": "instances" in model.model_fields_set,
         "schedules": bool(model.schedules),
-        "idle_unload": model.idle_unload is not None and not scaled,
-        "wake": "wake" in model.model_fields_set and not scaled,
+        "idle_unload": model.idle_unload is not None and not scaled and not sleeps,
+        "wake": "wake" in model.model_fields_set and not scaled and not sleeps,
     }
     for key in (key for key, is_given in given.items() if is_given):
         yield Fault(join(part.path, key), "this key", allowed)

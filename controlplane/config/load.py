@@ -13,6 +13,7 @@ from controlplane.config.checks import check, is_scaled, kinds_of
 from controlplane.config.environment import overlay
 from controlplane.config.expected_items import to_announced, to_schedules
 from controlplane.config.gateways import is_measured, to_gateway
+from controlplane.config.loras import to_lora
 from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
@@ -160,6 +161,7 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         copies=item.copies,
         memory_bytes=item.memory,
         components=tuple(item.components),
+        lora=None if item.lora is None else to_lora(item.lora),
     )
 
 

@@ -129,6 +129,16 @@ class ObjectiveItem(Block):
     )
 
 
+class LoraBlock(Block):
+    """A LoRA adapter on vLLM, loaded into a running server that allows it (see the how-to on vLLM)."""
+
+    path: str = Field(min_length=1, description="Where the server finds it, the same on each; a new path replaces it.")
+    base: str = Field(min_length=1, description="Name of the model it adapts, which runs wherever the adapter does.")
+    token_file: str | None = Field(
+        default=None, min_length=1, description="File that holds the server's API key; read each time."
+    )
+
+
 class ModelItem(Block):
     """What clients call by name, where it runs and what may be done with it."""
 
@@ -145,7 +155,7 @@ class ModelItem(Block):
     instances: InstancesBlock = Field(default=InstancesBlock(), description="Bounds of the instance count.")
     schedules: list[ScheduleItem] = Field(default=[], description="Warm minimums by schedule, over `instances.min`.")
     idle_unload: Duration | None = Field(
-        default=None, description="Unload after idling this long; needs a wake source."
+        default=None, description="Unload (on vLLM: put to sleep) after idling this long; needs a wake source."
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
     priority: Whole = Field(
@@ -175,6 +185,7 @@ class ModelItem(Block):
         default=None,
         description="Name of an entry in `alerts.teams` that is told of it; default: the team `alerts.escalation`.",
     )
+    lora: LoraBlock | None = Field(default=None, description="It is a LoRA adapter; absent: a model of its own.")
     probe: ProbeBlock | None = Field(default=None, description="Probe; absent: none.")
     profile: str | None = Field(
         default=None,

@@ -52,6 +52,7 @@ _BLOCKS = {
     "ModelItem": "models[]",
     "InstancesBlock": "models[].instances",
     "WakeBlock": "models[].wake",
+    "LoraBlock": "models[].lora",
     "ProbeBlock": "models[].probe",
     "ObjectiveItem": "models[].objectives[]",
     "RatioBlock": "models[].objectives[].ratio",

@@ -55,7 +55,7 @@ class ThroughBlock(Block):
 
 
 class ServerItem(Block):
-    """One serving process. All but Triton are observed only."""
+    """One serving process."""
 
     name: Name = Field(description="Unique among servers, workloads and models.")
     kind: ServerKind = Field(description="Which serving software it runs.")

@@ -18,7 +18,7 @@ from controlplane.decide.scale import scale
 from controlplane.decide.stabilise import within
 from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.decision import Decision, Effect, OverrideKind, Reason, ReasonCode, Step, Target
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import Mode, ServerKind
 from controlplane.domain.state import Expectation, UnitState
 
 # A dead backend is reloaded in place of these.
@@ -111,7 +111,8 @@ def _wish(
         idle = placement.idle_reason(unit, state) if demand is not None and come is None else None
         if idle is not None:
             return draft.because(idle, Target(loaded=False, instances=0)), state
-        draft, state = scale(unit, state, draft, demand, policy, now)
+        if unit.server.kind is ServerKind.TRITON:  # others have one instance, or none
+            draft, state = scale(unit, state, draft, demand, policy, now)
     draft = within(draft, max(1, unit.spec.instances_min), unit.spec.instances_max)
     return _floored(unit, draft, Step.SET_INSTANCES if present.loaded else Step.LOAD, policy, now), state
 
@@ -172,6 +173,8 @@ def _to_step(
         if dead is not None:
             draft = draft.because(Reason(ReasonCode.DEAD_BACKEND, {"failures": float(dead[0]), "share": dead[1]}))
             step, state = _heal(state, policy, now)
+        elif step is Step.HOLD and unit.reading.outdated:
+            draft, step = draft.because(_outdated(unit.reading.outdated)), Step.RELOAD
     hindrance, state = _hindrance(unit, state, draft, step, now)
     if hindrance is not None:
         draft, step = draft.because(hindrance), Step.HOLD
@@ -209,6 +212,10 @@ def _step_between(present: Target, target: Target) -> Step:
     if target.instances != present.instances:
         return Step.SET_INSTANCES
     return Step.HOLD if target.batching is None else Step.CONFIGURE
+
+
+def _outdated(loaded: str) -> Reason:
+    return Reason(ReasonCode.RECONCILE, {}, {"why": f"the server has {loaded}, the configuration another"})
 
 
 def _heal(state: UnitState, policy: Policy, now: float) -> tuple[Step, UnitState]:

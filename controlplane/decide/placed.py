@@ -69,7 +69,12 @@ def still_routed(unit: Unit, since: float) -> Reason | None:
 
 
 def no_room(unit: Unit) -> Reason | None:
-    """Why a load is refused before it is tried: by memory, where both what there is and what it takes are known."""
+    """Why a load is refused before it is tried: by memory, where both what there is and what it takes are known.
+
+    A vLLM has set aside the memory of its adapters when it started.
+    """
+    if unit.spec.lora is not None:
+        return None
     if unit.free_bytes is None or unit.copy_bytes is None or unit.copy_bytes <= unit.free_bytes:
         return None
     sizes = {"takes_mib": unit.copy_bytes / 2**20, "free_mib": max(0, unit.free_bytes) / 2**20}

@@ -20,7 +20,8 @@ from controlplane.decide.replicas.scaled import Scaled
 from controlplane.decide.replicas.steps import absorb, held
 from controlplane.decide.room import Room
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Plan, ReasonCode, Step
+from controlplane.domain.control import replicas_decided
+from controlplane.domain.decision import Plan, ReasonCode, Step, Want
 from controlplane.domain.fleet import (
     Fleet,
     ModelSpec,
@@ -127,7 +128,8 @@ def _scaled(
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
     """The workload where it is to be scaled and it is known who its members are."""
     fleet = snapshot.fleet
-    models = tuple(model for model in fleet.models if spec.name in model.workloads)
+    # the requests of an adapter are counted as those of its base
+    models = tuple(model for model in fleet.models if spec.name in model.workloads and model.lora is None)
     if spec.replicas is None or not models or spec.name in fleet.unlisted:
         return None
     names = {model.name for model in models}
@@ -225,16 +227,23 @@ def _unit(
         judgements=snapshot.judgements.get(model.name, ()),
         override=told,
         freezes=tuple(f for f in snapshot.freezes if f.holds(model.name)),
-        want=next((w for w in snapshot.wants if w.model == model.name), None),
+        want=_want(snapshot, model),
         in_flight=next((a for a in snapshot.in_flight if a.knob == key), None),
         results=tuple(o for o in snapshot.results if o.action.knob == key),
         saturated_by=_another(devices, saturated, model.name),
         raising_beside=_another(devices, raising, model.name),
         phase=member.phase if member is not None else None,
+        scaled=replicas_decided(snapshot.fleet, server.name),
         floors=snapshot.floors.get(model.name, ()),
         events=_unit_events(snapshot, model, workload),
         startups={knob: found for (where, knob), found in times.items() if where == workload},
     )
+
+
+def _want(snapshot: Snapshot, model: ModelSpec) -> Want | None:
+    """The newest want of the model; whoever wants an adapter of it wants it too."""
+    names = {m.name for m in snapshot.fleet.models if m.lora is not None and m.lora.base == model.name} | {model.name}
+    return max((want for want in snapshot.wants if want.model in names), key=lambda want: want.at, default=None)
 
 
 def _another(devices: tuple[str, ...], marked: Mapping[str, str], model: str) -> str:

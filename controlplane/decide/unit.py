@@ -22,8 +22,8 @@ class Unit:
 
     `saturated_by` names the model that shows the shared device to be saturated, `raising_beside` another there whose
     raise is young and not judged yet; "" if there is none. `phase` is None for servers that are not discovered.
-    `floors` of its schedules and `events` tell what is to come, `forecast` what its arrivals taught; `startups` are its
-    server's, by knob.
+    `scaled`: the replicas of its workload are decided. `floors` of its schedules and `events` tell what is to come,
+    `forecast` what its arrivals taught; `startups` are its server's, by knob.
     `placed` is None where all servers of the model hold it. `free_bytes` are left on the server, `copy_bytes` the model
     takes; None: not known.
     """
@@ -41,6 +41,7 @@ class Unit:
     saturated_by: str = ""
     raising_beside: str = ""
     phase: Phase | None = None
+    scaled: bool = False
     floors: tuple[Floor, ...] = ()
     events: tuple[Event, ...] = ()
     forecast: State | None = None

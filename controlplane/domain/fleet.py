@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from controlplane.domain.batching import BatchingUse
 from controlplane.domain.expected import Announced, Schedule
+from controlplane.domain.lora import Lora
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
 from controlplane.domain.profiles import Profile
@@ -29,8 +30,9 @@ class ServerKind(StrEnum):
     """Any other, read as a mapping of the user's says."""
 
 
-CONTROLLED = frozenset({ServerKind.TRITON, ServerKind.OLLAMA})
-"""Kinds of servers that load and unload a model when they are told to; all others are observed."""
+CONTROLLED = frozenset({ServerKind.TRITON, ServerKind.OLLAMA, ServerKind.VLLM})
+"""Kinds of servers that load and unload a model when they are told to; all others are observed. vLLM's own model sleeps
+and wakes, its LoRA adapters are loaded and unloaded."""
 
 
 SCALED = frozenset({ServerKind.TRITON, ServerKind.VLLM})
@@ -271,7 +273,8 @@ class ModelSpec:
     `variants`: what each of its workloads is to hold, where it has several. `batching`: what advice on it is for.
     `copies`: on how many servers it is wanted, where a gateway routes by model; elsewhere it is on all it runs on.
     `memory_bytes`: what a copy takes as it was declared, None: it was not. `components`: models that it is an ensemble
-    of, by their names in the configuration; Triton loads them with it.
+    of, by their names in the configuration; Triton loads them with it. `lora`: it is an adapter of
+    another model.
     """
 
     name: str
@@ -295,6 +298,7 @@ class ModelSpec:
     copies: int = 1
     memory_bytes: int | None = None
     components: tuple[str, ...] = ()
+    lora: Lora | None = None
 
     @property
     def by_version(self) -> bool:

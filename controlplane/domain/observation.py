@@ -28,9 +28,13 @@ class ModelState(StrEnum):
 
 
 class ControlMode(StrEnum):
-    """Triton's model-control mode as far as it can be found out; POLL and NONE answer alike."""
+    """What a server lets be done with its models, as far as it can be found out. Triton's POLL and NONE are alike."""
 
     EXPLICIT = "explicit"
+    SLEEP_ONLY = "sleep_only"
+    """A vLLM that sleeps and wakes, and whose LoRA adapters are not to be loaded, or not asked for."""
+    ADAPTERS_ONLY = "adapters_only"
+    """A vLLM that loads LoRA adapters, and does not sleep."""
     NOT_ALLOWED = "not_allowed"
 
 
@@ -244,7 +248,8 @@ class ModelReading:
     `gpus` are the GPUs of its instance groups as "server/index", empty for CPU; `gpu_uuids` those its counters name.
     `kv_cache_usage` is a fraction, of several engines that of the fullest; `kv_cache_tokens` fit all engines together.
     `refused`: requests turned away before they were queued, since the server began. `load_s`: what the newest load took
-    by the server's own account. `counters` are the server's own, each since its last reset.
+    by the server's own account. `counters` are the server's own, each since its last reset. `outdated`: what is loaded
+    where the configuration names something else; empty: nothing else.
     """
 
     state: ModelState
@@ -269,6 +274,7 @@ class ModelReading:
     gpu_uuids: tuple[str, ...] = ()
     counters: Signal[Counters] = NOT_EXPORTED
     intervals: tuple[Interval, ...] = ()
+    outdated: str = ""
     recent_failures: tuple[str, ...] = ()
     """Messages of failed inferences seen by our own probes, newest last."""
 

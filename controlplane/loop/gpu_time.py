@@ -135,9 +135,9 @@ def shares(fleet: Fleet, servers: ProcessServers, reading: FleetReading) -> Iter
 
 
 def _loaded(fleet: Fleet, reading: FleetReading) -> Mapping[str, list[tuple[str, ModelReading]]]:
-    """The models that are ready on each server, with their readings."""
+    """The models that are ready on each server, with their readings; what adapters use is their base's."""
     loaded: dict[str, list[tuple[str, ModelReading]]] = {}
-    for model in fleet.models:
+    for model in (model for model in fleet.models if model.lora is None):
         for server in model.runs_on:
             entry = reading.servers.get(server)
             seen = known(entry.models[model.name]) if entry is not None and model.name in entry.models else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from controlplane.domain.control import lacking, replicas_decided
 from controlplane.domain.decision import OverrideKind
 from controlplane.domain.errors import ConflictError, NotFoundError
-from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase
-from controlplane.domain.observation import ControlMode, FleetReading
+from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase, ServerKind
+from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import known
 from controlplane.loop.operations import model_named, workload_named
 from controlplane.loop.present import present, replicas_of
@@ -47,7 +48,7 @@ def controllable(loop: LoopView, model: str, server: str) -> ModelSpec:
     if spec.mode is Mode.OBSERVE:
         raise ConflictError(f"model {model} is in mode observe; allowed in modes recommend and act")
     reading = loop.reading()
-    whys = [_why_not(loop, name, reading) for name in ((server,) if server else spec.runs_on)]
+    whys = [_why_not(loop, spec, name, reading) for name in ((server,) if server else spec.runs_on)]
     if whys and all(whys):
         raise ConflictError(whys[0])
     return spec
@@ -76,7 +77,7 @@ def _of_replicas(loop: LoopView, asked: Instruction) -> Instruction:
         raise ConflictError(f"workload {spec.name}: {asked.kind.value} is for models; allowed are {allowed}")
     if spec.replicas is None:
         raise ConflictError(f"workload {spec.name} has no bounds in the configuration (replicas), so it is not scaled")
-    models = [model for model in loop.fleet.models if spec.name in model.workloads]
+    models = [model for model in loop.fleet.models if spec.name in model.workloads and model.lora is None]
     if not models:
         raise ConflictError(f"workload {spec.name} has no model, so it is not scaled")
     if watched := next((model.name for model in models if model.mode is Mode.OBSERVE), ""):
@@ -120,11 +121,15 @@ def _present_instances(loop: LoopView, spec: ModelSpec, server: str) -> int:
     return next(iter(counts.values()))
 
 
-def _why_not(loop: LoopView, server: str, reading: FleetReading) -> str:
-    """Why models on a server cannot be controlled, "" when they can."""
+def _why_not(loop: LoopView, spec: ModelSpec, server: str, reading: FleetReading) -> str:
+    """Why the model cannot be controlled on a server, "" when it can."""
     entry, seen = loop.fleet.server(server), reading.servers.get(server)
-    if entry is not None and entry.kind not in CONTROLLED:
+    if entry is None:
+        return ""
+    if entry.kind not in CONTROLLED:
         return f"server {server} is a {entry.kind.value} server, whose models cannot be controlled"
-    if seen is not None and known(seen.control) is ControlMode.NOT_ALLOWED:
-        return f"server {server} does not allow model control; start it with --model-control-mode=explicit"
-    return ""
+    adapter = spec.lora is not None
+    if entry.kind is ServerKind.VLLM and not adapter and replicas_decided(loop.fleet, server):
+        return f"server {server} is a replica: set how many there are (controlplane scale); none is put to sleep"
+    remedy = lacking(entry.kind, None if seen is None else known(seen.control), adapter=adapter)
+    return f"server {server} does not allow model control; {remedy}" if remedy else ""

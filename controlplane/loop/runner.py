@@ -14,9 +14,10 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from controlplane.collect.unhurried import Job, Unhurried
+from controlplane.domain.control import lacking, replicas_decided
 from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ControlPlaneError, NotFoundError, TargetUnreachableError
-from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerSpec
+from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Collector
@@ -195,9 +196,19 @@ class Runner:
             self._collector.set_control(server, Missing(error.why))
             return
         self._collector.set_control(server, Known(mode, self._clock()))
-        if mode is ControlMode.NOT_ALLOWED:
-            remedy = "start Triton with --model-control-mode=explicit"
+        for remedy in sorted(self._lacking(server, mode)):
             log.error("model control is not allowed; the server is observed only", server=server, remedy=remedy)
+
+    def _lacking(self, server: str, mode: ControlMode) -> set[str]:
+        """What the server would have to be started with for what the configuration wants of its models."""
+        spec = self.fleet.server(server)
+        if spec is None:
+            return set()
+        models = [model for model in self.fleet.models if server in model.runs_on]
+        if spec.kind is ServerKind.VLLM:  # its own model sleeps where that is configured, or when people ask
+            sleeps = not replicas_decided(self.fleet, server)
+            models = [m for m in models if m.lora is not None or (sleeps and m.idle_unload_s is not None)]
+        return {lacking(spec.kind, mode, adapter=model.lora is not None) for model in models} - {""}
 
     async def follow(self) -> frozenset[str]:
         """Take in which servers there are now, between two ticks; gives the names of those that came."""

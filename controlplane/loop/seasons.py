@@ -39,7 +39,7 @@ def counted(fleet: Fleet, workload: str) -> Mapping[str, str]:
 
     Empty where one of them is served elsewhere too: its history does not tell what was served where.
     """
-    models = [model for model in fleet.models if workload in model.workloads]
+    models = [model for model in fleet.models if workload in model.workloads and model.lora is None]
     if any(len(model.workloads) > 1 or not all(map(is_member_name, model.runs_on)) for model in models):
         return {}
     found = [

@@ -14,6 +14,7 @@ from controlplane.act.metered import MeteredActuator
 from controlplane.act.ollama import OllamaActuator
 from controlplane.act.retrying import RetryingActuator
 from controlplane.act.triton import TritonActuator
+from controlplane.act.vllm import VllmActuator
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.prometheus.targets import PrometheusTargets
@@ -141,6 +142,7 @@ def build(
     by_kind: dict[ServerKind, Actuator] = {
         ServerKind.TRITON: TritonActuator(fleet, clock=clock, may_act=leader.may_act),
         ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
+        ServerKind.VLLM: VllmActuator(fleet, read_token, clock=clock),
     }
     actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
     if dry_run:

@@ -55,7 +55,9 @@ def scaled(settings: Settings, name: str = "") -> Scaled:
     spec = known[name]
     if spec.replicas is None:
         raise PermanentError(f"workload {name!r} is not scaled: it has no `replicas` in the configuration")
-    return Scaled(spec, spec.replicas, tuple(m for m in settings.fleet.models if name in m.workloads))
+    return Scaled(
+        spec, spec.replicas, tuple(m for m in settings.fleet.models if name in m.workloads and m.lora is None)
+    )
 
 
 def state_of(store: Store, workload: Scaled) -> WorkloadState:

@@ -258,6 +258,7 @@ _DETAIL = (
             "ModelReading.pending_by_reason",
             "ModelReading.sleep",
             "ModelReading.adapters",
+            "ModelReading.outdated",
             "Interval.tokens",
         ),
         "what engines that generate text tell",

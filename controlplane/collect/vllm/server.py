@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from controlplane.collect import families
 from controlplane.collect.counters import Totals
 from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.histograms import histograms
+from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.page_server import Histograms, PageServer, Served, whole_number
+from controlplane.collect.vllm.adapters import Listed, list_adapters, served_adapter
 from controlplane.domain.errors import MalformedPageError
+from controlplane.domain.lora import Lora
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import NOT_EXPORTED, Adapters, Counter, ModelState, SleepState
 from controlplane.domain.signal import Missing
@@ -28,11 +32,33 @@ _FIRST_TOKENS = f"{families.VLLM_HISTOGRAMS[Indicator.TTFT][0]}{families.BUCKET}
 
 
 class VllmServer(PageServer):
-    """One vLLM: whether it answers, its models, and its latency histograms."""
+    """One vLLM: whether it answers, its models, LoRA adapters among them, and its latency histograms."""
+
+    _listed: Listed = Missing("adapters were never listed")
+
+    async def ask(self, pages: Pages, timeout_s: float, clock: Callable[[], float]) -> Metrics:
+        """As PageServer; adapters are listed beside."""
+        lora = next((lora for _, lora in self._loras()), None)
+        if lora is None:
+            return await super().ask(pages, timeout_s, clock)
+        listing = asyncio.create_task(list_adapters(pages, self.spec, lora.token_file, timeout_s))
+        try:
+            return await super().ask(pages, timeout_s, clock)
+        finally:
+            self._listed = await listing
 
     def understand(self, metrics: Metrics) -> tuple[Mapping[str, Served], Histograms]:
         """As PageServer."""
-        return read_served(metrics.samples), read_histograms(metrics.samples)
+        served = read_served(metrics.samples)
+        for name, lora in self._loras():
+            base = self.units.get(lora.base)
+            there = served.get(base.model.served_name) if base is not None else None
+            served[name] = served_adapter(name, lora, self._listed, there)
+        return served, read_histograms(metrics.samples)
+
+    def _loras(self) -> Iterator[tuple[str, Lora]]:
+        """The adapters to care for, by the name they have on the server."""
+        return ((u.model.served_name, u.model.lora) for u in self.units.values() if u.model.lora is not None)
 
     def unnamed(self, model: str) -> Served:
         """A vLLM names what it serves from its start."""

@@ -72,12 +72,22 @@ _SERVER = (
         (*series(f.VLLM_SUCCESS), *(Series(names[0]) for names in f.VLLM_TOKENS.values())),
     ),
     Row(
-        ("ServerReading.control", "ServerReading.host"),
-        "model control, and the machine: not told by vLLM",
+        ("ServerReading.control",),
+        "it sleeps and wakes (`VLLM_SERVER_DEV_MODE=1`); LoRA adapters may be loaded"
+        " (`VLLM_ALLOW_RUNTIME_LORA_UPDATING=1`, `--enable-lora`), which is asked where any are configured",
+        "a mode",
+        Kind.ANSWER,
+        Resets.PROCESS,
+        "Not asked yet, once per start: decisions go on, a step shows it.",
+        source="`GET /is_sleeping`; `POST /v1/load_lora_adapter` of one that does not exist",
+    ),
+    Row(
+        ("ServerReading.host",),
+        "the machine: not told by vLLM",
         "-",
         Kind.NONE,
         Resets.NOTHING,
-        "Always missing: models on vLLM are observed only, GPUs are told by agents.",
+        "Always missing: GPUs are told by agents.",
     ),
 )
 _MODEL = (
@@ -89,6 +99,17 @@ _MODEL = (
         Resets.NOTHING,
         "Not named: absent. A page that names no model is malformed: a router's, or another server's.",
         series(f.VLLM_RUNNING, f.VLLM_WAITING),
+    ),
+    Row(
+        ("ModelReading.outdated",),
+        "the path of a LoRA adapter where the configuration has another (`root` of the list of models; the adapter is"
+        " there when the list has it); every other signal of an adapter is missing, since its requests are counted as"
+        " those of its base model",
+        "a path",
+        Kind.ANSWER,
+        Resets.NOTHING,
+        "The state of adapters is missing where the list cannot be read: hold.",
+        source="/v1/models",
     ),
     Row(
         ("ModelReading.sleep",),

@@ -14,7 +14,7 @@ from controlplane.domain.conditions import AlertName, Condition
 from controlplane.domain.decision import Decision, Outcome, Reason, ReasonCode, Step
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import ModelSpec, Phase, workload_of
-from controlplane.domain.observation import Interval, ModelReading, ModelState
+from controlplane.domain.observation import Interval, ModelReading, ModelState, SleepState
 from controlplane.domain.picture import Picture
 from controlplane.domain.received import FREEZES_AS
 from controlplane.domain.signal import Known, known
@@ -116,7 +116,9 @@ def _load_failed(unit: _Unit, failed: Outcome | None, classify: Classify) -> Ite
         yield unit.condition(AlertName.MODEL_LOAD_FAILED, failure.value, _with(failed.detail, failed.remedy))
         return
     reading = unit.reading.value if unit.reading is not None else None
-    if reading is not None and reading.state is ModelState.UNAVAILABLE and reading.reason:
+    if reading is None or known(reading.sleep) not in {None, SleepState.AWAKE}:
+        return  # that it sleeps is no failure
+    if reading.state is ModelState.UNAVAILABLE and reading.reason:
         failure, remedy = classify(reading.reason)
         yield unit.condition(AlertName.MODEL_LOAD_FAILED, failure.value, _with(reading.reason, remedy))
 

@@ -12,8 +12,10 @@ from controlplane.act.failures_page import failures_page
 from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
 from controlplane.act.mig.operator.failures import OPERATOR_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
+from controlplane.act.vllm_failures import VLLM_TABLE
 from controlplane.domain.failures import FailureClass as C
 
+TABLES = (TABLE, VLLM_TABLE, OLLAMA_TABLE, KUBERNETES_TABLE, OPERATOR_TABLE)
 REAL = [
     (entry["message"], C(entry["class"]), entry["remedy"])
     for entry in yaml.safe_load(Path(__file__).with_name("failure_messages.yaml").read_text(encoding="utf-8"))
@@ -34,8 +36,8 @@ def test_every_row_of_the_table_decides_at_least_one_real_message() -> None:
 
 @pytest.mark.parametrize(
     ("table", "row"),
-    [(table, row) for table in (TABLE, OLLAMA_TABLE, KUBERNETES_TABLE, OPERATOR_TABLE) for row in table],
-    ids=[row.example[:40] for row in (*TABLE, *OLLAMA_TABLE, *KUBERNETES_TABLE, *OPERATOR_TABLE)],
+    [(table, row) for table in TABLES for row in table],
+    ids=[row.example[:40] for table in TABLES for row in table],
 )
 def test_the_example_of_a_row_is_decided_by_that_row(table: tuple[Row, ...], row: Row) -> None:
     assert next(other for other in table if other.pattern.search(row.example)) is row

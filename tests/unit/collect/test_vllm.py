@@ -6,8 +6,9 @@ from controlplane.collect.servers import scraped
 from controlplane.collect.vllm.server import ASLEEP, VllmServer
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.lora import Lora
 from controlplane.domain.objectives import Indicator
-from controlplane.domain.observation import ModelReading, ModelState
+from controlplane.domain.observation import ModelReading, ModelState, SleepState
 from controlplane.domain.signal import Known, Missing, Stale
 from tests.unit.collect.pages import absorb, recorded
 
@@ -143,3 +144,59 @@ def test_a_vllm_that_stops_answering_goes_stale() -> None:
     assert reading.problem == "v: connection refused"
     assert isinstance(reading.models["llm"], Stale)
     assert reading.models["llm"].why == "v: connection refused"
+
+
+def adapted(listed: dict[str, str] | Missing) -> VllmServer:
+    """With an adapter `sql` of the model, whose path is to be /a, and the list of them as it was read."""
+    spec = ServerSpec("v", ServerKind.VLLM, "", "")
+    base = ModelSpec("llm", "tiny", ("v",), Mode.ACT)
+    models = [base, ModelSpec("sql", "sql", ("v",), Mode.ACT, lora=Lora("/a", "llm"))]
+    vllm = VllmServer(spec, models, scraped(spec, models), max_age_s=15, keep_s=900)
+    vllm._listed = listed
+    return vllm
+
+
+@pytest.mark.parametrize(
+    ("listed", "state", "outdated"),
+    [
+        ({"sql": "/a"}, ModelState.READY, ""),
+        ({"sql": "/b"}, ModelState.READY, "/b"),
+        ({"other": "/a"}, ModelState.UNLOADED, ""),
+        ({}, ModelState.UNLOADED, ""),
+    ],
+    ids=str,
+)
+def test_an_adapter_is_there_when_the_list_has_it(listed: dict[str, str], state: ModelState, outdated: str) -> None:
+    vllm = adapted(listed)
+    absorb(vllm, 5, LATER)
+    reading = model(vllm, 6, "sql")
+    assert (reading.state, reading.outdated) == (state, outdated)
+    assert vllm.ready("sql") is (state is ModelState.READY)
+
+
+def test_what_an_adapter_does_is_missing_and_is_not_what_its_base_does() -> None:
+    vllm = adapted({"sql": "/a"})
+    absorb(vllm, 5, EARLIER)
+    absorb(vllm, 25, LATER)
+    reading = model(vllm, 25, "sql")
+    assert model(vllm, 25).running == Known(23, 25)
+    for signal in (reading.running, reading.pending, reading.counters, reading.kv_cache_usage, reading.refused):
+        assert signal == Missing("vLLM counts the requests of an adapter as those of its base model")
+    assert reading.intervals == ()
+    assert not list(vllm.latencies()["sql"])
+
+
+def test_an_adapter_sleeps_with_its_base_and_is_not_probed() -> None:
+    vllm = adapted({"sql": "/a"})
+    asleep = LATER.replace('sleep_state="awake"} 1.0', 'sleep_state="awake"} 0.0')
+    absorb(vllm, 5, asleep.replace('sleep_state="weights_offloaded"} 0.0', 'sleep_state="weights_offloaded"} 1.0'))
+    reading = model(vllm, 6, "sql")
+    assert (reading.state, reading.reason) == (ModelState.UNAVAILABLE, ASLEEP)
+    assert reading.sleep == Known(SleepState.WEIGHTS_OFFLOADED, 5)
+    assert not vllm.ready("sql")
+
+
+def test_where_the_list_cannot_be_read_an_adapter_is_not_known() -> None:
+    vllm = adapted(Missing("adapters are not known: HTTP 401"))
+    absorb(vllm, 5, LATER)
+    assert vllm.reading(6).models["sql"] == Missing("adapters are not known: HTTP 401")

@@ -105,7 +105,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     )
     bert, deepfm, llama = settings.fleet.models
     assert bert.runs_on == ("triton-0", "triton-1")
-    assert [m.mode for m in (bert, deepfm, llama)] == [Mode.ACT, Mode.RECOMMEND, Mode.OBSERVE]
+    assert [m.mode for m in (bert, deepfm, llama)] == [Mode.ACT, Mode.RECOMMEND, Mode.ACT]
     assert {o.source for o in llama.objectives} == {IndicatorSource.SERVER}
     assert settings.fleet.servers[2].kind is ServerKind.VLLM
     assert settings.fleet.servers[2].metrics == "http://llama-0:8000/metrics"
@@ -243,8 +243,8 @@ def with_model(**keys: object) -> str:
         ({"mode": "actt"}, "mode", "did you mean 'act'"),
         ({"probe": {"every": "5s", "timeout": "6s"}}, "probe.timeout", "at most probe.every (5s)"),
         ({"instnces": {}}, "instnces", "did you mean 'instances'"),
-        ({"runs_on": ["v0"], "instances": {"max": 2}}, "instances", "observed"),
-        ({"runs_on": ["v0"], "mode": "act"}, "mode", "observed"),
+        ({"runs_on": ["v0"], "instances": {"max": 2}}, "instances", "a vLLM has one instance"),
+        ({"runs_on": ["v0"], "idle_unload": "30m"}, "wake", "wake source"),
         ({"runs_on": ["v0"], "probe": {"body": {"inputs": []}}}, "probe.body", "prompt or messages on kind vllm"),
         ({"probe": {"body": {"prompt": "a"}}}, "probe.body", "inputs on kind triton"),
         ({"probe": {"token_file": "key"}}, "probe.token_file", "not on kind triton"),

@@ -249,7 +249,7 @@ models:
 def test_a_model_on_a_workload_whose_replicas_are_decided_has_a_mode_and_a_wake_source() -> None:
     (model,) = settings(SCALED).fleet.models
     assert (model.mode, model.idle_unload_s, model.wake.ensure) == (Mode.RECOMMEND, 1800.0, True)
-    unscaled = SCALED.replace(", replicas: {min: 0, max: 20}", "")
+    unscaled = SCALED.replace(", replicas: {min: 0, max: 20}", "").replace("kind: vllm", "kind: tgi")
     assert set(faults(unscaled)) >= {"models[0].mode", "models[0].idle_unload", "models[0].wake"}
 
 

@@ -16,7 +16,7 @@ from tests.discovery_fake import member
 NOW = 1_700_000_000.0
 W = WorkloadSpec("w", ServerKind.TRITON, KubernetesQuery("ml", kind="Deployment", name="w"), Ports(8000, 8001, 8002))
 SERVERS = tuple(ServerSpec(f"t{n}", ServerKind.TRITON, "http://x", "http://x") for n in range(4))
-OBSERVED = tuple(ServerSpec(f"v{n}", ServerKind.VLLM, "http://x", "http://x") for n in range(6))
+OBSERVED = tuple(ServerSpec(f"v{n}", ServerKind.TGI, "http://x", "http://x") for n in range(6))
 FLEET = Fleet((*SERVERS, *OBSERVED), (), workloads=(W,)).with_members(
     [member(str(n), Phase.READY if n else Phase.TERMINATING) for n in range(7)]
 )

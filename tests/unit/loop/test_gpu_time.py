@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.gpu import GpuProcess, GpuReading, SliceReading
+from controlplane.domain.lora import Lora
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import Known, Missing
@@ -82,6 +83,17 @@ def test_a_gpu_is_divided_equally_among_the_models_on_it() -> None:
 
 def test_a_model_of_a_triton_without_instances_on_gpus_has_none_of_it() -> None:
     assert after(reading(a_gpu(process(8001)), b=loaded())).unit_s == {A: 10.0}
+
+
+def test_what_an_adapter_uses_is_of_its_base() -> None:
+    adapter = ModelSpec("sql", "sql", ("v0",), Mode.OBSERVE, lora=Lora("/a", "llm"))
+    seen, time = reading(a_gpu(process(9000))), GpuTime(PRICES)
+    v0 = replace(seen.servers["v0"], models={**seen.servers["v0"].models, "sql": loaded()})
+    for at in (NOW, NOW + 10.0):
+        time.look(
+            replace(FLEET, models=(*FLEET.models, adapter)), replace(seen, servers={**seen.servers, "v0": v0}), at
+        )
+    assert time.unit_s == {LLM: 10.0}
 
 
 def test_the_gpus_that_counters_name_need_no_process() -> None:

@@ -31,7 +31,7 @@ from controlplane.domain.fleet import (
 )
 from controlplane.domain.gpu import GpuReading
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, ValueRatio
-from controlplane.domain.observation import ModelState, ProbeResult, RatioReading
+from controlplane.domain.observation import ModelState, ProbeResult, RatioReading, SleepState
 from controlplane.domain.picture import Picture, Totals
 from controlplane.domain.received import FREEZES_AS
 from controlplane.domain.scaling import ScaleStatus, Unscheduled
@@ -124,6 +124,8 @@ def test_what_the_index_says_is_unavailable_is_classified_and_what_is_only_unloa
     assert load_failed(a_picture(model=said)) == ["cuda_out_of_memory"]
     assert load_failed(a_picture(model=a_model(ModelState.UNAVAILABLE))) == []
     assert load_failed(a_picture(model=UNLOADED)) == []
+    asleep = a_model(ModelState.UNAVAILABLE, reason="asleep", sleep=Known(SleepState.WEIGHTS_OFFLOADED, NOW))
+    assert load_failed(a_picture(model=asleep)) == []
     assert load_failed(a_picture(model=Stale(said.value, NOW - 90, 90.0))) == []
 
 
