@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
 from controlplane.domain.batching import BatchingKnobs, with_batching
+from controlplane.act.triton_versions import as_serving, set_versions
 from controlplane.domain.decision import Action, Outcome, Step
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
@@ -49,7 +50,8 @@ class TritonActuator:
 
     A load that is not answered within `load_timeout_s` and an unload that has not happened within `unload_timeout_s`
     fail with class TIMEOUT, and the server goes on by itself. `clock` gives unix seconds, for outcomes; `may_act` is
-    asked before what is done in the background.
+    asked before what is done in the background. `answers` probes a version (server, model, version) and gives what is
+    wrong with its answer.
 
     The python backend writes `__pycache__` into the version folder at a model's first load. Triton takes it for a new
     version of the files, so that the first override afterwards is a full reload in place of an in-place update. After a
@@ -67,9 +69,10 @@ class TritonActuator:
         call_timeout_s: float = 5.0,
         poll_interval_s: float = 0.1,
         may_act: Callable[[], bool] = lambda: True,
+        answers: Callable[[str, str, str], Awaitable[str]] | None = None,
     ) -> None:
         """Connects to nothing yet."""
-        self._may_act = may_act
+        self._may_act, self._answers = may_act, answers
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
@@ -145,6 +148,8 @@ class TritonActuator:
                 return await self._unload(control, model)
             case Step.CONFIGURE:
                 return await self._configure(control, model, action.target.batching)
+            case Step.SET_VERSIONS:
+                return await self._set_versions(control, action, model)
             case Step.RELOAD:
                 return await self._reload(control, action.server, model, action.target.instances)
             case Step.HOLD | Step.SCALE:
@@ -173,11 +178,20 @@ class TritonActuator:
         if will_have == have:
             return Done(f"has {_counted(have)} already{rounded}")
         before = await control.counters(model)
-        await self._send_load(control, model, wanted)
+        await self._send_load(control, model, await as_serving(control, model, wanted))
         in_place = _was_in_place(before, await control.counters(model))
         how = {True: "in place", False: "by a full reload", None: "no traffic that would tell if in place"}[in_place]
         warnings = _warnings(config, _as_stats(before))
         return Done(f"from {have} to {_counted(will_have)}, {how}{rounded}{warnings}", in_place)
+
+    async def _set_versions(self, control: TritonControl, action: Action, model: str) -> Done:
+        async def send(config: Mapping[str, Any]) -> None:
+            await self._send_load(control, model, config)
+
+        async def answers(version: str) -> str:
+            return "" if self._answers is None else await self._answers(action.server, action.model, version)
+
+        return await set_versions(control, model, action.target, send, answers)
 
     async def _unload(self, control: TritonControl, model: str) -> Done:
         await control.unload(model)
@@ -197,6 +211,7 @@ class TritonActuator:
         if "READY" not in (await control.states(model) or frozenset()):
             return await self._load(control, server, model, instances)
         config = await control.config(model)
+        config = await as_serving(control, model, config)
         wanted = with_total(config, instances) if instances > 0 else config
         parameters = dict(wanted.get("parameters", {}))
         parameters[_RELOAD_PARAMETER] = {"string_value": f"{self._clock():.3f}"}
@@ -209,7 +224,7 @@ class TritonActuator:
         wanted = config if knobs is None else with_batching(config, knobs)
         if wanted == config:
             return Done("has that batching already")
-        await self._send_load(control, model, wanted)
+        await self._send_load(control, model, await as_serving(control, model, wanted))
         return Done(f"reloaded with other batching{_warnings(wanted)}", in_place=False)
 
     async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:
