@@ -19,9 +19,9 @@ from controlplane.act.failure_table import (
 from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
+from controlplane.act.triton_versions import as_serving, set_versions, with_versions
 from controlplane.domain.batching import BatchingKnobs, with_batching
-from controlplane.act.triton_versions import as_serving, set_versions
-from controlplane.domain.decision import Action, Outcome, Step
+from controlplane.domain.decision import Action, Outcome, Step, Target
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
@@ -81,6 +81,8 @@ class TritonActuator:
         self._specs: dict[str, ServerSpec] = {}
         self._served_names: dict[str, str] = {}
         self._connections: dict[str, _Connection] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
+        """Of models whose versions were set, as they were read before."""
         self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.follow(fleet)
@@ -141,7 +143,7 @@ class TritonActuator:
             await asyncio.wait([settling])
         match action.step:
             case Step.LOAD:
-                return await self._load(control, action.server, model, action.target.instances)
+                return await self._load(control, action.server, model, action.target)
             case Step.SET_INSTANCES:
                 return await self._set_instances(control, model, action.target.instances)
             case Step.UNLOAD:
@@ -151,16 +153,19 @@ class TritonActuator:
             case Step.SET_VERSIONS:
                 return await self._set_versions(control, action, model)
             case Step.RELOAD:
-                return await self._reload(control, action.server, model, action.target.instances)
+                return await self._reload(control, action.server, model, action.target)
             case Step.HOLD | Step.SCALE:
                 return Done("nothing to do")
 
-    async def _load(self, control: TritonControl, server: str, model: str, instances: int) -> Done:
+    async def _load(self, control: TritonControl, server: str, model: str, target: Target) -> Done:
+        instances = target.instances
         before = await control.states(model)
         if before is None:
             message = f"{model} is not in the model repository of {server}"
             raise ActionError(message, FailureClass.MODEL_NOT_FOUND, NOT_FOUND_REMEDY)
-        await self._send_load(control, model)
+        # In a rollout the repository's own policy may name a version that is broken.
+        known = self._configs.get(model) if target.versions else None
+        await self._send_load(control, model, known and with_versions(known, target.versions))
         config = await control.config(model)
         if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
             done = await self._set_instances(control, model, instances)
@@ -191,7 +196,8 @@ class TritonActuator:
         async def answers(version: str) -> str:
             return "" if self._answers is None else await self._answers(action.server, action.model, version)
 
-        return await set_versions(control, model, action.target, send, answers)
+        config = self._configs[model] = await control.config(model)
+        return await set_versions(control, model, config, action.target, send, answers)
 
     async def _unload(self, control: TritonControl, model: str) -> Done:
         await control.unload(model)
@@ -203,13 +209,14 @@ class TritonActuator:
             await asyncio.sleep(self._poll_interval_s)
         return Done("unloaded")
 
-    async def _reload(self, control: TritonControl, server: str, model: str, instances: int) -> Done:
+    async def _reload(self, control: TritonControl, server: str, model: str, target: Target) -> Done:
         """A full reload in the background of what still serves: any change besides instance_group forces one.
 
         An unload first would hang: a python instance whose stub died under requests stays UNLOADING for ever.
         """
         if "READY" not in (await control.states(model) or frozenset()):
-            return await self._load(control, server, model, instances)
+            return await self._load(control, server, model, target)
+        instances = target.instances
         config = await control.config(model)
         config = await as_serving(control, model, config)
         wanted = with_total(config, instances) if instances > 0 else config

@@ -43,16 +43,17 @@ async def as_serving(control: TritonControl, model: str, config: dict[str, Any])
 async def set_versions(
     control: TritonControl,
     model: str,
+    config: Mapping[str, Any],
     target: Target,
     send: Callable[[Mapping[str, Any]], Awaitable[None]],
     answers: Answers,
 ) -> Done:
     """Serve these versions, each with so many instances; a new one that does not answer a probe goes at once.
 
-    `send` sends a configuration. Raises ActionError, and then what served before does so on.
+    `config` is the model's as it was read, `send` sends one. Raises ActionError; what served before does so on then.
     """
     before = await control.ready_versions(model)
-    config = with_total(await control.config(model), target.instances)
+    config = with_total(config, target.instances)
     try:
         await send(with_versions(config, target.versions))
         await _check(control, model, [v for v in target.versions if v not in before], answers)

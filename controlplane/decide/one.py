@@ -166,10 +166,12 @@ def _to_step(
     """The decision: which step leads from what is to the draft's target, if it may be taken now."""
     target = draft.target
     step = _step_between(present, target)
+    if step is Step.LOAD and state.rollout is not None:
+        target = replace(target, versions=state.rollout.versions)
     draft, versions = _to_versions(unit, state, draft, step)
-    if versions:
+    if versions and unit.reading is not None:
         step, target = Step.SET_VERSIONS, replace(target, versions=versions, batching=None)
-        present = replace(present, versions=unit.reading.versions if unit.reading is not None else ())
+        present = replace(present, versions=unit.reading.versions)
     if step is Step.SET_INSTANCES and draft.binding is ReasonCode.IN_PLACE:
         draft = draft.because(Reason(ReasonCode.RECONCILE, {}, {"why": "the server has another count"}))
     if step in _MENDED and target.loaded and unit.reading is not None:
