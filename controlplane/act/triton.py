@@ -19,7 +19,7 @@ from controlplane.act.failure_table import (
 from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
-from controlplane.act.triton_versions import as_serving, set_versions, with_versions
+from controlplane.act.triton_versions import NOT_LOADED_REMEDY, as_serving, set_versions, with_versions
 from controlplane.domain.batching import BatchingKnobs, with_batching
 from controlplane.domain.decision import Action, Outcome, Step, Target
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
@@ -142,8 +142,9 @@ class TritonActuator:
         if settling := self._settling.get((action.server, model)):
             await asyncio.wait([settling])
         match action.step:
-            case Step.LOAD:
-                return await self._load(control, action.server, model, action.target)
+            case Step.LOAD | Step.RELOAD:
+                load = self._load if action.step is Step.LOAD else self._reload
+                return await load(control, action.server, model, action.target)
             case Step.SET_INSTANCES:
                 return await self._set_instances(control, model, action.target.instances)
             case Step.UNLOAD:
@@ -152,8 +153,6 @@ class TritonActuator:
                 return await self._configure(control, model, action.target.batching)
             case Step.SET_VERSIONS:
                 return await self._set_versions(control, action, model)
-            case Step.RELOAD:
-                return await self._reload(control, action.server, model, action.target)
             case Step.HOLD | Step.SCALE:
                 return Done("nothing to do")
 
@@ -196,8 +195,11 @@ class TritonActuator:
         async def answers(version: str) -> str:
             return "" if self._answers is None else await self._answers(action.server, action.model, version)
 
+        before = await control.ready_versions(model)
+        if not before:  # the server restarted: that tells nothing of the new version
+            raise ActionError(f"{model} is not loaded any more", FailureClass.SUPERSEDED, NOT_LOADED_REMEDY)
         config = self._configs[model] = await control.config(model)
-        return await set_versions(control, model, config, action.target, send, answers)
+        return await set_versions(control, model, before, config, action.target, send, answers)
 
     async def _unload(self, control: TritonControl, model: str) -> Done:
         await control.unload(model)

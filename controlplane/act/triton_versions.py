@@ -21,6 +21,7 @@ from controlplane.domain.instance_groups import with_total
 
 _NOT_THERE_REMEDY = "put its folder, named by the number, into the model repository of every server"
 
+NOT_LOADED_REMEDY = "none needed: it is loaded first, and then asked for its versions again"
 _OF_THE_LOAD = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
 
 Answers = Callable[[str], Awaitable[str]]
@@ -43,6 +44,7 @@ async def as_serving(control: TritonControl, model: str, config: dict[str, Any])
 async def set_versions(
     control: TritonControl,
     model: str,
+    before: Sequence[str],
     config: Mapping[str, Any],
     target: Target,
     send: Callable[[Mapping[str, Any]], Awaitable[None]],
@@ -50,16 +52,16 @@ async def set_versions(
 ) -> Done:
     """Serve these versions, each with so many instances; a new one that does not answer a probe goes at once.
 
-    `config` is the model's as it was read, `send` sends one. Raises ActionError; what served before does so on then.
+    `before` serve now, by `config` as it was read; `send` sends one. Raises ActionError; what served before does so on
+    then.
     """
-    before = await control.ready_versions(model)
     config = with_total(config, target.instances)
     try:
         await send(with_versions(config, target.versions))
         await _check(control, model, [v for v in target.versions if v not in before], answers)
     except ActionError as error:
         # a load that is late may still come: the next step sees to that
-        if before and error.failure is not FailureClass.TIMEOUT:
+        if error.failure is not FailureClass.TIMEOUT:
             await send(with_versions(config, before))
         raise
     return Done(f"serves version {', '.join(target.versions)}; before: {', '.join(before)}")

@@ -138,14 +138,15 @@ def test_without_a_probe_a_version_that_fails_is_found_by_the_requests_of_users(
 
 
 def test_a_restarted_server_loads_the_version_that_held_and_not_the_broken_one(rig: TritonRig, plane: Plane) -> None:
-    (old,) = versions(rig, PLAIN)
+    (old,), (held,) = versions(rig, PLAIN), versions(rig, PROBED)
     broken = add_version(rig, PLAIN, initialize='raise RuntimeError("no weights")')
     assert end_of(plane, PLAIN, roll(plane, PLAIN, broken))["status"] == "failed"
     rig.kill()
     rig.start()  # its repository has the broken one as the latest
-    plane.until_unit(PLAIN, "serves the old version", lambda unit: unit["versions"] == [old], 20)
+    until("both are back", lambda: (versions(rig, PLAIN), versions(rig, PROBED)) == ([old], [held]))
+    plane.until_ticked(2)
     plane.until_instances(PROBED, 2)
-    assert versions(rig, PLAIN) == [old]
+    assert (versions(rig, PLAIN), versions(rig, PROBED)) == ([old], [held])
 
 
 def test_killed_in_the_middle_it_goes_on_and_a_withdrawn_one_goes_back(rig: TritonRig, plane: Plane) -> None:
@@ -156,7 +157,8 @@ def test_killed_in_the_middle_it_goes_on_and_a_withdrawn_one_goes_back(rig: Trit
         until("the new version is being loaded", lambda: plane.unit(PROBED)["in_flight"])
         plane.kill()
         plane.start(ticked=False)
-        assert end_of(plane, PROBED, operation)["status"] == "succeeded"
+        ended = end_of(plane, PROBED, operation)
+        assert ended["status"] == "succeeded", ended["detail"]
         assert versions(rig, PROBED) == [new]
         assert len(starts(rig, PROBED)) == begun + 2, "its two instances were started once"
 
