@@ -14,6 +14,7 @@ _WOULD = {
     Step.LOAD: "would load {model} on {server} with {instances} instances",
     Step.UNLOAD: "would unload {model} on {server}",
     Step.SET_INSTANCES: "would set {model} on {server} to {instances} instances",
+    Step.SET_VERSIONS: "would have {model} on {server} serve the versions {versions}",
     Step.SCALE: "would set {server} to {instances} replicas",
     Step.CONFIGURE: "would change the batching of {model} on {server}",
     Step.RELOAD: "would reload {model} on {server} with {instances} instances",
@@ -33,7 +34,13 @@ class DryRunActuator:
 
     async def apply(self, action: Action) -> Outcome:
         """What would have been done, in `detail`."""
-        detail = _WOULD[action.step].format(model=action.model, server=action.server, instances=action.target.instances)
+        target = action.target
+        detail = _WOULD[action.step].format(
+            model=action.model,
+            server=action.server,
+            instances=target.instances,
+            versions=", ".join(target.versions),
+        )
         return Outcome(action, ActionStatus.DRY_RUN, self._clock(), detail)
 
     def follow(self, fleet: Fleet) -> None:

@@ -95,7 +95,7 @@ class OllamaActuator:
                 return await self._unload(spec, model)
             case Step.SET_INSTANCES:
                 return "a model on Ollama has one instance"
-            case Step.HOLD | Step.SCALE | Step.CONFIGURE:
+            case Step.HOLD | Step.SCALE | Step.CONFIGURE | Step.SET_VERSIONS:
                 return "nothing to do"
 
     async def _load(self, spec: ServerSpec, model: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,9 @@ from controlplane.act.failure_table import (
 from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
+from controlplane.act.triton_versions import NOT_LOADED_REMEDY, as_serving, set_versions, with_versions
 from controlplane.domain.batching import BatchingKnobs, with_batching
-from controlplane.domain.decision import Action, Outcome, Step
+from controlplane.domain.decision import Action, Outcome, Step, Target
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
@@ -49,7 +50,8 @@ class TritonActuator:
 
     A load that is not answered within `load_timeout_s` and an unload that has not happened within `unload_timeout_s`
     fail with class TIMEOUT, and the server goes on by itself. `clock` gives unix seconds, for outcomes; `may_act` is
-    asked before what is done in the background.
+    asked before what is done in the background. `answers` probes a version (server, model, version) and gives what is
+    wrong with its answer.
 
     The python backend writes `__pycache__` into the version folder at a model's first load. Triton takes it for a new
     version of the files, so that the first override afterwards is a full reload in place of an in-place update. After a
@@ -67,9 +69,10 @@ class TritonActuator:
         call_timeout_s: float = 5.0,
         poll_interval_s: float = 0.1,
         may_act: Callable[[], bool] = lambda: True,
+        answers: Callable[[str, str, str], Awaitable[str]] | None = None,
     ) -> None:
         """Connects to nothing yet."""
-        self._may_act = may_act
+        self._may_act, self._answers = may_act, answers
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
@@ -78,6 +81,8 @@ class TritonActuator:
         self._specs: dict[str, ServerSpec] = {}
         self._served_names: dict[str, str] = {}
         self._connections: dict[str, _Connection] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
+        """Of models whose versions were set, as they were read before."""
         self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.follow(fleet)
@@ -137,25 +142,29 @@ class TritonActuator:
         if settling := self._settling.get((action.server, model)):
             await asyncio.wait([settling])
         match action.step:
-            case Step.LOAD:
-                return await self._load(control, action.server, model, action.target.instances)
+            case Step.LOAD | Step.RELOAD:
+                load = self._load if action.step is Step.LOAD else self._reload
+                return await load(control, action.server, model, action.target)
             case Step.SET_INSTANCES:
                 return await self._set_instances(control, model, action.target.instances)
             case Step.UNLOAD:
                 return await self._unload(control, model)
             case Step.CONFIGURE:
                 return await self._configure(control, model, action.target.batching)
-            case Step.RELOAD:
-                return await self._reload(control, action.server, model, action.target.instances)
+            case Step.SET_VERSIONS:
+                return await self._set_versions(control, action, model)
             case Step.HOLD | Step.SCALE:
                 return Done("nothing to do")
 
-    async def _load(self, control: TritonControl, server: str, model: str, instances: int) -> Done:
+    async def _load(self, control: TritonControl, server: str, model: str, target: Target) -> Done:
+        instances = target.instances
         before = await control.states(model)
         if before is None:
             message = f"{model} is not in the model repository of {server}"
             raise ActionError(message, FailureClass.MODEL_NOT_FOUND, NOT_FOUND_REMEDY)
-        await self._send_load(control, model)
+        # In a rollout the repository's own policy may name a version that is broken.
+        known = self._configs.get(model) if target.versions else None
+        await self._send_load(control, model, known and with_versions(known, target.versions))
         config = await control.config(model)
         if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
             done = await self._set_instances(control, model, instances)
@@ -173,11 +182,24 @@ class TritonActuator:
         if will_have == have:
             return Done(f"has {_counted(have)} already{rounded}")
         before = await control.counters(model)
-        await self._send_load(control, model, wanted)
+        await self._send_load(control, model, await as_serving(control, model, wanted))
         in_place = _was_in_place(before, await control.counters(model))
         how = {True: "in place", False: "by a full reload", None: "no traffic that would tell if in place"}[in_place]
         warnings = _warnings(config, _as_stats(before))
         return Done(f"from {have} to {_counted(will_have)}, {how}{rounded}{warnings}", in_place)
+
+    async def _set_versions(self, control: TritonControl, action: Action, model: str) -> Done:
+        async def send(config: Mapping[str, Any]) -> None:
+            await self._send_load(control, model, config)
+
+        async def answers(version: str) -> str:
+            return "" if self._answers is None else await self._answers(action.server, action.model, version)
+
+        before = await control.ready_versions(model)
+        if not before:  # the server restarted: that tells nothing of the new version
+            raise ActionError(f"{model} is not loaded any more", FailureClass.SUPERSEDED, NOT_LOADED_REMEDY)
+        config = self._configs[model] = await control.config(model)
+        return await set_versions(control, model, before, config, action.target, send, answers)
 
     async def _unload(self, control: TritonControl, model: str) -> Done:
         await control.unload(model)
@@ -189,14 +211,16 @@ class TritonActuator:
             await asyncio.sleep(self._poll_interval_s)
         return Done("unloaded")
 
-    async def _reload(self, control: TritonControl, server: str, model: str, instances: int) -> Done:
+    async def _reload(self, control: TritonControl, server: str, model: str, target: Target) -> Done:
         """A full reload in the background of what still serves: any change besides instance_group forces one.
 
         An unload first would hang: a python instance whose stub died under requests stays UNLOADING for ever.
         """
         if "READY" not in (await control.states(model) or frozenset()):
-            return await self._load(control, server, model, instances)
+            return await self._load(control, server, model, target)
+        instances = target.instances
         config = await control.config(model)
+        config = await as_serving(control, model, config)
         wanted = with_total(config, instances) if instances > 0 else config
         parameters = dict(wanted.get("parameters", {}))
         parameters[_RELOAD_PARAMETER] = {"string_value": f"{self._clock():.3f}"}
@@ -209,7 +233,7 @@ class TritonActuator:
         wanted = config if knobs is None else with_batching(config, knobs)
         if wanted == config:
             return Done("has that batching already")
-        await self._send_load(control, model, wanted)
+        await self._send_load(control, model, await as_serving(control, model, wanted))
         return Done(f"reloaded with other batching{_warnings(wanted)}", in_place=False)
 
     async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:

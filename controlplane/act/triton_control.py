@@ -16,6 +16,7 @@ from controlplane.act.failures import classify
 from controlplane.domain.errors import ActionError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import ServerSpec
+from controlplane.domain.rollout import ascending
 
 # gRPC waits up to two minutes before it tries a lost server again; a restarted one shall be found within a second.
 # Proxies of the environment are for the outside, as they are for the HTTP side. No message has a size limit.
@@ -62,6 +63,12 @@ class TritonControl:
         """
         with self._answer(short=True):
             await self._grpc.unload_model(model, unload_dependents=True, client_timeout=self._call_timeout_s)
+
+    async def ready_versions(self, model: str) -> tuple[str, ...]:
+        """The model's versions that serve, ascending."""
+        with self._answer(short=True):
+            index = await self._grpc.get_model_repository_index(client_timeout=self._call_timeout_s)
+        return ascending({row.version for row in index.models if row.name == model and row.state == "READY"})
 
     async def states(self, model: str) -> frozenset[str] | None:
         """States of the model's versions by the repository index ("" when never loaded), None when it is not in it."""

@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Response
 
 from controlplane.api.context import Operator, ThePlane
 from controlplane.api.problems import responses
-from controlplane.api.views.people import ModelBody, OperationView, Said
+from controlplane.api.views.people import ModelBody, OperationView, RolloutBody, Said
 from controlplane.domain.decision import OverrideKind
 from controlplane.loop.operations import Operation, OperationStatus
 
@@ -48,6 +48,20 @@ class _Instruct:
             instances=instances,
             server=body.server,
             bounds=bounds,
+        )
+        return await self._answer(operation)
+
+    async def rollout(self, model: str, body: RolloutBody) -> OperationView:
+        """Put the rollout of a model and tell where it is."""
+        operation = await self._plane.desk.put_rollout(
+            model,
+            body.version,
+            verify_s=body.verify_for,
+            with_ensembles=body.with_ensembles,
+            actor=self._who.actor(body.actor),
+            reason=body.reason,
+            ttl_s=body.ttl,
+            server=body.server,
         )
         return await self._answer(operation)
 

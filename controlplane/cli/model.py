@@ -123,6 +123,32 @@ def bounds(
     instruct(api_of(url, token_file), "PUT", path_of("models", model, "bounds"), body, wait, as_json=as_json)
 
 
+@app.command("rollout")
+def rollout(
+    model: _Model,
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Its number in the model repository.")],
+    *,
+    verify: Annotated[
+        str,
+        typer.Option("--verify", help="How long each server serves both versions before the old one goes."),
+    ] = "2m",
+    ttl: Ttl = "7d",
+    reason: Reason = "by hand",
+    server: _Server = "",
+    with_ensembles: Annotated[
+        bool, typer.Option("--with-ensembles", help="Also where it is a component of ensembles, which it reloads.")
+    ] = False,
+    wait: Wait = 60.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Roll out another version of a model, server by server, and back where it does not hold."""
+    body: dict[str, object] = {"ttl": ttl, "reason": reason, "server": server, "version": str(version)}
+    body |= {"verify_for": verify, "with_ensembles": with_ensembles}
+    instruct(api_of(url, token_file), "POST", path_of("models", model, "rollout"), body, wait, as_json=as_json)
+
+
 @app.command("unpin")
 def unpin(model: _Model, *, url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: Json = False) -> None:
     """Withdraw everything that people have fixed about a model."""

@@ -213,6 +213,8 @@ def people_table(overrides: Sequence[Mapping[str, Any]], freezes: Sequence[Mappi
         what = o["kind"] if o["instances"] is None else f"{o['kind']} {o['instances']}"
         if o["min"] is not None:
             what = f"{o['kind']} {o['min']} to {o['max']}"
+        if o["version"]:
+            what = f"{o['kind']} to version {o['version']}"
         on = f"{o['model']} on {o['server']}" if o["server"] else o["workload"] or o["model"]
         table.add_row(o["id"], escape(on), what, clock_time(o["expires_at"]), escape(o["actor"]), escape(o["reason"]))
     for f in freezes:

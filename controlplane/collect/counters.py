@@ -68,13 +68,16 @@ class Ledger:
     have come before. What came between the last reading and a crash is counted nowhere: `began_anew` says so, unless
     that time is not covered. What was in the system then came before, in the interval that the last reading ended.
 
-    `version_of` gives the model's version of a group, where requests are to be told apart by it. `may_return`: groups
-    may be off a page and go on later. Then a page without any is a missed one unless nobody listened in between, and a
-    group that returns is counted on from where it left unless it fell.
+    `version_of` gives the model's version of a group, where requests are to be told apart by it; `if_several`: only
+    while there are several groups. `may_return`: groups may be off a page and go on later. Then a page without any is a
+    missed one unless nobody listened in between, and a group that returns is counted on from where it left unless it
+    fell.
     """
 
-    def __init__(self, version_of: Callable[[str], str] | None = None, *, may_return: bool = False) -> None:
-        self._version_of = version_of
+    def __init__(
+        self, version_of: Callable[[str], str] | None = None, *, if_several: bool = False, may_return: bool = False
+    ) -> None:
+        self._version_of, self._if_several = version_of, if_several
         self._may_return = may_return
         self._base: Reading | None = None
         self._left: dict[str, Totals] = {}
@@ -145,7 +148,7 @@ class Ledger:
 
     def _told(self, base: Reading, reading: Reading, missed_at: float | None, *, unseen: bool) -> Interval:
         interval = _between(base, reading, missed_at, unseen=unseen)
-        if self._version_of is None:
+        if self._version_of is None or (self._if_several and len(reading.groups) == 1):
             return interval
         return replace(interval, versions=tuple(_by_version(base, reading, self._version_of)))
 
@@ -233,18 +236,19 @@ def _before(base: Reading, group: str, totals: Totals) -> Totals:
 
 def _by_version(base: Reading, reading: Reading, version_of: Callable[[str], str]) -> Iterator[VersionCount]:
     """The requests in between by version, of those that are there."""
-    success: dict[str, float] = {}
+    grown: dict[str, tuple[float, float]] = {}
     for group, totals in reading.groups.items():
-        version = version_of(group)
-        grown = totals.success - _before(base, group, totals).success
-        success[version] = success.get(version, 0.0) + grown
-    for version, count in sorted(success.items()):
+        version, before = version_of(group), _before(base, group, totals)
+        count, request_s = grown.get(version, (0.0, 0.0))
+        grown[version] = count + totals.success - before.success, request_s + totals.request_s - before.request_s
+    for version, (count, request_s) in sorted(grown.items()):
         own = {key: value for key, value in reading.failures.items() if version_of(key[0]) == version}
         failures = _failures(base.failures, own)
         failed = round(sum(failures.values()))
         rejected = round(failures.get(REASON_REJECTED, 0))
         canceled = round(failures.get(REASON_CANCELED, 0))
-        yield VersionCount(version, round(count) + failed, failed - rejected - canceled, rejected, canceled)
+        completed, failed = round(count) + failed, failed - rejected - canceled
+        yield VersionCount(version, completed, failed, rejected, canceled, request_s)
 
 
 def _since(interval: Interval, base: Reading, missed_at: float | None) -> Interval:

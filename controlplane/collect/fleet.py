@@ -234,6 +234,10 @@ class FleetCollector:
         if server in self._servers:
             self._servers[server].reader.set_control(mode)
 
+    async def ask_version(self, server: str, model: str, version: str) -> str:
+        """Probe one version of a model now: what is wrong with its answer; empty: nothing, or it is not probed."""
+        return await self._probing.ask(server, model, version)
+
     async def close(self) -> None:
         """Stop probing, let go of connections and threads."""
         await self._probing.close()

@@ -41,6 +41,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.BOUNDS: "bounds",
     ReasonCode.INSTANCE_STEP: "rounded from {wanted}: the instance groups change by {per_step}",
     ReasonCode.OVERRIDE: "{actor} said {kind}: {why} (still {left_s} s)",
+    ReasonCode.ROLLOUT: "rollout of version {version}: {what}",
     ReasonCode.FROZEN: "scaling is frozen ({direction}) by {actor}: {why} (still {left_s} s)",
     ReasonCode.MODE: "the model is in mode {mode}",
     ReasonCode.IDLE: "idle",
@@ -210,6 +211,8 @@ def _step(decision: Decision) -> str:
             return _one(f"load with {_count(target)} instances")
         case Step.UNLOAD | Step.RELOAD | Step.CONFIGURE:
             return _WITHOUT_COUNT[decision.step]
+        case Step.SET_VERSIONS:
+            return f"versions {_versions(current)} -> {_versions(target)}"
         case Step.SCALE:
             return _one(f"{_count(current)} -> {_count(target)} replicas")
         case Step.HOLD:
@@ -220,6 +223,10 @@ def _target(target: Target | None) -> str:
     if target is None:
         return "unknown"
     return _one(f"{target.instances} instances") if target.loaded else "unloaded"
+
+
+def _versions(target: Target | None) -> str:
+    return "?" if target is None or not target.versions else ", ".join(target.versions)
 
 
 def _count(target: Target | None) -> str:

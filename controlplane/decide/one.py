@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
 
-from controlplane.decide import effects, expected, people, placed, placement, tuning
+from controlplane.decide import effects, expected, people, placed, placement, rollout, tuning
 from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
@@ -19,6 +19,7 @@ from controlplane.decide.stabilise import within
 from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.decision import Decision, Effect, OverrideKind, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.observation import ModelReading
 from controlplane.domain.state import Expectation, UnitState
 
 # A dead backend is reloaded in place of these.
@@ -28,6 +29,7 @@ _MENDED = (Step.HOLD, Step.SET_INSTANCES, Step.CONFIGURE)
 def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tuple[Decision, UnitState, Effect | None]:
     """What should be done with one model on one server, the state for the next tick, and the effect judged now."""
     state = tuning.absorb(effects.absorb(state, unit.results, policy), unit.results, policy)
+    state = rollout.advanced(unit, state, now)
     if state.expectation is not None and state.expectation.done_at == 0 and unit.in_flight is None:
         state = replace(state, expectation=None)
     present = unit.present
@@ -166,23 +168,27 @@ def _to_step(
     """The decision: which step leads from what is to the draft's target, if it may be taken now."""
     target = draft.target
     step = _step_between(present, target)
+    if step is Step.LOAD and state.rollout is not None:
+        target = replace(target, versions=state.rollout.versions)
+    draft, versions = _to_versions(unit, state, draft, step)
+    if versions and unit.reading is not None:
+        step, target = Step.SET_VERSIONS, replace(target, versions=versions, batching=None)
+        present = replace(present, versions=unit.reading.versions)
     if step is Step.SET_INSTANCES and draft.binding is ReasonCode.IN_PLACE:
         draft = draft.because(Reason(ReasonCode.RECONCILE, {}, {"why": "the server has another count"}))
     if step in _MENDED and target.loaded and unit.reading is not None:
-        dead = dead_backend(unit.reading.intervals, policy, state.changed_at, now)
-        if dead is not None:
-            draft = draft.because(Reason(ReasonCode.DEAD_BACKEND, {"failures": float(dead[0]), "share": dead[1]}))
-            step, state = _heal(state, policy, now)
-        elif step is Step.HOLD and unit.reading.outdated:
-            draft, step = draft.because(_outdated(unit.reading.outdated)), Step.RELOAD
-    hindrance, state = _hindrance(unit, state, draft, step, now)
+        draft, step, state = _mended(unit.reading, state, draft, step, policy, now)
+    more = step is Step.LOAD or not set(target.versions) <= set(present.versions)
+    hindrance, state = _hindrance(unit, state, draft, step, now, more=more)
     if hindrance is not None:
         draft, step = draft.because(hindrance), Step.HOLD
     if step is not Step.HOLD and now < state.retry_at:
         reason = Reason(ReasonCode.BACK_OFF, {"failures": float(state.failures), "left_s": state.retry_at - now})
         draft, step = draft.because(reason), Step.HOLD
     # Whoever pinned a model did not ask for its reload: in `recommend` that stays a recommendation.
-    by_person = step not in (Step.RELOAD, Step.CONFIGURE) and (draft.by_person or _asked(draft))
+    by_person = step is Step.SET_VERSIONS or (
+        step not in (Step.RELOAD, Step.CONFIGURE) and (draft.by_person or _asked(draft))
+    )
     decision = _decision(unit, step, present, target, draft.reasons, draft.binding, now, by_person=by_person)
     raises = step is Step.SET_INSTANCES and target.instances > present.instances
     if raises and decision.actionable and demand is not None:
@@ -195,15 +201,41 @@ def _to_step(
     return decision, state
 
 
-def _hindrance(unit: Unit, state: UnitState, draft: Draft, step: Step, now: float) -> tuple[Reason | None, UnitState]:
+def _mended(
+    reading: ModelReading, state: UnitState, draft: Draft, step: Step, policy: Policy, now: float
+) -> tuple[Draft, Step, UnitState]:
+    """A reload in place of the step where the backend is dead, or where something else is loaded than configured."""
+    dead = dead_backend(reading.intervals, policy, state.changed_at, now)
+    if dead is not None:
+        draft = draft.because(Reason(ReasonCode.DEAD_BACKEND, {"failures": float(dead[0]), "share": dead[1]}))
+        step, state = _heal(state, policy, now)
+    elif step is Step.HOLD and reading.outdated:
+        draft, step = draft.because(_outdated(reading.outdated)), Step.RELOAD
+    return draft, step, state
+
+
+def _hindrance(
+    unit: Unit, state: UnitState, draft: Draft, step: Step, now: float, *, more: bool
+) -> tuple[Reason | None, UnitState]:
     """What stands against a load or an unload, and the state with since when the gateway is told to drop the model.
+
+    `more`: it loads the model, or another version beside it.
 
     No person can load what there is no memory for. Whose word is to unload is not kept waiting by a gateway.
     """
     if step is not Step.UNLOAD:
-        return (placed.no_room(unit) if step is Step.LOAD else None), replace(state, leaving_since=None)
+        return (placed.no_room(unit) if more else None), replace(state, leaving_since=None)
     since = now if state.leaving_since is None else state.leaving_since
     return (None if draft.by_person else placed.still_routed(unit, since)), replace(state, leaving_since=since)
+
+
+def _to_versions(unit: Unit, state: UnitState, draft: Draft, step: Step) -> tuple[Draft, tuple[str, ...]]:
+    """The draft with where a rollout stands, and the versions to be set now, with the instances; none: no such step."""
+    reason = rollout.reason(unit.turn, state.rollout)
+    if reason is None:
+        return draft, ()
+    versions = rollout.wanted(unit, state.rollout) if step in _MENDED else ()
+    return (draft.because(reason), versions) if versions else (draft.noting(reason), ())
 
 
 def _step_between(present: Target, target: Target) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import (
@@ -56,6 +56,13 @@ def override(draft: Draft, base: Target, told: Override | None, floor: int, now:
     return draft.because(reason, _told_target(told, draft.target, floor), by_person=True)
 
 
+def about(overrides: Iterable[Override], model: str, server: str) -> Iterator[Override]:
+    """Those that say how a model should be on a server; which version is another matter."""
+    return (
+        o for o in overrides if o.model == model and o.server in ("", server) and o.kind is not OverrideKind.ROLLOUT
+    )
+
+
 def newest(overrides: Iterable[Override]) -> Override | None:
     """The last word of several."""
     return max(overrides, key=lambda o: (o.created_at, o.id), default=None)
@@ -99,5 +106,5 @@ def _told_target(told: Override, policy: Target, floor: int) -> Target:
         case OverrideKind.INSTANCES | OverrideKind.REPLICAS | OverrideKind.PIN:
             count = floor if told.instances is None else told.instances
             return Target(loaded=count > 0, instances=count)
-        case OverrideKind.BOUNDS:
+        case OverrideKind.BOUNDS | OverrideKind.ROLLOUT:
             return policy

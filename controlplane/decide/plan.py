@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controlplane.decide import circuit, expected, people
+from controlplane.decide import circuit, expected, people, rollout
 from controlplane.decide.forecast import Event
 from controlplane.decide.limits import Restraint
 from controlplane.decide.memory import learn_memory
@@ -68,6 +68,7 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
                 continue
             key = unit_key(model.name, name)
             unit = room.given(_unit(snapshot, model, server, saturated, raising))
+            unit = replace(unit, turn=rollout.turn_of(snapshot, state.units, model, name))
             forecast = expected.foreseen(unit, forecasts.get(key), policy, now)
             if forecast is not None:
                 unit, forecasts[key] = replace(unit, forecast=forecast), forecast
@@ -212,7 +213,7 @@ def _unit(
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
     reading = known(signal) if signal is not None else None
     devices, key = _devices(model, server.name, reading), unit_key(model.name, server.name)
-    told = people.newest(o for o in snapshot.overrides if o.model == model.name and o.server in ("", server.name))
+    told = people.newest(people.about(snapshot.overrides, model.name, server.name))
     if told is not None:
         least, most = people.bounds(told, model.instances_min, model.instances_max)
         model = replace(model, instances_min=least, instances_max=most)
@@ -237,6 +238,7 @@ def _unit(
         floors=snapshot.floors.get(model.name, ()),
         events=_unit_events(snapshot, model, workload),
         startups={knob: found for (where, knob), found in times.items() if where == workload},
+        probes=tuple(p for p in snapshot.reading.probes.get(model.name, ()) if p.server == server.name),
     )
 
 

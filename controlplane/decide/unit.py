@@ -11,9 +11,18 @@ from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reas
 from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import ModelSpec, Phase, ServerSpec
 from controlplane.domain.objectives import Indicator, Judgement
-from controlplane.domain.observation import ModelReading, ModelState, ServerReading
+from controlplane.domain.observation import ModelReading, ModelState, ProbeResult, ServerReading
 from controlplane.domain.signal import known
 from controlplane.domain.startups import StartupTimes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a rollout leaves to one server: whether it may begin, and why it failed on another, empty: it has not."""
+
+    told: Override
+    may_begin: bool
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,7 @@ class Unit:
     `forecast` what its arrivals taught; `startups` are its server's, by knob.
     `placed` is None where all servers of the model hold it. `free_bytes` are left on the server, `copy_bytes` the model
     takes; None: not known.
+    `turn`: where it stands in a rollout of the model that is in force; `probes` of it, oldest first.
     """
 
     spec: ModelSpec
@@ -49,6 +59,8 @@ class Unit:
     placed: Placed | None = None
     free_bytes: int | None = None
     copy_bytes: int | None = None
+    turn: Turn | None = None
+    probes: tuple[ProbeResult, ...] = ()
 
     @property
     def present(self) -> Target | None:

@@ -22,6 +22,8 @@ class Step(StrEnum):
     """A full reload: heals a dead stub, which neither a plain load nor an in-place update does."""
     CONFIGURE = "configure"
     """Other batching, by a full reload in the background of what still serves."""
+    SET_VERSIONS = "set_versions"
+    """Other versions of the model beside or in place of those that serve, each with so many instances."""
     SCALE = "scale"
     """More or fewer replicas of a workload."""
 
@@ -86,6 +88,8 @@ class ReasonCode(StrEnum):
     """Several workloads serve the model, and this mix of them holds its demand at the least cost."""
     SERVER_PHASE = "server_phase"
     """It is starting or terminating, by what discovered it."""
+    ROLLOUT = "rollout"
+    """Where the rollout of another version of the model stands."""
     BATCHING = "batching"
     """Advice on the model's batching: it binds where it is carried out, and otherwise changes nothing."""
     BATCHING_WAITS = "batching_waits"
@@ -113,12 +117,14 @@ class Reason:
 class Target:
     """What should be for one model on one server. `instances` is the total on the server, 0 when not loaded.
 
-    Of a workload, `instances` are its replicas. `batching` None: as it is.
+    Of a workload, `instances` are its replicas. `batching` None: as it is. `versions` of the model, each with so many
+    instances; empty: those that there are.
     """
 
     loaded: bool
     instances: int
     batching: BatchingKnobs | None = None
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,7 @@ TIMEOUT_S: Mapping[Step, float] = {
     Step.RELOAD: 900.0,
     Step.CONFIGURE: 900.0,
     Step.SET_INSTANCES: 900.0,
+    Step.SET_VERSIONS: 900.0,
     Step.UNLOAD: 180.0,
     Step.SCALE: 300.0,
 }
@@ -249,7 +256,7 @@ def knob(step: Step, model: str, server: str) -> str:
 
 def lowers(step: Step, before: Target | None, target: Target | None) -> bool:
     """Whether a step takes capacity away, if only for a while; where it is not known what is there, it is taken to."""
-    if step in (Step.UNLOAD, Step.RELOAD, Step.CONFIGURE):
+    if step in (Step.UNLOAD, Step.RELOAD, Step.CONFIGURE, Step.SET_VERSIONS):
         return True
     if step not in (Step.SET_INSTANCES, Step.SCALE):
         return False
@@ -294,6 +301,8 @@ class OverrideKind(StrEnum):
     """Other bounds in place of the configured ones; inside them the policy decides."""
     PIN = "pin"
     """Stay as it is: loaded with the instances it had; of a workload the replicas that were asked for."""
+    ROLLOUT = "rollout"
+    """Another version of the model, beside whatever else is said about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +310,8 @@ class Override:
     """A person's instruction about a model or, where `workload` names one (`model` is empty then), its replicas.
 
     `instances` for INSTANCES, REPLICAS and PIN: a total per server, of a workload its replicas. `least` and `most` for
-    BOUNDS, of the same. `server` empty: all that the model runs on.
+    BOUNDS, of the same. `server` empty: all that the model runs on. ROLLOUT: to `version`, which serves beside the old
+    one for `verify_s` seconds before that goes.
     """
 
     id: str
@@ -316,6 +326,8 @@ class Override:
     workload: str = ""
     least: int | None = None
     most: int | None = None
+    version: str = ""
+    verify_s: float = 0.0
 
     @property
     def subject(self) -> str:

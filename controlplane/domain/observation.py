@@ -126,6 +126,7 @@ class VersionCount:
     failed: int
     rejected: int
     canceled: int
+    request_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Interval:
     `batches` is empty when the statistics were not read. `probes` of the completed were our own, and `probes_*` of our
     own were under way at its ends. `turned_away`: the queue was full for one of them, and so for others too, uncounted.
     `tokens`: None for servers that count none. `versions`: the same requests by the model's version, those that are
-    loaded at the end; empty where nobody asks for it.
+    loaded at the end; empty where nobody asks for it and there is one only.
     """
 
     start: float
@@ -227,7 +228,8 @@ class RatioReading:
 class ProbeResult:
     """One inference of our own: seconds to the whole answer, `error` empty when it was answered properly.
 
-    `ttft_s`: seconds to the first token, None where the answer was not streamed or had none.
+    `ttft_s`: seconds to the first token, None where the answer was not streamed or had none. `version` of the model
+    that was asked, empty: whichever the server takes, since it has one only.
     """
 
     at: float
@@ -235,6 +237,7 @@ class ProbeResult:
     latency_s: float
     error: str = ""
     ttft_s: float | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,8 @@ class ModelReading:
     `kv_cache_usage` is a fraction, of several engines that of the fullest; `kv_cache_tokens` fit all engines together.
     `refused`: requests turned away before they were queued, since the server began. `load_s`: what the newest load took
     by the server's own account. `counters` are the server's own, each since its last reset. `outdated`: what is loaded
-    where the configuration names something else; empty: nothing else.
+    where the configuration names something else; empty: nothing else. `versions` are ready;
+    `components` are the models that it calls, as an ensemble, by their served names.
     """
 
     state: ModelState
@@ -261,6 +265,8 @@ class ModelReading:
     max_queue_delay_s: float = 0.0
     preferred_batch_sizes: tuple[int, ...] = ()
     other_scheduler: bool = False
+    versions: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     pending: Signal[int] = field(default_factory=lambda: Missing("never read"))
     running: Signal[int] = NOT_EXPORTED

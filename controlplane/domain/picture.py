@@ -12,6 +12,7 @@ from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.placing import Placement
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Knob, StartupTimes
 from controlplane.domain.state import Circuit
@@ -84,6 +85,7 @@ class Picture:
     `failed`: the newest failed outcome of each unit since a day before the start, as long as no success followed.
     `conditions`: what is wrong now. `circuits`: servers and workloads at which steps found nobody of late.
     `placements` by gateway, those that the last tick went by.
+    `rollouts` by unit.
     """
 
     at: float
@@ -103,3 +105,4 @@ class Picture:
     conditions: tuple[Condition, ...] = ()
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     placements: Mapping[str, Signal[Placement]] = field(default_factory=dict)
+    rollouts: Mapping[str, Rollout] = field(default_factory=dict)

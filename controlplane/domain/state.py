@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingMemory
+from controlplane.domain.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class UnitState:
     `memory_bytes` holds what it was seen to take on the server, the last few times; empty: that is not known.
     `leaving_since`: since when the gateway before it is told to drop it (None: it is not).
     `tuning`: what of that was carried out; `refused`: what of it did not help.
+    `rollout` to another version, while the instruction holds or until it is rolled back.
     """
 
     wanted: bool | None = None
@@ -104,6 +106,7 @@ class UnitState:
     leaving_since: float | None = None
     tuning: Tuning | None = None
     refused: tuple[Refusal, ...] = ()
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True, slots=True)

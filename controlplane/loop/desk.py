@@ -19,7 +19,7 @@ from controlplane.domain.history import AlertEvent
 from controlplane.domain.ports import AuditEntry
 from controlplane.loop.clock import Clock
 from controlplane.loop.comparing import compared
-from controlplane.loop.instructions import Instruction, checked, controllable
+from controlplane.loop.instructions import Instruction, checked, checked_rollout, controllable
 from controlplane.loop.operations import Operation, OperationStatus, model_named, operation_of, workload_named
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.waker import LoopView, Readiness, Waker
@@ -77,8 +77,28 @@ class Desk:
         asked = Instruction(kind, workload=workload, instances=replicas, least=least, most=most)
         return await self._put(asked, actor, reason, ttl_s)
 
+    async def put_rollout(
+        self,
+        model: str,
+        version: str,
+        *,
+        verify_s: float,
+        with_ensembles: bool,
+        actor: str,
+        reason: str,
+        ttl_s: float,
+        server: str = "",
+    ) -> Operation:
+        """Have a model serve another version for `ttl_s` seconds; the old one goes after `verify_s` without a fault."""
+        asked = Instruction(OverrideKind.ROLLOUT, model=model, server=server, version=version, verify_s=verify_s)
+        asked = checked_rollout(self._loop, asked, ttl_s, with_ensembles=with_ensembles)
+        return await self._keep(asked, actor, reason, ttl_s)
+
     async def _put(self, instruction: Instruction, actor: str, reason: str, ttl_s: float) -> Operation:
-        asked, now = checked(self._loop, instruction), self._clock()
+        return await self._keep(checked(self._loop, instruction), actor, reason, ttl_s)
+
+    async def _keep(self, asked: Instruction, actor: str, reason: str, ttl_s: float) -> Operation:
+        now = self._clock()
         override = Override(
             _new_id("ov"),
             asked.model,
@@ -92,11 +112,15 @@ class Desk:
             asked.workload,
             asked.least,
             asked.most,
+            asked.version,
+            asked.verify_s,
         )
         await self._store.call(lambda s: s.add_override(override))
         what = f"replicas {asked.instances}" if asked.workload else f"instances {asked.instances}"
         if asked.kind is OverrideKind.BOUNDS:
             what = f"bounds {asked.least} to {asked.most}"
+        if asked.kind is OverrideKind.ROLLOUT:
+            what = f"version {asked.version}, watched for {asked.verify_s:g} s"
         await self._audit(actor, asked.kind.value, override.subject, f"{reason}; for {ttl_s:.0f} s; {what}")
         self._loop.nudge()
         return operation_of(self._loop, override)

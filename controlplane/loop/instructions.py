@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.domain.control import lacking, replicas_decided
@@ -11,7 +12,7 @@ from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase, Server
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import known
 from controlplane.loop.operations import model_named, workload_named
-from controlplane.loop.present import present, replicas_of
+from controlplane.loop.present import listed, model_reading, present, replicas_of
 from controlplane.loop.waker import LoopView
 
 MOST = 10_000
@@ -30,6 +31,8 @@ class Instruction:
     instances: int | None = None
     least: int | None = None
     most: int | None = None
+    version: str = ""
+    verify_s: float = 0.0
 
 
 def checked(loop: LoopView, asked: Instruction) -> Instruction:
@@ -54,6 +57,38 @@ def controllable(loop: LoopView, model: str, server: str) -> ModelSpec:
     return spec
 
 
+def checked_rollout(loop: LoopView, asked: Instruction, ttl_s: float, *, with_ensembles: bool) -> Instruction:
+    """The same of a rollout. That of a component of an ensemble reloads the ensemble, and so has to be asked for."""
+    spec = controllable(loop, asked.model, asked.server)
+    reading = loop.reading()
+    servers = (asked.server,) if asked.server else spec.runs_on
+    for name in servers:
+        entry = loop.fleet.server(name)
+        if entry is not None and entry.kind is not ServerKind.TRITON:
+            raise ConflictError(f"server {name} is a {entry.kind.value} server; versions are rolled out on triton only")
+    seen = {name: model_reading(reading, spec.name, name) for name in servers}
+    if not any(found is not None and found.versions for found in seen.values()):
+        raise ConflictError(
+            f"model {spec.name} is not known to be loaded, so there is nothing to roll on; load it first"
+        )
+    if asked.verify_s * len(servers) >= ttl_s:
+        told = f"{len(servers)} servers are watched for {asked.verify_s:g} s each, one after the other"
+        raise ConflictError(f"model {spec.name}: {told}; a rollout must hold for longer, and {ttl_s:g} s were given")
+    ensembles = _ensembles_of(loop, reading, spec, servers)
+    if ensembles and not with_ensembles:
+        what = f"model {spec.name} is a component of {listed(ensembles)}, which its rollout reloads and changes"
+        raise ConflictError(f"{what}; say that it may (with_ensembles)")
+    return asked
+
+
+def _ensembles_of(loop: LoopView, reading: FleetReading, spec: ModelSpec, servers: Sequence[str]) -> tuple[str, ...]:
+    """Ensembles among the models that are known which call it on one of the servers."""
+    found = ((other.name, model_reading(reading, other.name, name)) for other in loop.fleet.models for name in servers)
+    return tuple(
+        dict.fromkeys(name for name, seen in found if seen is not None and spec.served_name in seen.components)
+    )
+
+
 def _of_model(loop: LoopView, asked: Instruction) -> Instruction:
     spec = controllable(loop, asked.model, asked.server)
     match asked.kind:
@@ -68,6 +103,8 @@ def _of_model(loop: LoopView, asked: Instruction) -> Instruction:
             return replace(asked, instances=_present_instances(loop, spec, asked.server), least=None, most=None)
         case OverrideKind.LOADED | OverrideKind.UNLOADED:
             return replace(asked, instances=None, least=None, most=None)
+        case OverrideKind.ROLLOUT:
+            raise ConflictError(f"model {spec.name}: a rollout names a version; ask for it as a rollout")
 
 
 def _of_replicas(loop: LoopView, asked: Instruction) -> Instruction:

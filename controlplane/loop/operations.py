@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controlplane.decide.rollout import in_words
 from controlplane.domain.decision import Override, OverrideKind
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.fleet import ModelSpec, Phase, WorkloadSpec
-from controlplane.loop.present import fulfilled, listed, replicas_of, silent
+from controlplane.domain.rollout import FAILED, RolloutPhase
+from controlplane.domain.state import unit_key
+from controlplane.loop.present import fulfilled, listed, present, replicas_of, silent
 from controlplane.loop.waker import LoopView
 
 
@@ -34,7 +37,10 @@ class Operation:
 
 def operation_of(loop: LoopView, override: Override) -> Operation:
     """Where an override in force is. Raises NotFoundError when its subject has left the configuration."""
-    status, detail = (_of_replicas if override.workload else _of_model)(loop, override)
+    if override.kind is OverrideKind.ROLLOUT:
+        status, detail = _of_rollout(loop, override)
+    else:
+        status, detail = (_of_replicas if override.workload else _of_model)(loop, override)
     return Operation(override.id, status, detail, override)
 
 
@@ -68,6 +74,24 @@ def _of_model(loop: LoopView, override: Override) -> tuple[OperationStatus, str]
         detail = f"waiting for {listed(waiting)}" + (f"; no answer from {listed(away)}" if away else "")
         return OperationStatus.PENDING, detail
     return OperationStatus.SUCCEEDED, f"in force on {listed(servers)}"
+
+
+def _of_rollout(loop: LoopView, override: Override) -> tuple[OperationStatus, str]:
+    servers = (override.server,) if override.server else _staying(loop, model_named(loop, override.model))
+    stands = {name: loop.rollouts.get(unit_key(override.model, name)) for name in servers}
+    here = {name: found for name, found in stands.items() if found is not None and found.id == override.id}
+    detail = "; ".join(f"{name}: {in_words(found)}" for name, found in here.items())
+    if any(found.phase in FAILED for found in here.values()):
+        return OperationStatus.FAILED, detail
+    waiting = tuple(name for name in servers if name not in here and not _is_unloaded(loop, override.model, name))
+    if here and not waiting and all(found.phase is RolloutPhase.DONE for found in here.values()):
+        return OperationStatus.SUCCEEDED, detail
+    return OperationStatus.PENDING, "; ".join(filter(None, (detail, f"waiting: {listed(waiting)}" if waiting else "")))
+
+
+def _is_unloaded(loop: LoopView, model: str, server: str) -> bool:
+    there = present(loop.reading(), model, server)
+    return there is not None and not there.loaded
 
 
 def _of_replicas(loop: LoopView, override: Override) -> tuple[OperationStatus, str]:

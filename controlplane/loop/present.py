@@ -53,6 +53,8 @@ def listed(servers: Sequence[str]) -> str:
 
 def fulfilled(reading: FleetReading, override: Override, server: str) -> bool:
     """Whether what the override asks for is so on that server."""
+    if override.kind is OverrideKind.ROLLOUT:
+        return False  # that its decider tells
     target, seen = present(reading, override.model, server), model_reading(reading, override.model, server)
     if target is None or seen is None or seen.state is ModelState.UNLOADING:
         return False

@@ -28,7 +28,7 @@ def _unit(decision: Decision, now: Snapshot) -> str:
     if member is not None and member.phase is Phase.TERMINATING:
         return "the server is terminating"
     seen = present(now.reading, decision.model, decision.server)
-    if decision.step is Step.RELOAD:
+    if decision.step in (Step.RELOAD, Step.SET_VERSIONS):
         return "" if seen is None or seen.loaded else "the model is no longer loaded"
     if seen is None:
         return f"what is on {decision.server} is no longer known"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -21,6 +21,7 @@ from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ServerKind, Serve
 from controlplane.domain.observation import ControlMode, FleetReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Collector
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.signal import Known, Missing, known
 from controlplane.loop.clock import Clock
 from controlplane.loop.executor import Executor
@@ -325,6 +326,11 @@ class Runner:
     def last_outcome(self, model: str, server: str) -> Outcome | None:
         """The newest outcome of a unit since this process started."""
         return self._executor.last_outcome(model, server)
+
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Where rollouts stand, by unit."""
+        return self._tick.rollouts
 
     def picture(self) -> Picture:
         """What is known now and was decided last."""

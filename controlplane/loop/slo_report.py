@@ -31,6 +31,7 @@ _PEOPLE = {
     "unloaded": "keep unloaded",
     "instances": "fix instances",
     "pin": "pin",
+    "rollout": "rollout",
     "end_override": "end override",
     "end_overrides": "end overrides",
     "freeze": "freeze",

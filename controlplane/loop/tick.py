@@ -23,6 +23,7 @@ from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.placing import Placement
 from controlplane.domain.ports import Collector, Store, TickRecord
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import Signal
 from controlplane.domain.snapshot import Snapshot
@@ -333,6 +334,11 @@ class Tick:
         """Count a tick that was left out because the one before still ran."""
         self._health = replace(self._health, skipped=self._health.skipped + 1)
 
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Where rollouts stand, by unit."""
+        return {key: unit.rollout for key, unit in self._state.units.items() if unit.rollout is not None}
+
     def picture(self) -> Picture:
         """What is known now and was decided last."""
         now = self._clock()
@@ -360,6 +366,7 @@ class Tick:
             self._tally.totals,
             circuits=self._state.circuits,
             placements=self._placements,
+            rollouts=self.rollouts,
         )
         return self._findings.complete(picture)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from controlplane.domain.decision import Outcome, OverrideKind
 from controlplane.domain.errors import ConflictError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.observation import FleetReading
+from controlplane.domain.rollout import Rollout
 from controlplane.loop.clock import Clock
 from controlplane.loop.present import is_ready, listed, silent
 from controlplane.loop.store_thread import StoreThread
@@ -51,6 +52,11 @@ class LoopView(Protocol):
 
     def last_outcome(self, model: str, server: str) -> Outcome | None:
         """The newest outcome of a unit since this process started."""
+        ...
+
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Where rollouts stand, by unit."""
         ...
 
 

@@ -140,7 +140,7 @@ def build(
     leader = Leader(kept.lease, own_name(), settings.lease_s, sole=kept.sole)
     deciding = kept.store.beside(kept.fenced(lambda: leader.epoch))
     by_kind: dict[ServerKind, Actuator] = {
-        ServerKind.TRITON: TritonActuator(fleet, clock=clock, may_act=leader.may_act),
+        ServerKind.TRITON: TritonActuator(fleet, clock=clock, may_act=leader.may_act, answers=collector.ask_version),
         ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
         ServerKind.VLLM: VllmActuator(fleet, read_token, clock=clock),
     }

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, update
 
-from controlplane.domain.decision import Freeze, Override, Want
+from controlplane.domain.decision import Freeze, Override, OverrideKind, Want
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.expected import Announced
 from controlplane.domain.ports import AuditEntry
@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 def add_override(connection: Connection, override: Override) -> None:
-    """Keep it, and end those in force of the same subject and server: the newest word holds. Again changes nothing."""
+    """Keep it, and end those in force of the same subject and server: the newest word holds. Again changes nothing.
+
+    Which version a model has is another matter than whatever else is said of it: rollouts end rollouts only.
+    """
     added = connection.execute(
         insert(connection, overrides)
         .values(
@@ -34,10 +37,16 @@ def add_override(connection: Connection, override: Override) -> None:
     ).first()
     if not added:
         return
-    others = [overrides.c.model == override.subject, overrides.c.id != override.id]
-    if override.server:
-        others.append(or_(overrides.c.server == override.server, overrides.c.server == ""))
-    _end(connection, overrides, and_(*others), override.created_at)
+    rolls = override.kind is OverrideKind.ROLLOUT
+    replaced = [
+        other.id
+        for other in overrides_at(connection, override.created_at)
+        if other.subject == override.subject
+        and other.id != override.id
+        and (not override.server or other.server in ("", override.server))
+        and (other.kind is OverrideKind.ROLLOUT) == rolls
+    ]
+    _end(connection, overrides, overrides.c.id.in_(replaced), override.created_at)
 
 
 def end_overrides(connection: Connection, subject: str, now: float) -> int:

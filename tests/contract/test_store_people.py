@@ -40,6 +40,21 @@ def test_overrides_of_other_models_and_servers_stay(store: SqlStore) -> None:
     assert store.overrides(NOW) == kept
 
 
+def test_a_rollout_stands_beside_what_else_is_said_and_replaces_the_one_before(store: SqlStore) -> None:
+    pin, first, second = (
+        replace(an_override(f"o{n}", at=NOW + n, kind=kind), version=version)
+        for n, (kind, version) in enumerate(
+            [(OverrideKind.PIN, ""), (OverrideKind.ROLLOUT, "2"), (OverrideKind.ROLLOUT, "3")]
+        )
+    )
+    for override in (pin, first, second):
+        store.add_override(override)
+    assert store.overrides(NOW + 5) == (pin, second)
+    other = an_override("o9", at=NOW + 9, kind=OverrideKind.LOADED)
+    store.add_override(other)
+    assert store.overrides(NOW + 9) == (second, other)
+
+
 def test_adding_an_override_again_does_not_bring_it_back(store: SqlStore) -> None:
     override = an_override("o1")
     store.add_override(override)

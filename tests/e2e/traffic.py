@@ -90,9 +90,13 @@ def set_instances(rig: TritonRig, model: str, count: int) -> None:
 
 
 class Traffic:
-    """Requests without a pause, `at_once` at a time. `answers` counts "ok" and every error by its message."""
+    """Requests without a pause, `at_once` at a time, to one `version` or to any.
 
-    def __init__(self, rig: TritonRig, model: str, at_once: int) -> None:
+    `answers` counts "ok" and every error by its message.
+    """
+
+    def __init__(self, rig: TritonRig, model: str, at_once: int, version: str = "") -> None:
+        self._version = version
         self.answers: Counter[str] = Counter()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -104,7 +108,7 @@ class Traffic:
         with triton.InferenceServerClient(url) as client:
             while not self._stop.is_set():
                 try:
-                    client.infer(model, row(), client_timeout=4)
+                    client.infer(model, row(), model_version=self._version, client_timeout=4)
                     answer = "ok"
                 except InferenceServerException as error:
                     answer = str(error.message())
@@ -125,9 +129,9 @@ class Traffic:
 
 
 @contextmanager
-def traffic(rig: TritonRig, model: str, at_once: int = 4) -> Iterator[Traffic]:
+def traffic(rig: TritonRig, model: str, at_once: int = 4, version: str = "") -> Iterator[Traffic]:
     """Traffic for the length of the block."""
-    made = Traffic(rig, model, at_once)
+    made = Traffic(rig, model, at_once, version)
     try:
         yield made
     finally:

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, ServerKind
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import Store
+from controlplane.domain.rollout import Rollout
 from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
 from controlplane.loop.roster import Roster
@@ -285,6 +286,11 @@ class World:
         """The next change. Virtual time has no use for the timeout: rounds of collecting come anyway."""
         async with self._change:
             await self._change.wait()
+
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Where rollouts stand, by unit."""
+        return self.tick.rollouts
 
     def last_outcome(self, model: str, server: str) -> Outcome | None:
         """The newest outcome of a unit."""

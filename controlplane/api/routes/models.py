@@ -18,6 +18,7 @@ from controlplane.api.views.people import (
     ModelBoundsBody,
     OperationView,
     ReadinessView,
+    RolloutBody,
 )
 from controlplane.domain.decision import OverrideKind
 from controlplane.domain.errors import NotFoundError
@@ -70,6 +71,16 @@ async def pin(model: str, body: ModelBody, instruct: Instruct) -> OperationView:
 async def bounds(model: str, body: ModelBoundsBody, instruct: Instruct) -> OperationView:
     """An override: on instances of each server, in place of the configured ones, wider or narrower."""
     return await instruct(model, OverrideKind.BOUNDS, body, bounds=(body.min, body.max))
+
+
+@router.post("/{model}/rollout", summary="Roll out another version", status_code=202, responses=INSTRUCTED)
+async def rollout(model: str, body: RolloutBody, instruct: Instruct) -> OperationView:
+    """An override beside the others: server by server, beside the old version, which goes when the new one held.
+
+    It fails, and what served before serves on, where the new one does not load, answers probes with errors or does
+    worse than the old one.
+    """
+    return await instruct.rollout(model, body)
 
 
 @router.delete("/{model}/overrides", summary="Withdraw all overrides of a model", responses=responses(404))

@@ -25,6 +25,7 @@ class TargetView(View):
 
     loaded: bool
     instances: int = Field(description="Total on the server; 0 when not loaded")
+    versions: list[str] = Field(description="Of the model; empty: those that there are")
 
 
 class ReasonView(View):

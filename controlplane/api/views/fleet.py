@@ -14,7 +14,7 @@ from controlplane.api.views.decisions import ActionView, DecisionView
 from controlplane.api.views.gpus import GpuView, gpus_view
 from controlplane.api.views.people import FreezeView, OverrideView
 from controlplane.api.views.serving import GaugeView, ServingView, host_view
-from controlplane.api.views.signals import SignalView, part, within
+from controlplane.api.views.signals import SignalView, View, part, within
 from controlplane.api.views.workloads import WorkloadView, workload_view
 from controlplane.domain.decision import Action, Decision
 from controlplane.domain.failures import FailureClass
@@ -22,7 +22,9 @@ from controlplane.domain.fleet import Mode, ModelSpec, Phase, ServerKind, Server
 from controlplane.domain.objectives import Indicator, IndicatorSource, Judgement, Objective, Period
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
+from controlplane.domain.rollout import RolloutPhase
 from controlplane.domain.signal import Missing, Signal, last_value
+from controlplane.domain.state import unit_key
 from controlplane.loop.notices import Refusal
 from controlplane.publish.metrics.figures import capacity, demand, desired_instances
 
@@ -95,6 +97,17 @@ class FailureView(BaseModel):
         return cls(message=message, failure=failure, remedy=remedy)
 
 
+class RolloutView(View):
+    """Where the rollout of another version stands on a server."""
+
+    id: str = Field(description="That of the override and operation")
+    version: str
+    before: list[str] = Field(description="The versions that served when it began")
+    phase: RolloutPhase
+    since: float = Field(description="When the phase began")
+    why: str = Field(description="Why it failed; empty: it has not")
+
+
 class UnitView(BaseModel):
     """One model on one server."""
 
@@ -108,6 +121,8 @@ class UnitView(BaseModel):
     demand_per_s: SignalView[float]
     capacity_per_s: SignalView[float]
     gpus: list[str]
+    versions: list[str] = Field(description="Those that are ready, on a Triton")
+    rollout: RolloutView | None = Field(description="Of another version; null: there is none")
     serving: ServingView
     probe_failure: FailureView | None = Field(description="Of the newest probe; null where that was answered")
     decision: DecisionView | None = Field(description="The last one; null before the first tick")
@@ -298,6 +313,7 @@ def _unit(
     if entry is not None:
         seen = entry.models.get(spec.name, entry.live if isinstance(entry.live, Missing) else Missing("never read"))
     reading = last_value(seen) or ModelReading(ModelState.ABSENT)
+    rollout = picture.rollouts.get(unit_key(spec.name, server))
     return UnitView(
         server=server,
         state=SignalView[ModelState].of(_state(seen), now),
@@ -309,6 +325,8 @@ def _unit(
         demand_per_s=SignalView[float].of(demand(decision, now, max_age_s), now),
         capacity_per_s=SignalView[float].of(capacity(decision, now, max_age_s), now),
         gpus=list(reading.gpus),
+        versions=list(reading.versions),
+        rollout=None if rollout is None else RolloutView.model_validate(rollout),
         serving=ServingView.of(seen, reading, now, max_age_s),
         probe_failure=FailureView.of(reading.recent_failures[-1]) if reading.recent_failures else None,
         decision=None if decision is None else DecisionView.of(decision),

@@ -80,6 +80,20 @@ class InstancesBody(ModelBody):
     instances: int = Field(ge=0, strict=True, description="Total per server, inside the model's bounds", examples=[4])
 
 
+class RolloutBody(ModelBody):
+    """Another version of a model."""
+
+    version: str = Field(
+        pattern=r"^[1-9][0-9]{0,17}$", description="Its number in the model repository", examples=["2"]
+    )
+    verify_for: Ttl = Field(
+        default=120.0, description="How long each server serves both versions before the old one goes"
+    )
+    with_ensembles: bool = Field(
+        default=False, description="Also where it is a component of ensembles, which it reloads"
+    )
+
+
 class ReplicasBody(Said):
     """How many replicas."""
 
@@ -197,6 +211,8 @@ class OverrideView(View):
     instances: int | None = Field(description="Total per server; of a workload its replicas")
     min: int | None = Field(validation_alias="least", description="With kind bounds")
     max: int | None = Field(validation_alias="most", description="With kind bounds")
+    version: str = Field(description="With kind rollout, else empty")
+    verify_s: float = Field(description="With kind rollout: how long a server is watched")
     actor: str
     reason: str
     created_at: float

@@ -22,6 +22,7 @@ class Sent:
     latency_s: float
     error: str = ""
     ttft_s: float | None = None
+    version: str = ""
 
 
 class NotProbedError(Exception):
@@ -85,7 +86,7 @@ class Prober:
             return None
         if sent is None:
             return None
-        result = ProbeResult(self._clock(), self._server, sent.latency_s, sent.error, sent.ttft_s)
+        result = ProbeResult(self._clock(), self._server, sent.latency_s, sent.error, sent.ttft_s, sent.version)
         self._results.append(result)
         if sent.error:
             self._failures.append(sent.error)

@@ -27,6 +27,7 @@ class _Probe:
     """One prober and its task, None before it was started. It is kept while the reader and the spec are the same."""
 
     prober: Prober
+    sender: TritonProbe | CompletionProbe
     reader: Reader
     spec: ProbeSpec
     task: asyncio.Task[None] | None = None
@@ -56,22 +57,30 @@ class Probing:
                     key = (name, model.name)
                     here = before.get(key)
                     if here is None or here.reader is not reader or here.spec != model.probe:
-                        here = _Probe(self._prober(reader, model, model.probe), reader, model.probe)
+                        here = self._probe(reader, model, model.probe)
                     self._probes[key] = here
         ended = [probe for key, probe in before.items() if self._probes.get(key) is not probe]
         for probe in ended:
             self._stop(probe)
         return _by_model(ended, now)
 
-    def _prober(self, reader: Reader, model: ModelSpec, spec: ProbeSpec) -> Prober:
+    async def ask(self, server: str, model: str, version: str) -> str:
+        """What is wrong with the answer of a version of a model; empty: nothing, or it is not probed."""
+        probe = self._probes.get((server, model))
+        if probe is None or not isinstance(probe.sender, TritonProbe):
+            return ""
+        sent = await probe.sender.send_to(version)
+        return sent.error if sent is not None else "it is not there"
+
+    def _probe(self, reader: Reader, model: ModelSpec, spec: ProbeSpec) -> _Probe:
         unit = reader.units[model.name]
-        probe = (
+        sender = (
             TritonProbe(reader, model, spec, pages=self._pages, clock=self._clock)
             if isinstance(reader, TritonServer)
             else CompletionProbe(reader, model, spec, pages=self._pages, clock=self._clock)
         )
-        return Prober(
-            probe,
+        prober = Prober(
+            sender,
             model.name,
             reader.spec.name,
             every_s=spec.every_s,
@@ -79,6 +88,7 @@ class Probing:
             clock=self._clock,
             keep_s=self._keep_s,
         )
+        return _Probe(prober, sender, reader, spec)
 
     def start(self) -> None:
         """Begin with those that are not at work: new ones, and those that a fault of ours has ended."""

@@ -62,7 +62,10 @@ def zeros_request(inputs: Sequence[Tensor]) -> tuple[bytes, dict[str, str]]:
 
 
 class TritonProbe:
-    """One inference: `probe.body`, else made from the model's metadata, with zeros."""
+    """One inference: `probe.body`, else made from the model's metadata, with zeros.
+
+    Several versions that are ready take turns.
+    """
 
     def __init__(
         self, reader: TritonServer, model: ModelSpec, probe: ProbeSpec, *, pages: Pages, clock: Callable[[], float]
@@ -75,6 +78,7 @@ class TritonProbe:
         self._target = f"probe of {model.name} on {reader.spec.name}"
         self._url = f"{reader.spec.http}/v2/models/{quote(model.served_name, safe='')}"
         self._request: tuple[bytes, dict[str, str]] | None = None
+        self._asked = ""
 
     def ready(self) -> bool:
         """As Probe."""
@@ -82,28 +86,37 @@ class TritonProbe:
 
     async def send(self) -> Sent | None:
         """As Probe."""
+        entry = self._reader.units[self._model.name].entry
+        versions = entry.versions if entry is not None else ()
+        if len(versions) < 2:
+            return await self.send_to("")
+        turn = versions.index(self._asked) + 1 if self._asked in versions else 0
+        self._asked = versions[turn % len(versions)]
+        return await self.send_to(self._asked)
+
+    async def send_to(self, version: str) -> Sent | None:
+        """The same to one version; empty: the one that the server takes."""
         begun = time.perf_counter()
         try:
             request = await self._body()
             if request is None:
                 return None
             begun = time.perf_counter()
-            answer = await self._ask(*request)
+            answer = await self._ask(version, *request)
         except (TargetUnreachableError, MalformedPageError) as error:
-            return Sent(time.perf_counter() - begun, getattr(error, "why", str(error)))
+            return Sent(time.perf_counter() - begun, getattr(error, "why", str(error)), version=version)
         latency_s = time.perf_counter() - begun
         if answer.status == 404:
             return None  # unloaded since the index was read
         if answer.status != 200:
             self._request = None
-        return Sent(latency_s, _message(answer))
+        return Sent(latency_s, _message(answer), version=version)
 
-    async def _ask(self, body: bytes, headers: dict[str, str]) -> Answer:
+    async def _ask(self, version: str, body: bytes, headers: dict[str, str]) -> Answer:
         timeout_s = self._probe.timeout_s
+        url = f"{self._url}/versions/{version}/infer" if version else f"{self._url}/infer"
         with Counted(self._reader.units[self._model.name].own_requests, self._clock) as own:
-            answer = await self._pages.ask(
-                self._target, "POST", f"{self._url}/infer", timeout_s=timeout_s, body=body, headers=headers
-            )
+            answer = await self._pages.ask(self._target, "POST", url, timeout_s=timeout_s, body=body, headers=headers)
             own.turned_away = _QUEUE_FULL in _message(answer)
             own.counted = answer.status not in {400, 404} and not own.turned_away
         return answer

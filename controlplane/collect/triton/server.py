@@ -45,7 +45,7 @@ class TritonUnit:
     def __init__(self, model: ModelSpec, server: str) -> None:
         self.model = model
         self._server = server
-        self.ledger = Ledger(version_of if model.by_version else None)
+        self.ledger = Ledger(version_of, if_several=not model.by_version)
         self.own_requests = OwnRequests()
         self.failures: deque[str] = deque(maxlen=FAILURES_KEPT)
         self.intervals: deque[Interval] = deque()
@@ -148,6 +148,8 @@ class TritonUnit:
             max_queue_delay_s=config.max_queue_delay_s if config else 0.0,
             preferred_batch_sizes=config.preferred_batch_sizes if config else (),
             other_scheduler=config.other_scheduler if config else False,
+            versions=self.entry.versions,
+            components=config.components if config else (),
             gpus=tuple(f"{self._server}/{index}" for index in config.gpus) if config else (),
             gpu_uuids=self.details.gpu_uuids,
             refused=REFUSED_UNCOUNTED,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Required
 
@@ -22,17 +22,22 @@ from controlplane.collect.triton.detail import Details, read_details
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.instance_groups import gpu_indices, instance_step, total_instances
 from controlplane.domain.observation import Counter, ModelState
+from controlplane.domain.rollout import ascending
 
 UNLOADED_REASON = "unloaded"
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """State of a model over all its versions. `touched`: the server has loaded it, or tried to, since it started."""
+    """State of a model over all its versions, of which `versions` are ready.
+
+    `touched`: the server has loaded it, or tried to, since it started.
+    """
 
     state: ModelState
     reason: str = ""
     touched: bool = False
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class ModelConfig:
     gpus: tuple[int, ...]
     preferred_batch_sizes: tuple[int, ...] = ()
     other_scheduler: bool = False
+    components: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -100,11 +106,19 @@ class _Batching(BaseModel):
     preferred_batch_size: tuple[int, ...] = ()
 
 
+class _EnsembleStep(BaseModel):
+    model_name: str = ""
+
+
+class _Ensemble(BaseModel):
+    step: tuple[_EnsembleStep, ...] = ()
+
+
 class _Config(BaseModel):
     max_batch_size: int = 0
     dynamic_batching: _Batching | None = None
     sequence_batching: dict[str, Any] | None = None
-    ensemble_scheduling: dict[str, Any] | None = None
+    ensemble_scheduling: _Ensemble | None = None
     instance_group: list[dict[str, Any]] = []
 
 
@@ -136,14 +150,17 @@ def read_index(body: bytes, models: Collection[str] | None = None) -> dict[str, 
     except ValidationError as error:
         raise MalformedPageError(f"repository index is not what it should be: {_first(error)}") from None
     entries: dict[str, IndexEntry] = {}
+    ready: dict[str, set[str]] = {}
     for row in rows:
         if models is not None and row.name not in models:
             continue
         entry = _entry(row)
+        if entry.state is ModelState.READY:
+            ready.setdefault(row.name, set()).add(row.version)
         other = entries.get(row.name)
         if other is None or _RANK.index(entry.state) < _RANK.index(other.state):
             entries[row.name] = entry
-    return entries
+    return entries | {name: replace(entries[name], versions=ascending(found)) for name, found in ready.items()}
 
 
 def _entry(row: _IndexRow) -> IndexEntry:
@@ -200,6 +217,7 @@ def read_config(body: bytes) -> ModelConfig:
             gpus=gpu_indices(groups),
             preferred_batch_sizes=batching.preferred_batch_size,
             other_scheduler=config.sequence_batching is not None or config.ensemble_scheduling is not None,
+            components=tuple(step.model_name for step in (config.ensemble_scheduling or _Ensemble()).step),
         )
     except ValidationError as error:
         raise MalformedPageError(f"model configuration is not what it should be: {_first(error)}") from None

@@ -239,6 +239,8 @@ _DETAIL = (
             "ModelReading.max_queue_delay_s",
             "ModelReading.preferred_batch_sizes",
             "ModelReading.other_scheduler",
+            "ModelReading.versions",
+            "ModelReading.components",
             "ModelReading.gpus",
             "ModelReading.gpu_uuids",
             "ModelReading.load_s",

@@ -109,6 +109,8 @@ def _step(action: Action) -> str:
     match action.step:
         case Step.SET_INSTANCES:
             return f"{action.target.instances} instances"
+        case Step.SET_VERSIONS:
+            return f"versions {', '.join(action.target.versions)}"
         case Step.SCALE:
             return f"{action.target.instances} replicas"
         case _:

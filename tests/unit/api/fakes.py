@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -28,6 +28,7 @@ from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.ports import TickRecord
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.domain.state import PolicyState, unit_key
 from controlplane.loop.desk import Desk
@@ -74,6 +75,7 @@ class FakeLoop:
         self.refuses = ""
         self.obedient = True
         self.nudges = 0
+        self.stands: dict[str, Rollout] = {}
         self.store: StoreThread | None = None
         self._outcomes: dict[str, Outcome] = {}
 
@@ -115,6 +117,11 @@ class FakeLoop:
                     self._obey(want.model, OverrideKind.LOADED, None)
         await asyncio.sleep(0)
         self.now += min(timeout_s, 1.0)
+
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Where rollouts stand, by unit."""
+        return self.stands
 
     def last_outcome(self, model: str, server: str) -> Outcome | None:
         return self._outcomes.get(unit_key(model, server))

@@ -36,6 +36,7 @@ ROUTES: list[tuple[str, str, Any, Scope | None]] = [
     ("PUT", "/api/v1/models/{model}/instances", SAID | {"instances": 2}, Scope.OPERATOR),
     ("POST", "/api/v1/models/{model}/pin", SAID, Scope.OPERATOR),
     ("PUT", "/api/v1/models/{model}/bounds", SAID | {"min": 1, "max": 2}, Scope.OPERATOR),
+    ("POST", "/api/v1/models/{model}/rollout", SAID | {"version": "2"}, Scope.OPERATOR),
     ("POST", "/api/v1/models/{model}/ensure", None, Scope.OPERATOR),
     ("DELETE", "/api/v1/models/{model}/overrides", None, Scope.OPERATOR),
     ("GET", "/api/v1/overrides", None, Scope.VIEWER),

@@ -37,12 +37,12 @@ def test_index_states_are_read_as_the_server_means_them() -> None:
         {"name": "kept", "version": "1", "state": "READY", "reason": "the update failed"},
     ) == {
         "never": IndexEntry(ModelState.UNLOADED, touched=False),
-        "ready": IndexEntry(ModelState.READY, touched=True),
+        "ready": IndexEntry(ModelState.READY, touched=True, versions=("1",)),
         "loading": IndexEntry(ModelState.LOADING, touched=True),
         "unloading": IndexEntry(ModelState.UNLOADING, touched=True),
         "unloaded": IndexEntry(ModelState.UNLOADED, touched=True),
         "broken": IndexEntry(ModelState.UNAVAILABLE, "Internal: no such thing", touched=True),
-        "kept": IndexEntry(ModelState.READY, "the update failed", touched=True),
+        "kept": IndexEntry(ModelState.READY, "the update failed", touched=True, versions=("1",)),
     }
 
 

@@ -1,0 +1,81 @@
+"""Which versions of a model a Triton serves: its `version_policy`, set by an override of the configuration.
+
+Seen on Triton 2.51: a change of nothing but the policy loads the versions that are new to it, unloads those that it
+leaves out and touches no other; where one of the new ones fails, those that served go on. A version that has no folder
+is passed over without a word. The configuration that is read back is the highest version's, as it was when that was
+loaded or changed last: its policy may be an old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from controlplane.act.failures import classify
+from controlplane.act.outcome import Done
+from controlplane.act.triton_control import TritonControl
+from controlplane.domain.decision import Target
+from controlplane.domain.errors import ActionError
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.instance_groups import with_total
+
+_NOT_THERE_REMEDY = "put its folder, named by the number, into the model repository of every server"
+
+NOT_LOADED_REMEDY = "none needed: it is loaded first, and then asked for its versions again"
+_OF_THE_LOAD = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
+
+Answers = Callable[[str], Awaitable[str]]
+"""What is wrong with the answer of a version; empty: nothing, or nobody asks it."""
+
+
+def with_versions(config: Mapping[str, Any], versions: Sequence[str]) -> dict[str, Any]:
+    """The configuration with a policy of exactly these versions."""
+    return {**config, "version_policy": {"specific": {"versions": list(versions)}}}
+
+
+async def as_serving(control: TritonControl, model: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the policy that is in force, where one that lists versions was read back."""
+    if "specific" not in config.get("version_policy", {}):
+        return config
+    ready = await control.ready_versions(model)
+    return with_versions(config, ready) if ready else config
+
+
+async def set_versions(
+    control: TritonControl,
+    model: str,
+    before: Sequence[str],
+    config: Mapping[str, Any],
+    target: Target,
+    send: Callable[[Mapping[str, Any]], Awaitable[None]],
+    answers: Answers,
+) -> Done:
+    """Serve these versions, each with so many instances; a new one that does not answer a probe goes at once.
+
+    `before` serve now, by `config` as it was read; `send` sends one. Raises ActionError; what served before does so on
+    then.
+    """
+    config = with_total(config, target.instances)
+    try:
+        await send(with_versions(config, target.versions))
+        await _check(control, model, [v for v in target.versions if v not in before], answers)
+    except ActionError as error:
+        # a load that is late may still come: the next step sees to that
+        if error.failure is not FailureClass.TIMEOUT:
+            await send(with_versions(config, before))
+        raise
+    return Done(f"serves version {', '.join(target.versions)}; before: {', '.join(before)}")
+
+
+async def _check(control: TritonControl, model: str, new: Sequence[str], answers: Answers) -> None:
+    """Raises ActionError for one of the new versions that is not there or does not answer."""
+    there = await control.ready_versions(model) if new else ()
+    for version in new:
+        if version not in there:
+            message = f"version {version} of {model} is not in the model repository"
+            raise ActionError(message, FailureClass.VERSION_NOT_AVAILABLE, _NOT_THERE_REMEDY)
+        if why := await answers(version):
+            failure, remedy = classify(why)
+            # the load itself was answered, and is not to be tried again as one that was not
+            failure = FailureClass.BACKEND if failure in _OF_THE_LOAD else failure
+            raise ActionError(f"version {version} of {model} does not answer a probe: {why}", failure, remedy)

@@ -1,0 +1,222 @@
+"""Rollout of another version of a model: server by server, beside the old one, and back where it does not prove itself.
+
+    beside -> verifying -> retiring -> done            back from each of them: rolling_back -> rolled_back
+
+One server at a time goes through it, in the model's order; one on which the model is not loaded is passed over until it
+is. Where one fails, all that have it already go back. A phase says which versions should serve, so a server that lost
+them in a restart gets them again. It ends without a step: what serves then serves on, until the server restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from controlplane.decide.people import newest
+from controlplane.decide.unit import Turn, Unit
+from controlplane.domain.decision import ActionStatus, Outcome, Override, OverrideKind, Reason, ReasonCode, Step
+from controlplane.domain.failures import FailureClass
+from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.observation import Interval, ModelReading, ModelState, ProbeResult
+from controlplane.domain.rollout import FAILED, OVER, Rollout, RolloutPhase, Served
+from controlplane.domain.signal import known
+from controlplane.domain.snapshot import Snapshot
+from controlplane.domain.state import UnitState, unit_key
+
+# Fewer failures may be chance, and so may a share that is not a multiple of what the old version had.
+_FAILED_MIN = 3
+_FAILED_MORE = 2.0
+_FAILED_SHARE = 0.01
+# A mean over fewer requests is ruled by the first ones, which are slow.
+_TIMED_MIN = 50
+_SLOWER = 1.5
+_EQUAL_DEMAND = 1.25
+# After these the step may be done or not: it is issued again.
+_AGAIN = (FailureClass.UNREACHABLE, FailureClass.SUPERSEDED)
+
+
+def turn_of(snapshot: Snapshot, units: Mapping[str, UnitState], model: ModelSpec, server: str) -> Turn | None:
+    """Where it is the server's turn in a rollout that is in force for it; None: in none."""
+    told = newest(
+        o
+        for o in snapshot.overrides
+        if o.kind is OverrideKind.ROLLOUT and o.model == model.name and o.server in ("", server)
+    )
+    if told is None:
+        return None
+    front = failed = ""
+    for name in (told.server,) if told.server else model.runs_on:
+        state = units.get(unit_key(model.name, name))
+        memory = state.rollout if state is not None else None
+        here = memory if memory is not None and memory.id == told.id else None
+        if here is not None and here.phase in FAILED:
+            failed = failed or f"{name}: {here.why}"
+        elif not front and (here is None or here.phase not in OVER) and not _is_away(snapshot, model.name, name):
+            front = name
+    return Turn(told, front == server, failed)
+
+
+def _is_away(snapshot: Snapshot, model: str, server: str) -> bool:
+    """Whether the model is known not to be loaded there."""
+    seen = snapshot.reading.servers.get(server)
+    reading = known(seen.models[model]) if seen is not None and model in seen.models else None
+    return reading is not None and reading.state not in (ModelState.READY, ModelState.LOADING)
+
+
+def advanced(unit: Unit, state: UnitState, now: float) -> UnitState:
+    """The state with the rollout as far as what was done and seen takes it."""
+    memory = _after_steps(state.rollout, unit.results)
+    turn = unit.turn
+    if memory is not None and (turn is None or turn.told.id != memory.id):
+        if memory.phase in OVER:
+            memory = None
+        elif memory.phase is not RolloutPhase.ROLLING_BACK:
+            memory = _back(memory, "the rollout was withdrawn or ran out", now)
+    elif memory is not None and turn is not None:
+        memory = _on(unit, turn, memory, now)
+    if memory is None and turn is not None and turn.may_begin and not turn.failed:
+        memory = _begun(unit, turn.told, now)
+    before = state.rollout.phase if state.rollout is not None else None
+    if memory is not None and memory.phase is RolloutPhase.ROLLING_BACK and before is not memory.phase:
+        state = replace(state, failures=0, retry_at=0.0)  # a failed step is answered by the way back, at once
+    return replace(state, rollout=memory)
+
+
+def wanted(unit: Unit, memory: Rollout | None) -> tuple[str, ...]:
+    """The versions for which a step is needed; empty: for none."""
+    if memory is None or unit.reading is None or not unit.reading.versions:
+        return ()
+    held = memory.phase in OVER or memory.phase is RolloutPhase.VERIFYING
+    return () if held and unit.reading.versions == memory.versions else memory.versions
+
+
+def reason(turn: Turn | None, memory: Rollout | None) -> Reason | None:
+    """Where the rollout stands, in words; None: there is none."""
+    if memory is not None:
+        words = {"version": memory.version, "what": in_words(memory)}
+    elif turn is not None:
+        what = f"it failed on {turn.failed}" if turn.failed else "its turn has not come"
+        words = {"version": turn.told.version, "what": f"not begun: {what}"}
+    else:
+        return None
+    return Reason(ReasonCode.ROLLOUT, {}, words)
+
+
+def in_words(memory: Rollout) -> str:
+    """Its phase, and why it failed."""
+    phase = memory.phase.value.replace("_", " ")
+    return f"{phase}: {memory.why}" if memory.why else phase
+
+
+def _begun(unit: Unit, told: Override, now: float) -> Rollout | None:
+    present, reading = unit.present, unit.reading
+    if reading is None or present is None or not present.loaded or not reading.versions:
+        return None
+    served = _served(reading.intervals, now - told.verify_s)
+    phase = RolloutPhase.DONE if reading.versions == (told.version,) else RolloutPhase.BESIDE
+    before = tuple(v for v in reading.versions if v != told.version) or reading.versions
+    return Rollout(told.id, told.version, before, phase, now, served)
+
+
+def _after_steps(memory: Rollout | None, results: Sequence[Outcome]) -> Rollout | None:
+    for outcome in results:
+        action = outcome.action
+        if memory is None or action.step is not Step.SET_VERSIONS or action.target.versions != memory.versions:
+            continue
+        if outcome.status is ActionStatus.SUCCEEDED:
+            memory = _next(memory, outcome.finished_at)
+        elif outcome.status is ActionStatus.FAILED:
+            memory = _failed(memory, outcome)
+    return memory
+
+
+def _failed(memory: Rollout, outcome: Outcome) -> Rollout:
+    if memory.phase is not RolloutPhase.BESIDE or outcome.failure in _AGAIN:
+        return memory
+    return _back(memory, f"{outcome.detail}; {outcome.remedy}", outcome.finished_at)
+
+
+_FOLLOWING = {
+    RolloutPhase.BESIDE: RolloutPhase.VERIFYING,
+    RolloutPhase.RETIRING: RolloutPhase.DONE,
+    RolloutPhase.ROLLING_BACK: RolloutPhase.ROLLED_BACK,
+}
+
+
+def _next(memory: Rollout, now: float) -> Rollout:
+    phase = _FOLLOWING.get(memory.phase)
+    return memory if phase is None else replace(memory, phase=phase, since=now)
+
+
+def _back(memory: Rollout, why: str, now: float) -> Rollout:
+    return replace(memory, phase=RolloutPhase.ROLLING_BACK, since=now, why=why)
+
+
+def _on(unit: Unit, turn: Turn, memory: Rollout, now: float) -> Rollout:
+    """One step on by what is seen."""
+    if memory.phase in FAILED:
+        return memory
+    if turn.failed:
+        return _back(memory, f"it failed on {turn.failed}", now)
+    if memory.phase is not RolloutPhase.VERIFYING or unit.reading is None:
+        return memory
+    return _watched(unit, unit.reading, turn.told.verify_s, memory, now)
+
+
+def _watched(unit: Unit, reading: ModelReading, verify_s: float, memory: Rollout, now: float) -> Rollout:
+    if reading.versions and reading.versions != memory.versions:  # a restart, or somebody else: watched anew
+        return replace(memory, phase=RolloutPhase.BESIDE, since=now)
+    if worse := fault(memory, reading.intervals, unit.probes):
+        return _back(memory, worse, now)
+    if now - memory.since < verify_s or not _was_seen(memory, reading.intervals, unit.probes):
+        return memory
+    return replace(memory, phase=RolloutPhase.RETIRING, since=now)
+
+
+def fault(memory: Rollout, intervals: Sequence[Interval], probes: Sequence[ProbeResult]) -> str:
+    """What the new version does worse than the old ones did, since both serve; empty: nothing that is sure."""
+    asked = [p for p in probes if p.at >= memory.since and p.version == memory.version]
+    if len(asked) >= 2 and asked[-1].error and asked[-2].error:
+        return f"two probes in a row failed: {asked[-1].error}"
+    recent = [i for i in intervals if i.start >= memory.since]
+    new, old = _of_version(memory.version, recent), memory.served
+    failed = round(new.requests * new.failed_share)
+    if failed >= _FAILED_MIN and new.failed_share > max(_FAILED_SHARE, _FAILED_MORE * old.failed_share):
+        return f"{failed} of {new.requests} requests failed (before: {old.failed_share:.1%})"
+    timed = new.requests >= _TIMED_MIN and old.requests >= _TIMED_MIN
+    if not timed or new.mean_s is None or old.mean_s is None or new.per_s > _EQUAL_DEMAND * old.per_s:
+        return ""
+    if new.mean_s > _SLOWER * old.mean_s:
+        return f"a request takes {new.mean_s * 1000:.1f} ms, and took {old.mean_s * 1000:.1f} ms at no less demand"
+    return ""
+
+
+def _was_seen(memory: Rollout, intervals: Sequence[Interval], probes: Sequence[ProbeResult]) -> bool:
+    """Whether anything tells that the new version answers: nothing seen is no proof."""
+    probed = any(p.at >= memory.since and p.version == memory.version and not p.error for p in probes)
+    new = _of_version(memory.version, [i for i in intervals if i.start >= memory.since])
+    return probed or new.requests * (1.0 - new.failed_share) >= 1
+
+
+def _of_version(version: str, intervals: Sequence[Interval]) -> Served:
+    length_s = sum(i.length_s for i in intervals)
+    counts = [count for i in intervals for count in i.versions if count.version == version]
+    requests = sum(c.completed - c.rejected - c.canceled for c in counts)
+    return _summed(requests, sum(c.failed for c in counts), sum(c.request_s for c in counts), length_s)
+
+
+def _served(intervals: Sequence[Interval], since: float) -> Served:
+    recent = [i for i in intervals if i.start >= since]
+    requests = sum(i.completed - i.rejected - i.canceled for i in recent)
+    length_s = sum(i.length_s for i in recent)
+    return _summed(requests, sum(i.failed for i in recent), sum(i.request_s for i in recent), length_s)
+
+
+def _summed(requests: int, failed: int, request_s: float, length_s: float) -> Served:
+    answered = requests - failed
+    return Served(
+        requests,
+        requests / length_s if length_s > 0 else 0.0,
+        failed / requests if requests > 0 else 0.0,
+        request_s / answered if answered > 0 else None,
+    )

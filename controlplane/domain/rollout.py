@@ -1,0 +1,68 @@
+"""A rollout: one model on one server on its way from the versions that serve to another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RolloutPhase(StrEnum):
+    """Where it stands. Each says which versions should serve."""
+
+    BESIDE = "beside"
+    """The new version is being loaded beside the old ones."""
+    VERIFYING = "verifying"
+    """All serve, and the new one is watched."""
+    RETIRING = "retiring"
+    """The new one has proved itself; the old ones go."""
+    DONE = "done"
+    ROLLING_BACK = "rolling_back"
+    """The new one failed, or the rollout was withdrawn; it goes."""
+    ROLLED_BACK = "rolled_back"
+
+
+OVER = (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK)
+FAILED = (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)
+_BOTH = (RolloutPhase.BESIDE, RolloutPhase.VERIFYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What was served over some time: requests per second, the share of them that failed, their mean seconds.
+
+    `mean_s` includes the time in the queue; None: none was answered.
+    """
+
+    requests: int
+    per_s: float
+    failed_share: float
+    mean_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Memory of a rollout on one server. `id` is that of the instruction.
+
+    `before`: the versions that served when it began, and `served` what they did just before. `since`: when its phase
+    began. `why` it failed; empty: it has not.
+    """
+
+    id: str
+    version: str
+    before: tuple[str, ...]
+    phase: RolloutPhase
+    since: float
+    served: Served
+    why: str = ""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Those that should serve now, ascending."""
+        if self.phase in _BOTH:
+            return ascending({*self.before, self.version})
+        return self.before if self.phase in FAILED else (self.version,)
+
+
+def ascending(versions: frozenset[str] | set[str]) -> tuple[str, ...]:
+    """Versions in the order of their numbers."""
+    return tuple(sorted(versions, key=lambda version: (len(version), version)))
