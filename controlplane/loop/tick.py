@@ -35,6 +35,7 @@ from controlplane.loop.executor import Executor
 from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
+from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.placer import Placer
 from controlplane.loop.roster import Roster
 from controlplane.loop.schedules import Calendar
@@ -90,6 +91,7 @@ class Tick:
         decide_s: float,
         prices: Prices | None = None,
         leadership: Callable[[], Leadership] = lambda: ALONE,
+        mig: MigPlanner | None = None,
     ) -> None:
         self._roster, self._leadership = roster, leadership
         self._policy = policy
@@ -99,6 +101,7 @@ class Tick:
         self._clock, self._grace = clock, grace
         self._late_s = max(_LATE_S, 2 * decide_s) + SLICE_S
         self._tally = Tally(prices or Prices(), decide_s)
+        self._mig = mig or MigPlanner(None, Prices(), max_age_s=policy.data_max_age_s)
         self._health = LoopHealth(interval_s=decide_s)
         self._placer = Placer()
         self.rest()
@@ -257,6 +260,7 @@ class Tick:
             lost=self._backlog.lost,
         )
         self._tally.tick(fleet, reading, closed.slices, plan)
+        self._mig.tick(fleet, reading, plan.decisions, now)
         self._findings.renew()
         return plan
 
@@ -344,10 +348,11 @@ class Tick:
             epoch=stands.epoch,
             takeovers=stands.takeovers,
         )
+        fleet, reading = self._roster.fleet, self._collector.reading(now)
         picture = Picture(
             now,
-            self._roster.fleet,
-            self._collector.reading(now),
+            fleet,
+            reading,
             snapshot.judgements,
             self._decisions,
             self._executor.in_flight,
@@ -360,6 +365,7 @@ class Tick:
             self._tally.totals,
             circuits=self._state.circuits,
             placements=self._placements,
+            mig=self._mig.picture(fleet, reading, now),
         )
         return self._findings.complete(picture)
 
