@@ -19,7 +19,8 @@ class MigModelItem(Block):
     profiles: dict[ProfileName, Amount] = Field(
         default={},
         description="Requests per second that a copy serves, by the profile of its slice, such as {1g.10gb: 12, whole:"
-        " 90}. It counts on boards where nothing was learned; other profiles of a board are scaled from what is known.",
+        " 90}; 0: not on such a one. They count on boards where nothing was learned; other profiles of a board are"
+        " scaled from what is known.",
         json_schema_extra={"format": "names and numbers"},
     )
     share: bool = Field(default=False, description="Its copies may be on a slice with those of other such models.")

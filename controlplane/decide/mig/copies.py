@@ -38,14 +38,16 @@ def copies(
     """The capacity of a copy by profile of the board, of those with memory enough.
 
     `learned` and `given` are requests per second by profile, under any of its names. What is given counts only where
-    nothing was learned on this board; the other profiles are scaled from those that are known.
+    nothing was learned on this board; the other profiles are scaled from those that are known. One for which 0 is
+    given is not to be used.
     """
     known, basis = _on(board, learned), Basis.LEARNED
     if not known:
         known, basis = _on(board, given), Basis.GIVEN
+    barred = {profile.name for name, value in given.items() if value == 0 and (profile := board.profile(name))}
     found: dict[str, CopyCapacity] = {}
     for profile in board.profiles:
-        if board.memory_gib(profile.name) < memory_gib or not known:
+        if board.memory_gib(profile.name) < memory_gib or profile.name in barred or not known:
             continue
         if profile.name in known:
             found[profile.name] = CopyCapacity(known[profile.name], known[profile.name], basis)
