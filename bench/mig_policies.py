@@ -21,13 +21,13 @@ _LEFT_OVER = 1e-6
 def fixed(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
     """Layouts never change; copies come and go on their slices, each on the smallest that serves what is short."""
     _shrink(fleet, wanted, now, destroy=False)
-    _grow(fleet, wanted, now, lambda name, short: _smallest(fleet, name, short, now, _idle(fleet, now)))
+    _grow(fleet, wanted, now, lambda name, short: _cheapest(fleet, name, short, now, _idle(fleet, now)))
 
 
 def first_fit(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
     """The first GPU and the first start that are free, as InstaSlice does it; slices go with their copies."""
     _shrink(fleet, wanted, now, destroy=True)
-    _grow(fleet, wanted, now, lambda name, short: _smallest(fleet, name, short, now, _free(fleet)))
+    _grow(fleet, wanted, now, lambda name, short: _cheapest(fleet, name, short, now, _free(fleet)))
 
 
 def best_fit(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
@@ -37,7 +37,7 @@ def best_fit(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
     def fullest() -> list[Place]:
         return sorted(_free(fleet), key=lambda p: (_room(fleet, p.uuid), p.uuid, p.piece.start))
 
-    _grow(fleet, wanted, now, lambda name, short: _smallest(fleet, name, short, now, fullest()))
+    _grow(fleet, wanted, now, lambda name, short: _cheapest(fleet, name, short, now, fullest()))
 
 
 def nos_like(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
@@ -45,13 +45,13 @@ def nos_like(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
     _shrink(fleet, wanted, now, destroy=False)
 
     def choose(name: str, short: float) -> Place | None:
-        idle = _smallest(fleet, name, short, now, _idle(fleet, now))
+        idle = _cheapest(fleet, name, short, now, _idle(fleet, now))
         if idle is not None and capacity_on(fleet.models[name], fleet.board, idle.piece.profile) >= short:
             return idle
         for uuid in sorted(fleet.layouts):
             used = {c.place.piece for c in fleet.here(now) if c.place.uuid == uuid}
             open_ = [Place(uuid, p) for p in fleet.board.placements() if fits(fleet.board, used, p)]
-            place = _smallest(fleet, name, short, now, open_)
+            place = _cheapest(fleet, name, short, now, open_)
             if place is not None:
                 inside = [p for p in fleet.layouts[uuid] - used if not fleet.board.together(p, place.piece)]
                 fleet.drop([Place(uuid, p) for p in inside if p != place.piece], now)
@@ -88,7 +88,7 @@ def _arrival(fleet: Fleet, name: str, short: float, now: float) -> Place | None:
     """By our rule; slices that are there and idle are no hindrance, they make way."""
     gpus = fleet.gpus(now)
     place = arrive(gpus, fleet.models[name], short)
-    if place is not None and capacity_on(fleet.models[name], fleet.board, place.piece.profile) >= short:
+    if place is not None and place.piece in fleet.layouts[place.uuid]:
         return place
     cleared = tuple(replace(gpu, layout=tuple(p for p in gpu.layout if gpu.models.get(p))) for gpu in gpus)
     again = arrive(cleared, fleet.models[name], short)
@@ -122,15 +122,16 @@ def _grow(fleet: Fleet, wanted: Mapping[str, float], now: float, choose: Callabl
             fleet.start(name, place, now)
 
 
-def _smallest(fleet: Fleet, name: str, short: float, now: float, open_: list[Place]) -> Place | None:
-    """The first of the smallest open places that serve what is short, else of those that serve the most."""
+def _cheapest(fleet: Fleet, name: str, short: float, now: float, open_: list[Place]) -> Place | None:
+    """The first of the open places with the least of a GPU for what it serves of the shortage."""
     model, taken = fleet.models[name], {c.place for c in fleet.here(now)}
-    best: tuple[tuple[float, int], Place] | None = None
+    best: tuple[tuple[float, float], Place] | None = None
     for place in open_:
         per_s = capacity_on(model, fleet.board, place.piece.profile)
         if per_s <= 0 or place in taken or fleet.board.memory_gib(place.piece.profile) < model.min_memory_gib:
             continue
-        rank = (max(0.0, short - per_s), fleet.board.size(place.piece))
+        served = min(per_s, short)
+        rank = (fleet.board.size(place.piece) / served, -served)
         if best is None or rank < best[0]:
             best = (rank, place)
     return None if best is None else best[1]

@@ -15,7 +15,7 @@ from controlplane.decide.mig.proposal import MigAsk, propose
 from controlplane.decide.mig.settings import MigSettings
 from controlplane.domain.decision import Decision, ReasonCode
 from controlplane.domain.errors import ConflictError, NotFoundError
-from controlplane.domain.fleet import Fleet, Mode
+from controlplane.domain.fleet import Fleet, Mode, workload_of
 from controlplane.domain.layouts import LaidModel, LayoutPlan, MigPicture
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.routing import Prices
@@ -124,10 +124,13 @@ class MigPlanner:
         """Capacities of copies on slices, by the decisions about their servers; a workload's where all are alike."""
         on: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for one in gpus:
-            for uuid, piece in one.gpu.pieces.items():
-                for unit in one.units.get(uuid, ()) if one.gpu.board is not None else ():
-                    for name in {unit[1], unit[1].partition("/")[0]}:
-                        on.setdefault((unit[0], name), set()).add((one.gpu.board.key, piece.profile))
+            if one.gpu.board is None:
+                continue
+            for uuid, units in one.units.items():
+                place = (one.gpu.board.key, one.gpu.pieces[uuid].profile)
+                for model, server in units:
+                    on.setdefault((model, server), set()).add(place)
+                    on.setdefault((model, workload_of(server)), set()).add(place)
         for decision in decisions:
             places = on.get((decision.model, decision.server), set())
             per_s = _capacity(decision)

@@ -55,11 +55,12 @@ def test_an_arrival_is_where_the_fewest_larger_slices_are_lost_of_all_places(one
 
 
 def test_small_slices_leave_the_half_of_the_largest_free_and_take_what_is_there() -> None:
-    model = MigModel("m", 1.0, {"1g.10gb": 1.0, "3g.40gb": 4.0})
+    model = MigModel("m", 1.0, {"1g.10gb": 1.0, "3g.40gb": 6.0})
     assert arrive([Gpu("g", H100)], model, 1.0) == Place("g", Slice("1g.10gb", 6))
     idle = Gpu("g", H100, (Slice("1g.10gb", 2),))
     assert arrive([Gpu("a", H100), idle], model, 1.0) == Place("g", Slice("1g.10gb", 2))
-    assert arrive([idle], model, 3.0) == Place("g", Slice("3g.40gb", 4)), "one that serves all that is short"
+    assert arrive([idle], model, 3.0) == Place("g", Slice("1g.10gb", 2)), "three of these are less than the large one"
+    assert arrive([idle], model, 6.0) == Place("g", Slice("3g.40gb", 4)), "and six are more"
     assert arrive([Gpu("g", H100, (Slice("7g.80gb", 0),))], model, 1.0) is None
 
 

@@ -11,11 +11,11 @@ from controlplane.decide.mig.values import Gpu, MigModel, Place
 
 
 def arrive(gpus: Sequence[Gpu], model: MigModel, short_per_s: float) -> Place | None:
-    """A slice for one more copy of the model, of which `short_per_s` is not served; None where there is no room.
+    """A slice for one more copy of the model, of which `short_per_s` is not served (more than 0); None: there is no room.
 
-    The smallest that serves all of it, else the one that serves the most. Of slices that do that, one that is there and
-    has no model comes first; of places where one can be cut, that by which the fewest larger placements are lost, then
-    one on the GPU with the least room left.
+    That with the least of a GPU (times its price) for what it serves of it. Of slices that are alike in that, one that
+    is there and has no model comes first; of places where one can be cut, that by which the fewest larger placements
+    are lost, then one on the GPU with the least room left.
     """
     found = []
     for gpu in gpus:
@@ -26,10 +26,10 @@ def arrive(gpus: Sequence[Gpu], model: MigModel, short_per_s: float) -> Place | 
             there = piece in gpu.layout
             if gpu.models.get(piece) or not (there or fits(gpu.board, gpu.layout, piece)):
                 continue
-            size = gpu.board.size(piece) / gpu.board.units * gpu.price
-            served = (0.0, size) if capacity >= short_per_s else (short_per_s - capacity, size)
+            served = min(capacity, short_per_s)
+            dear = gpu.board.size(piece) / gpu.board.units * gpu.price / served
             cost = 0 if there else lost(gpu.board, gpu.layout, piece)
-            found.append((served, not there, cost, _room(gpu), Place(gpu.uuid, piece)))
+            found.append((dear, -served, not there, cost, _room(gpu), Place(gpu.uuid, piece)))
     return min(found)[-1] if found else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 
 from controlplane.decide.mig.boards import WHOLE
@@ -63,7 +63,7 @@ def worth(question: MigQuestion, plan: MigPlan, dwell_s: float, pace: Pace = BY_
     Whatever is started keeps its slice busy for `start_s` before it answers. A plan without steps pays for nothing.
     """
     demand = {model.name: model.demand for model in question.models}
-    served_now, served_then = _served_now(question), Counter[str]()
+    served_now, served_then = _served_now(question), defaultdict[str, float](float)
     for a in plan.assignments:
         served_then[a.model] += a.capacity
     short_now = {name: max(0.0, asked - served_now[name]) for name, asked in demand.items()}
@@ -127,7 +127,7 @@ def _lost(
 def _values(question: MigQuestion, plan: MigPlan) -> dict[str, float]:
     """GPU time, times its price, that a request of each model takes as planned."""
     gpus = {gpu.uuid: gpu for gpu in question.gpus}
-    spent, served = Counter[str](), Counter[str]()
+    spent, served = defaultdict[str, float](float), defaultdict[str, float](float)
     for a in plan.assignments:
         gpu = gpus[a.place.uuid]
         spent[a.model] += a.share * _share(gpu, a.place) * gpu.price
@@ -139,9 +139,9 @@ def _share(gpu: Gpu, place: Place) -> float:
     return gpu.board.size(place.piece) / gpu.board.units
 
 
-def _served_now(question: MigQuestion) -> Counter[str]:
+def _served_now(question: MigQuestion) -> defaultdict[str, float]:
     models = {model.name: model for model in question.models}
-    served = Counter[str]()
+    served = defaultdict[str, float](float)
     for gpu in question.gpus:
         for piece, names in gpu.models.items():
             for name in names:
