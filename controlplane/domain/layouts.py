@@ -18,6 +18,11 @@ class LaidSlice:
     size: int
     models: tuple[str, ...] = ()
 
+    @property
+    def resource(self) -> str:
+        """What a pod asks for to get it, with NVIDIA's device plugin and `mig.strategy: mixed`."""
+        return "nvidia.com/gpu" if self.profile == "whole" else f"nvidia.com/mig-{self.profile.replace('+', '.')}"
+
 
 @dataclass(frozen=True, slots=True)
 class LaidGpu:

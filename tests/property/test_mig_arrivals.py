@@ -13,7 +13,7 @@ from controlplane.decide.mig import Act, Board, Gpu, MigModel, MigQuestion, Plac
 from controlplane.decide.mig.arrive import arrive, lost
 from controlplane.decide.mig.copies import FIXED_SHARE, Basis, copies, scaled
 from controlplane.decide.mig.layouts import Layout, layouts, legal
-from controlplane.decide.mig.worth import BY_LABEL, BY_NVML, change_s, worth
+from controlplane.decide.mig.worth import BY_LABEL, BY_NVML, SHORT_WEIGHT, change_s, worth
 
 A30, H100, RTX = boards()["a30-24gb"], boards()["h100-80gb"], boards()["rtx-pro-6000-96gb"]
 NAMES = {
@@ -108,7 +108,7 @@ def test_what_is_short_pays_at_once_and_what_is_as_it_should_be_never() -> None:
     judged = worth(SHORT, planned, 3600.0)
     assert (judged.short_now_per_s, judged.short_then_per_s) == ({"small": 15.0}, {"small": 0.0})
     assert judged.pays
-    assert judged.gain_per_s == pytest.approx(10 * (1 / 8) / 5 * 15)
+    assert judged.gain_per_s == pytest.approx(SHORT_WEIGHT * (1 / 8) / 5 * 15)
     # three slices of an eighth, each busy for start and cut
     assert judged.disturbance == pytest.approx(3 / 8 * 90.35)
     assert change_s(planned) == pytest.approx(3 * 0.35)
@@ -134,7 +134,7 @@ def test_the_label_path_disturbs_whoever_stays_on_the_gpu() -> None:
     by_nvml, by_label = worth(SHORT, planned, 3600.0), worth(SHORT, planned, 3600.0, BY_LABEL)
     away_s = BY_LABEL.drain_s + BY_LABEL.gpu_s + BY_LABEL.start_s
     started = 3 / 8 * BY_LABEL.start_s
-    assert by_label.disturbance == pytest.approx(started + 10 * (1 / 8) / 5 * 5.0 * away_s)
+    assert by_label.disturbance == pytest.approx(started + SHORT_WEIGHT * (1 / 8) / 5 * 5.0 * away_s)
     assert by_label.disturbance > by_nvml.disturbance
     assert change_s(planned, BY_LABEL) == BY_LABEL.gpu_s
 

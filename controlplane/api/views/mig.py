@@ -30,6 +30,9 @@ class LaidSliceView(View):
     start: int = Field(description="Its first memory unit")
     size: int = Field(description="How many memory units it takes")
     models: list[str] = Field(description="Those with a copy on it")
+    resource: str = Field(
+        description="What a pod asks for to get such a slice: the device plugin's name, strategy mixed"
+    )
 
 
 class LaidGpuView(View):

@@ -11,7 +11,7 @@ from controlplane.decide.mig.values import Gpu, MigModel, Place
 
 
 def arrive(gpus: Sequence[Gpu], model: MigModel, short_per_s: float) -> Place | None:
-    """A slice for one more copy of the model, of which `short_per_s` is not served (more than 0); None: there is no room.
+    """A slice for one more copy of the model, of which `short_per_s` (more than 0) is not served; None: no room.
 
     That with the least of a GPU (times its price) for what it serves of it. Of slices that are alike in that, one that
     is there and has no model comes first; of places where one can be cut, that by which the fewest larger placements

@@ -9,8 +9,9 @@ from controlplane.decide.mig.boards import WHOLE
 from controlplane.decide.mig.needs import capacity_on
 from controlplane.decide.mig.values import Act, Gpu, MigModel, MigPlan, MigQuestion, Place
 
-SHORT_WEIGHT = 10.0
-"""A request that is not served is as bad as ten times the GPU time that it takes: objectives come before cost."""
+SHORT_WEIGHT = 100.0
+"""A request that is not served weighs as much as the GPU time of a hundred: with an objective of 99 % it spends the
+budget that a hundred good ones leave."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,11 @@ def test_layouts_now_and_planned_with_their_difference() -> None:
     assert [piece["profile"] for piece in one["now"]] == ["1g.10gb", "3g.40gb"]
     assert [piece["profile"] for piece in one["created"]] == ["7g.80gb"]
     assert [piece["profile"] for piece in one["destroyed"]] == ["1g.10gb", "3g.40gb"]
+    assert one["now"][0]["resource"] == "nvidia.com/mig-1g.10gb"
+    assert [LaidSlice(name, 0, 1).resource for name in ("1g.10gb+me", "whole")] == [
+        "nvidia.com/mig-1g.10gb.me",
+        "nvidia.com/gpu",
+    ]
     assert (other["planned"], other["why"]) == (None, "NVIDIA L4 is no board that can be cut")
     plan = told["plan"]
     assert (plan["state"], plan["age_s"], plan["value"]["pays_after_s"]) == ("known", 30.0, None)
