@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from controlplane.decide.mig.boards import WHOLE
 from controlplane.decide.mig.needs import capacity_on
-from controlplane.decide.mig.values import Act, Gpu, MigModel, MigPlan, MigQuestion, Place
+from controlplane.decide.mig.values import Gpu, MigModel, MigPlan, MigQuestion, Place
+from controlplane.domain.mig import Act
 
 SHORT_WEIGHT = 100.0
 """A request that is not served weighs as much as the GPU time of a hundred: with an objective of 99 % it spends the
