@@ -26,6 +26,7 @@ from controlplane.loop.slow_job import SlowJob
 log = structlog.get_logger(__name__)
 
 _POLL_S = 0.05
+_UNKNOWN = "no slice here has memory enough, or what a copy serves is known of none: see `profiles`"
 
 
 class MigPlanner:
@@ -175,7 +176,7 @@ class MigPlanner:
                 {place: (c.low_per_s, c.high_per_s, c.basis.value) for place, c in found.items()},
                 None if planned is None else planned.short_now_per_s.get(wish.name),
                 None if planned is None else planned.short_then_per_s.get(wish.name),
-                "" if found else "what a copy serves is not known of any slice here: give `profiles`",
+                "" if found else _UNKNOWN if any(one.gpu.board for one in gpus) else "no GPU here can be cut",
             )
 
 
