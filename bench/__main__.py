@@ -18,6 +18,7 @@ from bench import (
     front,
     history_time,
     mig,
+    mig_day,
     parse_time,
     pure_time,
     reaction,
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             "forecast",
             "front",
             "mig",
+            "mig-day",
         ),
         help="one of them",
     )
@@ -64,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         "forecast": lambda: forecast.run(quick=given.quick, seed=given.seed),
         "front": lambda: front.run(quick=given.quick, seed=given.seed - 1, say=_say),
         "mig": lambda: mig.run(seed=given.seed),
+        "mig-day": lambda: mig_day.run(quick=given.quick, seed=given.seed, say=_say),
         "reaction": lambda: [reaction.run(steps=1 if given.quick else 4, seed=given.seed, say=_say)],
     }
     figures: list[Figure] = []

@@ -10,6 +10,7 @@ from controlplane.config import Settings
 from controlplane.domain.picture import Picture
 from controlplane.loop.desk import Desk
 from controlplane.loop.hooks import Inbox
+from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.notices import Notifier
 from controlplane.loop.slo_desk import SloDesk
 
@@ -40,6 +41,11 @@ class Plane(Protocol):
     @property
     def notifier(self) -> Notifier:
         """Tells Alertmanagers."""
+        ...
+
+    @property
+    def mig(self) -> MigPlanner:
+        """Plans MIG layouts."""
         ...
 
     @property

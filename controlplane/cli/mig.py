@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controlplane.cli.options import Json
+from controlplane.cli.client import path_of
+from controlplane.cli.options import DEFAULT_URL, Json, TokenFile, Url, api_of
 from controlplane.cli.output import print_json
 from controlplane.cli.progress import progress
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -22,30 +23,35 @@ if TYPE_CHECKING:
 app = typer.Typer(help="MIG layouts of GPUs: shown, planned and changed.", rich_markup_mode=None)
 
 _Input = Annotated[Path, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")]
+_MaybeInput = Annotated[
+    Path | None, typer.Option("--input", help="The GPUs and models, in JSON or YAML; default: ask a control plane.")
+]
 
 
 @app.command("show")
 def show_layouts(
     *,
-    input_: Annotated[Path | None, typer.Option("--input", help="The GPUs and models, in JSON or YAML.")] = None,
+    input_: _MaybeInput = None,
     agents: Annotated[
         list[str] | None, typer.Option("--agent", help="URL of the agent of a node, started with --mig.")
     ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="File that holds the agents' bearer token.")
-    ] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the slices of each GPU, as a file has them or as they are."""
+    """Draw the slices of each GPU: with the plan for them as a control plane has them; or of a file, or of agents."""
     notes: list[str] = []
     if input_ is not None and not agents:
         question = _question(input_)
         gpus, named = question.gpus, _models_now(question)
     elif agents and token_file is not None and input_ is None:
         gpus, named, notes = _gpus_now(agents, token_file)
-    else:
-        fault = Fault("what is shown", "this", "--input, or --agent with --token-file")
+    elif agents or input_ is not None:
+        fault = Fault("what is shown", "this", "--input, or --agent with --token-file, or neither of them")
         raise ConfigurationError("command line", (fault,))
+    else:
+        _show_running(api_of(url, token_file).get(path_of("mig")), as_json=as_json)
+        return
     if as_json:
         print_json({"gpus": [_gpu_document(gpu, gpu.layout) for gpu in gpus]})
         return
@@ -53,6 +59,16 @@ def show_layouts(
     from controlplane.cli.tables import show
 
     show(drawing(gpus, {gpu.uuid: gpu.layout for gpu in gpus}, named), *notes)
+
+
+def _show_running(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    from controlplane.cli.mig_running import running
+    from controlplane.cli.tables import show
+
+    show(*running(found))
 
 
 @app.command("plan")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from controlplane.cli.output import counted, printable
 from controlplane.cli.tables import escape, new_table
-from controlplane.decide.mig import Gpu, MigPlan, MigStep, Slice
+from controlplane.decide.mig import Gpu, MigPlan, MigStep
 from controlplane.decide.mig.layouts import Layout
 
 _WIDTH = 72
@@ -21,32 +22,55 @@ Named = Mapping[tuple[str, str, int], Sequence[str]]
 """Models by the UUID, profile and start of the slice that they are on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One bar: what stands beside it, how many units it has, and slices as (start, size, profile, models)."""
+
+    name: str
+    below: str
+    units: int
+    pieces: Sequence[tuple[int, int, str, Sequence[str]]]
+
+
 def drawing(gpus: Sequence[Gpu], layouts: Mapping[str, Layout], models: Named) -> RenderableType:
     """A bar for each GPU, by UUID; below a slice's profile the models that are on it, where that is known."""
+    return bars(
+        Drawn(
+            gpu.uuid,
+            gpu.board.key,
+            gpu.board.units,
+            [
+                (p.start, gpu.board.size(p), p.profile, models.get((gpu.uuid, p.profile, p.start), ()))
+                for p in layouts[gpu.uuid]
+            ],
+        )
+        for gpu in sorted(gpus, key=lambda gpu: gpu.uuid)
+    )
+
+
+def bars(drawn: Iterable[Drawn]) -> RenderableType:
+    """One below the other. What has no units has no bar."""
     table = Table.grid(padding=(0, 2))
-    for gpu in sorted(gpus, key=lambda gpu: gpu.uuid):
-        table.add_row(f"[bold]{escape(gpu.uuid)}[/]\n[dim]{gpu.board.key}[/]", _bar(gpu, layouts[gpu.uuid], models))
+    for one in drawn:
+        beside = f"[bold]{escape(one.name)}[/]\n[dim]{escape(one.below)}[/]" if one.name else f"[dim]{one.below}[/]"
+        table.add_row(beside, _bar(one) if one.units else "")
     return table
 
 
-def _bar(gpu: Gpu, layout: Layout, models: Named) -> Text:
-    wide = _WIDTH // gpu.board.units
+def _bar(drawn: Drawn) -> Text:
+    wide = _WIDTH // drawn.units
     above, below = Text(), Text()
     at = 0
-    for i, piece in enumerate(sorted(layout, key=lambda piece: piece.start)):
-        size, shade = gpu.board.size(piece), _SHADES[i % len(_SHADES)]
+    for i, (start, size, profile, models) in enumerate(sorted(drawn.pieces)):
+        shade = _SHADES[i % len(_SHADES)]
         for line in (above, below):
-            line.append(_free(piece.start - at, wide), "dim")
-        above.append(_cell(piece.profile, size * wide), shade)
-        below.append(_cell(_named(gpu, piece, models), size * wide), shade)
-        at = piece.start + size
+            line.append(_free(start - at, wide), "dim")
+        above.append(_cell(profile, size * wide), shade)
+        below.append(_cell(", ".join(map(printable, models)), size * wide), shade)
+        at = start + size
     for line in (above, below):
-        line.append(_free(gpu.board.units - at, wide), "dim")
+        line.append(_free(drawn.units - at, wide), "dim")
     return Text("\n").join([above, below])
-
-
-def _named(gpu: Gpu, piece: Slice, models: Named) -> str:
-    return ", ".join(map(printable, models.get((gpu.uuid, piece.profile, piece.start), ())))
 
 
 def _cell(text: str, width: int) -> str:

@@ -11,6 +11,7 @@ from controlplane.config.expected_items import check_events, check_schedules
 from controlplane.config.faults import join, shown
 from controlplane.config.gateways import check_gateways, is_measured
 from controlplane.config.loras import check_lora
+from controlplane.config.mig.check import check_mig
 from controlplane.config.names import check_names, expand
 from controlplane.config.objectives import Where, check_objective, to_objective
 from controlplane.config.probes import check_probe
@@ -38,6 +39,7 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
     yield from check_quota(document)
+    yield from check_mig(document)
     yield from check_gateways(document)
     yield from check_routes(document)
     yield from check_alerts(document)

@@ -14,6 +14,7 @@ from controlplane.config.environment import overlay
 from controlplane.config.expected_items import to_announced, to_schedules
 from controlplane.config.gateways import is_measured, to_gateway
 from controlplane.config.loras import to_lora
+from controlplane.config.mig.block import to_mig
 from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
@@ -124,6 +125,7 @@ def _settings(document: Document, password: str | None) -> Settings:
         grafana=None if root.grafana is None else _grafana(root.grafana),
         prices=_prices(root.cost),
         keda=None if root.keda is None else _keda(root.keda),
+        mig=None if root.mig is None else to_mig(root.mig),
     )
 
 

@@ -70,6 +70,8 @@ _BLOCKS = {
     "CostBlock": "cost",
     "KedaBlock": "keda",
     "QuotaBlock": "quota",
+    "MigBlock": "mig",
+    "MigModelItem": "mig.models[]",
 }
 _MAPPING_BLOCKS = {
     "MappingFile": "A mapping file",

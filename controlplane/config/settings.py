@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controlplane.decide.mig.settings import MigSettings
 from controlplane.decide.policy import Policy
 from controlplane.domain.fleet import Fleet, Mode
 from controlplane.domain.leader import LEASE_S
@@ -52,3 +53,4 @@ class Settings:
     grafana: GrafanaSettings | None = None
     prices: Prices = field(default_factory=Prices)
     keda: KedaSettings | None = None
+    mig: MigSettings | None = None

@@ -12,6 +12,7 @@ from pydantic import Field
 from controlplane.config.alert_items import AlertsBlock
 from controlplane.config.block import Block
 from controlplane.config.expected_items import EventItem
+from controlplane.config.mig.block import MigBlock
 from controlplane.config.model_items import ModelItem
 from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
 from controlplane.config.units import (
@@ -262,6 +263,7 @@ class Root(Block):
     quota: QuotaBlock | None = Field(
         default=None, description="GPUs that all workloads may have together; absent: no limit."
     )
+    mig: MigBlock | None = Field(default=None, description="MIG layouts to plan; absent: none are planned.")
 
 
 def schema() -> dict[str, Any]:

@@ -52,6 +52,7 @@ TARGET = "target"
 TEAM = "team"
 VERDICT = "verdict"
 VERSION = "version"
+WHEN = "when"
 
 # models
 MODEL_INSTANCES = f"{PREFIX}_model_instances"
@@ -134,6 +135,12 @@ GPU_SLICE_TENSOR_UTILISATION = f"{PREFIX}_gpu_slice_tensor_utilisation_ratio"
 GPU_SLICE_BANDWIDTH_UTILISATION = f"{PREFIX}_gpu_slice_memory_bandwidth_utilisation_ratio"
 GPU_SLICE_MEMORY_USED = f"{PREFIX}_gpu_slice_memory_used_bytes"
 GPU_SLICE_MEMORY_TOTAL = f"{PREFIX}_gpu_slice_memory_total_bytes"
+MIG_SLICES = f"{PREFIX}_mig_slices"
+MIG_SHORT = f"{PREFIX}_mig_short_per_second"
+MIG_PLAN_AT = f"{PREFIX}_mig_plan_timestamp_seconds"
+MIG_PLAN_COST = f"{PREFIX}_mig_plan_cost"
+MIG_PLAN_CHANGED = f"{PREFIX}_mig_plan_changed_slices"
+MIG_PLAN_PAYS = f"{PREFIX}_mig_plan_pays"
 
 # the agent's page alone
 AGENT_NVML_UP = f"{PREFIX}_agent_nvml_up"

@@ -9,6 +9,7 @@ from controlplane.domain.alerts import BurnAlert
 from controlplane.domain.conditions import Condition
 from controlplane.domain.decision import Action, Decision, Freeze, Outcome, Override, ReasonCode, Step, Verdict
 from controlplane.domain.fleet import Fleet, Member
+from controlplane.domain.layouts import MigPicture
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.placing import Placement
@@ -85,7 +86,7 @@ class Picture:
     `failed`: the newest failed outcome of each unit since a day before the start, as long as no success followed.
     `conditions`: what is wrong now. `circuits`: servers and workloads at which steps found nobody of late.
     `placements` by gateway, those that the last tick went by.
-    `rollouts` by unit.
+    `rollouts` by unit. `mig`: how GPUs are cut and should be.
     """
 
     at: float
@@ -106,3 +107,4 @@ class Picture:
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     placements: Mapping[str, Signal[Placement]] = field(default_factory=dict)
     rollouts: Mapping[str, Rollout] = field(default_factory=dict)
+    mig: MigPicture = field(default_factory=MigPicture)

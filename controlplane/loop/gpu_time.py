@@ -32,11 +32,12 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of a GPU (1: all of it) and the units that have it together."""
+    """A part of a GPU (1: all of it) and the units that have it together; `place` is the UUID of the GPU or slice."""
 
     gpu: GpuReading
     part: float
     units: tuple[UnitName, ...]
+    place: str
 
 
 class UnseenPrices:
@@ -131,7 +132,7 @@ def shares(fleet: Fleet, servers: ProcessServers, reading: FleetReading) -> Iter
             if place in users:
                 there = (name for name, seen in loaded.get(server, ()) if _uses(seen, kinds[server], gpu.uuid, place))
                 users[place].update(dict.fromkeys((name, server) for name in there))
-        yield from (Share(gpu, parts[place], tuple(units)) for place, units in users.items() if units)
+        yield from (Share(gpu, parts[place], tuple(units), place) for place, units in users.items() if units)
 
 
 def _loaded(fleet: Fleet, reading: FleetReading) -> Mapping[str, list[tuple[str, ModelReading]]]:

@@ -72,6 +72,12 @@ class SlowJob(Generic[Q, A]):
         return self._problem
 
     @property
+    def busy(self) -> bool:
+        """Whether a question is being answered."""
+        self._look()
+        return self._running is not None
+
+    @property
     def worker(self) -> int | None:
         """The process id of the worker, None before the first question and while it starts."""
         return self._worker.result() if self._worker is not None and _succeeded(self._worker) else None

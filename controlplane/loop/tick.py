@@ -36,6 +36,7 @@ from controlplane.loop.executor import Executor
 from controlplane.loop.findings import Findings
 from controlplane.loop.history import SliceWriter
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
+from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.placer import Placer
 from controlplane.loop.roster import Roster
 from controlplane.loop.schedules import Calendar
@@ -91,6 +92,7 @@ class Tick:
         decide_s: float,
         prices: Prices | None = None,
         leadership: Callable[[], Leadership] = lambda: ALONE,
+        mig: MigPlanner | None = None,
     ) -> None:
         self._roster, self._leadership = roster, leadership
         self._policy = policy
@@ -100,6 +102,7 @@ class Tick:
         self._clock, self._grace = clock, grace
         self._late_s = max(_LATE_S, 2 * decide_s) + SLICE_S
         self._tally = Tally(prices or Prices(), decide_s)
+        self._mig = mig or MigPlanner(None, Prices(), max_age_s=policy.data_max_age_s)
         self._health = LoopHealth(interval_s=decide_s)
         self._placer = Placer()
         self.rest()
@@ -258,6 +261,7 @@ class Tick:
             lost=self._backlog.lost,
         )
         self._tally.tick(fleet, reading, closed.slices, plan)
+        self._mig.tick(fleet, reading, plan.decisions, now)
         self._findings.renew()
         return plan
 
@@ -350,10 +354,11 @@ class Tick:
             epoch=stands.epoch,
             takeovers=stands.takeovers,
         )
+        fleet, reading = self._roster.fleet, self._collector.reading(now)
         picture = Picture(
             now,
-            self._roster.fleet,
-            self._collector.reading(now),
+            fleet,
+            reading,
             snapshot.judgements,
             self._decisions,
             self._executor.in_flight,
@@ -367,6 +372,7 @@ class Tick:
             circuits=self._state.circuits,
             placements=self._placements,
             rollouts=self.rollouts,
+            mig=self._mig.picture(fleet, reading, now),
         )
         return self._findings.complete(picture)
 

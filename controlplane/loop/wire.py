@@ -34,6 +34,7 @@ from controlplane.loop.hooks import Inbox
 from controlplane.loop.keep import keep_s
 from controlplane.loop.leader import Leader, Leases, own_name
 from controlplane.loop.load import loads_of
+from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.notices import Notifier
 from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
@@ -72,6 +73,7 @@ class ControlPlane:
     registry: CollectorRegistry
     runner: Runner
     leader: Leader
+    mig: MigPlanner
     store: StoreThread
     reports: StoreThread
     unlock: Callable[[], None]
@@ -101,6 +103,7 @@ class ControlPlane:
         if self.annotator is not None:
             await self.annotator.close()
         await self.runner.stop()
+        self.mig.close()
         await self.leader.close()
         self.store.close()
         if self.reports is not self.store:
@@ -165,6 +168,7 @@ def build(
     told = settings.alerts.alertmanagers if settings.alerts.via is Via.DIRECT else ()
     notifier = Notifier(picture, [Alertmanager(url) for url in told], settings.alerts, clock)
     executor = Executor(actuator, deciding, clock, refresh=refresh, announce=announce, may_act=leader.may_act)
+    mig = MigPlanner(settings.mig, settings.prices, max_age_s=settings.policy.data_max_age_s)
     tick = Tick(
         roster=roster,
         policy=settings.policy,
@@ -176,6 +180,7 @@ def build(
         decide_s=settings.decide_interval_s,
         prices=settings.prices,
         leadership=leader.standing,
+        mig=mig,
     )
     runner = Runner(
         roster=roster,
@@ -208,6 +213,7 @@ def build(
         registry,
         runner,
         leader,
+        mig,
         said,
         reports,
         kept.unlock,

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from controlplane.config.block import Block
 from controlplane.config.faults import from_pydantic
-from controlplane.config.mig.plan_file import Profile
+from controlplane.config.mig.profile_name import ProfileName
 from controlplane.config.units import Whole
 from controlplane.decide.mig import Slice
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -17,7 +17,7 @@ from controlplane.domain.errors import ConfigurationError, Fault
 class SliceWanted(Block):
     """A slice that the GPU is to have."""
 
-    profile: Profile = Field(description="Its profile; `whole`: the GPU with MIG off.")
+    profile: ProfileName = Field(description="Its profile; `whole`: the GPU with MIG off.")
     start: Annotated[Whole, Field(ge=0)] = Field(default=0, description="Its first memory unit.")
 
 

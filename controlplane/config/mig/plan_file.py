@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from controlplane.config.block import Block
-from controlplane.config.faults import did_you_mean, from_pydantic, join, one_of, shown
+from controlplane.config.faults import from_pydantic, join, one_of, shown
 from controlplane.config.mig.boards import boards
+from controlplane.config.mig.profile_name import Amount, ProfileName
 from controlplane.config.text_file import UnreadableError, read_text_file
 from controlplane.config.units import Whole
 from controlplane.config.yaml_source import read_yaml
@@ -29,21 +30,10 @@ def _board(key: str) -> str:
     return key
 
 
-def _profile(name: str) -> str:
-    if all(board.profile(name) is None for board in boards().values()):
-        known = sorted({p.name for board in boards().values() for p in board.profiles})
-        raise ValueError(f"{did_you_mean(name, known)}a profile that some board has, such as 1g.10gb, or whole")
-    return name
-
-
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Profile = Annotated[str, AfterValidator(_profile)]
-
-
 class SliceItem(Block):
     """A slice that is there."""
 
-    profile: Profile = Field(description="Its profile; `whole`: the GPU with MIG off.")
+    profile: ProfileName = Field(description="Its profile; `whole`: the GPU with MIG off.")
     start: Annotated[Whole, Field(ge=0)] = Field(default=0, description="Its first memory unit.")
     models: tuple[str, ...] = Field(default=(), description="The models that have a copy on it, where that is known.")
 
@@ -62,7 +52,9 @@ class ModelItem(Block):
 
     name: str = Field(min_length=1, description="Its name.")
     demand: Amount = Field(description="Requests per second that its copies are to serve.")
-    profiles: dict[Profile, Amount] = Field(description="What one copy serves per second, by the profile of its slice.")
+    profiles: dict[ProfileName, Amount] = Field(
+        description="What one copy serves per second, by the profile of its slice."
+    )
     min_memory_gib: Amount | None = Field(default=None, description="Memory that a copy needs.")
     share: bool = Field(default=False, description="Its copies may be on a slice with those of other such models.")
 

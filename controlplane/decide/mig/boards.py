@@ -82,7 +82,7 @@ class Board:
 
     def memory_gib(self, name: str) -> float:
         """What a model can have on such a slice: as it was seen, else a cautious share of what its name says."""
-        profile = self._named(name)
+        profile = self.named(name)
         if profile.memory_mib is not None:
             return profile.memory_mib / 1024
         if name == WHOLE:
@@ -94,10 +94,11 @@ class Board:
 
     def rank(self, name: str) -> tuple[float, int]:
         """How large a profile is: by memory, then by compute slices."""
-        return self.memory_gib(name), self._named(name).compute
+        return self.memory_gib(name), self.named(name).compute
 
     def _of(self, piece: Slice) -> Profile:
-        return self._named(piece.profile)
+        return self.named(piece.profile)
 
-    def _named(self, name: str) -> Profile:
+    def named(self, name: str) -> Profile:
+        """The profile of that name, which the board has."""
         return next(p for p in self.profiles if p.name == name)

@@ -28,6 +28,7 @@ def layouts(board: Board, names: tuple[str, ...]) -> tuple[Layout, ...]:
     return tuple(sorted(tuple(sorted(places[i] for i in chosen)) for chosen in found))
 
 
+@cache
 def maximal(board: Board, names: tuple[str, ...]) -> tuple[Layout, ...]:
     """The layouts to which no slice of the named profiles can be added."""
     places = board.placements(names)

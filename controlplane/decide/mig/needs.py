@@ -121,7 +121,20 @@ def needs_of(question: MigQuestion) -> Needs:
 
 
 def capacity_on(model: MigModel, board: Board, name: str) -> float:
-    """What a copy serves on a slice of the profile, by any of its names; 0 where the model does not name it."""
+    """What a copy serves on a slice of the profile, by any of its names; 0 where the model does not name it.
+
+    What is told of this very board, as `on_board` names it, comes first: profiles of two boards may have one name.
+    """
     profile = board.profile(name)
-    names = () if profile is None else (profile.name, *profile.aliases)
+    names = () if profile is None else (on_board(board.key, profile.name), profile.name, *profile.aliases)
     return next((model.profiles[n] for n in names if n in model.profiles), 0.0)
+
+
+def on_board(key: str, profile: str) -> str:
+    """The name of a profile of one board, by its key, among those of a model."""
+    return f"{key}/{profile}"
+
+
+def profiles_of(model: MigModel, board: Board) -> tuple[str, ...]:
+    """Profiles of the board on which the model serves something."""
+    return tuple(p.name for p in board.profiles if capacity_on(model, board, p.name) > 0)

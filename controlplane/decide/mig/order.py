@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from controlplane.decide.mig.layouts import Layout, fits
-from controlplane.decide.mig.needs import capacity_on
+from controlplane.decide.mig.needs import capacity_on, profiles_of
 from controlplane.decide.mig.values import Assignment, Gpu, MigModel, MigStep, Place
 from controlplane.domain.mig import Act
 
@@ -140,7 +140,7 @@ class _Order:
             open_ = [
                 (self._capacity(name, place), place)
                 for gpu in self._gpus.values()
-                for piece in gpu.board.placements(self._models[name].profiles)
+                for piece in gpu.board.placements(profiles_of(self._models[name], gpu.board))
                 if gpu.board.memory_gib(piece.profile) >= self._models[name].min_memory_gib
                 and (place := Place(gpu.uuid, piece)) not in self._state.create
                 and self._fits(place, spares)

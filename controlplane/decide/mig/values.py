@@ -48,7 +48,7 @@ class MigLimits:
 
     nodes: int = 500
     exact_columns: int = 250
-    near_columns: int = 1000
+    near_columns: int = 800
     near_nodes: int = 1
     near_gap: float = 0.1
     patterns: int = 50

@@ -271,6 +271,19 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.GPU_S, "counter", "Time for which the GPU was seen", _GPU),
     Family(names.GPU_BUSY_S, "counter", "Of it, time in which it executed something", _GPU),
     Family(
+        names.MIG_SLICES, "gauge", "MIG slices by profile, whole for MIG off: now, planned", (names.PROFILE, names.WHEN)
+    ),
+    Family(
+        names.MIG_SHORT,
+        "gauge",
+        "Demand, in requests, that no slice serves: now, planned",
+        (names.MODEL, names.WHEN),
+    ),
+    Family(names.MIG_PLAN_AT, "gauge", "When the newest plan of MIG layouts was asked for"),
+    Family(names.MIG_PLAN_COST, "gauge", "GPUs that it uses, or their price"),
+    Family(names.MIG_PLAN_CHANGED, "gauge", "Slices that it creates and destroys"),
+    Family(names.MIG_PLAN_PAYS, "gauge", "1 when it is worth its disturbance, else 0"),
+    Family(
         names.DECISIONS, "counter", "Decisions by step and the reason that settled them", (names.STEP, names.BINDING)
     ),
     Family(

@@ -15,6 +15,7 @@ from controlplane.domain.signal import known
 from controlplane.publish.metrics.families import FAMILIES
 from controlplane.publish.metrics.gpus import Sample, family, gpu_samples
 from controlplane.publish.metrics.health import condition_samples, loop_samples, server_samples, workload_samples
+from controlplane.publish.metrics.mig import mig_samples
 from controlplane.publish.metrics.objectives import objective_samples
 from controlplane.publish.metrics.people import people_samples
 from controlplane.publish.metrics.scaling import scaling_samples
@@ -65,6 +66,7 @@ class PictureMetrics(Collector):
         gpus = known(picture.reading.gpus)
         yield from gpu_samples(gpus or ())
         yield from spend_samples(picture, self._prices)
+        yield from mig_samples(picture.mig)
         yield from condition_samples(picture)
         yield from people_samples(picture)
         yield from loop_samples(picture)

@@ -33,6 +33,7 @@ from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.domain.state import PolicyState, unit_key
 from controlplane.loop.desk import Desk
 from controlplane.loop.hooks import Inbox
+from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.notices import Notifier
 from controlplane.loop.present import fulfilled
 from controlplane.loop.slo_desk import SloDesk
@@ -154,6 +155,7 @@ class FakePlane:
         self.slo = SloDesk(self.loop, self.store, self.store, self.loop.clock)
         self.inbox = Inbox(self.loop, self.store, self.store, self.loop.clock, self.settings.alerts)
         self.notifier = Notifier(self.picture, (), self.settings.alerts, self.loop.clock)
+        self.mig = MigPlanner(self.settings.mig, self.settings.prices, max_age_s=60.0)
         self.health = LoopHealth(ticks=7, skipped=1, last_tick_at=now - 4.0, last_tick_s=0.02)
         self.decisions: tuple[Decision, ...] = (scale_up(now - 4.0), hold(now - 4.0))
         self.alerts: dict[str, tuple[BurnAlert, ...]] = {}
@@ -173,6 +175,7 @@ class FakePlane:
             health=self.health,
             workloads=self.workloads,
             alerts=self.alerts,
+            mig=self.mig.picture(self.loop.fleet, self.loop.reading(), self.loop.now),
         )
 
     async def write_decisions(self) -> None:
@@ -181,6 +184,7 @@ class FakePlane:
         await self.store.call(lambda s: s.write_tick(record))
 
     def close(self) -> None:
+        self.mig.close()
         self.store.close()
 
 

@@ -26,6 +26,7 @@ from controlplane.domain.decision import (
     Verdict,
 )
 from controlplane.domain.fleet import Mode
+from controlplane.domain.layouts import LaidGpu, LaidModel, LaidSlice, LayoutPlan, MigPicture
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import Adapters, Counter, FleetReading, HostGauge, SleepState
 from controlplane.domain.picture import LoopHealth, Picture, Totals
@@ -42,6 +43,7 @@ from tests.unit.publish.recorded_servers import FLEET, NOW, TRITON_PAGE, VLLM_PA
 OBJECTIVE = Objective(Indicator.AVAILABILITY, 0.999, 86400.0, IndicatorSource.SERVER)
 UNIT = {"model": "bert", "server": "t"}
 OF = {"model": "bert", "objective": OBJECTIVE.key}
+WHOLE_SLICE = LaidSlice("whole", 0, 8, ("bert",))
 GPU = {"node": "", "gpu": "GPU-aaaa"}
 EUROS = {"currency": "EUR"}
 PRICES = Prices("EUR", None, {"NVIDIA H200": 2.5})
@@ -126,6 +128,12 @@ def the_picture() -> Picture:
             effects={Verdict.HARMED: 1},
             turns={("bert", "t"): (NOW - 9, NOW - 3)},
         ),
+        mig=MigPicture(
+            Mode.RECOMMEND,
+            Known((LaidGpu("GPU-aaaa", "", "NVIDIA H200", "h200-141gb", 8, (WHOLE_SLICE,), (WHOLE_SLICE,)),), NOW),
+            (LaidModel("bert", Known(9.0, NOW), {}, 4.0, 1.0),),
+            Known(LayoutPlan({}, (), True, (), 2.0, 2.0, 0.5, 60.0, 120.0, 1.5), NOW - 30),  # noqa: FBT003
+        ),
         conditions=(Condition(AlertName.GPU_XID, node="", gpu="GPU-aaaa", cause="79", detail="XID 79"),),
     )
 
@@ -185,6 +193,13 @@ NOTHING = dict.fromkeys(("model", "objective", "workload", "server", "kind"), ""
         ("server_reads_total", {"server": "t", "result": "ok"}, 5),
         ("server_reads_total", {"server": "t", "result": "failed"}, 2),
         ("server_reads_total", {"server": "v", "result": "ok"}, None),
+        ("mig_slices", {"profile": "whole", "when": "planned"}, 1),
+        ("mig_short_per_second", {"model": "bert", "when": "now"}, 4),
+        ("mig_short_per_second", {"model": "bert", "when": "planned"}, 1),
+        ("mig_plan_timestamp_seconds", {}, NOW - 30),
+        ("mig_plan_cost", {}, 2),
+        ("mig_plan_changed_slices", {}, 0),
+        ("mig_plan_pays", {}, 1),
         ("decisions_total", {"step": "hold", "binding": "in_place"}, 6),
         ("effects_total", {"verdict": "harmed"}, 1),
         ("condition", NOTHING | {"alert": "GpuXid", "node": "", "gpu": "GPU-aaaa", "cause": "79"}, 1),
