@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controlplane.decide.replicas.pool import Pool
-from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.decision import Decision, Reason, ReasonCode, Step
 from controlplane.domain.scaling import ScaleStatus
 
 
@@ -16,6 +17,15 @@ def told_only(pool: Pool) -> Reason | None:
     if pool.scaling.owner:
         return Reason(ReasonCode.OWNED, {}, {"owner": pool.scaling.owner})
     return None
+
+
+def handed(pool: Pool, decision: Decision) -> Decision:
+    """The decision about that workload, only told where it is not for us to carry out, with why."""
+    elsewhere = told_only(pool) if decision.step is Step.SCALE else None
+    reasons = decision.reasons
+    if elsewhere is not None:
+        reasons = (*(reason for reason in reasons if reason.code is not elsewhere.code), elsewhere)
+    return replace(decision, reasons=reasons, told_only=pool.spec.told_only or elsewhere is not None)
 
 
 def unscheduled_words(scaling: ScaleStatus) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from controlplane.decide.forecast import State, announced
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, noted
-from controlplane.decide.replicas.hands import told_only, unscheduled_words
+from controlplane.decide.replicas.hands import handed, unscheduled_words
 from controlplane.decide.replicas.need import Need, need_of, one_fewer, reasons
 from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.work import LEVEL_S
@@ -267,10 +267,9 @@ def _scheduled(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, n
 def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
     present = Target(loaded=pool.present > 0, instances=pool.present)
     step = Step.HOLD if draft.target.instances == present.instances else Step.SCALE
-    elsewhere = told_only(pool) if step is Step.SCALE else None
     model = pool.models[0].name
     name = f"{model}@{pool.spec.name}|{now!r}"
-    return Decision(
+    decision = Decision(
         id=f"d-{hashlib.sha256(name.encode()).hexdigest()[:12]}",
         at=now,
         model=model,
@@ -279,8 +278,8 @@ def _decided(pool: Pool, draft: Draft, now: float) -> Decision:
         step=step,
         current=present,
         target=draft.target,
-        reasons=draft.reasons if elsewhere is None else (*draft.reasons, elsewhere),
+        reasons=draft.reasons,
         binding=draft.binding,
         by_person=draft.by_person,
-        told_only=pool.spec.told_only or elsewhere is not None,
     )
+    return handed(pool, decision)

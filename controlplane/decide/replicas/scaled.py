@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from controlplane.decide.replicas.hands import handed
 from controlplane.decide.replicas.pool import Pool
 from controlplane.domain.decision import Decision, FreezeDirection, Reason, ReasonCode, Step, Target
 from controlplane.domain.state import WorkloadState
@@ -56,4 +57,4 @@ class Scaled:
             reasons=(*self.decision.reasons, reason),
             binding=reason.code,
         )
-        return replace(self, decision=decision, state=replace(self.state, asked=replicas))
+        return replace(self, decision=handed(self.pool, decision), state=replace(self.state, asked=replicas))

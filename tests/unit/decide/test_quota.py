@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from controlplane.decide.explain import headline
 from controlplane.domain.decision import Freeze, FreezeDirection, ReasonCode, Step
-from controlplane.domain.fleet import Mode, Quota, ReplicaBounds
+from controlplane.domain.fleet import KubernetesQuery, Mode, Quota, ReplicaBounds
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import PolicyState, WorkloadState
 from tests.unit.decide.fleets import a_model, a_snapshot, a_workload, planned, replicas
 from tests.unit.decide.replicas import NOW
@@ -83,3 +84,15 @@ def test_of_a_workload_that_is_not_listed_what_was_decided_last_is_counted() -> 
     snapshot = a_snapshot(specs, {"a": 0, "b": 4}, {"b": 20.0}, Quota(7), unlisted=frozenset({"a"}))
     assert replicas(planned(snapshot, state)[0]) == {"b": 4}
     assert replicas(planned(snapshot, PolicyState(workloads={"b": known}))[0]) == {"b": 5}
+
+
+def test_a_cut_of_what_something_else_scales_is_told_and_not_carried_out() -> None:
+    here = KubernetesQuery("default", pods="app=a", kind="Deployment", name="a")
+    specs = {replace(A, query=here): a_model("a"), B: a_model("b", priority=5)}
+    snapshot = a_snapshot(specs, {"a": 5, "b": 4}, {"a": 20.0, "b": 20.0}, Quota(8))
+    free, _ = planned(snapshot)
+    owned = replace(snapshot.fleet, scaling={"a": ScaleStatus(owner="HorizontalPodAutoscaler a")})
+    decisions, _ = planned(replace(snapshot, fleet=owned))
+    assert (decisions["a"].binding, decisions["a"].step) == (ReasonCode.QUOTA, Step.SCALE)
+    assert (free["a"].actionable, decisions["a"].actionable) == (True, False)
+    assert decisions["a"].reasons[-1].code is ReasonCode.OWNED
