@@ -63,7 +63,7 @@ def _shared(model: str, mine: Sequence[Scaled], policy: Policy, now: float) -> S
     demand_per_s = max(totals.values())
     if any(one.pool.serving and one.state.capacity_per_s is None for one in mine):
         return mine
-    best = mix([_variant(one, demand_per_s) for one in mine], demand_per_s, _PAYBACK_S)
+    best = mix([_variant(one, demand_per_s, policy, now) for one in mine], demand_per_s, _PAYBACK_S)
     if not any(best.replicas):
         # to zero only as each decides on its own: idle so long, with a wake source
         return mine
@@ -73,14 +73,15 @@ def _shared(model: str, mine: Sequence[Scaled], policy: Policy, now: float) -> S
     elif any(n > len(one.pool.serving) for one, n in zip(mine, best.replicas, strict=True)):
         hold = "nothing is taken away before those are ready"
     return [
-        _part(model, one, n, best, hold, demand_per_s, policy, mine) for one, n in zip(mine, best.replicas, strict=True)
+        _part(model, one, n, best, hold, demand_per_s, policy, now, mine)
+        for one, n in zip(mine, best.replicas, strict=True)
     ]
 
 
-def _variant(one: Scaled, demand_per_s: float) -> Variant:
+def _variant(one: Scaled, demand_per_s: float, policy: Policy, now: float) -> Variant:
     """With bounds in which the mix is to be found: more than hold all of the demand are never the cheapest."""
     pool, capacity_per_s = one.pool, one.state.capacity_per_s
-    low, high = pool.bounds.least, pool.bounds.most
+    low, high = one.least(policy, now), pool.bounds.most
     if capacity_per_s is not None:
         high = min(high, max(low, math.ceil(demand_per_s / capacity_per_s)))
     if one.numbers(ReasonCode.UNFULFILLED):
@@ -100,6 +101,7 @@ def _part(
     hold: str,
     demand_per_s: float,
     policy: Policy,
+    now: float,
     mine: Sequence[Scaled],
 ) -> Scaled:
     present = one.pool.present
@@ -108,7 +110,7 @@ def _part(
     if replicas < present and hold:
         replicas, words["why"] = present, hold
     replicas = min(replicas, max(present + policy.max_step_up, 2 * present))
-    price = _variant(one, demand_per_s).price_per_capacity
+    price = _variant(one, demand_per_s, policy, now).price_per_capacity
     numbers = {"demand_per_s": demand_per_s, "price_per_capacity": price}
     if not math.isfinite(price):
         del numbers["price_per_capacity"]

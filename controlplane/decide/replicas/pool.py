@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
-from controlplane.decide import learning
+from controlplane.decide import expected, learning
 from controlplane.decide.capacity import Capacity
 from controlplane.decide.forecast import Event
+from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import tokens
 from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
@@ -106,6 +107,12 @@ def lead_s(startups: Sequence[float]) -> float:
     if rank <= len(startups):
         return sorted(startups)[rank - 1]
     return max(startups) * (1 + 1 / len(startups))
+
+
+def due(pool: Pool, startups: Sequence[float], policy: Policy, now: float) -> Floor | None:
+    """The floor of its schedules, from as early on as replicas take to start, and no higher than its bounds allow."""
+    floor = expected.due(pool.floors, now, lead_s(startups) + policy.horizon_s)
+    return floor and replace(floor, least=min(floor.least, pool.bounds.most))
 
 
 def remember(pool: Pool, state: WorkloadState) -> WorkloadState:

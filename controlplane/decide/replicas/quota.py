@@ -63,7 +63,7 @@ def _wish(one: Scaled, policy: Policy, now: float) -> Wish:
         current=pool.present,
         wanted=one.replicas,
         # less than its fewest only where a freeze keeps it there
-        floor=min(pool.bounds.least, one.replicas),
+        floor=min(one.least(policy, now), one.replicas),
         held=0 if one.may_shrink(now, policy.data_max_age_s) else min(pool.present, one.replicas),
         told=one.replicas if one.decision.by_person else None,
         gpus_per_replica=pool.spec.gpus_per_replica,

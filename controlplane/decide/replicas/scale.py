@@ -12,7 +12,7 @@ from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, noted
 from controlplane.decide.replicas.hands import handed, unscheduled_words
 from controlplane.decide.replicas.need import Need, need_of, one_fewer, reasons
-from controlplane.decide.replicas.pool import Pool, identity, lead_s, remember, work_of
+from controlplane.decide.replicas.pool import Pool, due, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.work import LEVEL_S
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
@@ -256,12 +256,11 @@ def _within(pool: Pool, draft: Draft) -> Draft:
 
 
 def _scheduled(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, now: float) -> Draft:
-    """No fewer than the schedules say, as far as the bounds allow, from as early on as replicas take to start."""
-    floor = expected.due(pool.floors, now, lead_s(state.startups) + policy.horizon_s)
-    least = 0 if floor is None else min(floor.least, pool.bounds.most)
-    if floor is None or least <= draft.target.instances:
+    """No fewer than the schedules say."""
+    floor = due(pool, state.startups, policy, now)
+    if floor is None or floor.least <= draft.target.instances:
         return draft
-    return draft.because(expected.scheduled(floor, now), Target(loaded=True, instances=least))
+    return draft.because(expected.scheduled(floor, now), Target(loaded=True, instances=floor.least))
 
 
 def _decided(pool: Pool, draft: Draft, now: float) -> Decision:

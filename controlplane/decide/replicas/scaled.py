@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.hands import handed
-from controlplane.decide.replicas.pool import Pool
+from controlplane.decide.replicas.pool import Pool, due
 from controlplane.domain.decision import Decision, FreezeDirection, Reason, ReasonCode, Step, Target
 from controlplane.domain.state import WorkloadState
 
@@ -29,6 +30,11 @@ class Scaled:
     def replicas(self) -> int:
         """How many there should be."""
         return self.decision.target.instances if self.decision.target is not None else self.pool.present
+
+    def least(self, policy: Policy, now: float) -> int:
+        """Its fewest, by bounds and schedules."""
+        floor = due(self.pool, self.state.startups, policy, now)
+        return self.pool.bounds.least if floor is None else max(self.pool.bounds.least, floor.least)
 
     def numbers(self, code: ReasonCode) -> Mapping[str, float]:
         """Those of its last reason of that code, none where there is no such."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeAlias
 
 from controlplane.decide.explain import headline, reason_text
 from controlplane.domain.decision import Decision, Freeze, FreezeDirection, ReasonCode
+from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import ModelSpec, Quota, ReplicaBounds, Sharing, WorkloadSpec
 from controlplane.domain.state import PolicyState
 from tests.unit.decide.fleets import a_snapshot, a_workload, planned, replicas
@@ -14,6 +17,7 @@ from tests.unit.decide.replicas import MODEL, NOW, STEP_S
 
 DEAR = a_workload("dear", price_per_h=4.0, replicas=ReplicaBounds(0, 20))
 CHEAP = a_workload("cheap", price_per_h=1.0, replicas=ReplicaBounds(1, 20))
+Floors: TypeAlias = Mapping[str, tuple[Floor, ...]]
 SHARED = replace(MODEL, name="shared", workloads=("dear", "cheap"), variants=Sharing.BY_COST)
 
 
@@ -37,13 +41,15 @@ class Routed:
         self.state: PolicyState | None = None
         self.held: list[int] = []
 
-    def step(self, freezes: tuple[Freeze, ...] = (), silent: str = "") -> dict[str, Decision]:
+    def step(
+        self, freezes: tuple[Freeze, ...] = (), silent: str = "", floors: Floors = MappingProxyType({})
+    ) -> dict[str, Decision]:
         now, all_ = NOW + self.tick * STEP_S, sum(self.ready.values())
         rates = {name: self.per_s * n / all_ for name, n in self.ready.items() if n and name != silent}
         snapshot = a_snapshot(
             dict.fromkeys(self.specs.values(), self.model), self.ready, rates, Quota(), freezes, now=now
         )
-        decisions, self.state = planned(snapshot, self.state, now)
+        decisions, self.state = planned(replace(snapshot, floors=floors), self.state, now)
         for name, wanted in replicas(decisions).items():
             on_the_way = sum(of == name for _, of in self.coming)
             self.coming += [(self.tick + self.ticks, name)] * (wanted - self.ready[name] - on_the_way)
@@ -102,3 +108,11 @@ def test_a_frozen_variant_stays_and_one_that_tells_nothing_leaves_all_as_they_ar
         decisions = blind.step(silent="dear")
     assert blind.ready["dear"] == 3
     assert all(reason.code is not ReasonCode.BY_COST for d in decisions.values() for reason in d.reasons)
+
+
+def test_the_mix_takes_nothing_away_that_a_schedule_keeps_there() -> None:
+    floors = {"dear": (Floor(NOW, NOW + 9e4, 3, "0 8 * * *"),)}
+    fleet = Routed(20.0, dear=5, cheap=2)
+    for _ in range(60):
+        fleet.step(floors=floors)
+    assert fleet.ready["dear"] == 3

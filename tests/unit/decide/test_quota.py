@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from controlplane.decide.explain import headline
 from controlplane.domain.decision import Freeze, FreezeDirection, ReasonCode, Step
+from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import KubernetesQuery, Mode, Quota, ReplicaBounds
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import PolicyState, WorkloadState
@@ -96,3 +97,11 @@ def test_a_cut_of_what_something_else_scales_is_told_and_not_carried_out() -> No
     assert (decisions["a"].binding, decisions["a"].step) == (ReasonCode.QUOTA, Step.SCALE)
     assert (free["a"].actionable, decisions["a"].actionable) == (True, False)
     assert decisions["a"].reasons[-1].code is ReasonCode.OWNED
+
+
+def test_what_a_schedule_keeps_there_comes_before_what_the_policy_wants() -> None:
+    specs = {A: a_model("a"), B: a_model("b", priority=5)}
+    snapshot = a_snapshot(specs, {"a": 4, "b": 4}, {"a": 16.0, "b": 25.0}, Quota(8))
+    assert replicas(planned(snapshot)[0])["a"] < 4, "the other comes first"
+    floor = Floor(NOW - 60.0, NOW + 3600.0, 4, "0 8 * * *")
+    assert replicas(planned(replace(snapshot, floors={"a": (floor,)}))[0]) == {"a": 4, "b": 4}
