@@ -53,7 +53,7 @@ def _hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> R
     if now < state.act_at:
         numbers = {"failures": float(state.failures), "left_s": state.act_at - now}
         return Reason(ReasonCode.BACK_OFF, numbers, {"remedy": state.remedy} if state.remedy else {})
-    placed = pool.present + len(pool.scaling.unscheduled)
-    if state.set_to == replicas and (placed >= replicas or now - state.set_at < lead_s(state.startups)):
+    no_node_yet = pool.present < replicas <= pool.present + len(pool.scaling.unscheduled)
+    if state.set_to == replicas and (no_node_yet or now - state.set_at < lead_s(state.startups)):
         return Reason(ReasonCode.IN_FLIGHT, {"replicas": float(replicas), "since_s": now - state.set_at})
     return None

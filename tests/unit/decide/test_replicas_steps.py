@@ -21,8 +21,9 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import KubernetesQuery, Mode
+from controlplane.domain.scaling import ScaleStatus, Unscheduled
 from controlplane.domain.state import WorkloadState
-from tests.unit.decide.replicas import KNOWN, MODEL, NOW, SPEC, STEP_S, decided, under, wanted
+from tests.unit.decide.replicas import KNOWN, MODEL, NOW, SPEC, STEP_S, decided, settled, under, wanted
 
 OBJECT = replace(SPEC, query=KubernetesQuery("default", pods="app=llm", kind="Deployment", name="llm"))
 POLICY = Policy()
@@ -81,6 +82,21 @@ def test_what_was_set_is_on_its_way_for_as_long_as_replicas_take_to_start() -> N
     late = NOW + 1.0 + 100.0
     again, _ = then(pool(20.0, 4, now=late), state, late)
     assert (again.step, wanted(again)) == (Step.SCALE, 5), "somebody took it back: it is set anew"
+
+
+def test_what_somebody_else_added_to_what_was_set_is_taken_away_again() -> None:
+    state = replace(settled(20.0, 9), set_to=5, set_at=NOW - 3600.0)
+    fewer, _ = then(pool(20.0, 9), state, NOW)
+    assert (fewer.step, wanted(fewer)) == (Step.SCALE, 5)
+    lately, _ = then(pool(20.0, 9), replace(state, set_at=NOW - 15.0), NOW)
+    assert (lately.step, lately.binding) == (Step.HOLD, ReasonCode.IN_FLIGHT), "they are on their way out"
+
+
+def test_replicas_that_no_node_takes_are_not_set_again_and_again() -> None:
+    waiting = ScaleStatus(unscheduled=(Unscheduled("llm-4", "0/3 nodes are available"),))
+    state = replace(KNOWN, set_to=5, set_at=NOW - 3600.0)
+    decision, _ = then(pool(20.0, 4, scaling=waiting), state, NOW)
+    assert (decision.step, decision.binding) == (Step.HOLD, ReasonCode.IN_FLIGHT)
 
 
 def test_a_step_that_failed_is_tried_again_after_a_back_off_that_doubles_and_says_what_to_do() -> None:
