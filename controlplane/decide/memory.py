@@ -136,9 +136,10 @@ def learn_memory(snapshot: Snapshot, state: PolicyState, now: float) -> PolicySt
     Only where nothing else changed on the server between two readings of its memory.
     """
     gpu = GpuMemory(snapshot.fleet, snapshot.reading.gpus)
-    units, marks = dict(state.units), dict(state.marks)
+    servers = {server.name for server in snapshot.fleet.servers}
+    units, marks = dict(state.units), {name: mark for name, mark in state.marks.items() if name in servers}
     for name, seen in snapshot.reading.servers.items():
-        if not isinstance(gpu.used(name), Known) or (here := _settled(seen)) is None:
+        if name not in servers or not isinstance(gpu.used(name), Known) or (here := _settled(seen)) is None:
             continue
         marks[name], sample = _compared(marks.get(name, ()), here, seen.incarnation, gpu.used(name), now)
         if sample is not None:

@@ -86,6 +86,15 @@ def test_two_that_came_together_a_restart_and_memory_that_is_not_told_teach_noth
     assert [world.learned(name) for name in "abc"] == [None, None, None]
 
 
+def test_what_is_compared_with_goes_with_its_server() -> None:
+    world = World()
+    world.see(1)
+    assert world.state.marks.keys() == {"t"}
+    world.fleet = Fleet((), ())
+    world.see(1)
+    assert world.state.marks == {}
+
+
 def test_less_memory_after_a_load_is_no_size() -> None:
     world = World()
     world.see(4)
