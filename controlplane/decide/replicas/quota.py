@@ -24,12 +24,17 @@ _NORMAL = NormalDist()
 def under_quota(
     scaled: Sequence[Scaled], taken: Sequence[Taken], quota: Quota, policy: Policy, now: float
 ) -> list[Scaled]:
-    """The workloads with what the quota leaves them. Those in mode `observe` are counted, and not cut."""
+    """The workloads with what the quota leaves them. Those in mode `observe` are counted, and not cut.
+
+    Of those whose decision nobody carries out, what runs counts too, where that is more than was decided.
+    """
     wishes = [_wish(one, policy, now) for one in scaled if one.pool.mode is not Mode.OBSERVE]
     seen = [_taken(one.pool.spec, one.pool.present) for one in scaled if one.pool.mode is Mode.OBSERVE]
     cuts = {grant.workload: grant for grant in arbitrate(wishes, quota, (*taken, *seen)) if grant.cut is not None}
     return [
-        one.at(cut.granted, cut.cut) if (cut := cuts.get(one.name)) is not None and cut.cut is not None else one
+        one.at(cut.granted, cut.cut)
+        if (cut := cuts.get(one.name)) is not None and cut.cut is not None and cut.granted < one.replicas
+        else one
         for one in scaled
     ]
 
@@ -58,14 +63,16 @@ def _taken(spec: WorkloadSpec, replicas: int) -> Taken:
 
 def _wish(one: Scaled, policy: Policy, now: float) -> Wish:
     pool = one.pool
+    wanted = one.replicas if one.carried_out else max(one.replicas, pool.present)
+    may_shrink = one.carried_out and one.may_shrink(now, policy.data_max_age_s)
     return Wish(
         one.name,
         current=pool.present,
-        wanted=one.replicas,
+        wanted=wanted,
         # less than its fewest only where a freeze keeps it there
         floor=min(one.least(policy, now), one.replicas),
-        held=0 if one.may_shrink(now, policy.data_max_age_s) else min(pool.present, one.replicas),
-        told=one.replicas if one.decision.by_person else None,
+        held=0 if may_shrink else min(pool.present, wanted),
+        told=wanted if one.decision.by_person else None,
         gpus_per_replica=pool.spec.gpus_per_replica,
         priority=max(model.priority for model in pool.models),
         gains=_gains(one),

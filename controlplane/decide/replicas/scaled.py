@@ -9,6 +9,7 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.hands import handed
 from controlplane.decide.replicas.pool import Pool, due
 from controlplane.domain.decision import Decision, FreezeDirection, Reason, ReasonCode, Step, Target
+from controlplane.domain.fleet import Mode
 from controlplane.domain.state import WorkloadState
 
 
@@ -39,6 +40,12 @@ class Scaled:
     def numbers(self, code: ReasonCode) -> Mapping[str, float]:
         """Those of its last reason of that code, none where there is no such."""
         return next((reason.numbers for reason in reversed(self.decision.reasons) if reason.code is code), {})
+
+    @property
+    def carried_out(self) -> bool:
+        """Whether what is decided about it comes to be, by us or by whom it is published for."""
+        acts = self.decision.mode is Mode.ACT or self.decision.by_person
+        return acts and not self.pool.scaling.owner
 
     @property
     def frozen_down(self) -> bool:

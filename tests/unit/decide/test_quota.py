@@ -7,7 +7,7 @@ from dataclasses import replace
 from controlplane.decide.explain import headline
 from controlplane.domain.decision import Freeze, FreezeDirection, ReasonCode, Step
 from controlplane.domain.expected import Floor
-from controlplane.domain.fleet import KubernetesQuery, Mode, Quota, ReplicaBounds
+from controlplane.domain.fleet import KubernetesQuery, Mode, ModelSpec, Quota, ReplicaBounds
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import PolicyState, WorkloadState
 from tests.unit.decide.fleets import a_model, a_snapshot, a_workload, planned, replicas
@@ -90,7 +90,7 @@ def test_of_a_workload_that_is_not_listed_what_was_decided_last_is_counted() -> 
 def test_a_cut_of_what_something_else_scales_is_told_and_not_carried_out() -> None:
     here = KubernetesQuery("default", pods="app=a", kind="Deployment", name="a")
     specs = {replace(A, query=here): a_model("a"), B: a_model("b", priority=5)}
-    snapshot = a_snapshot(specs, {"a": 5, "b": 4}, {"a": 20.0, "b": 20.0}, Quota(8))
+    snapshot = a_snapshot(specs, {"a": 5, "b": 4}, {"a": 20.0, "b": 20.0}, Quota(4))
     free, _ = planned(snapshot)
     owned = replace(snapshot.fleet, scaling={"a": ScaleStatus(owner="HorizontalPodAutoscaler a")})
     decisions, _ = planned(replace(snapshot, fleet=owned))
@@ -105,3 +105,15 @@ def test_what_a_schedule_keeps_there_comes_before_what_the_policy_wants() -> Non
     assert replicas(planned(snapshot)[0])["a"] < 4, "the other comes first"
     floor = Floor(NOW - 60.0, NOW + 3600.0, 4, "0 8 * * *")
     assert replicas(planned(replace(snapshot, floors={"a": (floor,)}))[0]) == {"a": 4, "b": 4}
+
+
+def test_what_runs_and_is_not_ours_to_take_away_is_not_given_to_others() -> None:
+    def given(a: ModelSpec, owner: str = "") -> dict[str, int]:
+        specs = {A: a, B: a_model("b", priority=5)}
+        snapshot = a_snapshot(specs, {"a": 5, "b": 4}, {"a": 20.0, "b": 30.0}, Quota(10))
+        fleet = replace(snapshot.fleet, scaling={"a": ScaleStatus(owner)})
+        return replicas(planned(replace(snapshot, fleet=fleet))[0])
+
+    assert given(a_model("a", mode=Mode.RECOMMEND)) == {"a": 5, "b": 5}
+    assert given(a_model("a"), "HorizontalPodAutoscaler a") == {"a": 5, "b": 5}
+    assert given(a_model("a"))["b"] > 5, "what is ours shrinks for who comes first"
