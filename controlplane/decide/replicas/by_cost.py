@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from controlplane.decide.forecast import announced
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import lead_s
 from controlplane.decide.replicas.scaled import Scaled
@@ -45,7 +46,9 @@ def _noted(one: Scaled, policy: Policy, now: float) -> Scaled:
         capacity_per_s = seen["capacity_per_s"]
     kept = tuple(entry for entry in one.state.ahead if entry[0] > now - policy.replicas_down_after_s - 1.0)
     if not one.pool.serving:
-        kept = (*kept, (now, 0.0))
+        # its part of what was announced, of which nobody there tells
+        announced_per_s, _ = announced(one.pool.events, now, lead_s(one.state.startups) + policy.horizon_s, None, 0.0)
+        kept = (*kept, (now, announced_per_s))
     elif ahead and one.pool.told(now, policy.data_max_age_s / 2) >= {m.server.name for m in one.pool.serving}:
         replicas = ahead["replicas"] + seen["waiting_replicas_s"] / max(policy.backlog_drain_s, ahead["lead_s"])
         if seen["needed_replicas"] > max(1, math.ceil(replicas)):
@@ -88,6 +91,8 @@ def _variant(one: Scaled, demand_per_s: float, policy: Policy, now: float) -> Va
         high = max(low, min(high, one.replicas))
     if pool.freezes or one.decision.by_person:
         low = high = one.replicas
+    if pool.scaling.owner:
+        low = high = pool.present
     spec = pool.spec
     price = float(spec.gpus_per_replica) if spec.price_per_h is None else spec.price_per_h
     return Variant(one.name, capacity_per_s, price, lead_s(one.state.startups), low, high, pool.present)

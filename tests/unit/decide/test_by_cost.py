@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import TypeAlias
 
 from controlplane.decide.explain import headline, reason_text
 from controlplane.domain.decision import Decision, Freeze, FreezeDirection, ReasonCode
-from controlplane.domain.expected import Floor
+from controlplane.domain.expected import Announced, Floor
 from controlplane.domain.fleet import ModelSpec, Quota, ReplicaBounds, Sharing, WorkloadSpec
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import PolicyState
 from tests.unit.decide.fleets import a_snapshot, a_workload, planned, replicas
-from tests.unit.decide.replicas import MODEL, NOW, STEP_S
+from tests.unit.decide.replicas import MODEL, NOW, PER_REPLICA_PER_S, STEP_S
 
 DEAR = a_workload("dear", price_per_h=4.0, replicas=ReplicaBounds(0, 20))
 CHEAP = a_workload("cheap", price_per_h=1.0, replicas=ReplicaBounds(1, 20))
-Floors: TypeAlias = Mapping[str, tuple[Floor, ...]]
 SHARED = replace(MODEL, name="shared", workloads=("dear", "cheap"), variants=Sharing.BY_COST)
 
 
@@ -33,24 +31,25 @@ class Routed:
         model: ModelSpec = SHARED,
         ticks: int = 7,
         specs: Mapping[str, WorkloadSpec] | None = None,
+        owners: Mapping[str, ScaleStatus] | None = None,
     ) -> None:
         self.per_s, self.model, self.ticks = per_s, model, ticks
+        self.owners = owners or {}
         self.specs = specs or {"dear": DEAR, "cheap": CHEAP}
         self.ready, self.coming = {"dear": dear, "cheap": cheap}, list[tuple[int, str]]()
         self.tick = 0
         self.state: PolicyState | None = None
         self.held: list[int] = []
 
-    def step(
-        self, freezes: tuple[Freeze, ...] = (), silent: str = "", floors: Floors = MappingProxyType({})
-    ) -> dict[str, Decision]:
+    def step(self, freezes: tuple[Freeze, ...] = (), silent: str = "", **more: object) -> dict[str, Decision]:
         now, all_ = NOW + self.tick * STEP_S, sum(self.ready.values())
         rates = {name: self.per_s * n / all_ for name, n in self.ready.items() if n and name != silent}
         snapshot = a_snapshot(
             dict.fromkeys(self.specs.values(), self.model), self.ready, rates, Quota(), freezes, now=now
         )
-        decisions, self.state = planned(replace(snapshot, floors=floors), self.state, now)
-        for name, wanted in replicas(decisions).items():
+        snapshot = replace(snapshot, fleet=replace(snapshot.fleet, scaling=self.owners))
+        decisions, self.state = planned(replace(snapshot, **more), self.state, now)  # type: ignore[arg-type]
+        for name, wanted in ((n, w) for n, w in replicas(decisions).items() if n not in self.owners):
             on_the_way = sum(of == name for _, of in self.coming)
             self.coming += [(self.tick + self.ticks, name)] * (wanted - self.ready[name] - on_the_way)
             self.ready[name] = min(self.ready[name], wanted)
@@ -116,3 +115,19 @@ def test_the_mix_takes_nothing_away_that_a_schedule_keeps_there() -> None:
     for _ in range(60):
         fleet.step(floors=floors)
     assert fleet.ready["dear"] == 3
+
+
+def test_the_part_of_an_announced_event_that_falls_to_a_workload_at_zero_is_held_by_the_mix() -> None:
+    said = Announced("e", "launch", "shared", NOW, NOW + 9e4, per_s=60.0)
+    fleet = Routed(10.0, dear=0, cheap=5)
+    for _ in range(30):
+        fleet.step(announced=(said,))
+    assert fleet.held[-1] * PER_REPLICA_PER_S >= 60.0
+
+
+def test_a_variant_that_something_else_scales_counts_with_what_it_has() -> None:
+    fleet = Routed(20.0, dear=5, cheap=2, owners={"dear": ScaleStatus(owner="HorizontalPodAutoscaler dear")})
+    for _ in range(60):
+        decisions = fleet.step()
+    assert (fleet.ready["dear"], fleet.ready["cheap"]) == (5, 1)
+    assert not decisions["dear"].actionable
