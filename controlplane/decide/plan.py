@@ -84,7 +84,8 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     workloads |= {one.name: one.state for one in scaled}
     asked_before = {one.name: one.before.asked for one in scaled}
     unsettled = any(d.binding in (ReasonCode.DATA_PARTIAL, ReasonCode.ROUTED) for d in decisions)
-    circuits = circuit.absorbed(state.circuits, snapshot.results, {d.server for d in decisions}, policy)
+    targets = servers.keys() | {spec.name for spec in snapshot.fleet.workloads}
+    circuits = circuit.absorbed(state.circuits, snapshot.results, targets, policy)
     restraint = Restraint(snapshot.fleet, circuits, state.changes, snapshot.in_flight, policy, now)
     restrained = restraint.plan(decisions)
     for wished, decision in zip(decisions, restrained, strict=True):

@@ -11,12 +11,13 @@ from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
 from controlplane.domain.decision import Decision, Override, OverrideKind, ReasonCode, Step
-from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase
+from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase, Quota
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.snapshot import Snapshot
-from controlplane.domain.state import PolicyState, UnitState, WorkloadState
+from controlplane.domain.state import Circuit, PolicyState, UnitState, WorkloadState
 from tests.discovery_fake import member, workload
+from tests.unit.decide.fleets import a_model, a_snapshot, a_workload, planned
 
 NOW = 1_700_000_000.0
 CONFIGURED = Fleet((), (ModelSpec("m", "m", (), Mode.ACT, instances_max=4, workloads=("w",)),), workloads=(workload(),))
@@ -95,3 +96,12 @@ def test_what_is_known_of_a_workload_is_kept_for_a_day_after_the_configuration_n
     assert (set(gone.workloads), set(gone.forecasts)) == ({"w"}, {"w"})
     back = replace(later, workloads={"w": later.workloads["old"]})
     assert decide(snapshot(), back, Policy(), NOW + 90_000.0)[1].workloads["w"].gone_since is None
+
+
+def test_the_circuit_of_a_workload_stays_open_while_nobody_tells_who_its_servers_are() -> None:
+    spec = a_workload("a")
+    snapshot = a_snapshot({spec: a_model("a")}, {"a": 2}, {"a": 5.0}, Quota())
+    state = PolicyState(circuits={"a": Circuit(3, 1, NOW + 60.0), "gone": Circuit(3, 1, NOW + 60.0)})
+    unlisted = replace(snapshot, fleet=replace(snapshot.fleet, unlisted=frozenset({"a"})))
+    for seen in (snapshot, unlisted):
+        assert planned(seen, state)[1].circuits.keys() == {"a"}
