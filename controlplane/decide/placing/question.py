@@ -11,6 +11,8 @@ from controlplane.domain.signal import Known, Missing, Signal, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState, UnitState, unit_key
 
+# Bounds say how many there are where it is, and not where.
+_STAYS = frozenset(OverrideKind) - {OverrideKind.BOUNDS}
 _CHANGING = (ModelState.LOADING, ModelState.UNLOADING)
 
 
@@ -103,7 +105,7 @@ def _need(
         copies = len(pins)
     else:
         out = {s for s in there if _said(told, s, OverrideKind.UNLOADED)}
-        pins = tuple(s for s in there if s not in out and _said(told, s, *OverrideKind))
+        pins = tuple(s for s in there if s not in out and _said(told, s, *_STAYS))
         servers = tuple(s for s in there if s not in out)
         copies = min(model.copies, len(servers)) if out else model.copies
     counts = [_state(state, model, server).instances for server in model.runs_on]
@@ -131,7 +133,7 @@ def _said(told: list[Override], server: str, *kinds: OverrideKind) -> bool:
 
 def stays(model: ModelSpec, snapshot: Snapshot) -> bool:
     """Whether the model is not to be moved: it is observed or frozen, or others act and it only recommends."""
-    frozen = any(freeze.model in ("", model.name) for freeze in snapshot.freezes)
+    frozen = any(freeze.holds(model.name) for freeze in snapshot.freezes)
     others_act = any(
         other.mode is Mode.ACT for other in snapshot.fleet.models if set(other.runs_on) & set(model.runs_on)
     )

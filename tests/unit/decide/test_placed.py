@@ -119,6 +119,15 @@ def test_a_frozen_model_is_not_moved_and_is_restored_where_it_was() -> None:
     assert "a" in world.held["t0"]
 
 
+def test_bounds_of_a_model_and_a_freeze_of_replicas_elsewhere_are_no_word_about_where_it_is() -> None:
+    bounds = replace(pinned("a", "", OverrideKind.BOUNDS), least=1, most=2)
+    elsewhere = Freeze("f", "", FreezeDirection.ALL, "me", "incident", NOW, NOW + 9999, workload="llm")
+    world = two(held=("b",))
+    world.overrides, world.freezes = (bounds,), (elsewhere,)
+    world.run()
+    assert sorted(m for held in world.held.values() for m in held) == ["a", "b"], "a copy of each, and no more"
+
+
 def test_the_higher_priority_has_its_place_where_not_all_fit_and_the_other_is_told_why() -> None:
     models = [a_model("low", 3), a_model("high", 3, priority=5), a_model("higher", 3, priority=9)]
     world = PlacedWorld({"t0": 4, "t1": 4}, models)
