@@ -60,6 +60,7 @@ def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
         batching=unit.batching
         and replace(unit.batching, since=min(unit.batching.since, now), told_since=min(unit.batching.told_since, now)),
         tuning=unit.tuning and replace(unit.tuning, trial=_expectation(unit.tuning.trial, now)),
+        rollout=unit.rollout and replace(unit.rollout, since=min(unit.rollout.since, now)),
         refused=tuple(replace(one, until=min(one.until, now + longest_refusal_s(policy))) for one in unit.refused),
         gone_since=None if unit.gone_since is None else min(unit.gone_since, now),
         leaving_since=None,  # nobody told the gateway meanwhile

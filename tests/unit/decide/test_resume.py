@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
 from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingMemory
+from controlplane.domain.rollout import Rollout, RolloutPhase, Served
 from controlplane.domain.state import Ceiling, Expectation, PolicyState, UnitState
 
 NOW = 1_700_000_000.0
@@ -27,6 +28,7 @@ def a_state(at: float) -> PolicyState:
         changed_at=at,
         healed_at=at,
         jump_seen_at=at,
+        rollout=Rollout("r", "2", ("1",), RolloutPhase.VERIFYING, at, Served(100, 1.0, 0.0, 0.1)),
         batching=BatchingMemory(BatchingKnobs(8), at, BatchingCase.UNBATCHED),
     )
     return PolicyState({"m@t0": unit, "new@t0": UnitState()})
@@ -41,7 +43,17 @@ def test_moments_that_are_still_to_come_are_now_and_waits_begin_now() -> None:
     unit = resumed(a_state(NOW + 36000.0), POLICY, NOW).units["m@t0"]
     latest = a_state(NOW).units["m@t0"]
     assert unit.recommended == ((NOW, 2), (NOW, 3))
-    names = ("used_at", "learned_until", "expectation", "ceiling", "retry_at", "changed_at", "healed_at", "batching")
+    names = (
+        "used_at",
+        "learned_until",
+        "expectation",
+        "ceiling",
+        "retry_at",
+        "changed_at",
+        "healed_at",
+        "batching",
+        "rollout",
+    )
     for name in names:
         assert getattr(unit, name) == getattr(latest, name), name
     assert (unit.blind_since, unit.jump_seen_at) == (NOW, NOW)
