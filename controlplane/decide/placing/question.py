@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from controlplane.decide import people
 from controlplane.decide.memory import GpuMemory, Sizes, added, copy_sizes, room_bytes
 from controlplane.decide.placing.values import ModelNeed, PlacementQuestion, ServerRoom
 from controlplane.domain.decision import Override, OverrideKind
@@ -96,7 +99,7 @@ def _need(
     state: PolicyState,
 ) -> ModelNeed:
     """What is wanted of a model. One that may not be moved is wanted where it is, and was before a server restarted."""
-    told = [o for o in snapshot.overrides if o.model == model.name]
+    told = snapshot.overrides
     here = tuple(room.name for room in rooms if model.name in room.present)
     there = [room.name for room in rooms if room.name in model.runs_on and (model.name, room.name) not in absent]
     if stays(model, snapshot):
@@ -104,8 +107,8 @@ def _need(
         servers = pins = tuple(dict.fromkeys((*here, *kept)))
         copies = len(pins)
     else:
-        out = {s for s in there if _said(told, s, OverrideKind.UNLOADED)}
-        pins = tuple(s for s in there if s not in out and _said(told, s, *_STAYS))
+        out = {s for s in there if _said(told, model.name, s, OverrideKind.UNLOADED)}
+        pins = tuple(s for s in there if s not in out and _said(told, model.name, s, *_STAYS))
         servers = tuple(s for s in there if s not in out)
         copies = min(model.copies, len(servers)) if out else model.copies
     counts = [_state(state, model, server).instances for server in model.runs_on]
@@ -124,10 +127,9 @@ def _state(state: PolicyState, model: ModelSpec, server: str) -> UnitState:
     return state.units.get(unit_key(model.name, server), UnitState())
 
 
-def _said(told: list[Override], server: str, *kinds: OverrideKind) -> bool:
+def _said(told: Iterable[Override], model: str, server: str, *kinds: OverrideKind) -> bool:
     """Whether the newest instruction for the model there is one of these."""
-    mine = [o for o in told if o.server in ("", server)]
-    newest = max(mine, key=lambda o: (o.created_at, o.id), default=None)
+    newest = people.newest(people.about(told, model, server))
     return newest is not None and newest.kind in kinds
 
 

@@ -119,11 +119,14 @@ def test_a_frozen_model_is_not_moved_and_is_restored_where_it_was() -> None:
     assert "a" in world.held["t0"]
 
 
-def test_bounds_of_a_model_and_a_freeze_of_replicas_elsewhere_are_no_word_about_where_it_is() -> None:
-    bounds = replace(pinned("a", "", OverrideKind.BOUNDS), least=1, most=2)
+@pytest.mark.parametrize("kind", [OverrideKind.BOUNDS, OverrideKind.ROLLOUT])
+def test_bounds_a_rollout_and_a_freeze_of_replicas_elsewhere_are_no_word_about_where_a_model_is(
+    kind: OverrideKind,
+) -> None:
+    told = replace(pinned("a", "", kind), least=1, most=2, version="2")
     elsewhere = Freeze("f", "", FreezeDirection.ALL, "me", "incident", NOW, NOW + 9999, workload="llm")
     world = two(held=("b",))
-    world.overrides, world.freezes = (bounds,), (elsewhere,)
+    world.overrides, world.freezes = (told,), (elsewhere,)
     world.run()
     assert sorted(m for held in world.held.values() for m in held) == ["a", "b"], "a copy of each, and no more"
 
