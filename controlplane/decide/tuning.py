@@ -30,6 +30,7 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.fleet import Mode
 from controlplane.domain.observation import Interval
+from controlplane.domain.rollout import OVER
 from controlplane.domain.state import Expectation, Refusal, Tuning, UnitState
 
 DWELL_S = 600.0
@@ -184,8 +185,9 @@ def _not_yet(unit: Unit, state: UnitState, advice: BatchingAdvice, now: float) -
     told_since = state.batching.told_since if state.batching is not None else now
     if now - told_since < DWELL_S:
         return _waits("the advice has to stand", told_since + DWELL_S - now)
-    if state.expectation is not None or unit.raising_beside:
-        return _waits("a raise is not judged yet")
+    rolling = state.rollout is not None and state.rollout.phase not in OVER
+    if rolling or state.expectation is not None or unit.raising_beside:
+        return _waits("a rollout is under way" if rolling else "a raise is not judged yet")
     return _waits("it does not fit there twice, as a reload needs") if placed.no_room(unit) is not None else None
 
 

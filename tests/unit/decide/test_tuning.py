@@ -233,3 +233,12 @@ def test_only_dynamic_batching_of_a_configuration_is_changed() -> None:
         "dynamic_batching": {"preferred_batch_size": [8], "max_queue_delay_microseconds": 0},
     }
     assert with_batching(shown, BatchingKnobs(8)) == shown
+
+
+def test_while_another_version_is_watched_the_batching_stays() -> None:
+    told = Override("r", "m", OverrideKind.ROLLOUT, "eve", "new", NOW, NOW + 9e4, version="2", verify_s=60.0)
+    model = Tuned(overrides=(told,), versions=("1", "2"))
+    wait = model.said(SET_S + 600.0)
+    assert wait is not None
+    assert "a rollout is under way" in reason_text(wait)
+    assert {step.step for step in model.steps} == {Step.SET_VERSIONS}

@@ -57,6 +57,7 @@ class Tuned:
     takes: bool = True
     freezes: tuple[Freeze, ...] = ()
     overrides: tuple[Override, ...] = ()
+    versions: tuple[str, ...] = ()
     server: ServerSpec = SERVER
     state: PolicyState = field(default_factory=PolicyState)
     now: float = NOW
@@ -123,6 +124,7 @@ class Tuned:
     def _snapshot(self) -> Snapshot:
         reading = ModelReading(
             ModelState.READY,
+            versions=self.versions,
             instances=Known(1, self.now),
             max_batch_size=self.knobs.max_batch_size,
             dynamic_batching=self.knobs.dynamic,
