@@ -110,7 +110,9 @@ def _of_replicas(loop: LoopView, override: Override) -> tuple[OperationStatus, s
     for model in loop.fleet.models:
         if spec.name in model.workloads and (failure := _failure(loop, override, model.name, spec.name)):
             return OperationStatus.FAILED, failure
-    return OperationStatus.PENDING, f"waiting for {wanted} replicas of {spec.name}: {there}"
+    scaling = loop.fleet.scaling.get(spec.name)
+    instead = f"; {scaling.owner} sets them, and it is told only" if scaling is not None and scaling.owner else ""
+    return OperationStatus.PENDING, f"waiting for {wanted} replicas of {spec.name}: {there}{instead}"
 
 
 def _failure(loop: LoopView, override: Override, model: str, target: str) -> str:

@@ -26,6 +26,7 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Phase
+from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import unit_key
 from tests.discovery_fake import member
 from tests.unit.api.fakes import NOW, FakePlane
@@ -193,3 +194,12 @@ async def test_bounds_of_a_models_instances_are_set_for_each_server(client: http
     assert (override["model"], override["server"], override["min"], override["max"]) == ("bert", "triton-0", 1, 12)
     refused = await client.put("/api/v1/models/bert/bounds", json=SAID | {"min": 0, "max": 12})
     assert refused.status_code == 409
+
+
+async def test_an_operation_on_replicas_that_something_else_sets_tells_what_does(
+    client: httpx.AsyncClient, plane: FakePlane
+) -> None:
+    plane.loop.fleet = replace(plane.loop.fleet, scaling={"w": ScaleStatus(owner="HorizontalPodAutoscaler w")})
+    asked = (await client.put("/api/v1/workloads/w/replicas", json=SAID | {"replicas": 3})).json()
+    assert asked["status"] == "pending"
+    assert asked["detail"].endswith("0 starting; HorizontalPodAutoscaler w sets them, and it is told only")
