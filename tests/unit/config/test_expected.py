@@ -101,5 +101,5 @@ def test_every_fault_of_events_is_told() -> None:
     assert "events[3] has it already" in told["events[5].name"]
     assert "the name of a model" in told["events[2].model"]
     assert told["events[3]"] == "nothing: at least one of: factor, rate"
-    assert "later than start" in told["events[4].end"]
+    assert told["events[4].end"] == "2026-11-28T00:00:00+00:00: later than start"
     assert {"events[6].factor", "events[7].start"} <= set(told)
