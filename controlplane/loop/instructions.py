@@ -101,7 +101,7 @@ def _count(asked: Instruction, subject: str, what: str, least: int, most: int) -
 def _bounds(asked: Instruction, subject: str, floor: int) -> Instruction:
     least, most = asked.least, asked.most
     if least is None or most is None or not floor <= least <= most <= MOST_REPLICAS or most < 1:
-        allowed = f"allowed are both, {floor} <= min <= max <= {MOST_REPLICAS}, and max at least 1"
+        allowed = f"both are needed, with {floor} <= min <= max <= {MOST_REPLICAS} and max at least 1"
         raise ConflictError(f"{subject}: bounds of {least} to {most} are not allowed; {allowed}")
     return replace(asked, instances=None)
 
