@@ -32,7 +32,10 @@ class _Answer(dict[str, Any]):
 
 
 def path_of(*parts: str) -> str:
-    """A path of the API below /api/v1 from its parts, each quoted."""
+    """A path of the API below /api/v1 from its parts, each quoted. What no part can be would lead elsewhere."""
+    for part in parts:
+        if not part or "/" in part:
+            raise ConfigurationError("command line", (Fault("name or ID", repr(part), "one without '/' is allowed"),))
     return "/".join((_PREFIX, *(quote(part, safe="") for part in parts)))
 
 

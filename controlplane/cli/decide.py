@@ -106,9 +106,12 @@ def _resumed(settings: Settings, path: Path) -> Session:
         kept = Kept() if text is None else KEPT.load(text)
     except StoreError:
         raise PermanentError(f"{path}: not a state that `controlplane decide` has kept") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in ("", "-wal", "-shm") if text is None else ():
-        history.with_name(f"{history.name}{suffix}").unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", "-wal", "-shm") if text is None else ():
+            history.with_name(f"{history.name}{suffix}").unlink(missing_ok=True)
+    except OSError as error:
+        raise PermanentError(f"{path}: cannot be written: {error.strerror}") from None
     return Session(settings, kept, history=history)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -71,7 +72,7 @@ def check_events(
         if item.factor is None and item.rate is None:
             yield Fault(path, "nothing", "at least one of: factor, rate")
         if item.end <= item.start:
-            yield Fault(join(path, "end"), f"{item.end:.0f}", "later than start")
+            yield Fault(join(path, "end"), datetime.fromtimestamp(item.end, UTC).isoformat(), "later than start")
 
 
 def to_schedules(items: Sequence[ScheduleItem]) -> tuple[Schedule, ...]:

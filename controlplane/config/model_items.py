@@ -21,7 +21,7 @@ from controlplane.config.units import (
     Zone,
 )
 from controlplane.domain.batching import BatchingUse
-from controlplane.domain.fleet import Mode, Sharing
+from controlplane.domain.fleet import MOST_REPLICAS, Mode, Sharing
 from controlplane.domain.objectives import IndicatorSource
 
 _METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
@@ -34,7 +34,7 @@ class InstancesBlock(Block):
     min: Whole = Field(
         default=1, ge=0, description="Fewest instances; 0 lets the model be unloaded and needs a wake source."
     )
-    max: Whole = Field(default=1, ge=1, description="Most instances.")
+    max: Whole = Field(default=1, ge=1, le=MOST_REPLICAS, description="Most instances.")
 
 
 class WakeBlock(Block):

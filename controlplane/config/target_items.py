@@ -20,7 +20,7 @@ from controlplane.config.units import (
     Url,
     Whole,
 )
-from controlplane.domain.fleet import AgentKind, ServerKind
+from controlplane.domain.fleet import MOST_REPLICAS, AgentKind, ServerKind
 
 _METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
 
@@ -150,7 +150,7 @@ class ReplicasBlock(Block):
     """How many replicas a workload may have; 0 at least needs `idle_unload` and a wake source of each of its models."""
 
     min: Whole = Field(default=1, ge=0, description="Fewest.")
-    max: Whole = Field(ge=1, description="Most.")
+    max: Whole = Field(ge=1, le=MOST_REPLICAS, description="Most.")
 
 
 class WorkloadItem(Block):

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from controlplane.domain.objectives import Period
 
 _LATEST_S = 1e11
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _UNITS = {
     "w": Decimal(604800),
     "d": Decimal(86400),
@@ -114,9 +115,11 @@ def parse_cron(value: object) -> str:
     if len(fields) != 5 or any(sign.isdigit() for sign in fields[4]):
         raise ValueError(CRON_FORM)
     try:
-        CronTrigger.from_crontab(" ".join(fields), timezone="UTC")
+        trigger = CronTrigger.from_crontab(" ".join(fields), timezone="UTC")
     except ValueError:
         raise ValueError(CRON_FORM) from None
+    if trigger.get_next_fire_time(None, _ANY_TIME) is None:
+        raise ValueError("a day that comes: no such month has that day")
     return " ".join(fields)
 
 

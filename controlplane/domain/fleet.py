@@ -44,6 +44,9 @@ COMPLETIONS = frozenset(
 )
 """Kinds of servers with completions as in OpenAI's API; those read by a user's mapping are taken to have them."""
 
+MOST_REPLICAS = 10_000
+"""No bound of replicas or instances is higher: more is a slip of the finger."""
+
 
 class Mode(StrEnum):
     """How far the control plane may go with a model."""

@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from controlplane.domain.control import lacking, replicas_decided
 from controlplane.domain.decision import OverrideKind
 from controlplane.domain.errors import ConflictError, NotFoundError
-from controlplane.domain.fleet import CONTROLLED, Mode, ModelSpec, Phase, ServerKind
+from controlplane.domain.fleet import CONTROLLED, MOST_REPLICAS, Mode, ModelSpec, Phase, ServerKind
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import known
 from controlplane.loop.operations import model_named, workload_named
 from controlplane.loop.present import listed, model_reading, present, replicas_of
 from controlplane.loop.waker import LoopView
 
-MOST = 10_000
-"""No bound of a person is higher: a slip of the finger."""
 _OF_REPLICAS = (OverrideKind.REPLICAS, OverrideKind.PIN, OverrideKind.BOUNDS)
 
 
@@ -140,8 +138,8 @@ def _count(asked: Instruction, subject: str, what: str, least: int, most: int) -
 
 def _bounds(asked: Instruction, subject: str, floor: int) -> Instruction:
     least, most = asked.least, asked.most
-    if least is None or most is None or not floor <= least <= most <= MOST or most < 1:
-        allowed = f"allowed are both, {floor} <= min <= max <= {MOST}, and max at least 1"
+    if least is None or most is None or not floor <= least <= most <= MOST_REPLICAS or most < 1:
+        allowed = f"both are needed, with {floor} <= min <= max <= {MOST_REPLICAS} and max at least 1"
         raise ConflictError(f"{subject}: bounds of {least} to {most} are not allowed; {allowed}")
     return replace(asked, instances=None)
 

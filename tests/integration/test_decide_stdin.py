@@ -152,13 +152,15 @@ def test_it_ends_quietly_when_nobody_reads_or_somebody_stops_it(config: Path, tm
         ((), "--config"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--config", "CONFIG", "--state", "BAD"), "bad"),
+        (("--config", "CONFIG", "--state", "LOST"), "state.json: cannot be written: No such file"),
     ],
 )
 def test_what_cannot_be_begun_is_told(config: Path, tmp_path: Path, options: tuple[str, ...], told: str) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text("[]", encoding="utf-8")
-    given = [{"CONFIG": str(config), "BAD": str(bad)}.get(option, option) for option in options]
+    names = {"CONFIG": str(config), "BAD": str(bad), "LOST": "/proc/lost/state.json"}
+    given = [names.get(option, option) for option in options]
     done = subprocess.run([*COMMAND, *given], input="", capture_output=True, check=False, timeout=60, encoding="utf-8")
-    assert (done.returncode, done.stdout) == (1 if "BAD" in options else 2, "")
+    assert (done.returncode, done.stdout) == (1 if "--state" in options else 2, "")
     assert told in done.stderr
     assert "Traceback" not in done.stderr

@@ -83,6 +83,8 @@ def test_check_refuses_a_token_file_that_others_may_write(config: Path, capsys: 
         ["model", "load"],
         ["model", "instances", "bert", "many"],
         ["decisions", "--limit", "0"],
+        ["explain", ""],
+        ["model", "pin", "team/bert"],
         ["status", "--url", "nonsense"],
         ["status", "--url", "http://127.0.0.1:99999"],
         ["status", "--token-file", "/nonexistent/token"],

@@ -61,6 +61,13 @@ def test_what_is_no_cron_schedule_is_refused(cron: str) -> None:
     assert "days of the week by name" in told["workloads[0].schedules[0].cron"]
 
 
+@pytest.mark.parametrize("cron", ["0 0 30 feb *", "0 8 31 4,6,9,11 *"])
+def test_a_schedule_that_never_comes_is_refused(cron: str) -> None:
+    told = faults(workload=f'{{cron: "{cron}", lasts: 1h, min: 2}}')
+    assert "a day that comes" in told["workloads[0].schedules[0].cron"]
+    parse_settings(configuration(workload='{cron: "0 8 29 feb mon", lasts: 1h, min: 2}'), {})
+
+
 def test_every_fault_of_schedules_is_told() -> None:
     cron = 'cron: "0 8 * * *"'
     told = faults(
@@ -94,5 +101,5 @@ def test_every_fault_of_events_is_told() -> None:
     assert "events[3] has it already" in told["events[5].name"]
     assert "the name of a model" in told["events[2].model"]
     assert told["events[3]"] == "nothing: at least one of: factor, rate"
-    assert "later than start" in told["events[4].end"]
+    assert told["events[4].end"] == "2026-11-28T00:00:00+00:00: later than start"
     assert {"events[6].factor", "events[7].start"} <= set(told)

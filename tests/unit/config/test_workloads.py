@@ -253,6 +253,14 @@ def test_a_model_on_a_workload_whose_replicas_are_decided_has_a_mode_and_a_wake_
     assert set(faults(unscaled)) >= {"models[0].mode", "models[0].idle_unload", "models[0].wake"}
 
 
+def test_bounds_of_the_configuration_have_the_limit_that_those_of_people_have() -> None:
+    too_many = SCALED.replace("max: 20", "max: 10001").replace(
+        "wake:", "instances: {max: 100000000000000000000}, wake:"
+    )
+    assert {"models[0].instances.max", "workloads[0].replicas.max"} <= set(faults(too_many))
+    settings(SCALED.replace("max: 20", "max: 10000"))
+
+
 @pytest.mark.parametrize("kind", ["tgi", "torchserve", "tfserving", "sglang", "nim", "ollama"])
 def test_replicas_are_decided_only_of_kinds_that_tell_what_one_can_do(kind: str) -> None:
     told = faults(SCALED.replace("kind: vllm", f"kind: {kind}"))
