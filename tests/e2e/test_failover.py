@@ -115,7 +115,8 @@ def test_each_fail_over_goes_on_where_the_other_was_and_the_server_sees_no_confl
     begun = starts(rig, "slow")
     assert len(begun) == FEW + changes * (MANY - FEW), "each instance was started once, by one of them"
     told = rig.log_text().count("loading: slow:1")  # Triton says so of each change
-    assert told == LOAD_LINES + _FAILOVERS, "each change was asked for once, by one of them"
+    # a step that was cut off is asked for again by the next that leads, which starts nothing: see above
+    assert LOAD_LINES + _FAILOVERS <= told <= LOAD_LINES + 2 * _FAILOVERS
     assert "successfully unloaded 'slow'" not in rig.log_text()
     actions = journal(postgres)
     epochs = [epoch for epoch, _, _ in actions]
