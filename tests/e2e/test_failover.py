@@ -64,7 +64,7 @@ def until_has(rig: TritonRig, plane: Plane, instances: int) -> None:
         lambda: len(rig.stub_pids("slow")) == instances,
         60,  # one that leads again within a second of a pause now and then decides only after 30 s: not understood yet
         lambda: json.dumps(
-            [{k: d[k] for k in ("headline", "repeats", "outcomes")} for d in plane.decisions("slow")[-6:]]
+            [{k: d[k] for k in ("headline", "repeats", "outcomes")} for d in plane.decisions("slow")[:6]]
         ),
     )
 
