@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from controlplane.domain.fleet import PrometheusSpec
+from controlplane.domain.sources import PrometheusSpec
 
 _DEADLINE_S = 20.0
 

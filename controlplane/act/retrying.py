@@ -24,7 +24,8 @@ class RetryingActuator:
 
     Between two tries it waits `wait_s` seconds, twice as long each further time, less a random part of up to a half, so
     that those that failed together come back one by one (M. Brooker, Exponential Backoff And Jitter, AWS, 2015). A step
-    is declarative: one that was carried out though nobody answered changes nothing the second time.
+    is declarative: one that was carried out though nobody answered changes nothing the second time. Nothing is tried
+    again once `may_act()` is false: another control plane may lead by then.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class RetryingActuator:
         wait_s: float = 2.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._inner = inner
         self._clock = clock
@@ -44,6 +46,7 @@ class RetryingActuator:
         self._wait_s = wait_s
         self._sleep = sleep
         self._chance = chance
+        self._may_act = may_act
         self._retried = Counter(
             names.ACTION_RETRIES, "Tries of a step after its first", (names.STEP,), registry=registry
         )
@@ -72,6 +75,8 @@ class RetryingActuator:
             if outcome.failure is None or not outcome.failure.transient:
                 break
             await self._sleep(self._wait_s * 2**number * (1.0 - 0.5 * self._chance()))
+            if not self._may_act():
+                break
             self._retried.labels(action.step.value).inc()
             outcome = await self._inner.apply(action)
             outcome = replace(outcome, detail=f"{outcome.detail} (try {number + 2})")

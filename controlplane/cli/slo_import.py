@@ -14,7 +14,7 @@ from controlplane.domain.errors import ConfigurationError, Fault
 
 if TYPE_CHECKING:
     from controlplane.config import Settings
-    from controlplane.domain.fleet import PrometheusSpec
+    from controlplane.domain.sources import PrometheusSpec
     from controlplane.loop.past import Imported, ImportResult
 
 _LINES = 20

@@ -29,10 +29,11 @@ from controlplane.collect.triton.server import TritonServer
 from controlplane.collect.turn import Turn
 from controlplane.collect.unhurried import Job, Unhurried
 from controlplane.domain.errors import ControlPlaneError
-from controlplane.domain.fleet import Fleet, GatewaySpec, ModelSpec, ServerSpec
+from controlplane.domain.fleet import Fleet, ModelSpec, ServerSpec
 from controlplane.domain.objectives import Objective
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval, RatioReading, ServerReading
 from controlplane.domain.signal import Missing, Signal
+from controlplane.domain.sources import GatewaySpec
 
 R = TypeVar("R", bound="_Target")
 _AT_ONCE = 64

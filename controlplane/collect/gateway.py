@@ -11,10 +11,11 @@ from controlplane.collect.http import Pages
 from controlplane.collect.kept import forget_before
 from controlplane.collect.metrics_source import Metrics, MetricsSource
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
-from controlplane.domain.fleet import GatewaySpec, ModelSpec
+from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import LatencyInterval
 from controlplane.domain.signal import Known, Missing, Signal, aged
+from controlplane.domain.sources import GatewaySpec
 
 
 class GatewaySource(Protocol):

@@ -12,7 +12,8 @@ from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.families import BUCKET
 from controlplane.collect.histograms import Buckets, Counted, Group, HistogramLedger, histograms, in_seconds
 from controlplane.domain.errors import MalformedPageError
-from controlplane.domain.fleet import GatewaySpec, ModelSpec
+from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.sources import GatewaySpec
 
 _ByModel: TypeAlias = dict[str, dict[Group, Buckets]]
 

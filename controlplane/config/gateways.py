@@ -10,7 +10,7 @@ from controlplane.config.reading import Document, Part
 from controlplane.config.target_items import GatewayItem, GatewayKind, TimeUnit
 from controlplane.config.through import check_through, to_through
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import GatewaySpec
+from controlplane.domain.sources import GatewaySpec
 
 _UNIT_S = {TimeUnit.SECONDS: 1.0, TimeUnit.MILLISECONDS: 1e-3, TimeUnit.MICROSECONDS: 1e-6}
 

@@ -30,8 +30,9 @@ from controlplane.config.workloads import to_prometheus, to_workload
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.fleet import CONTROLLED, AgentSpec, Fleet, Mode, ModelSpec, Wake
+from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ModelSpec, Wake
 from controlplane.domain.routing import GrafanaSettings, Prices
+from controlplane.domain.sources import AgentSpec
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:

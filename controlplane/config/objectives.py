@@ -15,9 +15,10 @@ from controlplane.config.reading import Part
 from controlplane.config.target_items import GatewayItem, PrometheusItem
 from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import COMPLETIONS, GatewaySpec, ServerKind
+from controlplane.domain.fleet import COMPLETIONS, ServerKind
 from controlplane.domain.mapping import MAPPED_INDICATORS, PageMapping
 from controlplane.domain.objectives import NOMINAL_S, Calendar, Indicator, IndicatorSource, Objective, Period
+from controlplane.domain.sources import GatewaySpec
 
 _SOURCES = {
     (ServerKind.TRITON, Indicator.AVAILABILITY): (IndicatorSource.SERVER, IndicatorSource.GATEWAY),

@@ -20,7 +20,8 @@ from controlplane.config.units import (
     Url,
     Whole,
 )
-from controlplane.domain.fleet import MOST_REPLICAS, AgentKind, ServerKind
+from controlplane.domain.fleet import MOST_REPLICAS, ServerKind
+from controlplane.domain.sources import AgentKind
 
 _METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]*$"
 

@@ -9,7 +9,7 @@ from controlplane.config.faults import join, one_of
 from controlplane.config.reading import Part
 from controlplane.config.target_items import PrometheusItem, ThroughBlock
 from controlplane.domain.errors import Fault
-from controlplane.domain.fleet import Through
+from controlplane.domain.sources import Through
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

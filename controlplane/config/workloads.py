@@ -14,13 +14,13 @@ from controlplane.domain.fleet import (
     SCALED,
     KubernetesQuery,
     Ports,
-    PrometheusSpec,
     ReplicaBounds,
     ServerKind,
     TargetsQuery,
     WorkloadSpec,
 )
 from controlplane.domain.mapping import PageMapping
+from controlplane.domain.sources import PrometheusSpec
 
 _PORTS: Mapping[ServerKind, tuple[int, int, int]] = {
     ServerKind.TRITON: (8000, 8001, 8002),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -95,10 +95,13 @@ def _sum(parts: list[Signal[int]]) -> Signal[int]:
     return Known(sum(part.value for part in found), min(part.observed_at for part in found))
 
 
-def held(fleet: Fleet, seen: ServerReading, sizes: Sizes, coming: Collection[str] = ()) -> int | None:
-    """Bytes of the models that are on a server, those that come and go among them; None where one is not known."""
+def held(models: Iterable[ModelSpec], seen: ServerReading, sizes: Sizes, coming: Collection[str] = ()) -> int | None:
+    """Bytes of the models that are on a server, those that come and go among them; None where one is not known.
+
+    `models`: all ensembles are among them.
+    """
     here = {*coming, *(name for name, signal in seen.models.items() if _is_held(last_value(signal)))}
-    inside = {name for model in fleet.models if model.components and model.name in here for name in model.components}
+    inside = {name for model in models if model.components and model.name in here for name in model.components}
     return added([sizes.get(name) for name in here - inside])
 
 
@@ -106,12 +109,14 @@ def _is_held(reading: ModelReading | None) -> bool:
     return reading is not None and reading.state in HELD
 
 
-def room_bytes(server: ServerSpec, seen: ServerReading, gpu: GpuMemory, fleet: Fleet, sizes: Sizes) -> int | None:
+def room_bytes(
+    server: ServerSpec, seen: ServerReading, gpu: GpuMemory, models: Iterable[ModelSpec], sizes: Sizes
+) -> int | None:
     """What models may have together on a server: declared, else what they have with what is free on its GPUs."""
     if server.memory_bytes is not None:
         return server.memory_bytes
     free = known(gpu.free(server.name))
-    there = None if free is None else held(fleet, seen, sizes)
+    there = None if free is None else held(models, seen, sizes)
     return None if free is None or there is None else free + there
 
 
@@ -121,11 +126,12 @@ def free_bytes(snapshot: Snapshot, sizes: Sizes) -> dict[str, int | None]:
     coming: dict[str, set[str]] = {}
     for action in (action for action in snapshot.in_flight if action.step is Step.LOAD):
         coming.setdefault(action.server, set()).add(action.model)
+    ensembles = [model for model in fleet.models if model.components]
     free: dict[str, int | None] = {}
     for server in fleet.servers:
         seen = snapshot.reading.servers.get(server.name)
-        room = None if seen is None else room_bytes(server, seen, gpu, fleet, sizes)
-        there = None if seen is None or room is None else held(fleet, seen, sizes, coming.get(server.name, ()))
+        room = None if seen is None else room_bytes(server, seen, gpu, ensembles, sizes)
+        there = None if seen is None or room is None else held(ensembles, seen, sizes, coming.get(server.name, ()))
         free[server.name] = None if room is None or there is None else room - there
     return free
 

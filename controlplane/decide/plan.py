@@ -60,19 +60,20 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     )
     servers = {server.name: server for server in snapshot.fleet.servers}
     state = learn_memory(snapshot, state, now)
-    room = Room(snapshot, state)
+    room, wants = Room(snapshot, state), _wants(snapshot)
     for model in snapshot.fleet.models:
         for name in model.runs_on:
             server = servers.get(name)
             if server is None:
                 continue
             key = unit_key(model.name, name)
-            unit = room.given(_unit(snapshot, model, server, saturated, raising))
+            unit = room.given(_unit(snapshot, model, server, wants, saturated, raising))
             unit = replace(unit, turn=rollout.turn_of(snapshot, state.units, model, name))
             forecast = expected.foreseen(unit, forecasts.get(key), policy, now)
             if forecast is not None:
                 unit, forecasts[key] = replace(unit, forecast=forecast), forecast
-            before = replace(state.units.get(key, UnitState()), gone_since=None)
+            before = state.units.get(key, UnitState())
+            before = before if before.gone_since is None else replace(before, gone_since=None)
             decision, units[key], effect = decide_unit(unit, before, policy, now)
             room.taken(unit, decision)
             decisions.append(decision)
@@ -208,7 +209,12 @@ def _kept_workloads(state: PolicyState, fleet: Fleet, now: float) -> dict[str, W
 
 
 def _unit(
-    snapshot: Snapshot, model: ModelSpec, server: ServerSpec, saturated: Mapping[str, str], raising: Mapping[str, str]
+    snapshot: Snapshot,
+    model: ModelSpec,
+    server: ServerSpec,
+    wants: Mapping[str, Want],
+    saturated: Mapping[str, str],
+    raising: Mapping[str, str],
 ) -> Unit:
     seen = snapshot.reading.servers.get(server.name)
     signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
@@ -229,7 +235,7 @@ def _unit(
         judgements=snapshot.judgements.get(model.name, ()),
         override=told,
         freezes=tuple(f for f in snapshot.freezes if f.holds(model.name)),
-        want=_want(snapshot, model),
+        want=wants.get(model.name),
         in_flight=next((a for a in snapshot.in_flight if a.knob == key), None),
         results=tuple(o for o in snapshot.results if o.action.knob == key),
         saturated_by=_another(devices, saturated, model.name),
@@ -243,10 +249,15 @@ def _unit(
     )
 
 
-def _want(snapshot: Snapshot, model: ModelSpec) -> Want | None:
-    """The newest want of the model; whoever wants an adapter of it wants it too."""
-    names = {m.name for m in snapshot.fleet.models if m.lora is not None and m.lora.base == model.name} | {model.name}
-    return max((want for want in snapshot.wants if want.model in names), key=lambda want: want.at, default=None)
+def _wants(snapshot: Snapshot) -> dict[str, Want]:
+    """The newest want of each model; whoever wants an adapter wants the model that it is of too."""
+    bases = {model.name: model.lora.base for model in snapshot.fleet.models if model.lora is not None}
+    newest: dict[str, Want] = {}
+    for want in sorted(snapshot.wants, key=lambda want: want.at):
+        for name in (want.model, bases.get(want.model)):
+            if name is not None:
+                newest[name] = want
+    return newest
 
 
 def _another(devices: tuple[str, ...], marked: Mapping[str, str], model: str) -> str:

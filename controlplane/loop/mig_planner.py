@@ -149,7 +149,7 @@ class MigPlanner:
             return Missing(gpus[0].why if gpus else "no GPU is seen")
         uuids = {one.gpu.reading.uuid: self._prices.of(one.gpu.reading.name) for one in gpus}
         prices = {uuid: price for uuid, price in uuids.items() if price is not None}
-        known_of = {wish.name: self._capacities(gpus, settings)[wish.name] for wish in settings.models}
+        known_of = self._capacities(gpus, settings)
         return Known(MigAsk(question(settings.models, demand, known_of, gpus, prices), settings.dwell_s), 0.0)
 
     def _capacities(

@@ -85,10 +85,13 @@ class Runner:
     async def lead(self, enter: Callable[[], None] = lambda: None) -> None:
         """Decide and act from now on, going on from what the store holds. Raises StoreError, StoreBusyError.
 
-        `enter` is called when no tick of before runs any more. One that stood by has read the fleet all the time.
+        `enter` is called when no tick of before runs any more. One that stood by has read the fleet all the time, but
+        not what is read anew only by who has done something to a server: another has.
         """
         async with self._ticking:
             enter()
+            if self._scheduler.running:
+                await self.collect(tuple(server.name for server in self.fleet.servers))
             await self._tick.resume()
             self._recalling = asyncio.create_task(self._tick.recall(), name="seasons")
         if self._scheduler.running:

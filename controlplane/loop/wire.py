@@ -150,7 +150,7 @@ def build(
     actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
-    actuator = RetryingActuator(actuator, registry, clock=clock, retries=settings.retries)
+    actuator = RetryingActuator(actuator, registry, clock=clock, retries=settings.retries, may_act=leader.may_act)
     actuator = MeteredActuator(actuator, registry)
 
     async def refresh(server: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from controlplane.domain.fleet import Fleet, GatewaySpec, PrometheusSpec, TargetsQuery
+from controlplane.domain.fleet import Fleet, TargetsQuery
 from controlplane.domain.objectives import SLICE_S, IndicatorSource, Objective
+from controlplane.domain.sources import GatewaySpec, PrometheusSpec
 
 
 @dataclass(frozen=True, slots=True)

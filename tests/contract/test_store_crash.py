@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-KILLS = 40
+KILLS = 200
 
 # Forks writers that are killed, so that the imports are paid for once. A writer says that it wrote by a byte; it is
 # killed a random part of some ticks' time after it said so the first time, so that a slow machine kills as well.

@@ -31,7 +31,7 @@ SIZES_GIB = {"a": 1, "b": 1, "c": 2, "d": 3}
 MODELS = tuple(SIZES_GIB)
 Wanted = Mapping[str, tuple[int, int, int]]
 """GiB of each model, its copies and its priority."""
-PLANS = int(os.environ.get("PLACEMENT_PLANS", "3"))
+PLANS = int(os.environ.get("PLACEMENT_PLANS", "5"))
 """Random plans; 100 of them take a quarter of an hour."""
 
 

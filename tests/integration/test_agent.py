@@ -20,9 +20,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.collect.fleet import FleetCollector
-from controlplane.domain.fleet import AgentSpec, Fleet, ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.processes import ProcessServers
 from controlplane.domain.signal import Known, Missing
+from controlplane.domain.sources import AgentSpec
 from tests.integration.test_collect_gpm import LATER
 from tests.integration.test_collect_processes import IDLE, parent
 from tests.nvml_shim.drive import CUT, GPU, HOPPER, HOPPER_CUT, ROOT, Reader, answer, build, environment

@@ -16,10 +16,11 @@ from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.http import LIMIT_BYTES, REFUSED, Pages
 from controlplane.config.mapping_file import shipped
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
-from controlplane.domain.fleet import AgentKind, AgentSpec, Fleet, GatewaySpec, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ModelState
 from controlplane.domain.signal import Known, Missing, Stale, known
+from controlplane.domain.sources import AgentKind, AgentSpec, GatewaySpec
 from tests.unit.collect.pages import histogram_page, recorded, triton_page
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

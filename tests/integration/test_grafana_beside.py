@@ -9,8 +9,9 @@ import urllib3
 
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.token_file import read_token
-from controlplane.domain.fleet import Phase, PrometheusSpec
+from controlplane.domain.fleet import Phase
 from controlplane.domain.routing import GrafanaSettings
+from controlplane.domain.sources import PrometheusSpec
 from controlplane.publish.grafana.annotations import Annotation
 from controlplane.publish.grafana.client import Grafana
 from tests.grafana_server import TOKEN, grafana_served

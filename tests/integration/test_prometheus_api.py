@@ -22,7 +22,7 @@ from controlplane.domain.errors import (
     TargetUnreachableError,
     TransientError,
 )
-from controlplane.domain.fleet import PrometheusSpec
+from controlplane.domain.sources import PrometheusSpec
 from tests.prometheus_fixtures import RealPrometheus
 
 TIMEOUT_S = 1.0

@@ -17,9 +17,10 @@ import pytest
 from controlplane.collect.fleet import FleetCollector
 from controlplane.config.mapping_file import shipped
 from controlplane.demo.rig import TritonRig
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, PrometheusSpec, ServerKind, ServerSpec, Through
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import Interval, LatencyInterval, ModelReading
 from controlplane.domain.signal import Known, Missing, Signal, Stale, last_value
+from controlplane.domain.sources import PrometheusSpec, Through
 from tests.page_server import Pages, pages_served
 from tests.prometheus_fixtures import RealPrometheus
 from tests.rig_fixtures import RigFactory

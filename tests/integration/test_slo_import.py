@@ -20,20 +20,10 @@ import pytest
 from controlplane.cli.main import execute
 from controlplane.collect.prometheus.api import LIMIT_BYTES, Prometheus
 from controlplane.domain.errors import AnswerTooLargeError
-from controlplane.domain.fleet import (
-    Fleet,
-    GatewaySpec,
-    Mode,
-    ModelSpec,
-    Ports,
-    ServerKind,
-    ServerSpec,
-    TargetsQuery,
-    Through,
-    WorkloadSpec,
-)
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, Ports, ServerKind, ServerSpec, TargetsQuery, WorkloadSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, Slice
 from controlplane.domain.ports import TickRecord
+from controlplane.domain.sources import GatewaySpec, Through
 from controlplane.domain.state import PolicyState
 from controlplane.loop.past import ImportResult, PastImport, PastStore
 from controlplane.store import SqlStore, lock_file, open_store

@@ -14,10 +14,11 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet, GatewaySpec
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import ControlMode, FleetReading, LatencyInterval
 from controlplane.domain.signal import Missing, Signal
+from controlplane.domain.sources import GatewaySpec
 from controlplane.loop.keep import keep_s
 from tests.world.batcher import SimModel
 

@@ -53,12 +53,11 @@ Line = Annotated[str, AfterValidator(_printable)]
 """Text that is shown on terminals and written to logs."""
 
 
-class Said(BaseModel):
-    """What every instruction carries."""
+class Reasoned(BaseModel):
+    """What everything that people say carries."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ttl: Ttl = Field(description="How long it holds: a duration such as 2h, or seconds")
     reason: Line = Field(min_length=1, max_length=500, examples=["launch at noon"])
     actor: Line | None = Field(
         default=None,
@@ -66,6 +65,12 @@ class Said(BaseModel):
         max_length=100,
         description="Who says it; only where no tokens are in use, else the token's name counts",
     )
+
+
+class Said(Reasoned):
+    """What every instruction carries."""
+
+    ttl: Ttl = Field(description="How long it holds: a duration such as 2h, or seconds")
 
 
 class ModelBody(Said):
@@ -161,10 +166,8 @@ def _rate(value: object) -> float:
         raise ValueError(f"{error}, is allowed") from None
 
 
-class AnnouncementBody(BaseModel):
+class AnnouncementBody(Reasoned):
     """Demand that will come."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Line = Field(min_length=1, max_length=100, examples=["autumn-sale"])
     subject: str = Field(description="The model or workload that it comes to")
@@ -176,13 +179,6 @@ class AnnouncementBody(BaseModel):
         BeforeValidator(_rate),
         WithJsonSchema({"type": "string", "format": "rate", "examples": ["50/s"]}),
     ] = Field(default=0.0, description="Requests that come then, on all servers together")
-    reason: Line = Field(min_length=1, max_length=500, examples=["the sale begins at noon"])
-    actor: Line | None = Field(
-        default=None,
-        min_length=1,
-        max_length=100,
-        description="Who says it; only where no tokens are in use, else the token's name counts",
-    )
 
 
 class AnnouncementView(View):

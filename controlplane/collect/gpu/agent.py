@@ -9,8 +9,8 @@ from controlplane.collect.gpu.dcgm import gpus_of_dcgm
 from controlplane.collect.gpu.gpus import Gpus, aged_gpus
 from controlplane.collect.http import Pages
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, TargetUnreachableError
-from controlplane.domain.fleet import AgentKind, AgentSpec
 from controlplane.domain.signal import Missing
+from controlplane.domain.sources import AgentKind, AgentSpec
 
 _PAGES = {AgentKind.AGENT: gpus_of_page, AgentKind.DCGM: gpus_of_dcgm}
 

@@ -19,8 +19,9 @@ from controlplane.collect.past.samples import PastScrape, Scrapes, past_scrapes
 from controlplane.collect.prometheus.api import Prometheus
 from controlplane.collect.servers import series_of, server_reader, through_prometheus
 from controlplane.domain.errors import ControlPlaneError, NotToldError, TargetUnreachableError
-from controlplane.domain.fleet import GatewaySpec, Mode, ModelSpec, ServerSpec, Through, WorkloadSpec
+from controlplane.domain.fleet import Mode, ModelSpec, ServerSpec, WorkloadSpec
 from controlplane.domain.observation import Interval, LatencyInterval
+from controlplane.domain.sources import GatewaySpec, Through
 
 _STALE_S = 300.0
 """A target without a scrape for so long had left (Prometheus' own bound for a series)."""

@@ -25,7 +25,7 @@ from controlplane.domain.errors import (
     QueryRefusedError,
     TargetUnreachableError,
 )
-from controlplane.domain.fleet import PrometheusSpec
+from controlplane.domain.sources import PrometheusSpec
 
 T = TypeVar("T")
 Samples: TypeAlias = Sequence[tuple[Labels, float]]

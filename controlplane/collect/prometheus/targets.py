@@ -14,9 +14,10 @@ import structlog
 
 from controlplane.collect.prometheus.api import Prometheus, Target, Targets
 from controlplane.domain.errors import ControlPlaneError
-from controlplane.domain.fleet import Member, Phase, ServerKind, TargetsQuery, Through, WorkloadSpec
+from controlplane.domain.fleet import Member, Phase, ServerKind, TargetsQuery, WorkloadSpec
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Known, Missing, Signal, aged
+from controlplane.domain.sources import Through
 
 _log = structlog.get_logger(__name__)
 

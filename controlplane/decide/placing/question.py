@@ -8,7 +8,7 @@ from controlplane.decide import people
 from controlplane.decide.memory import GpuMemory, Sizes, added, copy_sizes, room_bytes
 from controlplane.decide.placing.values import ModelNeed, PlacementQuestion, ServerRoom
 from controlplane.domain.decision import Override, OverrideKind
-from controlplane.domain.fleet import Fleet, Mode, ModelSpec, Phase, RoutesSpec, ServerSpec
+from controlplane.domain.fleet import Mode, ModelSpec, Phase, RoutesSpec, ServerSpec
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing, Signal, known
 from controlplane.domain.snapshot import Snapshot
@@ -41,7 +41,7 @@ def question(snapshot: Snapshot, state: PolicyState, routes: RoutesSpec) -> Sign
         if isinstance(here, Missing):
             return here
         absent |= {(name, server.name) for name, reading in here.items() if reading.state is ModelState.ABSENT}
-        rooms.append(_room(server, seen, here, fleet, sizes, gpu))
+        rooms.append(_room(server, seen, here, models, sizes, gpu))
     flying = next((a for a in snapshot.in_flight if routes.has(a.server)), None)
     if flying is not None:
         return Missing(f"a step for {flying.model} on {flying.server} is under way")
@@ -74,17 +74,17 @@ def _room(
     server: ServerSpec,
     seen: ServerReading,
     here: dict[str, ModelReading],
-    fleet: Fleet,
+    models: list[ModelSpec],
     sizes: Sizes,
     gpu: GpuMemory,
 ) -> ServerRoom:
     """Its room for models that are placed: what components without an ensemble have is not theirs."""
     ready = {name: known(r.instances) or 1 for name, r in here.items() if r.state is ModelState.READY}
-    specs = {model.name: model for model in fleet.models if model.name in here}
+    specs = {model.name: model for model in models if model.name in here}
     placed = {model.name for model in _whole(list(specs.values()))}
     with_ensembles = {name for holder in ready for name in specs[holder].components}
     alone = [name for name in ready if name not in placed and name not in with_ensembles]
-    room, theirs = room_bytes(server, seen, gpu, fleet, sizes), added([sizes[name] for name in alone])
+    room, theirs = room_bytes(server, seen, gpu, models, sizes), added([sizes[name] for name in alone])
     room = None if room is None or theirs is None else max(0, room - theirs)
     present = {name: instances for name, instances in ready.items() if name in placed}
     return ServerRoom(server.name, room, present, pinned=known(seen.control) is ControlMode.NOT_ALLOWED)

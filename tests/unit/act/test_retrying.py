@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -46,7 +46,9 @@ class Answers:
     async def close(self) -> None: ...
 
 
-def tried(inner: Answers, chance: float = 0.0, retries: int = 2) -> tuple[Outcome, list[float], float | None]:
+def tried(
+    inner: Answers, chance: float = 0.0, retries: int = 2, may_act: Callable[[], bool] = lambda: True
+) -> tuple[Outcome, list[float], float | None]:
     """The outcome, the waits between tries, and how many were counted."""
     waits: list[float] = []
     registry = CollectorRegistry()
@@ -55,7 +57,14 @@ def tried(inner: Answers, chance: float = 0.0, retries: int = 2) -> tuple[Outcom
         waits.append(seconds)
 
     actuator = RetryingActuator(
-        inner, registry, clock=lambda: 9.0, retries=retries, wait_s=2.0, sleep=sleep, chance=lambda: chance
+        inner,
+        registry,
+        clock=lambda: 9.0,
+        retries=retries,
+        wait_s=2.0,
+        sleep=sleep,
+        chance=lambda: chance,
+        may_act=may_act,
     )
     outcome = asyncio.run(actuator.apply(ACTION))
     return outcome, waits, registry.get_sample_value(f"{names.ACTION_RETRIES}_total", {"step": "load"})
@@ -72,6 +81,12 @@ def test_who_is_never_found_is_asked_a_few_times_only() -> None:
     assert (outcome.status, outcome.failure, inner.tries, counted) == (ActionStatus.FAILED, AWAY, 3, 2)
     once = Answers([AWAY] * 9)
     assert (tried(once, retries=0)[0].failure, once.tries) == (AWAY, 1)
+
+
+def test_who_may_no_longer_act_tries_nothing_again() -> None:
+    inner, may = Answers([AWAY] * 9), iter([True, False])
+    outcome, waits, counted = tried(inner, may_act=lambda: next(may))
+    assert (outcome.failure, inner.tries, waits, counted) == (AWAY, 2, [2.0, 4.0], 1)
 
 
 @pytest.mark.parametrize("failure", [failure for failure in FailureClass if failure is not AWAY])

@@ -13,8 +13,9 @@ from controlplane.api.views.gpus import gpus_view
 from controlplane.cli.gpu_tables import gpus_table
 from controlplane.collect.gpu.dcgm import gpus_of_dcgm
 from controlplane.collect.gpu.gpus import Gpus, aged_gpus
-from controlplane.domain.fleet import AgentSpec, Fleet, ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.signal import Known, Missing
+from controlplane.domain.sources import AgentSpec
 from tests.unit.agent.readings import AT, CUT, LOST, WHOLE
 
 ALL: Gpus = Known((WHOLE, replace(CUT, node="node-1"), replace(LOST, node="node-1")), AT)

@@ -11,9 +11,9 @@ from controlplane.collect.gpu.agent import AgentTarget
 from controlplane.collect.gpu.agent_page import gpus_of_page
 from controlplane.collect.gpu.gpus import Gpus, merged
 from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
-from controlplane.domain.fleet import AgentSpec
 from controlplane.domain.gpu import GPU_SIGNALS
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import AgentSpec
 from controlplane.publish.metrics.gpus import GpuMetrics
 from tests.unit.agent.readings import AT, CUT, LOST, WHOLE
 

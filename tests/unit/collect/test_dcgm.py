@@ -11,9 +11,9 @@ from controlplane.collect.gpu import dcgm_fields
 from controlplane.collect.gpu.agent import AgentTarget
 from controlplane.collect.gpu.dcgm import NEVER_TOLD, NO_SLICE, NO_VALUE, gpus_of_dcgm
 from controlplane.domain.errors import MalformedPageError
-from controlplane.domain.fleet import AgentKind, AgentSpec
 from controlplane.domain.gpu import GpuReading, SliceReading
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import AgentKind, AgentSpec
 
 AT = 50.0
 PAGE = (Path(__file__).parents[2] / "pages/dcgm-exporter-documented.txt").read_text()

@@ -12,19 +12,10 @@ from structlog.testing import capture_logs
 from controlplane.collect.fleet import FleetCollector
 from controlplane.collect.page_server import PageServer
 from controlplane.domain.errors import TargetUnreachableError
-from controlplane.domain.fleet import (
-    Fleet,
-    Member,
-    Mode,
-    ModelSpec,
-    Phase,
-    ProbeSpec,
-    PrometheusSpec,
-    ServerKind,
-    Through,
-)
+from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase, ProbeSpec, ServerKind
 from controlplane.domain.observation import ControlMode, FleetReading, Interval
 from controlplane.domain.signal import Known, Missing, known
+from controlplane.domain.sources import PrometheusSpec, Through
 from tests.discovery_fake import member, workload
 from tests.unit.collect.pages import absorb, recorded
 

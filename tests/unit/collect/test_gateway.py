@@ -6,10 +6,11 @@ from controlplane.collect.gateway import Gateway, OnePage
 from controlplane.collect.http import Pages
 from controlplane.collect.metrics_source import Metrics, ScrapedPage
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
-from controlplane.domain.fleet import GatewaySpec, Mode, ModelSpec, Through
+from controlplane.domain.fleet import Mode, ModelSpec
 from controlplane.domain.objectives import Indicator
 from controlplane.domain.observation import LatencyInterval
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import GatewaySpec, Through
 from tests.unit.collect.pages import histogram_page
 
 H = "gateway_request_duration_seconds"

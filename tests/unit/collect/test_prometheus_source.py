@@ -13,7 +13,7 @@ from controlplane.collect.prometheus.answer import Wanted
 from controlplane.collect.prometheus.api import Answer, Prometheus
 from controlplane.collect.prometheus.source import PrometheusSource
 from controlplane.domain.errors import ControlPlaneError, NotToldError, QueryRefusedError, TargetUnreachableError
-from controlplane.domain.fleet import PrometheusSpec
+from controlplane.domain.sources import PrometheusSpec
 from tests.unit.collect.test_prometheus_answer import up
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ from controlplane.collect.prometheus.api import Answer, Prometheus
 from controlplane.collect.prometheus.counter_ratio import CounterEvents, Events, Key
 from controlplane.collect.prometheus.ratios import Ratios
 from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
-from controlplane.domain.fleet import PrometheusSpec
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector, ValueRatio
 from controlplane.domain.observation import RatioReading
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import PrometheusSpec
 
 Round: TypeAlias = tuple[float, Answer | ControlPlaneError]
 AHEAD_S = 1000.0

@@ -10,8 +10,9 @@ import pytest
 from controlplane.collect.prometheus.api import Prometheus, Target, Targets
 from controlplane.collect.prometheus.targets import PrometheusTargets, members_of
 from controlplane.domain.errors import ControlPlaneError, TargetUnreachableError
-from controlplane.domain.fleet import Member, Phase, Ports, ServerKind, TargetsQuery, Through, WorkloadSpec
+from controlplane.domain.fleet import Member, Phase, Ports, ServerKind, TargetsQuery, WorkloadSpec
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import Through
 
 NOW = 1000.0
 QUERY = TargetsQuery("prom", (("job", "triton|llm"), ("zone", "eu-.*")))

@@ -16,9 +16,10 @@ from controlplane.collect.triton.server import TritonServer
 from controlplane.collect.triton.signals import TRITON
 from controlplane.collect.triton.wire import IndexEntry, ModelConfig, read_series
 from controlplane.domain.errors import ControlPlaneError, MalformedPageError, NotToldError, TargetUnreachableError
-from controlplane.domain.fleet import Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec, Through
+from controlplane.domain.fleet import Mode, ModelSpec, ProbeSpec, ServerKind, ServerSpec
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import Through
 from tests.unit.collect.pages import triton_page
 
 SPEC = ServerSpec("t", ServerKind.TRITON, "", "")

@@ -10,8 +10,9 @@ from controlplane.config.tree import ActBlock, PolicyBlock
 from controlplane.decide.policy import Policy
 from controlplane.domain.batching import BatchingUse
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import AgentKind, AgentSpec, GatewaySpec, Mode, ProbeSpec, ServerKind, Wake
+from controlplane.domain.fleet import Mode, ProbeSpec, ServerKind, Wake
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
+from controlplane.domain.sources import AgentKind, AgentSpec, GatewaySpec
 
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
 SMALL = """

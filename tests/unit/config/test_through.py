@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.config.gateways import PRESETS
 from controlplane.config.target_items import GatewayKind
-from controlplane.domain.fleet import GatewaySpec, PrometheusSpec, Through
+from controlplane.domain.sources import GatewaySpec, PrometheusSpec, Through
 from tests.unit.config.test_load import faults, parse
 
 PROMETHEUS = (

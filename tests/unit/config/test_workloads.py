@@ -6,7 +6,8 @@ import pytest
 
 from controlplane.config import Settings, parse_settings
 from controlplane.domain.errors import ConfigurationError
-from controlplane.domain.fleet import KubernetesQuery, Mode, Ports, PrometheusSpec, ServerKind, TargetsQuery
+from controlplane.domain.fleet import KubernetesQuery, Mode, Ports, ServerKind, TargetsQuery
+from controlplane.domain.sources import PrometheusSpec
 from controlplane.loop.wire import build
 
 PROMETHEUS = 'prometheus: [{name: prom, url: "http://prom:9090", timeout: 3s, token_file: /run/token}]\n'

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.domain.fleet import AgentSpec, Fleet, Member, Phase, ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, Member, Phase, ServerKind, ServerSpec
 from controlplane.domain.gpu import GpuProcess
 from controlplane.domain.processes import NO_POD, NO_PORT, ProcessServers
 from controlplane.domain.signal import Known, Missing, Signal
+from controlplane.domain.sources import AgentSpec
 from tests.unit.agent.readings import AT, POD
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from controlplane.domain.fleet import AgentSpec, Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.gpu import GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.observation import FleetReading, Interval, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing, Signal
+from controlplane.domain.sources import AgentSpec
 
 NOW = 1_800_000_000.0
 H100 = "NVIDIA H100 80GB HBM3"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.domain.fleet import Fleet, GatewaySpec, Phase, PrometheusSpec, ServerKind, ServerSpec, Through
+from controlplane.domain.fleet import Fleet, Phase, ServerKind, ServerSpec
 from controlplane.domain.history import BucketRow, SketchRow
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import (
@@ -20,6 +20,7 @@ from controlplane.domain.observation import (
 )
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.signal import Known, Missing
+from controlplane.domain.sources import GatewaySpec, PrometheusSpec, Through
 from controlplane.loop.history import Closed, SliceWriter
 from controlplane.slo.grace import Grace
 from controlplane.store.codec import UNCLOSED

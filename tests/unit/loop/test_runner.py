@@ -296,6 +296,7 @@ async def test_who_stands_by_reads_and_does_nothing_and_goes_on_from_the_store_o
     state = PolicyState({"a@t0": UnitState(wanted=True, instances=2)})
     await bench.thread.call(lambda s: s.write_tick(TickRecord(wall_clock(), (), (), (), state)))
     await bench.runner.lead()
+    assert frozenset({"t0"}) in bench.collector.asked, "what another did to it is read before the first tick"
     assert isinstance(bench.collector.controls["t0"], Known)
     await bench.until(lambda: bench.runner.picture().health.ticks >= 1)
     assert bench.runner.picture().health.leading

@@ -12,11 +12,12 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import BurnAlert, Severity
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Override, OverrideKind, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet, PrometheusSpec
+from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
 from controlplane.domain.observation import ControlMode, FleetReading, RatioInterval, RatioReading
 from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Known
+from controlplane.domain.sources import PrometheusSpec
 from controlplane.loop.executor import Executor
 from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread

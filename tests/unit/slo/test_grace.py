@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from controlplane.domain.fleet import (
-    Fleet,
-    GatewaySpec,
-    Mode,
-    ModelSpec,
-    Ports,
-    PrometheusSpec,
-    ServerKind,
-    ServerSpec,
-    TargetsQuery,
-    Through,
-    WorkloadSpec,
-)
+from controlplane.domain.fleet import Fleet, Mode, ModelSpec, Ports, ServerKind, ServerSpec, TargetsQuery, WorkloadSpec
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
+from controlplane.domain.sources import GatewaySpec, PrometheusSpec, Through
 from controlplane.slo.grace import Grace
 
 SERVER = Objective(Indicator.AVAILABILITY, 0.99, 86400.0, IndicatorSource.SERVER)

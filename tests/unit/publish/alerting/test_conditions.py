@@ -19,16 +19,7 @@ from controlplane.domain.decision import (
     Target,
 )
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import (
-    AgentSpec,
-    GatewaySpec,
-    KubernetesQuery,
-    Member,
-    Phase,
-    Ports,
-    ServerKind,
-    WorkloadSpec,
-)
+from controlplane.domain.fleet import KubernetesQuery, Member, Phase, Ports, ServerKind, WorkloadSpec
 from controlplane.domain.gpu import GpuReading
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, ValueRatio
 from controlplane.domain.observation import ModelState, ProbeResult, RatioReading, SleepState
@@ -36,6 +27,7 @@ from controlplane.domain.picture import Picture, Totals
 from controlplane.domain.received import FREEZES_AS
 from controlplane.domain.scaling import ScaleStatus, Unscheduled
 from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.sources import AgentSpec, GatewaySpec
 from controlplane.domain.startups import REPLICA, StartupTimes
 from tests.unit.publish.pictures import (
     FLEET,
