@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from bench.figure import Figure
 from bench.timing import best_s
 from controlplane.config.mig.boards import boards
-from controlplane.decide.mig import Board, Gpu, MigModel, MigPlan, MigQuestion, plan
+from controlplane.decide.mig import Board, Gpu, MigModel, MigPlan, MigQuestion, Slice, plan
 from controlplane.decide.mig.layouts import Layout, layouts
 
 GPUS, MODELS = 256, 40
@@ -17,8 +18,25 @@ _FLEETS: dict[str, tuple[str, ...]] = {"one board": ("h100-80gb",), "two boards"
 
 
 def run(*, seed: int) -> list[Figure]:
-    """Fleets that are empty, and such with any layouts."""
-    return [_figure(fleet, keys, seed, cut=cut) for fleet, keys in _FLEETS.items() for cut in (False, True)]
+    """Fleets that are empty, such with any layouts, and such that run what was planned while the demand changes."""
+    found = []
+    for fleet, keys in _FLEETS.items():
+        empty, cut = (question(keys, cut=cut, seed=seed) for cut in (False, True))
+        states = {"nothing cut yet": empty, "every layout": cut, "running": running(empty, random.Random(seed))}
+        found += [_figure(fleet, state, asked) for state, asked in states.items()]
+    return found
+
+
+def running(before: MigQuestion, drawn: random.Random) -> MigQuestion:
+    """What was asked is carried out, and now up to 30 % more or less is asked of each model."""
+    planned = plan(before)
+    on: dict[str, dict[Slice, tuple[str, ...]]] = {gpu.uuid: {} for gpu in before.gpus}
+    for a in planned.assignments:
+        on[a.place.uuid][a.place.piece] = (a.model,)
+    return MigQuestion(
+        tuple(replace(gpu, layout=planned.layouts[gpu.uuid], models=on[gpu.uuid]) for gpu in before.gpus),
+        tuple(replace(model, demand=model.demand * drawn.uniform(0.7, 1.3)) for model in before.models),
+    )
 
 
 def question(keys: tuple[str, ...], *, cut: bool, gpus: int = GPUS, models: int = MODELS, seed: int = 1) -> MigQuestion:
@@ -42,11 +60,9 @@ def _model(drawn: random.Random, name: str, of: list[Board], gpus: float) -> Mig
     return MigModel(name, one * gpus * drawn.uniform(0.3, 8), profiles, drawn.choice([2, 6, 9, 15, 18, 30, 60]))
 
 
-def _figure(fleet: str, keys: tuple[str, ...], seed: int, *, cut: bool) -> Figure:
-    asked = question(keys, cut=cut, seed=seed)
+def _figure(fleet: str, state: str, asked: MigQuestion) -> Figure:
     planned = plan(asked)
     took_s = best_s(lambda: plan(asked))
-    state = "every layout" if cut else "nothing cut yet"
     return Figure(
         f"MIG plan, {GPUS} GPUs, {MODELS} models, {fleet}, {state}",
         f"{took_s:.2f} s; {planned.gpus_used} GPUs, bound {planned.cost.bound:g}; {_changes(planned)}",
@@ -58,5 +74,6 @@ def _figure(fleet: str, keys: tuple[str, ...], seed: int, *, cut: bool) -> Figur
 
 
 def _changes(planned: MigPlan) -> str:
-    changed = next(goal for goal in planned.goals if goal.name == "changed_slices")
-    return f"{changed.value:g} slices changed, bound {changed.bound:g}"
+    drained, changed = (next(g for g in planned.goals if g.name == n) for n in ("drained_copies", "changed_slices"))
+    copies = f"{drained.value:g} copies drained, bound {drained.bound:g}; " if drained.value else ""
+    return f"{copies}{changed.value:g} slices changed, bound {changed.bound:g}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from bench.figure import Figure
 from bench.mig_fleet import Fleet, Ledger
-from bench.mig_policies import POLICIES, fixed
+from bench.mig_policies import POLICIES, Policy, fixed
 from controlplane.config.mig.boards import boards
 from controlplane.decide.mig import Board, MigModel, Slice
 from controlplane.decide.mig.worth import BY_LABEL, BY_NVML, Pace
@@ -28,17 +28,15 @@ def run(*, quick: bool, seed: int, say: Callable[[str], None]) -> list[Figure]:
         found: dict[str, Ledger] = {}
         for name, policy in POLICIES.items():
             say(f"{key}: {name} ...")
-            found[name] = _days(key, gpus, policy, BY_NVML, days, seed)
+            found[name] = simulate(boards()[key], gpus, policy, BY_NVML, days, seed)
         say(f"{key}: planned, by label ...")
-        found["planned, by label"] = _days(key, gpus, POLICIES["planned"], BY_LABEL, days, seed)
+        found["planned, by label"] = simulate(boards()[key], gpus, POLICIES["planned"], BY_LABEL, days, seed)
         figures += list(_figures(key, gpus, days, found))
     return figures
 
 
-def _days(
-    key: str, gpus: int, policy: Callable[[Fleet, Mapping[str, float], float], None], pace: Pace, days: int, seed: int
-) -> Ledger:
-    board = boards()[key]
+def simulate(board: Board, gpus: int, policy: Policy, pace: Pace, days: float, seed: int) -> Ledger:
+    """So many GPUs of a board by one policy, and what came of it."""
     models = _models(board, gpus, random.Random(seed))
     base = _fixed(board) if policy is fixed else ()
     fleet = Fleet(board, {f"GPU-{i:02d}": set(base) for i in range(gpus)}, models, pace)
@@ -73,7 +71,7 @@ def _models(board: Board, gpus: int, drawn: random.Random) -> dict[str, MigModel
     return made
 
 
-def _demand(models: Mapping[str, MigModel], days: int, drawn: random.Random) -> Iterator[Mapping[str, float]]:
+def _demand(models: Mapping[str, MigModel], days: float, drawn: random.Random) -> Iterator[Mapping[str, float]]:
     """A daily wave for each model at an hour of its own, noise that lasts, and bursts of an hour or two."""
     phase = {name: drawn.uniform(0, 1) for name in models}
     depth = {name: drawn.uniform(0.3, 0.8) for name in models}

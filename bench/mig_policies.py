@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bench.mig_fleet import Copy, Fleet, question
-from controlplane.decide.mig import Place, plan
-from controlplane.decide.mig.arrive import arrive
+from controlplane.decide.mig import Place
 from controlplane.decide.mig.layouts import fits
 from controlplane.decide.mig.needs import capacity_on
-from controlplane.decide.mig.worth import worth
+from controlplane.decide.mig.proposal import MigAsk, choose
 
 Policy = Callable[[Fleet, Mapping[str, float], float], None]
 """Turns a fleet towards what is wanted, per second by model, at a moment."""
@@ -62,17 +61,18 @@ def nos_like(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
 
 
 def planned(fleet: Fleet, wanted: Mapping[str, float], now: float) -> None:
-    """A plan now and then, carried out where it pays; between two, copies come where the fewest places are lost."""
+    """As the loop does it: a plan now and then, and between two copies where room is free; each where it pays.
+
+    Where no room is free for a model that is short, a plan at once.
+    """
     if now < fleet.busy_until:
         return
-    if now % PLAN_EVERY_S == 0:
-        asked = question(fleet, wanted, now)
-        found = plan(asked)
-        if worth(asked, found, DWELL_S, fleet.pace).pays:
+    asked = MigAsk(question(fleet, wanted, now), DWELL_S, fleet.pace)
+    for between in (False, True) if now % PLAN_EVERY_S == 0 else (True,):
+        found, judged, _ = choose(replace(asked, between=between))
+        if judged.pays:
             fleet.carry_out(found, now)
             return
-    _shrink(fleet, wanted, now, destroy=False)
-    _grow(fleet, wanted, now, lambda name, short: _arrival(fleet, name, short, now))
 
 
 POLICIES: dict[str, Policy] = {
@@ -82,21 +82,6 @@ POLICIES: dict[str, Policy] = {
     "nos-like greedy": nos_like,
     "planned": planned,
 }
-
-
-def _arrival(fleet: Fleet, name: str, short: float, now: float) -> Place | None:
-    """By our rule; slices that are there and idle are no hindrance, they make way."""
-    gpus = fleet.gpus(now)
-    place = arrive(gpus, fleet.models[name], short)
-    if place is not None and place.piece in fleet.layouts[place.uuid]:
-        return place
-    cleared = tuple(replace(gpu, layout=tuple(p for p in gpu.layout if gpu.models.get(p))) for gpu in gpus)
-    again = arrive(cleared, fleet.models[name], short)
-    if again is None:
-        return place
-    idle = fleet.layouts[again.uuid] - {p for g in cleared if g.uuid == again.uuid for p in g.layout} - {again.piece}
-    fleet.drop([Place(again.uuid, p) for p in idle if not fleet.board.together(p, again.piece)], now)
-    return again
 
 
 def _shrink(fleet: Fleet, wanted: Mapping[str, float], now: float, *, destroy: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from typing import Any, Self
 
@@ -29,7 +30,7 @@ vllm:request_success_total{{engine="0",finished_reason="error",model_name="{mode
 
 
 class CompletionServer:
-    """Serves one model on a free port of the loopback; an async context manager.
+    """Serves one model on a free port of the loopback, or at `address`; an async context manager.
 
     `asked`: path and body of each request. `token_s`: time that each token takes, `per_running_s` more for each running
     request, of which there are at most `max_num_seqs`; `per_prompt_token_s`: time of prefill, a word being a token.
@@ -38,8 +39,11 @@ class CompletionServer:
     body of every answer. `key`: the bearer token that is wanted.
     """
 
-    def __init__(self, model: str = "tiny", *, max_num_seqs: int = 256) -> None:
+    def __init__(
+        self, model: str = "tiny", *, max_num_seqs: int = 256, address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self.model = model
+        self._address = address
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.token_s = self.per_running_s = self.per_prompt_token_s = 0.0
         self.break_off: str | None = None
@@ -61,9 +65,9 @@ class CompletionServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, *self._address)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http://{self._address[0]}:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -162,3 +166,13 @@ async def _event(response: web.StreamResponse, told: dict[str, Any], cut: int = 
         if part:
             await response.write(part)
             await asyncio.sleep(0)
+
+
+async def _serve(host: str, port: int, token_s: float) -> None:
+    async with CompletionServer(address=(host, port)) as server:
+        server.token_s = token_s
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

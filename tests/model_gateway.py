@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,11 @@ class ModelGateway:
         self._up.wait(10)
 
     def send(self, models: Sequence[str]) -> None:
-        """From now on requests for these models, without a pause, one at a time for each. Returns at once."""
+        """From now on requests for these models, without a pause, one at a time for each. Returns once it can."""
+        ends = time.monotonic() + 10
+        while not all(self._to(model) for model in models):
+            assert time.monotonic() < ends, self.routes()
+            time.sleep(_POLL_S)
         self._wanted = models
 
     def close(self) -> None:

@@ -22,7 +22,12 @@ import yaml
 
 from controlplane.domain.sources import PrometheusSpec
 
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
+
+
+def _state(task: Path) -> str:
+    """The state letter of a thread, by its entry in /proc."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class RealPrometheus:
@@ -155,6 +160,10 @@ class RealPrometheus:
         """Let it hang."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # its other threads stop a little later where all processors are busy
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        while any(_state(task) != "T" for task in tasks.iterdir()):
+            time.sleep(0.01)
 
     def go_on(self) -> None:
         assert self._process is not None

@@ -8,16 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from controlplane.domain.alerts import Severity
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Decision,
-    Outcome,
-    Reason,
-    ReasonCode,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Mode
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, BucketRow, ObjectiveVersion
 from controlplane.domain.objectives import Indicator, Objective, Slice

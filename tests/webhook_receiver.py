@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 
 
 class WebhookReceiver:

@@ -16,6 +16,7 @@ _WOULD = {
     Step.SET_INSTANCES: "would set {model} on {server} to {instances} instances",
     Step.SET_VERSIONS: "would have {model} on {server} serve the versions {versions}",
     Step.SCALE: "would set {server} to {instances} replicas",
+    Step.TRAFFIC: "would set {server} to {instances} replicas in traffic",
     Step.CONFIGURE: "would change the batching of {model} on {server}",
     Step.RELOAD: "would reload {model} on {server} with {instances} instances",
 }

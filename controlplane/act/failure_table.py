@@ -47,12 +47,43 @@ _REQUEST = "the client sends what the model does not take: compare with GET /v2/
 
 C = FailureClass
 
+_NO_ACCESS = (
+    C.CONTROL_NOT_ALLOWED,
+    (
+        "it, or what stands before it, asks for credentials, and the control plane has none for it: let it through, or"
+        " name an address that asks for none"
+    ),
+)
+STRANGER: tuple[Row, ...] = (
+    row(
+        r"answered HTTP (401|403|407), no answer of",
+        *_NO_ACCESS,
+        "http://triton:8000/v2/models/m/config answered HTTP 403, no answer of the server itself",
+    ),
+    row(
+        r"answered HTTP \d+, no answer of",
+        C.INVALID_CONFIGURATION,
+        "something else than the server answers there: correct its address in the configuration; no redirect is"
+        " followed",
+        "http://triton:8000/v2/models/m/config answered HTTP 404, no answer of the server itself",
+    ),
+)
+"""Answers that are not the server's own, see `answer_of`."""
+
 TABLE: tuple[Row, ...] = (
     row(
         r"explicit model load / unload is not allowed",
         C.CONTROL_NOT_ALLOWED,
         "start Triton with --model-control-mode=explicit; until then this server is only observed",
         "explicit model load / unload is not allowed if polling is enabled",
+    ),
+    row(
+        r"is restricted, expecting header",
+        C.CONTROL_NOT_ALLOWED,
+        "the control plane sends no such header: start Triton without --grpc-restricted-protocol and"
+        " --http-restricted-api for model-repository, model-config, statistics and health, and let the network see to"
+        " who may ask",
+        "This protocol is restricted, expecting header 'triton-grpc-protocol-admin-key'",
     ),
     row(
         r"Newer operation has been applied to the model lifecycle",
@@ -206,6 +237,7 @@ TABLE: tuple[Row, ...] = (
         "the model's own Python code raised: correct it at the line named",
         "ValueError: negative input\n\nAt:\n  /models/m/1/model.py(43): execute",
     ),
+    *STRANGER,
 )
 """The first row that matches decides, so that a reason inside a longer message goes before the message around it."""
 
@@ -213,5 +245,6 @@ STATUS_CODES = {
     "UNAVAILABLE": (C.UNREACHABLE, UNREACHABLE_REMEDY),
     "DEADLINE_EXCEEDED": (C.TIMEOUT, "raise instances or the client's timeout"),
     "NOT_FOUND": (C.MODEL_NOT_FOUND, NOT_FOUND_REMEDY),
+    **dict.fromkeys(("UNAUTHENTICATED", "PERMISSION_DENIED", "401", "403", "407"), _NO_ACCESS),
 }
-"""What a gRPC status says when no row matches the message."""
+"""What a status of gRPC or HTTP says when no row matches the message."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-from controlplane.act.failure_table import STATUS_CODES, TABLE, UNKNOWN_REMEDY, Row
+from controlplane.act.failure_table import STATUS_CODES, STRANGER, TABLE, UNKNOWN_REMEDY, Row
+from controlplane.domain.errors import ActionError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 
 # backends that read optimization.execution_accelerators (triton onnxruntime_backend and tensorflow_backend)
 _ACCELERATED_BACKENDS = frozenset({"onnxruntime", "tensorflow"})
 _ENOUGH_EXECUTIONS = 100
+_MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,34 @@ class SilentFault:
 def classify(message: str, code: str = "", *, table: Sequence[Row] = TABLE) -> tuple[FailureClass, str]:
     """The class of a load, update or inference error and what to do about it.
 
-    `table` is that of the serving software, Triton's by default. `code` is the gRPC status ("UNAVAILABLE" or
-    "StatusCode.UNAVAILABLE") if there was one; it only decides when the message is not in the table.
+    `table` is that of the serving software, Triton's by default. `code` is the status of gRPC ("UNAVAILABLE" or
+    "StatusCode.UNAVAILABLE") or HTTP ("403") if there was one; it only decides when the message is not in the table.
     """
     for row in table:
         if row.pattern.search(message):
             return row.failure, row.remedy
     return STATUS_CODES.get(code.rpartition(".")[2], (FailureClass.UNKNOWN, UNKNOWN_REMEDY))
+
+
+def answer_of(target: str, url: str, status: int, text: str, *, table: Sequence[Row] = TABLE) -> dict[str, Any]:
+    """The JSON object of an answer of a server that tells errors as {"error": ...}.
+
+    Any other answer is that of a proxy or of something else at its address: raises TargetUnreachableError where it may
+    pass (5xx, 408, 425, 429), and ActionError with class and remedy otherwise, as for what the server refuses.
+    """
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if isinstance(told, dict):
+        if status == HTTPStatus.OK:
+            return told
+        if message := told.get("error"):
+            raise ActionError(str(message), *classify(str(message), str(status), table=table))
+    message = f"{url} answered HTTP {status}, no answer of the server itself"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _MAY_PASS:
+        raise TargetUnreachableError(target, message)
+    raise ActionError(message, *classify(message, table=STRANGER))
 
 
 def silent_faults(config: Mapping[str, Any], stats: Mapping[str, Any] | None = None) -> tuple[SilentFault, ...]:

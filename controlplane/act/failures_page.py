@@ -23,6 +23,12 @@ Some faults come without any message: dynamic batching configured while `max_bat
 while requests queue), and a TensorRT accelerator on a backend that ignores it. They are found in the model's
 configuration and statistics (`silent_faults` in `controlplane/act/failures.py`).
 
+A step that was left off in the middle, since another control plane may lead by now, is `superseded` too, and says which
+write was left undone.
+
+Each class was raised on a real Triton 2.51 without a GPU. Memory that runs out is CUDA's words from a Python model,
+and TensorRT is missing from it; what Triton says of a superseded load was read in its source, not heard.
+
 Again: a step that failed so is tried again. *At once* is within the step, a few seconds apart (`act.retries`), and then
 after the back-off as any other; *later* is only after the back-off (`policy.back_off_min`, doubling), decided afresh by
 what the server shows then.

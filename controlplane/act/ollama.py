@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,16 +16,18 @@ from typing import Any
 import aiohttp
 import structlog
 
+from controlplane.act.connecting import why_not
 from controlplane.act.failure_table import (
     LOAD_TIMEOUT_REMEDY,
 )
-from controlplane.act.failures import classify
+from controlplane.act.failures import answer_of
 from controlplane.act.ollama_failures import OLLAMA_TABLE, UNLOAD_REMEDY
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.domain.decision import Action, Outcome, Step
 from controlplane.domain.errors import ActionError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
+from controlplane.domain.leader import leave_by
 from controlplane.domain.observation import ControlMode
 
 _LATEST = ":latest"
@@ -40,7 +41,8 @@ class OllamaActuator:
 
     What it loads stays in memory (`keep_alive` -1). A load that is not answered within `load_timeout_s` and an unload
     that has not happened within `unload_timeout_s` fail with class TIMEOUT, and the server goes on by itself. `clock`
-    gives unix seconds, for outcomes.
+    gives unix seconds, for outcomes; `may_act` is asked before each load and unload: whether this process leads for
+    certain.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class OllamaActuator:
         unload_timeout_s: float = 60.0,
         call_timeout_s: float = 5.0,
         poll_interval_s: float = 0.1,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         """Connects to nothing yet."""
+        self._leave = leave_by(may_act)
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
@@ -95,7 +99,7 @@ class OllamaActuator:
                 return await self._unload(spec, model)
             case Step.SET_INSTANCES:
                 return "a model on Ollama has one instance"
-            case Step.HOLD | Step.SCALE | Step.CONFIGURE | Step.SET_VERSIONS:
+            case Step.HOLD | Step.SCALE | Step.TRAFFIC | Step.CONFIGURE | Step.SET_VERSIONS:
                 return "nothing to do"
 
     async def _load(self, spec: ServerSpec, model: str) -> str:
@@ -118,7 +122,8 @@ class OllamaActuator:
         return "unloaded"
 
     async def _keep(self, spec: ServerSpec, model: str, keep_alive: int, timeout_s: float) -> None:
-        """Load or unload. Raises ActionError when it is refused, TimeoutError, TargetUnreachableError."""
+        """Load or unload. Raises ActionError where refused, TimeoutError, NotLeadingError, TargetUnreachableError."""
+        self._leave(f"the {'unload' if keep_alive == _AT_ONCE else 'load'} of {model}")
         request = {"model": model, "keep_alive": keep_alive, "stream": False}
         await self._ask(spec, "POST", "/api/generate", timeout_s, request)
 
@@ -145,17 +150,8 @@ class OllamaActuator:
             ) as answer:
                 status, text = answer.status, await answer.text()
         except aiohttp.ClientError as error:
-            raise TargetUnreachableError(spec.name, str(error) or type(error).__name__) from error
-        try:
-            told = json.loads(text)
-        except ValueError:
-            told = None
-        if not isinstance(told, dict):
-            raise TargetUnreachableError(spec.name, f"HTTP {status} without a JSON object for {method} {path}")
-        if status != 200:
-            message = str(told.get("error") or f"HTTP {status}")
-            raise ActionError(message, *classify(message, table=OLLAMA_TABLE))
-        return told
+            raise TargetUnreachableError(spec.name, why_not(error)) from error
+        return answer_of(spec.name, f"{spec.http}{path}", status, text, table=OLLAMA_TABLE)
 
     def _spec(self, server: str) -> ServerSpec:
         if server not in self._specs:

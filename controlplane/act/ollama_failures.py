@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.act.failure_table import UNREACHABLE_REMEDY, Row, row
+from controlplane.act.failure_table import STRANGER, UNREACHABLE_REMEDY, Row, row
 from controlplane.domain.failures import FailureClass as C
 
 UNLOAD_REMEDY = "requests under way hold it: it is unloaded when the last of them is answered"
@@ -51,5 +51,6 @@ OLLAMA_TABLE: tuple[Row, ...] = (
         UNREACHABLE_REMEDY,
         "Cannot connect to host 127.0.0.1:11434",
     ),
+    *STRANGER,
 )
 """The first row that matches decides."""

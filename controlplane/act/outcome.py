@@ -9,9 +9,10 @@ import structlog
 
 from controlplane.act.failure_table import UNKNOWN_REMEDY, UNREACHABLE_REMEDY
 from controlplane.domain.decision import Action, ActionStatus, Outcome
-from controlplane.domain.errors import ActionError, ControlPlaneError, TargetUnreachableError
+from controlplane.domain.errors import ActionError, ControlPlaneError, NotLeadingError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 
+_NOT_LEADING_REMEDY = "none needed: whoever leads goes on from what the servers show"
 _log = structlog.get_logger(__name__)
 
 
@@ -35,6 +36,8 @@ async def outcome_of(action: Action, step: Awaitable[Done], clock: Callable[[], 
         return failed(str(error), error.failure, error.remedy)
     except TargetUnreachableError as error:
         return failed(str(error), FailureClass.UNREACHABLE, UNREACHABLE_REMEDY)
+    except NotLeadingError as error:
+        return failed(str(error), FailureClass.SUPERSEDED, _NOT_LEADING_REMEDY)
     except ControlPlaneError as error:
         return failed(str(error), FailureClass.UNKNOWN, "correct the configuration")
     except Exception as error:  # noqa: BLE001 (whatever a server answers, the loop goes on)

@@ -70,16 +70,18 @@ class RetryingActuator:
             return Outcome(action, ActionStatus.FAILED, self._clock(), detail, FailureClass.TIMEOUT, _GIVEN_UP_REMEDY)
 
     async def _tries(self, action: Action) -> Outcome:
-        outcome = await self._inner.apply(action)
+        outcome, waited_s = await self._inner.apply(action), 0.0
         for number in range(self._retries):
             if outcome.failure is None or not outcome.failure.transient:
                 break
-            await self._sleep(self._wait_s * 2**number * (1.0 - 0.5 * self._chance()))
+            pause_s = self._wait_s * 2**number * (1.0 - 0.5 * self._chance())
+            await self._sleep(pause_s)
+            waited_s += pause_s
             if not self._may_act():
                 break
             self._retried.labels(action.step.value).inc()
             outcome = await self._inner.apply(action)
-            outcome = replace(outcome, detail=f"{outcome.detail} (try {number + 2})")
+            outcome = replace(outcome, detail=f"{outcome.detail} (try {number + 2})", waited_s=waited_s)
         return outcome
 
     def follow(self, fleet: Fleet) -> None:

@@ -19,14 +19,16 @@ from controlplane.act.failure_table import (
 from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
-from controlplane.act.triton_versions import NOT_LOADED_REMEDY, as_serving, set_versions, with_versions
+from controlplane.act.triton_versions import NOT_LOADED_REMEDY, Memory, as_serving, set_versions
 from controlplane.domain.batching import BatchingKnobs, with_batching
-from controlplane.domain.decision import Action, Outcome, Step, Target
+from controlplane.domain.decision import Action, Outcome, Step
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.instance_groups import total_instances, with_total
+from controlplane.domain.leader import leave_by
 from controlplane.domain.observation import ControlMode
+from controlplane.domain.rollout import KeptConfigs
 
 _log = structlog.get_logger(__name__)
 
@@ -50,8 +52,9 @@ class TritonActuator:
 
     A load that is not answered within `load_timeout_s` and an unload that has not happened within `unload_timeout_s`
     fail with class TIMEOUT, and the server goes on by itself. `clock` gives unix seconds, for outcomes; `may_act` is
-    asked before what is done in the background. `answers` probes a version (server, model, version) and gives what is
-    wrong with its answer.
+    asked before each load and unload: whether this process leads for certain. `answers` probes a version (server,
+    model, version) and gives what is wrong with its answer; `kept` remembers how versions are loaded by servers that
+    restart.
 
     The python backend writes `__pycache__` into the version folder at a model's first load. Triton takes it for a new
     version of the files, so that the first override afterwards is a full reload in place of an in-place update. After a
@@ -70,9 +73,10 @@ class TritonActuator:
         poll_interval_s: float = 0.1,
         may_act: Callable[[], bool] = lambda: True,
         answers: Callable[[str, str, str], Awaitable[str]] | None = None,
+        kept: KeptConfigs | None = None,
     ) -> None:
         """Connects to nothing yet."""
-        self._may_act, self._answers = may_act, answers
+        self._leave, self._answers, self._memory = leave_by(may_act), answers, Memory(kept)
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
@@ -81,8 +85,6 @@ class TritonActuator:
         self._specs: dict[str, ServerSpec] = {}
         self._served_names: dict[str, str] = {}
         self._connections: dict[str, _Connection] = {}
-        self._configs: dict[str, dict[str, Any]] = {}
-        """Of models whose versions were set, as they were read before."""
         self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.follow(fleet)
@@ -144,7 +146,7 @@ class TritonActuator:
         match action.step:
             case Step.LOAD | Step.RELOAD:
                 load = self._load if action.step is Step.LOAD else self._reload
-                return await load(control, action.server, model, action.target)
+                return await load(control, action, model)
             case Step.SET_INSTANCES:
                 return await self._set_instances(control, model, action.target.instances)
             case Step.UNLOAD:
@@ -153,18 +155,23 @@ class TritonActuator:
                 return await self._configure(control, model, action.target.batching)
             case Step.SET_VERSIONS:
                 return await self._set_versions(control, action, model)
-            case Step.HOLD | Step.SCALE:
+            case Step.HOLD | Step.SCALE | Step.TRAFFIC:
                 return Done("nothing to do")
 
-    async def _load(self, control: TritonControl, server: str, model: str, target: Target) -> Done:
-        instances = target.instances
+    async def _load(self, control: TritonControl, action: Action, model: str) -> Done:
+        server, instances = action.server, action.target.instances
         before = await control.states(model)
         if before is None:
             message = f"{model} is not in the model repository of {server}"
             raise ActionError(message, FailureClass.MODEL_NOT_FOUND, NOT_FOUND_REMEDY)
         # In a rollout the repository's own policy may name a version that is broken.
-        known = self._configs.get(model) if target.versions else None
-        await self._send_load(control, model, known and with_versions(known, target.versions))
+        known = await self._memory.of(action)
+        try:
+            await self._send_load(control, model, known)
+        except ActionError as error:
+            if known is not None:
+                await self._memory.refused(action, error)
+            raise
         config = await control.config(model)
         if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
             done = await self._set_instances(control, model, instances)
@@ -198,10 +205,12 @@ class TritonActuator:
         before = await control.ready_versions(model)
         if not before:  # the server restarted: that tells nothing of the new version
             raise ActionError(f"{model} is not loaded any more", FailureClass.SUPERSEDED, NOT_LOADED_REMEDY)
-        config = self._configs[model] = await control.config(model)
+        config = await control.config(model)
+        await self._memory.keep(action, config)
         return await set_versions(control, model, before, config, action.target, send, answers)
 
     async def _unload(self, control: TritonControl, model: str) -> Done:
+        self._leave(f"the unload of {model}")
         await control.unload(model)
         deadline = time.monotonic() + self._unload_timeout_s
         while held := _HELD_STATES & (await control.states(model) or frozenset()):
@@ -211,14 +220,14 @@ class TritonActuator:
             await asyncio.sleep(self._poll_interval_s)
         return Done("unloaded")
 
-    async def _reload(self, control: TritonControl, server: str, model: str, target: Target) -> Done:
+    async def _reload(self, control: TritonControl, action: Action, model: str) -> Done:
         """A full reload in the background of what still serves: any change besides instance_group forces one.
 
         An unload first would hang: a python instance whose stub died under requests stays UNLOADING for ever.
         """
         if "READY" not in (await control.states(model) or frozenset()):
-            return await self._load(control, server, model, target)
-        instances = target.instances
+            return await self._load(control, action, model)
+        instances = action.target.instances
         config = await control.config(model)
         config = await as_serving(control, model, config)
         wanted = with_total(config, instances) if instances > 0 else config
@@ -237,6 +246,7 @@ class TritonActuator:
         return Done(f"reloaded with other batching{_warnings(wanted)}", in_place=False)
 
     async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:
+        self._leave(_said(model, config))
         try:
             await control.load(model, self._load_timeout_s, config)
         except ActionError as error:
@@ -253,10 +263,8 @@ class TritonActuator:
             return
 
         async def pay() -> None:
-            if not self._may_act():
-                return
             try:
-                await control.load(model, self._load_timeout_s, config)
+                await self._send_load(control, model, config)
             except ControlPlaneError as error:
                 _log.warning(
                     "the first instance change will be a full reload", model=model, server=server, why=str(error)
@@ -313,6 +321,15 @@ def _as_stats(counters: Counters) -> dict[str, Any]:
         "inference_count": total.get("inferences", 0),
         "inference_stats": {kind: {"ns": total.get(f"{kind}_ns", 0)} for kind in ("queue", "compute_infer")},
     }
+
+
+def _said(model: str, config: Mapping[str, Any] | None) -> str:
+    """A load, for people."""
+    if config is None:
+        return f"the load of {model}"
+    chosen = config.get("version_policy", {}).get("specific", {}).get("versions", ())
+    versions = f" of version {', '.join(map(str, chosen))}" if chosen else ""
+    return f"the configuration of {model} with {_counted(total_instances(config))}{versions}"
 
 
 def _counted(instances: int) -> str:

@@ -12,7 +12,8 @@ import aiohttp
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from controlplane.act.failures import classify
+from controlplane.act.connecting import why_not
+from controlplane.act.failures import answer_of, classify
 from controlplane.domain.errors import ActionError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import ServerSpec
@@ -80,18 +81,9 @@ class TritonControl:
         """The complete configuration of a loaded model, as Triton's JSON."""
         url = f"{self._http}/v2/models/{quote(model, safe='')}/config"
         with self._answer(short=True):
-            async with self._session.get(url) as response:
+            async with self._session.get(url, allow_redirects=False) as response:
                 text = await response.text()
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise TargetUnreachableError(self._name, f"{url} answered {response.status} without JSON")
-        if response.status != 200:
-            message = str(answer.get("error", f"{url} answered {response.status}"))
-            raise ActionError(message, *classify(message))
-        return answer
+        return answer_of(self._name, url, response.status, text)
 
     async def counters(self, model: str) -> Counters:
         """What the statistics of the model's versions have counted; 0 everywhere before the first inference."""
@@ -129,4 +121,4 @@ class TritonControl:
         except TimeoutError as error:
             raise TargetUnreachableError(self._name, f"no answer within {self._call_timeout_s:g} s") from error
         except aiohttp.ClientError as error:
-            raise TargetUnreachableError(self._name, str(error) or type(error).__name__) from error
+            raise TargetUnreachableError(self._name, why_not(error)) from error

@@ -8,20 +8,23 @@ loaded or changed last: its policy may be an old one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from controlplane.act.failures import classify
 from controlplane.act.outcome import Done
 from controlplane.act.triton_control import TritonControl
-from controlplane.domain.decision import Target
-from controlplane.domain.errors import ActionError
+from controlplane.domain.decision import Action, Target
+from controlplane.domain.errors import ActionError, ControlPlaneError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.instance_groups import with_total
+from controlplane.domain.rollout import KeptConfigs
 
 _NOT_THERE_REMEDY = "put its folder, named by the number, into the model repository of every server"
 
 NOT_LOADED_REMEDY = "none needed: it is loaded first, and then asked for its versions again"
+_STORE_REMEDY = "none needed: it is tried again; see the alert StoreFailing if it lasts"
 _OF_THE_LOAD = (FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SUPERSEDED)
 
 Answers = Callable[[str], Awaitable[str]]
@@ -31,6 +34,45 @@ Answers = Callable[[str], Awaitable[str]]
 def with_versions(config: Mapping[str, Any], versions: Sequence[str]) -> dict[str, Any]:
     """The configuration with a policy of exactly these versions."""
     return {**config, "version_policy": {"specific": {"versions": list(versions)}}}
+
+
+class Memory:
+    """The configurations by which servers that restart load the versions that a rollout decided on.
+
+    A policy of versions is part of a whole configuration, which Triton tells of loaded models only. Without a `store`
+    nothing is remembered. Raises ActionError of class SUPERSEDED, which is no version's fault, where the store fails.
+    """
+
+    def __init__(self, store: KeptConfigs | None) -> None:
+        self._store = store
+
+    async def keep(self, action: Action, config: Mapping[str, Any]) -> None:
+        """Remember the configuration of the model before its versions are set."""
+        if self._store is not None:
+            with _stored():
+                await self._store.keep(action.model, action.server, config)
+
+    async def of(self, action: Action) -> dict[str, Any] | None:
+        """That with which the action loads the versions that it names; None: by the repository's own policy."""
+        if self._store is None or not action.target.versions:
+            return None
+        with _stored():
+            known = await self._store.kept(action.model, action.server)
+        return known and with_versions(known, action.target.versions)
+
+    async def refused(self, action: Action, why: ActionError) -> None:
+        """Forget one that the server does not take any more: with fewer GPUs than it had, or under another name."""
+        if self._store is not None and why.failure is FailureClass.INVALID_CONFIGURATION:
+            with _stored():
+                await self._store.drop(action.model, action.server)
+
+
+@contextmanager
+def _stored() -> Iterator[None]:
+    try:
+        yield
+    except ControlPlaneError as error:
+        raise ActionError(f"nothing was done: {error}", FailureClass.SUPERSEDED, _STORE_REMEDY) from error
 
 
 async def as_serving(control: TritonControl, model: str, config: dict[str, Any]) -> dict[str, Any]:

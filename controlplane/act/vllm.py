@@ -12,14 +12,13 @@ from controlplane.act.failure_table import LOAD_TIMEOUT_REMEDY
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.vllm_api import VllmApi
 from controlplane.act.vllm_failures import NOT_AWAKE_REMEDY, RELOAD_REMEDY, SLEEP_TIMEOUT_REMEDY
-from controlplane.domain.decision import Action, Outcome, Step
+from controlplane.domain.decision import OF_REPLICAS, Action, Outcome, Step
 from controlplane.domain.errors import ActionError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
+from controlplane.domain.leader import leave_by
 from controlplane.domain.lora import Lora
 from controlplane.domain.observation import ControlMode
-
-_NO_SUCH_ADAPTER = "controlplane-asks-whether-adapters-may-be-loaded"
 
 
 class VllmActuator:
@@ -28,7 +27,7 @@ class VllmActuator:
     The server's own model is put to sleep for an unload, when requests under way are answered, and woken for a load.
     `read_token` gives what is in the file of an API key, and raises ValueError. What is not answered within
     `load_timeout_s` or `unload_timeout_s` fails with class TIMEOUT, and the server goes on by itself. `clock` gives
-    unix seconds, for outcomes.
+    unix seconds, for outcomes; `may_act` is asked before each write: whether this process leads for certain.
     """
 
     def __init__(
@@ -40,12 +39,13 @@ class VllmActuator:
         load_timeout_s: float = 300.0,
         unload_timeout_s: float = 60.0,
         call_timeout_s: float = 5.0,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         """Connects to nothing yet."""
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._unload_timeout_s = unload_timeout_s
-        self._api = VllmApi(read_token, call_timeout_s)
+        self._api = VllmApi(read_token, call_timeout_s, leave_by(may_act))
         self.follow(fleet)
 
     def follow(self, fleet: Fleet) -> None:
@@ -78,7 +78,7 @@ class VllmActuator:
     async def _done(self, action: Action) -> Done:
         spec = self._spec(action.server)
         model = self._models.get(action.model)
-        if action.step in (Step.HOLD, Step.SCALE, Step.SET_INSTANCES):
+        if action.step in (Step.HOLD, Step.SET_INSTANCES, *OF_REPLICAS):
             return Done("a model on vLLM has one instance" if action.step is Step.SET_INSTANCES else "nothing to do")
         if model is None or model.lora is None:
             return Done(await self._own_model(spec, action.step))
@@ -125,9 +125,7 @@ class VllmActuator:
         return Done("unloaded")
 
     async def _takes_adapters(self, spec: ServerSpec, lora: Lora) -> bool:
-        nowhere = Lora(f"/{_NO_SUCH_ADAPTER}", lora.base, lora.token_file)
-        asked = self._api.load(spec, _NO_SUCH_ADAPTER, nowhere, self._load_timeout_s, in_place=False)
-        return await self._allowed(spec, asked)
+        return await self._allowed(spec, self._api.ask_for_adapters(spec, lora, self._load_timeout_s))
 
     async def _allowed(self, spec: ServerSpec, asked: Awaitable[object]) -> bool:
         """Whether what was asked is allowed, however it ends otherwise. Raises TargetUnreachableError."""

@@ -80,6 +80,7 @@ async def serve(listening: socket.socket, timeout_s: float, mig: MigRoutes | Non
     agent = Agent(timeout_s)
     app = agent.app()
     if mig is not None:
+        await mig.adopt()
         mig.add_to(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_REQUESTS_S)
     await runner.setup()

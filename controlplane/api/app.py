@@ -6,8 +6,9 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 
+from controlplane.api.console import routes as console
 from controlplane.api.docs_page import docs_page
 from controlplane.api.guards import Guards
 from controlplane.api.plane import Plane
@@ -92,15 +93,11 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
     app.include_router(health.router)
     for router in _GUARDED:
         app.include_router(router, responses=responses(401, 403, 422, 503))
-    app.add_api_route("/", _home, include_in_schema=False)
+    app.include_router(console.router)
     app.add_api_route("/docs", _docs, include_in_schema=False)
     app.add_middleware(Guards, loopback_only=tokens is None)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-async def _home() -> RedirectResponse:
-    return RedirectResponse("/docs")
 
 
 async def _docs(request: Request) -> HTMLResponse:

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlplane.api.problems import problem, unexpected
+from controlplane.domain.sizes import memory_text
 
 BODY_MAX_BYTES = 64 * 1024
 _LARGER_BYTES = {"/hooks/alertmanager": 1024 * 1024}
@@ -63,7 +64,7 @@ class Guards:
 
 
 def _too_large(most: int) -> str:
-    return f"a request body may have {most} bytes"
+    return f"a request body may have {memory_text(most)}"
 
 
 def _foreign(method: str, headers: Headers) -> str:

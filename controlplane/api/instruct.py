@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Response
 from controlplane.api.context import Operator, ThePlane
 from controlplane.api.problems import responses
 from controlplane.api.views.people import ModelBody, OperationView, RolloutBody, Said
-from controlplane.domain.decision import OverrideKind
+from controlplane.domain.instructions import OverrideKind
 from controlplane.loop.operations import Operation, OperationStatus
 
 _Wait = Annotated[float, Query(ge=0, le=600, description="Wait so many seconds at most for it to be carried out")]

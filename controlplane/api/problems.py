@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from controlplane.config.faults import shown
 from controlplane.domain.errors import (
     ConfigurationError,
     ConflictError,
@@ -110,8 +112,15 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
         FieldError(where=".".join(map(str, e["loc"])), problem=e["msg"].removeprefix("Value error, "))
         for e in error.errors()
     ]
-    detail = "; ".join(f"{e.where}: {e.problem}" for e in errors)
+    told = zip(errors, error.errors(), strict=True)
+    detail = "; ".join(f"{e.where}: {_given(found) if len(found['loc']) > 1 else ''}{e.problem}" for e, found in told)
     return problem(request.url.path, 422, "validation", detail, errors=errors)
+
+
+def _given(found: Mapping[str, Any]) -> str:
+    """What stands there, where that is one value and not all of a body."""
+    value = found["input"]
+    return "" if isinstance(value, dict | list) or value is None else f"{shown(value)} is not allowed; "
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

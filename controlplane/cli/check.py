@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from controlplane.cli.options import Json
 from controlplane.cli.output import counted, print_json
 from controlplane.domain.errors import ConfigurationError
+from controlplane.domain.fleet import Mode
+
+if TYPE_CHECKING:
+    from controlplane.decide.mig.settings import MigSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +33,7 @@ def check(
     from controlplane.cli.alert_routes import routes, routes_table
     from controlplane.cli.tables import show
     from controlplane.config import load_settings
+    from controlplane.config.environment import unheeded
     from controlplane.config.notes import notes
 
     try:
@@ -47,12 +54,12 @@ def check(
         "models": len(fleet.models),
     }
     told = routes(settings)
+    noted = [*notes(settings), *_no_token(settings.mig), *unheeded(os.environ)]
     if as_json:
-        noted = list(notes(settings))
         print_json({"ok": True, "file": str(file), "faults": [], "notes": noted, "routes": told, **counts})
     else:
         print(f"{file}: ok; " + ", ".join(counted(count, kind[:-1]) for kind, count in counts.items()))
-        for note in notes(settings):
+        for note in noted:
             print(f"note: {note}")
         if told:
             show(routes_table(told))
@@ -64,3 +71,15 @@ def _check_tokens(path: Path | None) -> None:
         from controlplane.api.tokens import TokenFile
 
         TokenFile(path, lambda: 0.0).tokens()
+
+
+def _no_token(mig: MigSettings | None) -> Iterator[str]:
+    """A note where the agents' token cannot be read here and now: it may be there once it is needed."""
+    from controlplane.collect.token_file import read_token
+
+    if mig is None or mig.mode is not Mode.ACT:
+        return
+    try:
+        read_token(mig.token_file)
+    except ValueError as error:
+        yield f"mig.{error}; until it can be, no GPU is cut"

@@ -5,15 +5,25 @@ from __future__ import annotations
 import getpass
 import http.client
 import json
+import socket
 import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from controlplane.domain.errors import ConfigurationError, ConflictError, Fault, PermanentError, TargetUnreachableError
+from controlplane.domain.errors import (
+    UNRESOLVED,
+    ConfigurationError,
+    ConflictError,
+    Fault,
+    PermanentError,
+    TargetUnreachableError,
+)
 
 _PREFIX = "/api/v1"
+_OPTIONS = {"ttl": "--for", "reason": "--reason", "direction": "--direction", "window": "--window"}
+"""Options by the field of a request that they become."""
 
 
 class RefusedError(PermanentError):
@@ -110,13 +120,25 @@ class Api:
                     self._url, f"status {status} without a reason: is this the control plane's address?"
                 )
             hint = "; set CONTROLPLANE_TOKEN or --token-file" if status == HTTPStatus.UNAUTHORIZED else ""
-            raise RefusedError(status, f"{document['detail']}{hint}")
+            raise RefusedError(status, f"{_by_options(document)}{hint}")
         return document
+
+
+def _by_options(document: Mapping[str, Any]) -> str:
+    """Why it was refused, with fields of the request called as on the command line."""
+    detail = str(document["detail"])
+    for field in document.get("errors") or ():
+        where = str(field["where"])
+        key = where.partition(".")[2] or where
+        detail = detail.replace(f"{where}: ", f"{_OPTIONS.get(key, key)}: ", 1)
+    return detail
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused; is `controlplane run` running there?"
+    if isinstance(error, socket.gaierror):
+        return f"{UNRESOLVED}; set --url or CONTROLPLANE_URL"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -31,6 +31,7 @@ _WORDS = {
     "last_xid": "last XID",
     "processes": "processes",
     "mig_enabled": "MIG",
+    "mig_pending": "MIG after a reset",
     "slices": "slices",
 }
 _SLICE_WORDS = {"profile": "profile", **_ACTIVITY, **_MEMORY, "placement": "place"}
@@ -135,6 +136,9 @@ def _troubles(gpus: Sequence[View]) -> Iterator[str]:
         found += (
             ["MIG is on, and there is no slice"] if gpu["mig_enabled"]["value"] and gpu["slices"]["value"] == [] else []
         )
+        mode, pending = gpu["mig_enabled"]["value"], gpu["mig_pending"]["value"]
+        if None not in {mode, pending} and mode != pending:
+            found.append(f"MIG is {'on' if pending else 'off'} from its next reset on")
         if found:
             yield _line("red", _where(gpu), "; ".join(found))
 

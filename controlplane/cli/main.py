@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -21,6 +25,7 @@ from controlplane.cli import (
     freeze,
     mig,
     mig_apply,
+    mig_copy,
     model,
     profile,
     rules,
@@ -37,6 +42,7 @@ from controlplane.cli.output import complain
 from controlplane.domain.errors import ConfigurationError, ControlPlaneError
 
 OK, FAILED, USAGE = 0, 1, 2
+_OF_OUTPUT = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EDQUOT})
 
 # The root of what is raised on a command line that is not understood. Newer versions of typer carry a copy of click,
 # older ones use click itself; both name it only through its children.
@@ -59,6 +65,7 @@ slo_import.register(slo.app)
 app.add_typer(slo.app, name="slo")
 app.add_typer(profile.app, name="profile")
 mig_apply.register(mig.app)
+mig_copy.register(mig.app)
 app.add_typer(mig.app, name="mig")
 simulate.register(app)
 backtest.register(app)
@@ -69,23 +76,57 @@ app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 
 
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _given(error: Exception) -> str:
+    """The value that was not understood: newer versions of typer leave it out, and have it from pydantic."""
+    errors = getattr(error.__cause__, "errors", None)
+    return f", and not {errors()[0]['input']!r}" if callable(errors) else ""
+
+
+def _unwritten(error: OSError) -> int:
+    """A full disk behind standard output is told; who reads no more from a pipe knows it."""
+    if error.errno != errno.EPIPE:
+        complain(f"the output cannot be written: {error.strerror}")
+    # what is left in the buffer would be tried again at the end
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+def _told(error: Exception) -> int:
+    """The exit code of what went wrong, which is told."""
+    if isinstance(error, OSError):
+        return _unwritten(error)
+    if isinstance(error, _CommandLineError):
+        complain(f"{error.format_message().rstrip('.')}{_given(error)}. See `controlplane --help`.")
+        return USAGE
+    if not isinstance(error, typer.Abort):
+        complain(error)
+    # what the API calls malformed was malformed on the command line
+    malformed = isinstance(error, ConfigurationError) or (isinstance(error, RefusedError) and error.status == 422)
+    return USAGE if malformed else FAILED
+
+
 def execute(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code. Faults become a line on standard error, never a traceback."""
     command = typer.main.get_command(app)
+    if (odd := next((a for a in arguments if not _is_text(a)), None)) is not None:
+        complain(f"argument {odd!a} is not allowed; text in UTF-8. See `controlplane --help`.")
+        return USAGE
     try:
-        return int(command(list(arguments), prog_name="controlplane", standalone_mode=False) or OK)
-    except typer.Abort:
-        return FAILED
-    except ConfigurationError as error:
-        complain(error)
-        return USAGE
-    except RefusedError as error:
-        complain(error)
-        # what the API calls malformed was malformed on the command line
-        return USAGE if error.status == 422 else FAILED
-    except ControlPlaneError as error:
-        complain(error)
-        return FAILED
-    except _CommandLineError as error:
-        complain(f"{error.format_message().rstrip('.')}. See `controlplane --help`.")
-        return USAGE
+        code = int(command(list(arguments), prog_name="controlplane", standalone_mode=False) or OK)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _OF_OUTPUT:
+            raise
+        return _told(error)
+    except (typer.Abort, ControlPlaneError, _CommandLineError) as error:
+        return _told(error)
+    return code

@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli.client import path_of
 from controlplane.cli.options import DEFAULT_URL, Json, TokenFile, Url, api_of
-from controlplane.cli.output import print_json
+from controlplane.cli.output import libraries_on_stderr, print_json
 from controlplane.cli.progress import progress
 from controlplane.domain.errors import ConfigurationError, Fault
 
@@ -77,7 +77,7 @@ def plan_layouts(*, input_: _Input, as_json: Json = False) -> None:
     question = _question(input_)
     from controlplane.decide.mig import plan
 
-    with progress() as bar:
+    with progress() as bar, libraries_on_stderr():
         bar.add_task("planning layouts", total=None)
         planned = plan(question)
     if as_json:
@@ -157,7 +157,7 @@ def _gpus_now(agents: Sequence[str], token_file: Path) -> tuple[tuple[Gpu, ...],
     of = {gpu.uuid: boards()[gpu.board] for gpu in found if gpu.board in boards()}
     gpus = tuple(Gpu(gpu.uuid, of[gpu.uuid], drawable(of[gpu.uuid], gpu)) for gpu in found if gpu.uuid in of)
     named = {(gpu.uuid, cut.piece.profile, cut.piece.start): cut.processes for gpu in found for cut in gpu.slices}
-    return gpus, named, [f"{escape(gpu.uuid)}: {escape(gpu.why)}" for gpu in found if gpu.why]
+    return gpus, named, [f"{escape(gpu.uuid or 'a GPU')}: {escape(gpu.why)}" for gpu in found if gpu.why]
 
 
 def _models_now(question: MigQuestion) -> Named:

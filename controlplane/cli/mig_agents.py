@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controlplane.domain.errors import ConfigurationError, Fault
-from controlplane.domain.mig import GpuLayout, MigActuator, Slice
+from controlplane.domain.mig import GpuLayout, Slice
 
 if TYPE_CHECKING:
+    from controlplane.act.mig.agents import MigAgents
     from controlplane.decide.mig import Board
 
 
-def agents_at(urls: Sequence[str], token_file: Path) -> MigActuator:
+def agents_at(urls: Sequence[str], token_file: Path) -> MigAgents:
     """The agents, each by its URL. Raises ConfigurationError."""
     from controlplane.act.mig.agents import MigAgents
     from controlplane.collect.token_file import read_token
@@ -29,7 +30,8 @@ def agents_at(urls: Sequence[str], token_file: Path) -> MigActuator:
         faults.append(Fault("--token-file", str(token_file), "a readable file that holds one token", str(error)))
     if faults:
         raise ConfigurationError("command line", tuple(faults))
-    return MigAgents({url: url for url in urls}, lambda: read_token(str(token_file)))
+    told = f"--token-file {token_file}"
+    return MigAgents({url: url for url in urls}, lambda: read_token(str(token_file)), source=told)
 
 
 def drawable(board: Board, gpu: GpuLayout) -> tuple[Slice, ...]:

@@ -74,7 +74,7 @@ async def _changes(
 ) -> list[_Change]:
     """Every GPU is asked about first, and none is changed where one cannot be; the first that fails is the last."""
     try:
-        where = {gpu.uuid: (node, gpu) for node in nodes for gpu in await actuator.layouts(node)}
+        where = {gpu.uuid: (node, gpu) for node in nodes for gpu in await actuator.layouts(node) if gpu.uuid}
         changes = []
         for gpu in sorted(gpus, key=lambda gpu: gpu.uuid):
             node, now = _found(gpu, where)

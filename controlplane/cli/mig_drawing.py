@@ -100,13 +100,17 @@ def steps_table(steps: Sequence[MigStep]) -> Iterator[RenderableType]:
 
 
 def plan_lines(plan: MigPlan) -> Iterator[str]:
-    """What it comes to, how good that is, and what is not served."""
+    """What is not served, what it comes to, and how good that is."""
+    for short in plan.unserved:
+        yield f"[red]not served[/]: {short.short:g}/s of {escape(short.model)} ({short.why.value})"
     cost = plan.cost
-    proved = "proved to be the least" if plan.optimal else f"not proved to be the least; bound {cost.bound:g}"
-    yield f"{counted(plan.gpus_used, 'GPU')} used, cost {cost.value:g}, {proved}"
+    if plan.unserved and not plan.assignments:
+        yield "no model has a place: no GPU is used"
+    else:
+        proved = "proved to be the least" if plan.optimal else f"not proved to be the least; bound {cost.bound:g}"
+        of = " for what is served" if plan.unserved else ""
+        yield f"{counted(plan.gpus_used, 'GPU')} used, cost {cost.value:g}, {proved}{of}"
     changed = next((goal for goal in plan.goals if goal.name == "changed_slices"), None)
     if changed is not None:
         least = "the fewest" if changed.gap == 0 else f"at least {changed.bound:g} are needed"
         yield f"{counted(round(changed.value), 'slice')} created or destroyed ({least})"
-    for short in plan.unserved:
-        yield f"[red]not served[/]: {short.short:g}/s of {escape(short.model)} ({short.why.value})"

@@ -24,6 +24,7 @@ def running(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     if found["models"]:
         yield _models(found["models"])
     yield from _plan(found["plan"])
+    yield from _change(found)
 
 
 def _drawn(gpu: Mapping[str, Any]) -> Iterator[Drawn]:
@@ -61,3 +62,15 @@ def _plan(plan: Mapping[str, Any]) -> Iterator[str]:
     yield f"plan of {plan['age_s']:.0f} s ago: {verdict}; {cost}"
     for reason in told["reasons"]:
         yield f"  {escape(reason)}"
+
+
+def _change(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["held"]:
+        yield f"it is not carried out: {escape(found['held'])}"
+    change = found["change"]
+    if change is None:
+        return
+    colour = {"failed": "red", "held": "yellow", "reset_required": "yellow"}.get(change["state"], "green")
+    state = change["state"].replace("_", " ")
+    why = f": {escape(change['why'])}" if change["why"] else ""
+    yield f"last change: [{colour}]{state}[/], {change['done']} of {counted(change['steps'], 'step')}{why}"

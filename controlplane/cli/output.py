@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +25,27 @@ _ANSI = re.compile(
 def print_json(document: Any) -> None:
     """One JSON document."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def libraries_on_stderr() -> Iterator[None]:
+    """What libraries in C print meanwhile goes to standard error, so that standard output holds nothing but ours.
+
+    They write to the descriptor, some of it only when the process ends: it is made to come out here.
+    """
+    try:
+        stdout = os.dup(1)
+    except OSError:  # there is none
+        yield
+        return
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def complain(error: Exception | str) -> None:

@@ -300,11 +300,6 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def gib(value: int) -> str:
-    """Bytes in GiB."""
-    return f"{value / 2**30:.1f} GiB"
-
-
 def new_table(title: str, *columns: str) -> Table:
     """An empty table in our form."""
     table = FittingTable(

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from controlplane.cli.output import duration
 from controlplane.cli.tables import UNKNOWN, escape, new_table
 
-_PHASES = ("ready", "starting", "terminating")
+_PHASES = ("ready", "starting", "draining", "terminating")
 
 
 def workloads_table(workloads: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -13,7 +13,7 @@ import aiohttp
 
 from controlplane.collect.exposition import OPENMETRICS_END
 from controlplane.collect.names import Names
-from controlplane.domain.errors import MalformedPageError, TargetUnreachableError
+from controlplane.domain.errors import UNRESOLVED, MalformedPageError, TargetUnreachableError
 
 LIMIT_BYTES = 8 * 2**20
 REFUSED = "connection refused"
@@ -200,7 +200,7 @@ def _why(error: Exception) -> str:
     if number == errno.ECONNREFUSED:
         return REFUSED
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its host name cannot be resolved"
+        return UNRESOLVED
     if number in {errno.ECONNRESET, errno.EPIPE} or isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed without an answer"
-    return os.strerror(number).lower() if number else type(error).__name__
+    return os.strerror(number).lower() if number and number > 0 else type(error).__name__

@@ -13,6 +13,7 @@ from controlplane.collect.metrics_source import Metrics
 from controlplane.collect.page_server import Histograms, PageServer, Served
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.observation import ModelState
+from controlplane.domain.sizes import memory_text
 
 _LATEST = ":latest"
 
@@ -38,7 +39,7 @@ class OllamaServer(PageServer):
             raise MalformedPageError(f"{self.spec.name}: the answer is not a list of loaded models") from None
         served = {}
         for model in answer.models:
-            told = f"{model.size_vram} bytes of GPU memory; unloaded at {model.expires_at or 'an unknown time'}"
+            told = f"{memory_text(model.size_vram)} of GPU memory; unloaded at {model.expires_at or 'an unknown time'}"
             entry = Served(ModelState.READY, told, whole=False)
             served[model.name] = entry
             served[model.name.removesuffix(_LATEST)] = entry

@@ -9,9 +9,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from controlplane.config.block import Block
-from controlplane.config.units import Duration, Grpc, Name, Plain, Url, Zone, refuse_template
+from controlplane.config.bounds import Freezing
+from controlplane.config.units import Grpc, Name, Plain, Url, Zone, refuse_template
 from controlplane.domain.alerts import Severity
-from controlplane.domain.decision import FreezeDirection
+from controlplane.domain.instructions import FreezeDirection
 from controlplane.domain.routing import Via
 
 CLOCK_FORM = "a time of day in quotes, '00:00' to '24:00'"
@@ -145,7 +146,7 @@ class FreezeItem(Block):
         min_length=1, description="Labels that the alert has, such as {alertname: DatacenterMaintenance}."
     )
     direction: FreezeDirection = Field(default=FreezeDirection.ALL, description="What is forbidden.")
-    duration: Duration = Field(default=1800.0, alias="for", description="How long the freeze lasts.")
+    duration: Freezing = Field(default=1800.0, alias="for", description="How long the freeze lasts.")
 
 
 class AlertsBlock(Block):

@@ -10,7 +10,7 @@ from controlplane.config.units import format_duration
 from controlplane.domain import names
 from controlplane.domain.alerts import Severity
 from controlplane.domain.conditions import AlertName
-from controlplane.domain.decision import FreezeDirection
+from controlplane.domain.instructions import FreezeDirection
 from controlplane.domain.routing import FreezeRule, ReceiverKind
 
 _SHORTEST_S, _LONGEST_S = 60.0, 30 * 86400.0

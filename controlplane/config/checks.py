@@ -27,8 +27,6 @@ from controlplane.config.workloads import check_workloads
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import CONTROLLED, Mode, ServerKind
 
-_LEASE_MIN_S = 1.0
-
 
 def check(document: Document, from_environment: frozenset[str]) -> Iterator[Fault]:
     """Every fault of meaning. `from_environment` holds the paths that environment variables gave."""
@@ -38,6 +36,8 @@ def check(document: Document, from_environment: frozenset[str]) -> Iterator[Faul
     if not document.kinds and not document.servers and not document.workloads:
         yield Fault("servers", "nothing", "at least one server, or a workload")
     yield from check_workloads(document)
+    if document.root.keda is not None and not any(w.item.publish_only for w in document.workloads):
+        yield Fault("keda", "this block", "with a workload that has publish_only: true: it tells replicas of no other")
     yield from check_quota(document)
     yield from check_mig(document)
     yield from check_gateways(document)
@@ -69,8 +69,6 @@ def _check_root(root: Root, store_from_environment: bool) -> Iterator[Fault]:
     if decide.interval < scrape.interval:
         allowed = f"at least scrape.interval ({format_duration(scrape.interval)})"
         yield Fault("decide.interval", format_duration(decide.interval), allowed)
-    if root.leader.lease < _LEASE_MIN_S:
-        yield Fault("leader.lease", format_duration(root.leader.lease), f"at least {format_duration(_LEASE_MIN_S)}")
     if policy.back_off_min > policy.back_off_max:
         allowed = f"at most policy.back_off_max ({format_duration(policy.back_off_max)})"
         yield Fault("policy.back_off_min", format_duration(policy.back_off_min), allowed)

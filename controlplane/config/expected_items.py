@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from controlplane.config.block import Block
+from controlplane.config.bounds import WarmFor
 from controlplane.config.faults import join, one_of
-from controlplane.config.units import Cron, Duration, Moment, Name, Rate, Whole, Zone, format_duration
+from controlplane.config.units import Cron, Moment, Name, Rate, Whole, Zone
 from controlplane.domain.errors import Fault
 from controlplane.domain.expected import Announced, Schedule
+from controlplane.domain.fleet import MOST_REPLICAS
 
 _UTC = ZoneInfo("UTC")
-_LONGEST_S = 7 * 86400.0
 
 
 class ScheduleItem(Block):
@@ -25,8 +26,10 @@ class ScheduleItem(Block):
         description="Minute, hour, day of month, month and day of week at which it begins; all of them must match."
     )
     timezone: Zone | None = Field(default=None, description="Where the times of `cron` are told; default: UTC.")
-    lasts: Duration = Field(description="How long it holds; at most 7d.")
-    min: Whole = Field(ge=1, description="Fewest replicas, or instances per server; at most the max of the bounds.")
+    lasts: WarmFor = Field(description="How long it holds.")
+    min: Whole = Field(
+        ge=1, le=MOST_REPLICAS, description="Fewest replicas, or instances per server; at most the max of the bounds."
+    )
 
 
 class EventItem(Block):
@@ -48,9 +51,6 @@ def check_schedules(items: Sequence[ScheduleItem], path: str, most: int | None, 
     for i, item in enumerate(items):
         if most is not None and item.min > most:
             yield Fault(join(path, i, "min"), str(item.min), f"at most {bounds}.max, {most}")
-        if item.lasts > _LONGEST_S:
-            allowed = f"at most {format_duration(_LONGEST_S)}"
-            yield Fault(join(path, i, "lasts"), format_duration(item.lasts), allowed)
 
 
 def check_events(

@@ -15,6 +15,7 @@ from controlplane.config.expected_items import to_announced, to_schedules
 from controlplane.config.gateways import is_measured, to_gateway
 from controlplane.config.loras import to_lora
 from controlplane.config.mig.block import to_mig
+from controlplane.config.mig.several import several_gpus
 from controlplane.config.names import expand
 from controlplane.config.objectives import to_objective
 from controlplane.config.probes import to_probe
@@ -32,7 +33,7 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.errors import ConfigurationError, Fault
 from controlplane.domain.fleet import CONTROLLED, Fleet, Mode, ModelSpec, Wake
 from controlplane.domain.routing import GrafanaSettings, Prices
-from controlplane.domain.sources import AgentSpec
+from controlplane.domain.sources import AgentKind, AgentSpec
 
 
 def load_settings(path: str | Path, env: Mapping[str, str] = os.environ) -> Settings:
@@ -126,8 +127,13 @@ def _settings(document: Document, password: str | None) -> Settings:
         grafana=None if root.grafana is None else _grafana(root.grafana),
         prices=_prices(root.cost),
         keda=None if root.keda is None else _keda(root.keda),
-        mig=None if root.mig is None else to_mig(root.mig),
+        mig=None if root.mig is None else to_mig(root.mig, _cutting(document), several_gpus(document)),
     )
+
+
+def _cutting(document: Document) -> list[str]:
+    """The agents that may be able to cut: DCGM's pages cannot."""
+    return [part.item.name for part in document.agents if part.item.kind is AgentKind.AGENT]
 
 
 def _through_s(document: Document) -> Iterator[float]:
@@ -161,7 +167,8 @@ def _model(part: ModelPart, document: Document) -> ModelSpec:
         variants=item.variants,
         batching=item.batching,
         schedules=to_schedules(item.schedules),
-        copies=item.copies,
+        copies_min=item.copies.min,
+        copies_max=item.copies.max or item.copies.min,
         memory_bytes=item.memory,
         components=tuple(item.components),
         lora=None if item.lora is None else to_lora(item.lora),

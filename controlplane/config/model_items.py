@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from controlplane.config.block import Block
+from controlplane.config.bounds import Holding, ProbeEvery, Threshold, Timeout, Window
 from controlplane.config.expected_items import ScheduleItem
 from controlplane.config.promql import CounterSelector
 from controlplane.config.units import (
     Body,
-    Duration,
     Memory,
     Name,
     Names,
@@ -17,8 +19,8 @@ from controlplane.config.units import (
     Share,
     Version,
     Whole,
-    WindowLength,
     Zone,
+    parse_whole,
 )
 from controlplane.domain.batching import BatchingUse
 from controlplane.domain.fleet import MOST_REPLICAS, Mode, Sharing
@@ -32,9 +34,22 @@ class InstancesBlock(Block):
     """Bounds of a model's instance count, as totals per server."""
 
     min: Whole = Field(
-        default=1, ge=0, description="Fewest instances; 0 lets the model be unloaded and needs a wake source."
+        default=1,
+        ge=0,
+        le=MOST_REPLICAS,
+        description="Fewest instances; 0 lets the model be unloaded and needs a wake source.",
     )
     max: Whole = Field(default=1, ge=1, le=MOST_REPLICAS, description="Most instances.")
+
+
+class CopiesBlock(Block):
+    """On how many servers a model is wanted, behind a gateway that routes by model."""
+
+    min: Whole = Field(default=1, ge=1, le=MOST_REPLICAS, description="Fewest servers.")
+    max: Annotated[int, Field(ge=1, le=MOST_REPLICAS), BeforeValidator(parse_whole)] | None = Field(
+        default=None,
+        description="Most servers; as many as hold its demand with all instances that it may have. Default: `min`.",
+    )
 
 
 class WakeBlock(Block):
@@ -46,8 +61,8 @@ class WakeBlock(Block):
 class ProbeBlock(Block):
     """A real inference of our own at a steady pace, counted as its own indicator, never as load."""
 
-    every: Duration = Field(default=30.0, description="Time between two probes.")
-    timeout: Duration = Field(default=5.0, description="A probe is given up after this long; at most `every`.")
+    every: ProbeEvery = Field(default=30.0, description="Time between two probes.")
+    timeout: Timeout = Field(default=5.0, description="A probe is given up after this long; at most `every`.")
     body: Body | None = Field(
         default=None,
         description="The request. Triton: with `inputs`, by default made from the model's metadata, with zeros. Others:"
@@ -86,14 +101,14 @@ class ObjectiveItem(Block):
     availability: Share | None = Field(
         default=None, description="Share of requests answered without error; is its own target."
     )
-    latency: Duration | None = Field(default=None, description="Threshold of the time to an answer; needs a source.")
-    ttft: Duration | None = Field(
+    latency: Threshold | None = Field(default=None, description="Threshold of the time to an answer; needs a source.")
+    ttft: Threshold | None = Field(
         default=None,
         description="Threshold of the time to the first token; on Triton to the first response, of decoupled models.",
     )
-    inter_token_latency: Duration | None = Field(default=None, description="Threshold of the time between tokens.")
-    e2e: Duration | None = Field(default=None, description="Threshold of the time to the whole answer.")
-    queue_time: Duration | None = Field(default=None, description="Threshold of the time spent waiting.")
+    inter_token_latency: Threshold | None = Field(default=None, description="Threshold of the time between tokens.")
+    e2e: Threshold | None = Field(default=None, description="Threshold of the time to the whole answer.")
+    queue_time: Threshold | None = Field(default=None, description="Threshold of the time spent waiting.")
     throughput: Rate | None = Field(
         default=None,
         description="Requests to be answered per second whenever as many are asked for, by all servers together.",
@@ -109,9 +124,9 @@ class ObjectiveItem(Block):
     target: Share | None = Field(
         default=None, description="Share of events to be good; required except with availability."
     )
-    window: WindowLength = Field(
+    window: Window = Field(
         default=28 * _DAY_S,
-        description="Time over which the target holds: the last so long, 1h to 90d, or the present day, week (from"
+        description="Time over which the target holds: the last so long, or the present day, week (from"
         " Monday), month or quarter.",
     )
     timezone: Zone | None = Field(
@@ -154,24 +169,26 @@ class ModelItem(Block):
     )
     instances: InstancesBlock = Field(default=InstancesBlock(), description="Bounds of the instance count.")
     schedules: list[ScheduleItem] = Field(default=[], description="Warm minimums by schedule, over `instances.min`.")
-    idle_unload: Duration | None = Field(
+    idle_unload: Holding | None = Field(
         default=None, description="Unload (on vLLM: put to sleep) after idling this long; needs a wake source."
     )
     wake: WakeBlock = Field(default=WakeBlock(), description="Wake source.")
     priority: Whole = Field(
         default=0,
+        ge=-1_000_000,
+        le=1_000_000,
         description="Who gets GPUs first when `quota` makes them scarce, and memory where a gateway routes by model;"
         " higher wins.",
     )
-    copies: Whole = Field(
-        default=1,
-        ge=1,
+    copies: CopiesBlock = Field(
+        default=CopiesBlock(),
         description="On how many servers it is wanted, behind a gateway that routes by model; elsewhere it is on all it"
         " runs on.",
     )
     memory: Memory | None = Field(
         default=None,
-        description="Memory that a copy takes on a server; default: as it was seen to be, which needs NVML.",
+        description="Memory that a copy takes on a server, with all its instances; default: as it was seen to be, "
+        "which needs NVML.",
     )
     components: list[Name] = Field(
         default=[],

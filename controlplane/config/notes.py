@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.config.alert_notes import alert_notes
+from controlplane.config.mig.notes import mig_notes
 from controlplane.config.settings import Settings
 from controlplane.config.units import format_duration, format_share
-from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.fleet import Fleet, ModelSpec, RoutesSpec
 from controlplane.domain.objectives import Objective
+from controlplane.domain.sizes import memory_text
 from controlplane.slo.burn import MOST_BAD, factors
 from controlplane.slo.grace import Grace
 
@@ -24,6 +26,38 @@ def notes(settings: Settings) -> Iterator[str]:
     for workload in settings.fleet.workloads:
         if workload.query is None:
             yield f"workload {workload.name}: nothing finds its servers, so that only `controlplane decide` can use it"
+    for routes in settings.fleet.routes:
+        yield from _crowded(routes, settings.fleet)
+    yield from mig_notes(settings)
+
+
+def _crowded(routes: RoutesSpec, fleet: Fleet) -> Iterator[str]:
+    """Models behind a gateway whose fewest copies cannot all be there, by the memory that all are said to have."""
+    told = [server.memory_bytes for server in fleet.servers if server.name in routes.servers]
+    for workload in (w for w in fleet.workloads if w.name in routes.workloads):
+        told.extend([workload.memory_bytes] * workload.replicas.most if workload.replicas else [None])
+    rooms = [room for room in told if room is not None]
+    behind = {*routes.servers, *routes.workloads}
+    sizes = {
+        m: m.memory_bytes for m in fleet.models if m.memory_bytes and behind.issuperset((*m.runs_on, *m.workloads))
+    }
+    if not rooms or len(rooms) < len(told) or not sizes:
+        return
+    needed, room = sum(size * model.copies_min for model, size in sizes.items()), sum(rooms)
+    names, lack = ", ".join(model.name for model in sizes), ""
+    if needed > room:
+        lack = f"take {memory_text(needed)} together, and the servers behind it have {memory_text(room)}"
+    elif large := [model for model, size in sizes.items() if 2 * size > max(rooms)]:
+        copies, least = sum(model.copies_min for model in large), min(sizes[model] for model in large)
+        places = sum(room >= least for room in rooms)
+        if copies > places:
+            names = ", ".join(model.name for model in large)
+            lack = f"are {copies}, no two fit on one server, and {places} of the servers can have one"
+    if lack:
+        yield (
+            f"gateway {routes.gateway}: the fewest copies of {names} {lack}: some copies of those of the lowest"
+            " priority are placed nowhere"
+        )
 
 
 def _repaired(model: ModelSpec, objective: Objective) -> Iterator[str]:

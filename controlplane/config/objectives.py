@@ -13,7 +13,6 @@ from controlplane.config.probes import tells_ttft
 from controlplane.config.ratios import check_ratio, source_of, to_ratio
 from controlplane.config.reading import Part
 from controlplane.config.target_items import GatewayItem, PrometheusItem
-from controlplane.config.units import format_duration
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import COMPLETIONS, ServerKind
 from controlplane.domain.mapping import MAPPED_INDICATORS, PageMapping
@@ -39,7 +38,6 @@ _FLOORS = frozenset({Indicator.THROUGHPUT, Indicator.TOKEN_THROUGHPUT})
 PROBED_INDICATORS = frozenset({Indicator.LATENCY, Indicator.TTFT, Indicator.E2E})
 """What probes with completions measure: the time to the whole answer, by both its names, and to the first token."""
 _OWN_READERS = frozenset({ServerKind.TRITON, ServerKind.VLLM})
-_SHORTEST_S, _LONGEST_S = 3600.0, 90 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,6 @@ def _check_window(part: Part[ObjectiveItem]) -> Iterator[Fault]:
     window, zone = part.item.window, part.item.timezone
     if isinstance(window, Period):
         return
-    if not _SHORTEST_S <= window <= _LONGEST_S:
-        yield Fault(join(part.path, "window"), format_duration(window), "1h to 90d")
     if zone is not None:
         periods = ", ".join(Period)
         yield Fault(

@@ -7,36 +7,39 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError
 
 from controlplane.config.block import Block
 from controlplane.config.faults import from_pydantic, join, one_of, shown
 from controlplane.config.text_file import UnreadableError, read_text_file
-from controlplane.config.units import Whole
+from controlplane.config.units import parse_whole
 from controlplane.config.yaml_source import read_yaml
 from controlplane.domain.errors import Fault
 from controlplane.domain.fleet import ServerKind
 from controlplane.domain.profiles import BatchProfile, Profile, TokenProfile
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[Whole, Field(ge=1)]
+Tokens = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000), BeforeValidator(parse_whole)]
+Points = Annotated[int, Field(ge=2, le=1_000_000_000), BeforeValidator(parse_whole)]
 
 
 class _ProfileFile(Block):
     kind: str = Field(description="Which of both profiles it is.")
     source: str = Field(min_length=1, description="Where the points come from.")
     measured_at: AwareDatetime = Field(description="When they were measured, with the time zone.")
-    points: Annotated[Whole, Field(ge=2)] = Field(description="How many points were measured.")
-    relative_error: NotNegative = Field(description="Standard error of the points around the line, of their mean.")
+    points: Points = Field(description="How many points were measured.")
+    relative_error: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        description="Standard error of the points around the line, of their mean."
+    )
 
 
 class BatchProfileFile(_ProfileFile):
     """A model that executes batches, on Triton: seconds by the size of a batch."""
 
     kind: Literal["triton"] = Field(description="A model on Triton.")
-    fixed_s: NotNegative = Field(description="Seconds that a batch takes whatever its size.")
-    per_item_s: NotNegative = Field(description="Seconds that each item of a batch takes besides.")
+    fixed_s: Seconds = Field(description="Seconds that a batch takes whatever its size.")
+    per_item_s: Seconds = Field(description="Seconds that each item of a batch takes besides.")
     max_batch: Count = Field(description="Largest batch for which that holds.")
     instances: Count = Field(description="Instances that shared the device meanwhile.")
 
@@ -45,14 +48,14 @@ class TokenProfileFile(_ProfileFile):
     """A model that generates tokens, on vLLM and the like: of one replica."""
 
     kind: Literal["vllm"] = Field(description="A model that generates tokens.")
-    itl_base_s: NotNegative = Field(description="Seconds between two tokens whatever the load.")
-    itl_per_running_s: NotNegative = Field(description="Seconds that each running request adds to that.")
-    prefill_base_s: NotNegative = Field(description="Seconds to the first token whatever the prompt, without waiting.")
-    prefill_per_token_s: NotNegative = Field(description="Seconds that each token of the prompt adds to that.")
+    itl_base_s: Seconds = Field(description="Seconds between two tokens whatever the load.")
+    itl_per_running_s: Seconds = Field(description="Seconds that each running request adds to that.")
+    prefill_base_s: Seconds = Field(description="Seconds to the first token whatever the prompt, without waiting.")
+    prefill_per_token_s: Seconds = Field(description="Seconds that each token of the prompt adds to that.")
     kv_tokens: Count | None = Field(default=None, description="Tokens that fit into the KV cache.")
     max_num_seqs: Count | None = Field(default=None, description="Requests that run at a time at most.")
-    prompt_tokens: Positive = Field(description="Mean tokens of a prompt while it was measured.")
-    output_tokens: Positive = Field(description="Mean tokens of an answer while it was measured.")
+    prompt_tokens: Tokens = Field(description="Mean tokens of a prompt while it was measured.")
+    output_tokens: Tokens = Field(description="Mean tokens of an answer while it was measured.")
 
 
 PROFILE_FILES: dict[str, type[BatchProfileFile | TokenProfileFile]] = {

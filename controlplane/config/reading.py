@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from controlplane.config.alert_items import TeamItem
+from controlplane.config.bounds import UNBOUNDED
 from controlplane.config.environment import LISTS
 from controlplane.config.expected_items import EventItem
 from controlplane.config.faults import from_pydantic, join
@@ -120,7 +121,8 @@ def _read(cls: type[B], raw: object, path: str, faults: list[Fault]) -> B | None
         return cls.model_validate(raw)
     except ValidationError as error:
         faults.extend(from_pydantic(cls, error, path))
-        wrong = _at_fault(error)
+        # a list would go as a whole, and what is only out of bounds in it hides none of the faults beside it
+        wrong = [loc for loc in _at_fault(error) if not any(isinstance(step, int) for step in loc)]
     if not isinstance(raw, dict):
         return None
     stand_ins = {**_STAND_INS, "name": re.sub(r"\W", "_", path)}
@@ -130,7 +132,7 @@ def _read(cls: type[B], raw: object, path: str, faults: list[Fault]) -> B | None
     rest = _without(raw, wrong)
     while True:
         try:
-            return cls.model_validate({**stand_ins, **rest})
+            return cls.model_validate({**stand_ins, **rest}, context=UNBOUNDED)
         except ValidationError as error:
             smaller = _without(rest, _at_fault(error))
         if smaller == rest:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from controlplane.config.bounds import LEAST, MOST
 from controlplane.config.mapping_file import MappingFile
 from controlplane.config.profile_file import PROFILE_FILES
 from controlplane.config.promql import SELECTOR_FORM
@@ -42,6 +43,7 @@ _BLOCKS = {
     "PrometheusItem": "prometheus[]",
     "WorkloadItem": "workloads[]",
     "KubernetesBlock": "workloads[].kubernetes",
+    "DrainBlock": "workloads[].kubernetes.drain",
     "TargetsBlock": "workloads[].prometheus",
     "PortsBlock": "workloads[].ports",
     "ReplicasBlock": "workloads[].replicas",
@@ -51,6 +53,7 @@ _BLOCKS = {
     "AgentItem": "agents[]",
     "ModelItem": "models[]",
     "InstancesBlock": "models[].instances",
+    "CopiesBlock": "models[].copies",
     "WakeBlock": "models[].wake",
     "LoraBlock": "models[].lora",
     "ProbeBlock": "models[].probe",
@@ -71,6 +74,7 @@ _BLOCKS = {
     "KedaBlock": "keda",
     "QuotaBlock": "quota",
     "MigBlock": "mig",
+    "OperatorBlock": "mig.operator",
     "MigModelItem": "mig.models[]",
 }
 _MAPPING_BLOCKS = {
@@ -166,10 +170,17 @@ def _form(field: dict[str, Any], blocks: dict[str, Any]) -> str:
         "object": "names and texts",
     }
     form = field.get("format") or plain[field["type"]]
-    low, high = field.get("minimum"), field.get("maximum")
-    if low is not None:
-        form += f", {low} to {high}" if high is not None else f", at least {low}"
-    return str(form)
+    entry = field.get("additionalProperties")
+    return f"{form}{_bounds(entry if isinstance(entry, dict) else field)}"
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    """Those of a number, or of a text with some of its own."""
+    if LEAST in field:
+        return f", {field[LEAST]} to {field[MOST]}"
+    if "exclusiveMinimum" in field:
+        return f", above {field['exclusiveMinimum']:g} and at most {field['maximum']:.12g}"
+    return f", {field['minimum']:.12g} to {field['maximum']:.12g}" if "minimum" in field else ""
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.config.copies import check_copies, check_memory, places_of, within
 from controlplane.config.faults import join, one_of
 from controlplane.config.names import check_names, expand
 from controlplane.config.reading import Document, ModelPart
@@ -29,7 +30,7 @@ def check_routes(document: Document) -> Iterator[Fault]:
 
 def check_placed(part: ModelPart, document: Document) -> Iterator[Fault]:
     """What a model may be that runs behind a gateway which routes by model, and what only such a one may be."""
-    model, names = part.item, tuple(other.item.name for other in document.models)
+    model = part.item
     gateways = gateways_of(part, document)
     if len(gateways) > 1:
         given = " and ".join(gateway or "none" for gateway in gateways)
@@ -38,17 +39,34 @@ def check_placed(part: ModelPart, document: Document) -> Iterator[Fault]:
     placed = any(gateways)
     if not placed and "copies" in model.model_fields_set:
         allowed = "only behind a gateway with routes; elsewhere a model is on all servers it runs on"
-        yield Fault(join(part.path, "copies"), str(model.copies), allowed)
+        yield Fault(join(part.path, "copies"), "this key", allowed)
+    places = places_of(part, document)
+    if placed:
+        ensembles = [o.item for o in document.models if model.name in o.item.components and o.item.name != model.name]
+        yield from check_copies(part, places, ensembles)
+    if places is not None:
+        yield from check_memory(part, places, document, placed=placed)
     if placed and (model.idle_unload is not None or model.instances.min == 0):
         key = "idle_unload" if model.idle_unload is not None else "instances.min"
         allowed = "not behind a gateway with routes: there a model always has its copies"
         yield Fault(join(part.path, key), "this key", allowed)
     if model.components and model.instances.max > 1:
         yield Fault(join(part.path, "instances.max"), str(model.instances.max), "1: an ensemble has no instances")
-    for i, name in enumerate(model.components):
-        if name not in names or name == model.name:
-            allowed = f"the name of another model: {one_of(name, names)}"
-            yield Fault(join(part.path, "components", i), repr(name), allowed)
+    yield from _check_components(part, document)
+
+
+def _check_components(part: ModelPart, document: Document) -> Iterator[Fault]:
+    """Each another model, of which this one is no part itself."""
+    parts = {other.item.name: other.item.components for other in document.models}
+    others = [name for name in parts if name != part.item.name]
+    for i, name in enumerate(part.item.components):
+        path = join(part.path, "components", i)
+        if name == part.item.name:
+            yield Fault(path, repr(name), "another model: none is a component of itself")
+        elif name not in parts:
+            yield Fault(path, repr(name), f"the name of another model: {one_of(name, others)}")
+        elif part.item.name in within(name, parts):
+            yield Fault(path, repr(name), f"a model of which {part.item.name} is no component itself")
 
 
 def gateways_of(part: ModelPart, document: Document) -> tuple[str, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from controlplane.config.block import Block
+from controlplane.config.bounds import ActEvery, Patience, Settling, Timeout
 from controlplane.config.expected_items import ScheduleItem
+from controlplane.config.kubernetes_forms import ApiVersion, Kind, Label
 from controlplane.config.units import (
-    Duration,
     GpuName,
     Grpc,
     Memory,
@@ -19,6 +21,7 @@ from controlplane.config.units import (
     Price,
     Url,
     Whole,
+    parse_whole,
 )
 from controlplane.domain.fleet import MOST_REPLICAS, ServerKind
 from controlplane.domain.sources import AgentKind
@@ -83,13 +86,32 @@ class PrometheusItem(Block):
 
     name: Name = Field(description="Unique among entries of `prometheus`.")
     url: Url = Field(description="Base URL of its HTTP API, such as http://prometheus:9090.")
-    timeout: Duration = Field(default=5.0, description="A question to it is given up after this long.")
-    interval: Duration = Field(
+    timeout: Timeout = Field(default=5.0, description="A question to it is given up after this long.")
+    interval: ActEvery = Field(
         default=15.0,
         description="How often it scrapes what is read through it; what is older than three times that is stale.",
     )
     token_file: str | None = Field(
         default=None, min_length=1, description="File that holds a bearer token; read anew for each question."
+    )
+
+
+class DrainBlock(Block):
+    """How pods leave traffic before they go: by a label that their Service selects, and their own object does not."""
+
+    label: Label = Field(
+        min_length=1,
+        description="Label, as KEY=VALUE, that the pod template has and the Service selects; pods that are to go get"
+        " the value `off`.",
+    )
+    timeout: Patience = Field(
+        default=120.0,
+        description="A pod that is not known to have ended what it has after so long goes all the same; longer than"
+        " `settle`.",
+    )
+    settle: Settling = Field(
+        default=10.0,
+        description="For so long after the label was set, requests may still come: Services are followed late.",
     )
 
 
@@ -110,17 +132,20 @@ class KubernetesBlock(Block):
         description="Kubeconfig file; default: the pod's own service account, else the usual file.",
     )
     context: str | None = Field(default=None, min_length=1, description="Context in the kubeconfig.")
-    kind: str | None = Field(
+    kind: Kind | None = Field(
         default=None,
-        pattern=r"^[A-Z][A-Za-z0-9]*$",
         description="Kind of the object that is scaled, with `name`: Deployment, StatefulSet, LeaderWorkerSet, KServe's"
-        " InferenceService, or any other with a scale subresource.",
+        " InferenceService, or any other with a scale subresource but ReplicaSet, whose Deployment is to be named.",
     )
     name: str | None = Field(default=None, min_length=1, description="Name of the object that is scaled.")
-    api_version: str | None = Field(
+    api_version: ApiVersion | None = Field(
         default=None,
-        pattern=r"^[a-z0-9.-]+/v[a-z0-9]+$",
         description="Group and version of `kind`, such as apps/v1; default: that in which the API server has it.",
+    )
+    drain: DrainBlock | None = Field(
+        default=None,
+        description="Take pods out of traffic, and let them end what they have, before they go; absent: that is left to"
+        " the pods themselves.",
     )
 
 
@@ -137,20 +162,21 @@ class TargetsBlock(Block):
     )
 
 
+Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(parse_whole)]
+
+
 class PortsBlock(Block):
     """Where a discovered server listens, where that is not the usual port of its kind."""
 
-    http: Whole | None = Field(default=None, ge=1, le=65535, description="Its HTTP API.")
-    grpc: Whole | None = Field(default=None, ge=1, le=65535, description="Its gRPC endpoint; Triton only.")
-    metrics: Whole | None = Field(
-        default=None, ge=1, le=65535, description="Its metrics page; default: `http` where that has the page."
-    )
+    http: Port | None = Field(default=None, description="Its HTTP API.")
+    grpc: Port | None = Field(default=None, description="Its gRPC endpoint; Triton only.")
+    metrics: Port | None = Field(default=None, description="Its metrics page; default: `http` where that has the page.")
 
 
 class ReplicasBlock(Block):
     """How many replicas a workload may have; 0 at least needs `idle_unload` and a wake source of each of its models."""
 
-    min: Whole = Field(default=1, ge=0, description="Fewest.")
+    min: Whole = Field(default=1, ge=0, le=MOST_REPLICAS, description="Fewest.")
     max: Whole = Field(ge=1, le=MOST_REPLICAS, description="Most.")
 
 
@@ -170,7 +196,7 @@ class WorkloadItem(Block):
         description="Bounds within which replicas are decided, of kinds vllm and triton; absent: they are not.",
     )
     schedules: list[ScheduleItem] = Field(default=[], description="Warm minimums by schedule, over `replicas.min`.")
-    gpus_per_replica: Whole = Field(default=1, ge=1, description="GPUs of one replica.")
+    gpus_per_replica: Whole = Field(default=1, ge=1, le=1024, description="GPUs of one replica.")
     publish_only: bool = Field(
         default=False, description="Replicas are decided and told, and something else, such as KEDA, carries them out."
     )

@@ -5,19 +5,19 @@ The reference page and the JSON Schema are generated from this module.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from controlplane.config.alert_items import AlertsBlock
 from controlplane.config.block import Block
+from controlplane.config.bounds import ActEvery, Holding, Lease, Patience, Quantile, ReadEvery, Timeout
 from controlplane.config.expected_items import EventItem
 from controlplane.config.mig.block import MigBlock
 from controlplane.config.model_items import ModelItem
 from controlplane.config.target_items import AgentItem, GatewayItem, PrometheusItem, ServerItem, WorkloadItem
 from controlplane.config.units import (
     Currency,
-    Duration,
     GpuName,
     Name,
     Price,
@@ -28,9 +28,10 @@ from controlplane.config.units import (
     format_duration,
     format_share,
     format_window,
+    parse_whole,
 )
 from controlplane.decide.policy import Policy
-from controlplane.domain.fleet import Mode
+from controlplane.domain.fleet import MOST_REPLICAS, Mode
 from controlplane.domain.leader import LEASE_S
 
 _POLICY = Policy()
@@ -39,8 +40,8 @@ _POLICY = Policy()
 class ScrapeBlock(Block):
     """How often the servers are read."""
 
-    interval: Duration = Field(default=5.0, description="Time between two readings of a server.")
-    timeout: Duration = Field(
+    interval: ReadEvery = Field(default=5.0, description="Time between two readings of a server.")
+    timeout: Timeout = Field(
         default=2.0, description="A reading is given up after this long; shorter than the interval."
     )
 
@@ -48,15 +49,15 @@ class ScrapeBlock(Block):
 class DecideBlock(Block):
     """How often decisions are made."""
 
-    interval: Duration = Field(default=15.0, description="Time between two decisions; at least the scrape interval.")
+    interval: ActEvery = Field(default=15.0, description="Time between two decisions; at least the scrape interval.")
 
 
 class LeaderBlock(Block):
     """Which of several control planes on one PostgreSQL decides and acts; the others stand by."""
 
-    lease: Duration = Field(
+    lease: Lease = Field(
         default=LEASE_S,
-        description="A leader that is not heard of for this long is replaced; at least 1s. Shorter is quicker to take"
+        description="A leader that is not heard of for this long is replaced. Shorter is quicker to take"
         " over and more easily lost to a slow database.",
     )
 
@@ -76,61 +77,64 @@ class ApiBlock(Block):
 class PolicyBlock(Block):
     """How boldly capacity follows demand. The defaults suit most; change one at a time."""
 
-    scale_down_after: Duration = Field(
+    scale_down_after: Patience = Field(
         default=_POLICY.scale_down_after_s, description="Fewer instances only after fewer were enough for this long."
     )
     max_step_up: Whole = Field(
         default=_POLICY.max_step_up,
         ge=1,
+        le=MOST_REPLICAS,
         description="Most instances added by one decision; doubling is always allowed.",
     )
-    backlog_drain: Duration = Field(
+    backlog_drain: Patience = Field(
         default=_POLICY.backlog_drain_s, description="Time in which requests that wait now should have been served."
     )
-    blind_raise_after: Duration = Field(
+    blind_raise_after: Patience = Field(
         default=_POLICY.blind_raise_after_s,
         description="After this long without data the count may be raised to a safe floor; it is never lowered.",
     )
-    settle: Duration = Field(
+    settle: Patience = Field(
         default=_POLICY.settle_s, description="Time from an action to the judgement of its effect."
     )
-    ceiling: Duration = Field(
+    ceiling: Holding = Field(
         default=_POLICY.ceiling_s,
-        description="How long it is believed that more instances give no more throughput, once seen.",
+        description="How long it is believed that more instances give no more throughput, or fail, once seen; twice as "
+        "long each further time in a row, eight times at most.",
     )
     heal_after_failures: Whole = Field(
         default=_POLICY.heal_after_failures,
         ge=1,
+        le=1000,
         description="Failed inferences without one success after which a backend counts as dead and is reloaded.",
     )
-    back_off_min: Duration = Field(
+    back_off_min: Patience = Field(
         default=_POLICY.back_off_min_s, description="Wait after a first failed action; doubles with each further one."
     )
-    back_off_max: Duration = Field(default=_POLICY.back_off_max_s, description="Longest wait after failed actions.")
-    quantile_normal: Share = Field(
+    back_off_max: Patience = Field(default=_POLICY.back_off_max_s, description="Longest wait after failed actions.")
+    quantile_normal: Quantile = Field(
         default=_POLICY.quantile_normal,
         description="Quantile of demand to be served while the error budget is not burning, or is unknown.",
     )
-    quantile_burning: Share = Field(
+    quantile_burning: Quantile = Field(
         default=_POLICY.quantile_burning, description="The same while the error budget burns."
     )
     planned_burn: float = Field(
         default=_POLICY.planned_burn,
-        gt=0,
+        ge=0.01,
         le=100,
         description="Of replicas: burn rate of the error budget to plan for, 0.1 (safe) to 1; more costs less and"
         " spends the budget before its window ends.",
     )
-    replicas_down_after: Duration = Field(
+    replicas_down_after: Patience = Field(
         default=_POLICY.replicas_down_after_s,
         description="Fewer replicas only after fewer were enough for this long.",
     )
-    data_max_age: Duration | None = Field(
+    data_max_age: Patience | None = Field(
         default=None,
         description=f"Readings older than this are no ground for a decision; default: {_POLICY.data_max_age_s:g}s, or"
         " three scrape intervals where that is longer.",
     )
-    horizon: Duration | None = Field(
+    horizon: Patience | None = Field(
         default=None,
         description="How far ahead demand that is growing is looked at; default: the decide interval and one second.",
     )
@@ -142,6 +146,7 @@ class ActBlock(Block):
     changes_per_min: Whole = Field(
         default=_POLICY.changes_per_min,
         ge=1,
+        le=100_000,
         description="Most steps begun within a minute, over the whole fleet, those that raise capacity first; what is"
         " over waits. What people ask for is not held back. For a large fleet more, so that it is restored sooner.",
     )
@@ -160,9 +165,10 @@ class ActBlock(Block):
     circuit_failures: Whole = Field(
         default=_POLICY.circuit_failures,
         ge=1,
+        le=1000,
         description="Steps in a row that found nobody at a server or workload, after which it is left alone.",
     )
-    circuit_pause: Duration = Field(
+    circuit_pause: Patience = Field(
         default=_POLICY.circuit_pause_s,
         description="For how long; then one step tries. Doubles each time, to `policy.back_off_max`.",
     )
@@ -210,11 +216,14 @@ class CostBlock(Block):
     )
 
 
+GpuCount = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(parse_whole)]
+
+
 class QuotaBlock(Block):
     """GPUs that all workloads may have together; what runs beyond is taken away, and nothing is started beyond."""
 
-    gpus: Whole | None = Field(default=None, ge=0, description="Of all types together; absent: no limit.")
-    by_gpu: dict[GpuName, Whole] = Field(
+    gpus: GpuCount | None = Field(default=None, description="Of all types together; absent: no limit.")
+    by_gpu: dict[GpuName, GpuCount] = Field(
         default={},
         description="Of a type, by the `gpu` of workloads, such as {h100: 8}; a type that is not named has no limit of"
         " its own.",

@@ -21,6 +21,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from controlplane.domain.objectives import Period
 
 _LATEST_S = 1e11
+_LONGEST_S = 100 * 365 * 86400.0
+_RAREST_PER_S, _MOST_PER_S = 1e-6, 1e9
+_MOST_BYTES = 2**50
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _UNITS = {
     "w": Decimal(604800),
@@ -49,7 +52,7 @@ TEMPLATE_FORM = "without {{ and }}: what receives it would take that for a templ
 PRICE_FORM = "a number of 0 or more, such as 2.5"
 CURRENCY_FORM = "1 to 8 letters, such as EUR"
 GPU_NAME_FORM = "the name of a GPU, such as NVIDIA H100 80GB HBM3"
-RATE_FORM = "a number above 0 per second, minute or hour, such as 50/s, 3000/m"
+RATE_FORM = "a number above 0 per second, minute or hour, such as 50/s, 3000/m; 0.000001/s to 1000000000/s"
 VERSION_FORM = "the number of a version in the model repository, such as 2"
 WINDOW_FORM = f"a duration such as 28d, or a period of the calendar: {', '.join(Period)}"
 CRON_FORM = (
@@ -58,18 +61,26 @@ CRON_FORM = (
 )
 MOMENT_FORM = "a time such as 2026-11-20T10:00Z (UTC where no offset is given), or unix seconds"
 ZONE_FORM = "a time zone by its IANA name, such as Europe/Berlin"
-MEMORY_FORM = "an amount of memory with its unit, such as 512MiB, 4GiB, 80GB"
+MEMORY_FORM = "an amount of memory with its unit, such as 512MiB, 4GiB, 80GB; at most 1024TiB"
 GRPC_FORM = "HOST:PORT, such as 127.0.0.1:8001"
 STORE_FORM = "sqlite:///FILE or postgresql+psycopg://USER@HOST[:PORT]/DATABASE"
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of "1m30s" and the like. Exact decimal arithmetic, so that 100ms is the float 0.1."""
+    """Seconds of "1m30s" and the like, at most a century."""
+    seconds = parse_any_duration(value)
+    if seconds > _LONGEST_S:
+        raise ValueError(f"at most {format_duration(_LONGEST_S)}")
+    return seconds
+
+
+def parse_any_duration(value: object) -> float:
+    """The same of any length. Exact decimal arithmetic, so that 100ms is the float 0.1."""
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or not any(match.groups()):
         raise ValueError(DURATION_FORM)
     seconds = sum(Decimal(n) * size for n, size in zip(match.groups(), _UNITS.values(), strict=True) if n)
-    if seconds <= 0 or seconds > 100 * 365 * _UNITS["d"]:
+    if seconds <= 0:
         raise ValueError(DURATION_FORM)
     return float(seconds)
 
@@ -91,7 +102,7 @@ def parse_window(value: object) -> float | Period:
     if isinstance(value, str) and value.strip() in set(Period):
         return Period(value.strip())
     try:
-        return parse_duration(value)
+        return parse_any_duration(value)
     except ValueError:
         raise ValueError(WINDOW_FORM) from None
 
@@ -159,9 +170,10 @@ def format_share(share: float) -> str:
 def parse_rate(value: object) -> float:
     """How many per second, from "50/s" and the like."""
     found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or Decimal(found[1]) <= 0:
+    per_s = float(Decimal(found[1]) / _UNITS[found[2]]) if found else 0.0
+    if not _RAREST_PER_S <= per_s <= _MOST_PER_S:
         raise ValueError(RATE_FORM)
-    return float(Decimal(found[1]) / _UNITS[found[2]])
+    return per_s
 
 
 def format_rate(rate_per_s: float) -> str:
@@ -173,7 +185,7 @@ def parse_memory(value: object) -> int:
     """Bytes, from "4GiB" and the like."""
     found = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
     size = int(Decimal(found[1]) * _MEMORY_UNITS[found[2]]) if found else 0
-    if not 0 < size < 2**60:
+    if not 0 < size <= _MOST_BYTES:
         raise ValueError(MEMORY_FORM)
     return size
 
@@ -312,7 +324,7 @@ def is_loopback(host: str) -> bool:
 
 Duration = Annotated[
     float,
-    BeforeValidator(parse_duration),
+    BeforeValidator(parse_any_duration),
     PlainSerializer(format_duration),
     WithJsonSchema({"type": "string", "format": "duration", "examples": ["100ms", "5s", "1m30s", "28d"]}),
 ]
@@ -365,7 +377,7 @@ Names = Annotated[
 ]
 Url = Annotated[str, BeforeValidator(parse_url), WithJsonSchema({"type": "string", "format": "url"})]
 Plain = Annotated[str, AfterValidator(refuse_template)]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(parse_price)]
+Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(parse_price)]
 Currency = Annotated[str, Field(min_length=1, max_length=8), BeforeValidator(parse_currency)]
 GpuName = Annotated[str, BeforeValidator(parse_gpu_name)]
 Grpc = Annotated[str, BeforeValidator(parse_grpc), WithJsonSchema({"type": "string", "format": "host:port"})]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.decide.batching import LENIENT, BatchingAdvice, advise, possible, work
+from controlplane.decide.demand import started_since
 from controlplane.decide.unit import Unit
 from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingMemory
 from controlplane.domain.decision import Reason, ReasonCode
@@ -40,14 +41,15 @@ def advised(unit: Unit, state: UnitState, now: float) -> tuple[BatchingAdvice | 
     intervals = reading.intervals
     if not intervals or (memory.told is None and not possible(knobs, intervals[-1])):
         return None, state
-    worked = work([i for i in intervals if i.start >= max(memory.since, now - WINDOW_S)])
+    worked = work(started_since(intervals, max(memory.since, now - WINDOW_S)))
     covered_min_s = _COVERED_MIN * WINDOW_S * (1.0 if memory.told is None else LENIENT)
     advice = None
     if worked is not None and worked.covered_s >= covered_min_s:
         advice = advise(worked, knobs, state.batches, instances, unit.latency_objective, memory.told)
     told = advice.case if advice is not None else None
-    told_since = memory.told_since if told is memory.told else now
-    return advice, replace(state, batching=replace(memory, told=told, told_since=told_since))
+    if told is memory.told:
+        return advice, state
+    return advice, replace(state, batching=replace(memory, told=told, told_since=now))
 
 
 def reason(advice: BatchingAdvice) -> Reason:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.decide.capacity import FULL_SHARE
-from controlplane.decide.learning import ENOUGH, busy_share, curve, items_per_request
+from controlplane.decide.learning import ENOUGH, curve, items_in, share_of
 from controlplane.decide.queueing import BatchLine, capacity_per_s, latency_s
 from controlplane.domain.batching import BatchingCase, BatchingKnobs
 from controlplane.domain.observation import Interval
@@ -146,29 +146,34 @@ class _Unit:
 def work(intervals: Sequence[Interval]) -> Worked | None:
     """What was done; None where too little was asked, or what was seen contradicts itself or is not all there."""
     worked = [i for i in intervals if i.batches]
-    answered = sum(i.completed - i.failed - i.rejected - i.canceled for i in worked)
-    busy = busy_share(worked)
-    if busy is None or answered - sum(i.probes for i in worked) < _REQUESTS_MIN:
+    answered = probes = 0
+    covered_s = wall_s = request_s = queue_s = compute_s = 0.0
+    sizes: dict[int, int] = {}
+    for interval in worked:
+        answered += interval.completed - interval.failed - interval.rejected - interval.canceled
+        probes += interval.probes
+        covered_s += interval.length_s
+        wall_s += interval.instances * interval.length_s
+        request_s += interval.request_s
+        queue_s += interval.queue_s
+        for batch in interval.batches:
+            compute_s += batch.compute_s
+            if batch.executions > 0:
+                sizes[batch.size] = sizes.get(batch.size, 0) + batch.executions
+    busy = share_of(compute_s, wall_s)
+    if busy is None or answered - probes < _REQUESTS_MIN or not sizes or request_s <= 0:
         return None
-    covered_s = sum(i.length_s for i in worked)
     first, last = worked[0].pending_start, worked[-1].pending_end
     growth = 0 if first is None or last is None else last - first
-    sizes: dict[int, int] = {}
-    for batch in (batch for i in worked for batch in i.batches if batch.executions > 0):
-        sizes[batch.size] = sizes.get(batch.size, 0) + batch.executions
-    executions = sum(sizes.values())
-    mean_s, queue_s = (sum(s) / answered for s in ((i.request_s for i in worked), (i.queue_s for i in worked)))
-    if executions == 0 or mean_s <= 0:
-        return None
     return Worked(
         covered_s=covered_s,
         arrivals_per_s=max(0.0, (answered + growth) / covered_s),
-        mean_s=mean_s,
-        queue_s=queue_s,
-        items=items_per_request(worked),
+        mean_s=request_s / answered,
+        queue_s=queue_s / answered,
+        items=items_in(sum(size * executions for size, executions in sizes.items()), answered),
         busy=busy,
         sizes=tuple(sorted(sizes.items())),
-        execution_s=sum(batch.compute_s for i in worked for batch in i.batches) / executions,
+        execution_s=compute_s / sum(sizes.values()),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from controlplane.decide.unit import Unit
 from controlplane.domain.control import lacking
-from controlplane.domain.decision import OverrideKind, Reason, ReasonCode
+from controlplane.domain.decision import Reason, ReasonCode
 from controlplane.domain.fleet import CONTROLLED, Mode, Phase, ServerKind
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import ModelState, SleepState
 from controlplane.domain.signal import Known, Missing, Stale, known
 
@@ -42,7 +43,7 @@ def _left_alone(unit: Unit) -> str:
 
 
 def _server(unit: Unit) -> Reason | None:
-    if unit.phase in (Phase.STARTING, Phase.TERMINATING):
+    if unit.phase in (Phase.STARTING, Phase.DRAINING, Phase.TERMINATING):
         return Reason(ReasonCode.SERVER_PHASE, {}, {"phase": unit.phase.value})
     if unit.seen is None:
         return Reason(ReasonCode.DATA_MISSING, {}, {"why": "the server was never read"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.decide.learning import Curve
-from controlplane.decide.queueing import capacity_per_s, latency_s
+from controlplane.decide.queueing import capacity_per_s, is_within
 
 # Share of the most that instances can do where no latency objective says how long a request may wait.
 FULL_SHARE = 0.8
@@ -40,9 +40,9 @@ class Capacity:
     def holds(self, count: int, per_s: float) -> bool:
         """Whether `count` instances take so many requests per second inside the objective."""
         line, rate = self.curve.line(count), per_s * self.items
-        if self.threshold_s is None or latency_s(line, count, 0.0, self.share) > self.threshold_s:
+        if self.threshold_s is None or not is_within(line, count, 0.0, self.threshold_s, self.share):
             return rate <= FULL_SHARE * line.limit_per_s(count)
-        return rate < line.limit_per_s(count) and latency_s(line, count, rate, self.share) <= self.threshold_s
+        return rate < line.limit_per_s(count) and is_within(line, count, rate, self.threshold_s, self.share)
 
     def smallest(self, per_s: float, highest: int) -> int:
         """The smallest count that takes `per_s`; where none up to `highest` does, the smallest that does the most."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
+from typing import NamedTuple
 
 from controlplane.domain.decision import Reason, ReasonCode
 from controlplane.domain.observation import Interval
@@ -54,8 +57,7 @@ class Demand:
         return Reason(ReasonCode.DEMAND, {**numbers, **more}, {"why": "some requests may not be seen"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
+class _Rate(NamedTuple):
     """The bounds that hold whatever happens, and those that hold while no batch is larger than any seen so far."""
 
     low_per_s: float
@@ -141,6 +143,11 @@ def tail(intervals: Sequence[Interval], length_s: float) -> Sequence[Interval]:
     return intervals
 
 
+def started_since(intervals: Sequence[Interval], since: float) -> Sequence[Interval]:
+    """The intervals, which are in order, that start at `since` or later."""
+    return intervals[bisect_left(intervals, since, key=attrgetter("start")) :]
+
+
 def _growth(rates: Sequence[_Rate]) -> float:
     """Growth of the rate per second, where the last three steps from run to run clearly show it; the smallest counts.
 
@@ -159,16 +166,19 @@ def _arrivals(intervals: Sequence[Interval]) -> _Rate:
     window_s = sum(i.length_s for i in intervals)
     if window_s <= 0:
         return _Rate(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    stretches = _stretches(intervals)
-    low, high = _bounds(stretches, lambda i: i.running_max)
-    seen_low, seen_high = _bounds(stretches, _seen_max)
+    low = high = seen_low = seen_high = 0.0
+    likely = _likely_more(intervals)
+    for stretch in _stretches(intervals):
+        first, last = stretch[0], stretch[-1]
+        answered = sum([i.completed - i.probes for i in stretch])
+        least, most = _bounds(first, last, answered, first.running_max, last.running_max)
+        low, high = low + least, high + most
+        least, most = _bounds(first, last, answered, _seen_max(first), _seen_max(last))
+        seen_low, seen_high = seen_low + least, seen_high + most
+        likely += answered
+        likely += _change(first.pending_start, last.pending_end) + _change(first.running_start, last.running_end)
     if any(i.began_anew for i in intervals):
         high = math.inf
-    likely = _likely_more(intervals)
-    for stretch in stretches:
-        first, last = stretch[0], stretch[-1]
-        likely += sum(i.completed - i.probes for i in stretch)
-        likely += _change(first.pending_start, last.pending_end) + _change(first.running_start, last.running_end)
     likely = min(high, max(low, likely))
     return _Rate(
         low / window_s, high / window_s, seen_low / window_s, seen_high / window_s, likely / window_s, window_s
@@ -176,19 +186,13 @@ def _arrivals(intervals: Sequence[Interval]) -> _Rate:
 
 
 def _bounds(
-    stretches: Sequence[Sequence[Interval]], running_max: Callable[[Interval], int | None]
+    first: Interval, last: Interval, answered: int, first_max: int | None, last_max: int | None
 ) -> tuple[float, float]:
-    """The least and the most arrivals, where at most `running_max` execute unseen."""
-    low = high = 0.0
-    for stretch in stretches:
-        first, last = stretch[0], stretch[-1]
-        answered = sum(i.completed - i.probes for i in stretch)
-        start = _in_system(first.pending_start, first.running_start, running_max(first))
-        end = _in_system(last.pending_end, last.running_end, running_max(last))
-        own = first.probes_start + last.probes_end
-        low += max(0.0, answered + end[0] - start[1] - own)
-        high += max(0.0, answered + end[1] - start[0] + own)
-    return low, high
+    """The least and the most arrivals of a stretch, where at most `first_max` and `last_max` execute unseen."""
+    start = _in_system(first.pending_start, first.running_start, first_max)
+    end = _in_system(last.pending_end, last.running_end, last_max)
+    own = first.probes_start + last.probes_end
+    return max(0.0, answered + end[0] - start[1] - own), max(0.0, answered + end[1] - start[0] + own)
 
 
 def _seen_max(interval: Interval) -> int | None:
@@ -222,8 +226,9 @@ def _likely_more(intervals: Sequence[Interval]) -> float:
     """By how many executing requests have likely grown at most, where they are not read; none where nothing is seen."""
     last = intervals[-1]
     most = _seen_max(last)
-    nothing = all(i.completed == 0 and not i.pending_start and not i.pending_end for i in intervals)
-    if nothing or last.running_end is not None or most is None:
+    if last.running_end is not None or most is None:
+        return 0.0
+    if all(i.completed == 0 and not i.pending_start and not i.pending_end for i in intervals):
         return 0.0
     return min(float(most), 3 * _executing(last, most) + 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from controlplane.decide.demand import RECENT_S, Demand, tail
+from controlplane.decide.demand import RECENT_S, Demand, started_since, tail
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import ActionStatus, Effect, Outcome, Step, Verdict
 from controlplane.domain.failures import FailureClass
@@ -15,6 +15,8 @@ from controlplane.domain.state import Ceiling, Expectation, UnitState
 # Less than this more throughput from more instances under backlog means that something else is the limit.
 GAIN_MIN = 1.10
 HARM_MAX = 0.90
+# A raise that fails again and again is tried again after so many times `ceiling_s` at most.
+_LONGEST = 8
 # More would overflow after a week of failures.
 _DOUBLINGS = 20
 _JUDGE_AFTER_S = 4.0
@@ -39,8 +41,9 @@ def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> Un
             raised = step is Step.SET_INSTANCES and pending is not None and pending.to_instances == target.instances
             if raised and pending is not None and outcome.failure not in NO_ANSWER:
                 # Out of memory or refused: stay where it was, and believe that for a while.
-                ceiling = Ceiling(pending.from_instances, outcome.finished_at + policy.ceiling_s)
-                state = replace(state, instances=pending.from_instances, expectation=None, ceiling=ceiling)
+                kept = pending.from_instances
+                ceiling = _failed_beyond(state.ceiling, kept, pending.to_instances, policy, outcome.finished_at)
+                state = replace(state, instances=kept, expectation=None, ceiling=ceiling)
         elif outcome.status is ActionStatus.DROPPED:
             state = replace(state, expectation=None)
     return state
@@ -77,7 +80,7 @@ def throughput_per_s(intervals: Sequence[Interval], since: float) -> float:
 
     What an earlier count gave does not belong into it: against such a mean any raise would seem to help.
     """
-    recent = tail([i for i in intervals if i.start >= since], RECENT_S)
+    recent = tail(started_since(intervals, since), RECENT_S)
     covered_s = sum(i.length_s for i in recent)
     return max(0, sum(i.completed - i.rejected - i.canceled for i in recent)) / covered_s if covered_s > 0 else 0.0
 
@@ -88,19 +91,45 @@ def ripe(expectation: Expectation, intervals: tuple[Interval, ...]) -> bool:
     return expectation.done_at > 0 and seen_s >= _JUDGE_AFTER_S
 
 
-def _after(expectation: Expectation, intervals: tuple[Interval, ...]) -> list[Interval]:
-    return [i for i in intervals if i.start >= expectation.done_at]
+def _after(expectation: Expectation, intervals: tuple[Interval, ...]) -> Sequence[Interval]:
+    return started_since(intervals, expectation.done_at)
 
 
 def conclude(state: UnitState, effect: Effect, policy: Policy, now: float) -> UnitState:
-    """The state after an increase was judged: a ceiling where it gave nothing, the old count where it did harm."""
-    expectation = state.expectation
+    """The state after an increase was judged: a ceiling where it gave nothing, the old count where it did harm.
+
+    One that helped refutes the ceiling that it went beyond.
+    """
+    expectation, ceiling = state.expectation, state.ceiling
     if expectation is None:
         return state
-    until = now + policy.ceiling_s
+    lower, upper = expectation.from_instances, expectation.to_instances
     if effect.verdict is Verdict.HARMED:
-        lower = expectation.from_instances
-        return replace(state, expectation=None, undo_to=lower, ceiling=Ceiling(lower, until))
+        ceiling = _failed_beyond(ceiling, lower, upper, policy, now)
+        return replace(state, expectation=None, undo_to=lower, ceiling=ceiling)
     if effect.verdict is Verdict.NO_GAIN:
-        return replace(state, expectation=None, ceiling=Ceiling(expectation.to_instances, until))
-    return replace(state, expectation=None)
+        return replace(state, expectation=None, ceiling=_failed_beyond(ceiling, upper, upper, policy, now))
+    refuted = effect.verdict is Verdict.HELPED and ceiling is not None and upper > ceiling.instances
+    return replace(state, expectation=None, ceiling=None if refuted else ceiling)
+
+
+def believed_s(times: int, policy: Policy) -> float:
+    """How long a ceiling holds beyond which a raise failed `times` in a row: twice as long each time, up to a cap."""
+    return policy.ceiling_s * min(2.0 ** min(times - 1, _DOUBLINGS), _LONGEST)
+
+
+def lifted(ceiling: Ceiling, policy: Policy, now: float, *, eased: bool) -> Ceiling | None:
+    """The ceiling, None once it is no longer remembered: as long after its end as a ceiling may hold at most.
+
+    `eased`: demand does not press against it any more. One that failed once is tried then, one that failed again not
+    before its end.
+    """
+    if eased and ceiling.times == 1:
+        ceiling = replace(ceiling, until=min(ceiling.until, now))
+    return None if now - ceiling.until >= policy.ceiling_s * _LONGEST else ceiling
+
+
+def _failed_beyond(before: Ceiling | None, instances: int, to: int, policy: Policy, now: float) -> Ceiling:
+    """The ceiling after a raise to `to` failed; where it went beyond the one `before` that failed again."""
+    times = before.times + 1 if before is not None and to > before.instances else 1
+    return Ceiling(instances, now + believed_s(times, policy), times)

@@ -14,6 +14,8 @@ from controlplane.decide.startups import ASSUMED_S
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Reason, ReasonCode, Step
 from controlplane.domain.expected import Announced, Floor
+from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.observation import ModelReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +66,22 @@ def lead_s(unit: Unit, step: Step, policy: Policy) -> float:
     return (ASSUMED_S[step.value] if times is None else times.p90_s) + policy.horizon_s
 
 
-def foreseen(unit: Unit, forecast: State | None, policy: Policy, now: float) -> State | None:
+def foreseen(
+    model: ModelSpec, reading: ModelReading | None, forecast: State | None, policy: Policy, now: float
+) -> State | None:
     """The forecast of a unit that may have more instances, with the arrivals of the last minute, once a minute."""
-    if (
-        unit.spec.instances_max <= 1
-        or unit.reading is None
-        or (forecast is not None and not seasons.is_due(forecast, now))
-    ):
+    if model.instances_max <= 1 or reading is None or (forecast is not None and not seasons.is_due(forecast, now)):
         return forecast
-    demand = estimate(unit.reading.intervals, now, policy.data_max_age_s, unit.max_batch)
+    demand = estimate(reading.intervals, now, policy.data_max_age_s, reading.max_batch)
     if demand is None:
         return forecast
     partial = demand.censored or demand.high_per_s == float("inf")
     return seasons.noted(forecast, now, demand.level_high_per_s, partial=partial)
 
 
-def ahead(unit: Unit, demand: Demand, policy: Policy, now: float) -> Expected:
-    """The demand of a loaded unit when instances that are added now are there, by its season and what was announced."""
-    horizon_s = lead_s(unit, Step.SET_INSTANCES, policy)
+def ahead(unit: Unit, demand: Demand, policy: Policy, now: float, step: Step = Step.SET_INSTANCES) -> Expected:
+    """The demand of a loaded unit when what a step adds now is there, by its season and what was announced."""
+    horizon_s = lead_s(unit, step, policy)
     quantile, _ = headroom.quantile(unit.judgements, policy)
     found = Expected()
     season = seasons.foretold(unit.forecast, horizon_s, quantile, now) if unit.forecast is not None else None

@@ -17,6 +17,7 @@ from controlplane.domain.decision import (
     Target,
     Verdict,
 )
+from controlplane.domain.sizes import memory_text
 
 _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.DEMAND: "demand of {demand_per_s}/s to be held (seen: {low_per_s} to {high_per_s}/s)",
@@ -72,8 +73,14 @@ _TEXT: Mapping[ReasonCode, str] = {
     "(from {executions} executions, none of a batch)",
     ReasonCode.BATCHING_WAITS: "not carried out now: {why}",
     ReasonCode.PLACED: "its place is on {servers}",
+    ReasonCode.SPREAD: "wanted on {copies} servers (bounds {min} to {max}): what one copy can take is not known yet",
+    ReasonCode.HANDOVER: "one goes once those that stay have their instances ({each}), each for {per_s}/s",
     ReasonCode.ROUTED: "unloaded once the gateway {gateway} has dropped this server: {why}",
-    ReasonCode.NO_ROOM: "not loaded: it takes {takes_mib} MiB, and {free_mib} MiB are left on the server",
+    ReasonCode.NO_ROOM: "not loaded: it takes {takes_mib}, and {free_mib} are left on the server",
+    ReasonCode.DRAINING: "{replicas} replicas that are to go take no new requests: {left} have not ended what they "
+    "have, for {waited_s} s of at most {timeout_s} s",
+    ReasonCode.DRAINED: "{replicas} replicas that are to go have ended what they had",
+    ReasonCode.PUT_BACK: "{replicas} replicas that were to go take requests again",
     ReasonCode.IN_PLACE: "all is as it should be",
 }
 
@@ -104,8 +111,21 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.BATCHING, "capacity_after_per_s"): "{change}: {why}; expected: {capacity_before_per_s} -> "
     "{capacity_after_per_s}/s, of which the present load takes all (from {executions} executions)",
     (ReasonCode.BATCHING_WAITS, "left_s"): "not carried out now: {why} (still {left_s} s)",
+    (ReasonCode.DRAINED, "cut"): "{cut} of {replicas} replicas that are to go are not known to have ended what they "
+    "had, after {timeout_s} s",
     (ReasonCode.UNDO, "case"): "the change of the batching ({case}) did harm: back to what was there",
     (ReasonCode.BY_COST, "why"): "{model} needs {demand_per_s}/s, at the least cost by {mix}; {why}",
+    (ReasonCode.SPREAD, "staying"): "{staying} servers were enough for long: each is to hold {per_s}/s before one goes",
+    (ReasonCode.SPREAD, "why"): "wanted on {copies} servers (bounds {min} to {max}); {why}",
+    (
+        ReasonCode.SPREAD,
+        "demand_per_s",
+    ): "wanted on {copies} servers (bounds {min} to {max}): to hold {demand_per_s}/s, "
+    "of which one can hold {capacity_per_s}/s",
+    (ReasonCode.NO_ROOM, "step"): "no {step}: it takes {takes_mib} more, and {free_mib} are left on the server",
+    (ReasonCode.NO_ROOM, "wanted"): "{wanted} instances would take {takes_mib} more, and {free_mib} are left on the "
+    "server",
+    (ReasonCode.HANDOVER, "why"): "stays until those that stay are ready for its part: {why}",
     (ReasonCode.PLACED, "unknown"): "stays as it is until its place is known: {unknown}",
     (ReasonCode.PLACED, "ensembles"): "it is on servers with {ensembles}, with which it is loaded",
     (ReasonCode.PLACED, "copies_short"): "its place is on {servers}; {copies_short} more wanted, but: {short}",
@@ -121,7 +141,7 @@ _ADVICE = (ReasonCode.BATCHING, ReasonCode.BATCHING_WAITS)
 
 def reason_text(reason: Reason) -> str:
     """One reason as a few words."""
-    values = {**{k: _number(v) for k, v in reason.numbers.items()}, **reason.words}
+    values = {**{k: _figure(k, v) for k, v in reason.numbers.items()}, **reason.words}
     template = next(
         (text for (code, key), text in _VARIANTS.items() if code is reason.code and key in values),
         _TEXT[reason.code],
@@ -213,8 +233,9 @@ def _step(decision: Decision) -> str:
             return _WITHOUT_COUNT[decision.step]
         case Step.SET_VERSIONS:
             return f"versions {_versions(current)} -> {_versions(target)}"
-        case Step.SCALE:
-            return _one(f"{_count(current)} -> {_count(target)} replicas")
+        case Step.SCALE | Step.TRAFFIC:
+            where = " in traffic" if decision.step is Step.TRAFFIC else ""
+            return f"{_count(current)} -> {_count(target)} replicas{where}"
         case Step.HOLD:
             return "hold" if target is None else f"hold at {_target(target)}"
 
@@ -249,11 +270,24 @@ def _at(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+_SINGLE = (
+    ("instances were", "instance was"),
+    ("instances hold", "instance holds"),
+    ("instances", "instance"),
+    ("servers were", "server was"),
+    ("servers", "server"),
+)
+
+
 def _one(text: str) -> str:
-    """The text with a single instance in the singular."""
-    for plural, singular in (("1 instances were", "1 instance was"), ("1 instances hold", "1 instance holds")):
-        text = re.sub(rf"\b(?<![.\d]){plural}\b", singular, text)
-    return re.sub(r"\b(?<![.\d])1 instances\b", "1 instance", text)
+    """The text with a single instance or server in the singular."""
+    for plural, singular in _SINGLE:
+        text = re.sub(rf"\b(?<![.\d])1 {plural}\b", f"1 {singular}", text)
+    return text
+
+
+def _figure(key: str, value: float) -> str:
+    return memory_text(value * 2**20) if key.endswith("_mib") else _number(value)
 
 
 def _number(value: float) -> str:

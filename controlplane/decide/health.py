@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controlplane.decide.demand import started_since
 from controlplane.decide.policy import Policy
 from controlplane.domain.observation import Interval
 
@@ -26,7 +27,7 @@ def dead_backend(intervals: Sequence[Interval], policy: Policy, since: float, no
     half minute, and either none succeeded since, or they are at least a fifth of all, or each took as long as a dead
     stub lets it take.
     """
-    recent = [i for i in intervals if i.start >= max(since, now - _LOOK_BACK_S)]
+    recent = started_since(intervals, max(since, now - _LOOK_BACK_S))
     failures = sum(i.failed_backend for i in recent)
     completed = sum(i.completed for i in recent)
     if failures < policy.heal_after_failures:

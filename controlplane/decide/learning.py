@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -137,10 +138,18 @@ def busy_share(intervals: Sequence[Interval]) -> float | None:
 
     More than 1.05 cannot be: statistics and metrics were cut at different moments, so it is missing, not clamped.
     """
-    wall_s = sum(i.instances * i.length_s for i in intervals if i.batches)
-    if wall_s <= 0:
-        return None
-    share = sum(b.compute_s for i in intervals for b in i.batches) / wall_s
+    wall_s = compute_s = 0.0
+    for interval in intervals:
+        if interval.batches:
+            wall_s += interval.instances * interval.length_s
+            for batch in interval.batches:
+                compute_s += batch.compute_s
+    return share_of(compute_s, wall_s)
+
+
+def share_of(compute_s: float, wall_s: float) -> float | None:
+    """`busy_share` of so many seconds of computing in so many of all instances."""
+    share = compute_s / wall_s if wall_s > 0 else math.inf
     return share if share <= _BUSY_MAX else None
 
 
@@ -150,5 +159,11 @@ def items_per_request(intervals: Sequence[Interval]) -> float:
     for interval in intervals:
         if interval.batches:
             requests += interval.completed - interval.failed - interval.rejected - interval.canceled
-            items += sum(batch.size * batch.executions for batch in interval.batches)
+            for batch in interval.batches:
+                items += batch.size * batch.executions
+    return items_in(items, requests)
+
+
+def items_in(items: int, requests: int) -> float:
+    """`items_per_request` of so many items in so many requests."""
     return max(1.0, items / requests) if requests > 0 and items > 1.05 * requests else 1.0

@@ -2,7 +2,8 @@
 
 A limit on changes within a minute, over the whole fleet, and one on the share of a group's servers that lose capacity
 at a time (the group: a workload, or all listed servers that load and unload models). People's instructions are held by
-neither. Capacity that is raised goes first, then healing, then what is taken away.
+neither, nor is what puts replicas back into traffic. Capacity that is raised goes first, then healing, then what is
+taken away.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 from controlplane.decide import circuit
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Action, Decision, Reason, ReasonCode, Step, Target
+from controlplane.domain.decision import OF_REPLICAS, Action, Decision, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import CONTROLLED, Fleet, Phase, workload_of
 from controlplane.domain.state import Circuit
 
@@ -61,7 +62,8 @@ class Restraint:
         reason = circuit.hindrance(self._circuits.get(decision.server), self._now, tried=tried)
         if reason is not None:
             return held_by(decision, reason)
-        if not decision.by_person:
+        takes_back = decision.step is Step.TRAFFIC and not decision.lowers
+        if not decision.by_person and not takes_back:
             if len(self.changes) >= self._policy.changes_per_min:
                 return held_by(decision, Reason(ReasonCode.CHANGE_RATE, {"changes": float(len(self.changes))}))
             decision = self._within_radius(decision) if decision.lowers else decision
@@ -74,7 +76,7 @@ class Restraint:
         return decision
 
     def _within_radius(self, decision: Decision) -> Decision:
-        scales = decision.step is Step.SCALE
+        scales = decision.step in OF_REPLICAS
         group = decision.server if scales else workload_of(decision.server)
         if decision.server in self._losing[group]:
             return decision
@@ -91,7 +93,7 @@ class Restraint:
         return replace(decision, target=target, reasons=(*decision.reasons, reason), binding=reason.code)
 
     def _take(self, step: Step, server: str, before: Target | None, target: Target | None) -> None:
-        if step is not Step.SCALE:
+        if step not in OF_REPLICAS:
             self._losing[workload_of(server)].add(server)
         elif before is not None and target is not None:
             self._going[server] += before.instances - target.instances

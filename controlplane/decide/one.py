@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
 
-from controlplane.decide import effects, expected, people, placed, placement, rollout, tuning
+from controlplane.decide import effects, expected, fits, people, placed, placement, rollout, tuning
 from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
@@ -17,8 +17,9 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.scale import scale
 from controlplane.decide.stabilise import within
 from controlplane.decide.unit import Draft, Unit
-from controlplane.domain.decision import Decision, Effect, OverrideKind, Reason, ReasonCode, Step, Target
+from controlplane.domain.decision import Decision, Effect, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Mode, ServerKind
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.state import Expectation, UnitState
 
@@ -56,8 +57,9 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     draft = _steps_of(unit, placed.wished(unit, draft, present, state))
     base = placed.base_of(unit, base, present)
     draft = people.freeze(draft, base, unit.freezes, now)
-    floor, acts = max(1, unit.spec.instances_min), unit.spec.mode is Mode.ACT
+    floor, acts = placed.floor(unit, present), unit.spec.mode is Mode.ACT
     draft = people.override(draft, base, unit.override, floor, now, acts=acts)
+    draft = fits.cut(unit, draft, present)
     state = _settled(unit, state, draft, now)
     advice, state = advised(unit, state, now)
     draft = tuning.wish(unit, state, draft, present, advice, now)
@@ -77,7 +79,7 @@ def _remember(unit: Unit, state: UnitState, now: float) -> UnitState:
 def _demand(unit: Unit, policy: Policy, now: float) -> Demand | None:
     if unit.reading is None:
         return None
-    return estimate(unit.reading.intervals, now, policy.data_max_age_s, unit.max_batch)
+    return estimate(unit.reading.intervals, now, policy.data_max_age_s, unit.reading.max_batch)
 
 
 def _base(unit: Unit, state: UnitState, present: Target, demand: Demand | None) -> Target:
@@ -151,15 +153,17 @@ def _steps_of(unit: Unit, draft: Draft) -> Draft:
 
 def _settled(unit: Unit, state: UnitState, draft: Draft, now: float) -> UnitState:
     """The state with the target remembered. A person's `unload` does not change what the policy wants afterwards."""
-    state = replace(state, blind_since=None, undo_to=None)
-    told = unit.override
+    told, target = unit.override, draft.target
     if told is not None and told.kind is OverrideKind.UNLOADED:
-        return state
-    if told is not None and told.kind is not OverrideKind.BOUNDS:
-        state = replace(state, used_at=now)
-    if not draft.target.loaded:
-        return replace(state, wanted=False)
-    return replace(state, wanted=True, instances=draft.target.instances)
+        return replace(state, blind_since=None, undo_to=None)
+    return replace(
+        state,
+        blind_since=None,
+        undo_to=None,
+        used_at=state.used_at if told is None or told.kind is OverrideKind.BOUNDS else now,
+        wanted=target.loaded,
+        instances=target.instances if target.loaded else state.instances,
+    )
 
 
 def _to_step(
@@ -178,8 +182,8 @@ def _to_step(
         draft = draft.because(Reason(ReasonCode.RECONCILE, {}, {"why": "the server has another count"}))
     if step in _MENDED and target.loaded and unit.reading is not None:
         draft, step, state = _mended(unit.reading, state, draft, step, policy, now)
-    more = step is Step.LOAD or not set(target.versions) <= set(present.versions)
-    hindrance, state = _hindrance(unit, state, draft, step, now, more=more)
+    hindrance, state = _hindrance(unit, state, draft, step, now)
+    hindrance = hindrance or _no_room(unit, draft, step, present, target)
     if hindrance is not None:
         draft, step = draft.because(hindrance), Step.HOLD
     if step is not Step.HOLD and now < state.retry_at:
@@ -214,17 +218,19 @@ def _mended(
     return draft, step, state
 
 
-def _hindrance(
-    unit: Unit, state: UnitState, draft: Draft, step: Step, now: float, *, more: bool
-) -> tuple[Reason | None, UnitState]:
-    """What stands against a load or an unload, and the state with since when the gateway is told to drop the model.
+def _no_room(unit: Unit, draft: Draft, step: Step, present: Target, target: Target) -> Reason | None:
+    """The memory that stands against a step, whoever asked for it. A backend that died has given its own back."""
+    dead = any(reason.code is ReasonCode.DEAD_BACKEND for reason in draft.reasons)
+    return None if step is Step.RELOAD and dead else fits.no_room(unit, step, present, target)
 
-    `more`: it loads the model, or another version beside it.
 
-    No person can load what there is no memory for. Whose word is to unload is not kept waiting by a gateway.
+def _hindrance(unit: Unit, state: UnitState, draft: Draft, step: Step, now: float) -> tuple[Reason | None, UnitState]:
+    """What stands against an unload, and the state with since when the gateway is told to drop the model.
+
+    Whose word is to unload is not kept waiting by a gateway.
     """
     if step is not Step.UNLOAD:
-        return (placed.no_room(unit) if more else None), replace(state, leaving_since=None)
+        return None, state if state.leaving_since is None else replace(state, leaving_since=None)
     since = now if state.leaving_since is None else state.leaving_since
     return (None if draft.by_person else placed.still_routed(unit, since)), replace(state, leaving_since=since)
 

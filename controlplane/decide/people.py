@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.decide.unit import Draft
-from controlplane.domain.decision import (
-    Freeze,
-    FreezeDirection,
-    Override,
-    OverrideKind,
-    Reason,
-    ReasonCode,
-    Target,
-)
+from controlplane.domain.decision import Reason, ReasonCode, Target
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 
 
 def freeze(draft: Draft, base: Target, freezes: tuple[Freeze, ...], now: float) -> Draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from controlplane.decide.placing import handover, spread
 from controlplane.decide.placing.turn import Placed
 from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.decision import Reason, ReasonCode, Target
@@ -16,9 +17,9 @@ def aimed(unit: Unit, state: UnitState, present: Target) -> UnitState:
     placed = unit.placed
     if placed is None or unit.freezes:
         return state
-    if not _moves(placed, present):
+    if not _moves(unit, placed, present):
         return replace(state, wanted=present.loaded)
-    if placed.wanted and state.instances is None:
+    if placed.wanted and (state.instances is None or not state.wanted):
         return replace(state, wanted=True, instances=max(placed.instances, unit.spec.instances_min, 1))
     return replace(state, wanted=placed.wanted)
 
@@ -30,25 +31,51 @@ def base_of(unit: Unit, base: Target, present: Target) -> Target:
     return Target(loaded=False, instances=0)
 
 
+def floor(unit: Unit, present: Target) -> int:
+    """The least instances of what is loaded: of a copy that comes beside others as many as one of those has."""
+    least, most = max(1, unit.spec.instances_min), max(1, unit.spec.instances_max)
+    return least if unit.placed is None or present.loaded else max(least, min(unit.beside, most))
+
+
 def wished(unit: Unit, draft: Draft, present: Target, state: UnitState) -> Draft:
     """The draft with the move that is due, and where the model is to be."""
     placed = unit.placed
     if placed is None or unit.freezes:
         return draft
-    if not _moves(placed, present):
+    if not _moves(unit, placed, present):
         if not present.loaded:
             return Draft(Target(loaded=False, instances=0), (placed.why,), ReasonCode.PLACED)
-        return draft.noting(placed.why)
+        return _spread(unit, _waiting(unit, draft.noting(placed.why), present))
     if placed.wanted:
-        return Draft(Target(loaded=True, instances=state.instances or placed.instances), (), ReasonCode.PLACED).because(
-            placed.why
-        )
-    return draft.because(placed.why, Target(loaded=False, instances=0))
+        draft = Draft(Target(loaded=True, instances=state.instances or placed.instances), (), ReasonCode.PLACED)
+        return _spread(unit, draft.because(placed.why))
+    if unit.handover is not None:
+        draft = draft.noting(handover.reason(unit.handover))
+    return _spread(unit, draft.because(placed.why, Target(loaded=False, instances=0)))
 
 
-def _moves(placed: Placed, present: Target) -> bool:
+def _spread(unit: Unit, draft: Draft) -> Draft:
+    """The draft with why there are so many copies, where it does not say that already."""
+    held = unit.spread
+    if held is None or any(reason.code is ReasonCode.SPREAD for reason in draft.reasons):
+        return draft
+    return draft.noting(spread.reason(unit.spec, held))
+
+
+def _waiting(unit: Unit, draft: Draft, present: Target) -> Draft:
+    """The draft with what keeps a copy whose turn it is to go."""
+    held = unit.handover
+    if unit.placed is None or not unit.placed.goes or held is None or not held.why:
+        return draft
+    binds = draft.target == present and draft.binding in (ReasonCode.IN_PLACE, ReasonCode.DWELL)
+    return draft.because(handover.reason(held)) if binds else draft.noting(handover.reason(held))
+
+
+def _moves(unit: Unit, placed: Placed, present: Target) -> bool:
     if placed.component and placed.wanted:
         return False  # Triton loads it with its ensemble
+    if placed.goes and unit.handover is not None and unit.handover.why:
+        return False  # nor is the gateway told
     return placed.due and placed.wanted is not None and placed.wanted != present.loaded
 
 
@@ -66,16 +93,3 @@ def still_routed(unit: Unit, since: float) -> Reason | None:
     if unit.server.name in routed.value:
         return Reason(ReasonCode.ROUTED, {}, words | {"why": "it still routes to this server"})
     return None
-
-
-def no_room(unit: Unit) -> Reason | None:
-    """Why a load is refused before it is tried: by memory, where both what there is and what it takes are known.
-
-    A vLLM has set aside the memory of its adapters when it started.
-    """
-    if unit.spec.lora is not None:
-        return None
-    if unit.free_bytes is None or unit.copy_bytes is None or unit.copy_bytes <= unit.free_bytes:
-        return None
-    sizes = {"takes_mib": unit.copy_bytes / 2**20, "free_mib": max(0, unit.free_bytes) / 2**20}
-    return Reason(ReasonCode.NO_ROOM, sizes)

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from controlplane.decide import circuit, expected, people, rollout
 from controlplane.decide.forecast import Event
 from controlplane.decide.limits import Restraint
-from controlplane.decide.memory import learn_memory
-from controlplane.decide.one import decide_unit
+from controlplane.decide.memory import GpuMemory, learn_memory
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.by_cost import by_cost
+from controlplane.decide.replicas.draining import drained
 from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.quota import taken_by_others, under_quota
 from controlplane.decide.replicas.scale import decide_pool
 from controlplane.decide.replicas.scaled import Scaled
 from controlplane.decide.replicas.steps import absorb, held
-from controlplane.decide.room import Room
-from controlplane.decide.unit import Unit
-from controlplane.domain.control import replicas_decided
-from controlplane.domain.decision import Plan, ReasonCode, Step, Want
+from controlplane.decide.units import decide_units
+from controlplane.domain.decision import Plan, ReasonCode, Step
 from controlplane.domain.fleet import (
     Fleet,
     ModelSpec,
     ReplicaBounds,
-    ServerSpec,
     WorkloadSpec,
     is_member_name,
     workload_of,
 )
 from controlplane.domain.observation import ModelReading
 from controlplane.domain.scaling import ScaleStatus
-from controlplane.domain.signal import Signal, known
+from controlplane.domain.signal import known
 from controlplane.domain.snapshot import Snapshot
-from controlplane.domain.state import PolicyState, UnitState, WorkloadState, server_of, unit_key
+from controlplane.domain.state import PolicyState, UnitState, WorkloadState, server_of
 
 # About one scrape: the reading that settles it is there by then.
 _LOOK_AGAIN_S = 5.0
+_UNSETTLED = frozenset({ReasonCode.DATA_PARTIAL, ReasonCode.ROUTED, ReasonCode.DRAINING})
 # A pod of a StatefulSet comes back under its name within minutes; those of a Deployment never do.
 _KEEP_LEFT_S = 3600.0
 # By then somebody has seen that a workload was taken out of the configuration by mistake.
@@ -51,41 +49,18 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
     Units that the configuration no longer names keep their memory, so that a model taken out by mistake comes back
     with what was learned. Those of a discovered server keep it for an hour after it has left, and workloads for a day.
     """
-    decisions, effects = [], []
-    units: dict[str, UnitState] = {}
+    gpu = GpuMemory(snapshot.fleet, snapshot.reading.gpus)
+    state = learn_memory(snapshot, gpu, state, now)
     forecasts = dict(state.forecasts)
-    saturated = _devices_of(snapshot, state, lambda u: u.ceiling is not None and u.ceiling.until > now)
-    raising = _devices_of(
-        snapshot, state, lambda u: u.expectation is not None and now - u.expectation.issued_at < policy.settle_s
-    )
-    servers = {server.name: server for server in snapshot.fleet.servers}
-    state = learn_memory(snapshot, state, now)
-    room, wants = Room(snapshot, state), _wants(snapshot)
-    for model in snapshot.fleet.models:
-        for name in model.runs_on:
-            server = servers.get(name)
-            if server is None:
-                continue
-            key = unit_key(model.name, name)
-            unit = room.given(_unit(snapshot, model, server, wants, saturated, raising))
-            unit = replace(unit, turn=rollout.turn_of(snapshot, state.units, model, name))
-            forecast = expected.foreseen(unit, forecasts.get(key), policy, now)
-            if forecast is not None:
-                unit, forecasts[key] = replace(unit, forecast=forecast), forecast
-            before = state.units.get(key, UnitState())
-            before = before if before.gone_since is None else replace(before, gone_since=None)
-            decision, units[key], effect = decide_unit(unit, before, policy, now)
-            room.taken(unit, decision)
-            decisions.append(decision)
-            if effect is not None:
-                effects.append(effect)
+    decided = decide_units(snapshot, gpu, state, forecasts, policy, now)
+    decisions, units = decided.decisions, decided.units
     workloads = _kept_workloads(state, snapshot.fleet, now)
     scaled = _scaled(snapshot, state, workloads, forecasts, policy, now)
     decisions += [one.decision for one in scaled]
     workloads |= {one.name: one.state for one in scaled}
     asked_before = {one.name: one.before.asked for one in scaled}
-    unsettled = any(d.binding in (ReasonCode.DATA_PARTIAL, ReasonCode.ROUTED) for d in decisions)
-    targets = servers.keys() | {spec.name for spec in snapshot.fleet.workloads}
+    unsettled = any(d.binding in _UNSETTLED for d in decisions)
+    targets = {server.name for server in snapshot.fleet.servers} | {spec.name for spec in snapshot.fleet.workloads}
     circuits = circuit.absorbed(state.circuits, snapshot.results, targets, policy)
     restraint = Restraint(snapshot.fleet, circuits, state.changes, snapshot.in_flight, policy, now)
     restrained = restraint.plan(decisions)
@@ -97,13 +72,15 @@ def decide(snapshot: Snapshot, state: PolicyState, policy: Policy, now: float) -
             cut = decision.target.instances if decision.actionable and decision.target is not None else None
             asked = asked_before[wished.server] if cut is None else cut
             workloads[wished.server] = replace(workloads[wished.server], asked=asked)
-        else:
+        elif wished.step is not Step.TRAFFIC:
             units[wished.knob] = replace(units[wished.knob], expectation=None)
     units |= _unnamed(state, units, snapshot.fleet.unlisted, now)
     known_names = units.keys() | workloads.keys() | {spec.name for spec in snapshot.fleet.workloads}
     forecasts = {name: forecast for name, forecast in forecasts.items() if name in known_names}
-    plan = Plan(now, restrained, tuple(effects), _LOOK_AGAIN_S if unsettled else None)
-    return plan, PolicyState(units, workloads, forecasts, circuits, restraint.changes, state.marks)
+    plan = Plan(now, restrained, tuple(decided.effects), _LOOK_AGAIN_S if unsettled else None)
+    return plan, PolicyState(
+        units, workloads, forecasts, circuits, restraint.changes, state.marks, state.slice_capacity, decided.spreads
+    )
 
 
 def _scaled(
@@ -125,7 +102,7 @@ def _scaled(
     scaled = by_cost(scaled, snapshot.fleet.models, policy, now)
     others = taken_by_others(snapshot.fleet, state, (one.name for one in scaled))
     scaled = under_quota(scaled, others, snapshot.fleet.quota, policy, now)
-    return [held(one, now) for one in scaled]
+    return [held(drained(one, policy, now), now) for one in scaled]
 
 
 def _pool(snapshot: Snapshot, spec: WorkloadSpec) -> Pool | None:
@@ -173,13 +150,6 @@ def _pool_events(snapshot: Snapshot, spec: WorkloadSpec, models: tuple[ModelSpec
     return tuple(own)
 
 
-def _unit_events(snapshot: Snapshot, model: ModelSpec, workload: str) -> tuple[Event, ...]:
-    """What was announced of a model, its share of a level on each server; of its workload only how it multiplies."""
-    own = [expected.as_event(said, len(model.runs_on)) for said in snapshot.announced if said.subject == model.name]
-    shared = (replace(said, per_s=0.0) for said in snapshot.announced if workload and said.subject == workload)
-    return (*own, *(expected.as_event(said, 1) for said in shared))
-
-
 def _unnamed(
     state: PolicyState, decided: Collection[str], unlisted: Collection[str], now: float
 ) -> dict[str, UnitState]:
@@ -189,7 +159,9 @@ def _unnamed(
         if key in decided:
             continue
         server = server_of(key)
-        if not is_member_name(server) or workload_of(server) in unlisted:
+        if not is_member_name(server):
+            kept[key] = replace(unit, rollout=rollout.left(unit.rollout, now))
+        elif workload_of(server) in unlisted:
             kept[key] = unit
         elif unit.gone_since is None or now - unit.gone_since <= _KEEP_LEFT_S:
             kept[key] = replace(unit, gone_since=now if unit.gone_since is None else unit.gone_since)
@@ -206,82 +178,3 @@ def _kept_workloads(state: PolicyState, fleet: Fleet, now: float) -> dict[str, W
         elif workload.gone_since is None or now - workload.gone_since <= _KEEP_UNNAMED_S:
             kept[name] = replace(workload, gone_since=now if workload.gone_since is None else workload.gone_since)
     return kept
-
-
-def _unit(
-    snapshot: Snapshot,
-    model: ModelSpec,
-    server: ServerSpec,
-    wants: Mapping[str, Want],
-    saturated: Mapping[str, str],
-    raising: Mapping[str, str],
-) -> Unit:
-    seen = snapshot.reading.servers.get(server.name)
-    signal: Signal[ModelReading] | None = seen.models.get(model.name) if seen is not None else None
-    reading = known(signal) if signal is not None else None
-    devices, key = _devices(model, server.name, reading), unit_key(model.name, server.name)
-    told = people.newest(people.about(snapshot.overrides, model.name, server.name))
-    if told is not None:
-        least, most = people.bounds(told, model.instances_min, model.instances_max)
-        model = replace(model, instances_min=least, instances_max=most)
-    member = snapshot.fleet.members.get(server.name)
-    workload = member.workload if member is not None else ""
-    times = snapshot.startups.get(model.name, {})
-    return Unit(
-        spec=model,
-        server=server,
-        seen=seen,
-        reading=reading,
-        judgements=snapshot.judgements.get(model.name, ()),
-        override=told,
-        freezes=tuple(f for f in snapshot.freezes if f.holds(model.name)),
-        want=wants.get(model.name),
-        in_flight=next((a for a in snapshot.in_flight if a.knob == key), None),
-        results=tuple(o for o in snapshot.results if o.action.knob == key),
-        saturated_by=_another(devices, saturated, model.name),
-        raising_beside=_another(devices, raising, model.name),
-        phase=member.phase if member is not None else None,
-        scaled=replicas_decided(snapshot.fleet, server.name),
-        floors=snapshot.floors.get(model.name, ()),
-        events=_unit_events(snapshot, model, workload),
-        startups={knob: found for (where, knob), found in times.items() if where == workload},
-        probes=tuple(p for p in snapshot.reading.probes.get(model.name, ()) if p.server == server.name),
-    )
-
-
-def _wants(snapshot: Snapshot) -> dict[str, Want]:
-    """The newest want of each model; whoever wants an adapter wants the model that it is of too."""
-    bases = {model.name: model.lora.base for model in snapshot.fleet.models if model.lora is not None}
-    newest: dict[str, Want] = {}
-    for want in sorted(snapshot.wants, key=lambda want: want.at):
-        for name in (want.model, bases.get(want.model)):
-            if name is not None:
-                newest[name] = want
-    return newest
-
-
-def _another(devices: tuple[str, ...], marked: Mapping[str, str], model: str) -> str:
-    """The first other model that marks one of the devices, "" if none does."""
-    return next((marked[device] for device in devices if marked.get(device, model) != model), "")
-
-
-def _devices(model: ModelSpec, server: str, reading: ModelReading | None) -> tuple[str, ...]:
-    """Names of what the unit's instances share: the configured device, else the GPUs that Triton lists."""
-    if model.device:
-        return (f"{server}/{model.device}",)
-    return tuple(f"{server}/{gpu}" for gpu in reading.gpus) if reading is not None else ()
-
-
-def _devices_of(snapshot: Snapshot, state: PolicyState, marked: Callable[[UnitState], bool]) -> dict[str, str]:
-    """Device -> the first model on it whose unit is `marked`."""
-    found: dict[str, str] = {}
-    for model in snapshot.fleet.models:
-        for server in model.runs_on:
-            unit = state.units.get(unit_key(model.name, server))
-            if unit is None or not marked(unit):
-                continue
-            seen = snapshot.reading.servers.get(server)
-            signal = seen.models.get(model.name) if seen is not None else None
-            for device in _devices(model, server, known(signal) if signal is not None else None):
-                found.setdefault(device, model.name)
-    return found

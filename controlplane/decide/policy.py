@@ -20,7 +20,8 @@ class Policy:
     settle_s: float = 20.0
     """Time from an action to the judgement of its effect."""
     ceiling_s: float = 1800.0
-    """How long it is believed that more instances give no more throughput, once seen."""
+    """How long it is believed that more instances give no more throughput, or fail, once seen; twice as long each
+    further time in a row, eight times at most."""
     heal_after_failures: int = 3
     """Failed inferences in a row, without one success, after which a backend counts as dead and is reloaded."""
     back_off_min_s: float = 15.0

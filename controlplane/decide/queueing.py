@@ -18,9 +18,9 @@ of 10 cases.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from statistics import NormalDist
 
 _BISECTIONS = 16
@@ -50,13 +50,13 @@ def capacity_per_s(line: BatchLine, instances: int, threshold_s: float, quantile
     """
     # The regime that holds at the highest rate is the one that counts: the others need not be followed to their ends.
     best, limit = 0.0, line.limit_per_s(instances)
-    for regime in _regimes(line.max_batch):
-        if regime(line, instances, best, quantile) > threshold_s:
+    for regime in _regimes(line, instances, quantile):
+        if regime(best) > threshold_s:
             continue
         high = limit
         for _ in range(_BISECTIONS):
             middle = (best + high) / 2
-            if regime(line, instances, middle, quantile) <= threshold_s:
+            if regime(middle) <= threshold_s:
                 best = middle
             else:
                 high = middle
@@ -65,23 +65,29 @@ def capacity_per_s(line: BatchLine, instances: int, threshold_s: float, quantile
 
 def latency_s(line: BatchLine, instances: int, rate_per_s: float, quantile: float) -> float:
     """Seconds within which `quantile` of the requests are done; infinite when the instances cannot keep up."""
-    return min(regime(line, instances, rate_per_s, quantile) for regime in _regimes(line.max_batch))
+    return min(regime(rate_per_s) for regime in _regimes(line, instances, quantile))
 
 
-_Regime = Callable[[BatchLine, int, float, float], float]
-"""Latency, as `latency_s`, which grows with the rate."""
+def is_within(line: BatchLine, instances: int, rate_per_s: float, threshold_s: float, quantile: float) -> bool:
+    """Whether `latency_s` is at most `threshold_s`: the first regime that says so will do."""
+    return any(regime(rate_per_s) <= threshold_s for regime in _regimes(line, instances, quantile))
 
 
-@lru_cache(maxsize=64)
-def _regimes(max_batch: int) -> tuple[_Regime, ...]:
+_Regime = Callable[[float], float]
+"""Latency by the rate, as `latency_s`, with which it grows."""
+
+
+def _regimes(line: BatchLine, instances: int, quantile: float) -> Iterator[_Regime]:
     """Fixed batches of the largest size, elastic ones, and fixed ones of each power of two below, likeliest first."""
-    sizes = [1 << power for power in range((max_batch - 1).bit_length())]
-    return (partial(_fixed, max_batch), _elastic, *(partial(_fixed, size) for size in reversed(sizes)))
+    yield _fixed(line.max_batch, line, instances, quantile)
+    yield _elastic(line, instances, quantile)
+    for power in reversed(range((line.max_batch - 1).bit_length())):
+        yield _fixed(1 << power, line, instances, quantile)
 
 
-def _fixed(size: int, line: BatchLine, instances: int, rate_per_s: float, quantile: float) -> float:
+def _fixed(size: int, line: BatchLine, instances: int, quantile: float) -> _Regime:
     service_s = line.service_s(size)
-    return service_s + _wait_s(instances, rate_per_s / size * service_s, service_s, quantile)
+    return lambda rate_per_s: service_s + _wait_s(instances, rate_per_s / size * service_s, service_s, quantile)
 
 
 def _wait_s(instances: int, load: float, service_s: float, quantile: float) -> float:
@@ -96,18 +102,23 @@ def _wait_s(instances: int, load: float, service_s: float, quantile: float) -> f
     return math.log(waits / (1 - quantile)) * service_s / (2 * (instances - load))
 
 
-def _elastic(line: BatchLine, instances: int, rate_per_s: float, quantile: float) -> float:
-    spare = instances - rate_per_s * line.per_item_s
-    if spare <= 0:
-        return math.inf
-    size = max(1.0, rate_per_s * line.fixed_s / spare)
-    if size >= line.max_batch:
-        return math.inf
-    full_s = line.service_s(line.max_batch)
-    # What does not fit into a batch waits as one of a queue of full batches.
-    overflow_s = _wait_s(instances, rate_per_s / line.max_batch * full_s, full_s, quantile) / line.max_batch
-    large = min(float(line.max_batch), size + _normal_quantile(quantile) * math.sqrt(size))
-    return (1 + 1 / math.sqrt(instances)) * line.service_s(large) + overflow_s
+def _elastic(line: BatchLine, instances: int, quantile: float) -> _Regime:
+    most, full_s = line.max_batch, line.service_s(line.max_batch)
+    batches, deviations = 1 + 1 / math.sqrt(instances), _normal_quantile(quantile)
+
+    def regime(rate_per_s: float) -> float:
+        spare = instances - rate_per_s * line.per_item_s
+        if spare <= 0:
+            return math.inf
+        size = max(1.0, rate_per_s * line.fixed_s / spare)
+        if size >= most:
+            return math.inf
+        # What does not fit into a batch waits as one of a queue of full batches.
+        overflow_s = _wait_s(instances, rate_per_s / most * full_s, full_s, quantile) / most
+        large = min(float(most), size + deviations * math.sqrt(size))
+        return batches * line.service_s(large) + overflow_s
+
+    return regime
 
 
 @lru_cache(maxsize=64)

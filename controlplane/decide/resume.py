@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from controlplane.decide.effects import believed_s
+from controlplane.decide.placing.spread import LONGEST_HOLD_S
 from controlplane.decide.policy import Policy
 from controlplane.decide.tuning import longest_refusal_s
-from controlplane.domain.state import Expectation, PolicyState, UnitState, WorkloadState
+from controlplane.domain.state import Expectation, PolicyState, Spread, UnitState, WorkloadState
 
 
 def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
@@ -20,7 +22,19 @@ def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
         name: replace(one, until=min(one.until, now + policy.back_off_max_s)) for name, one in state.circuits.items()
     }
     changes = tuple(at for at in state.changes if at <= now)
-    return PolicyState(units, workloads, circuits=circuits, changes=changes)
+    spreads = {name: _spread(one, now) for name, one in state.spreads.items()}
+    return PolicyState(units, workloads, circuits=circuits, changes=changes, spreads=spreads)
+
+
+def _spread(state: Spread, now: float) -> Spread:
+    """Time in which nobody looked is none in which fewer were enough."""
+    return replace(
+        state,
+        needed=(),
+        waits_since=0.0,
+        left_at=min(state.left_at, now),
+        held_until=min(state.held_until, now + LONGEST_HOLD_S),
+    )
 
 
 def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState:
@@ -40,6 +54,7 @@ def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState
         ahead=tuple((at, per_s) for at, per_s in state.ahead if at <= now),
         act_at=min(state.act_at, now + policy.back_off_max_s),
         set_at=min(state.set_at, now),
+        leaving={name: min(at, now) for name, at in state.leaving.items()},
     )
 
 
@@ -51,7 +66,7 @@ def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
         recommended=tuple((min(at, now), count) for at, count in unit.recommended),
         learned_until=min(unit.learned_until, now),
         expectation=_expectation(unit.expectation, now),
-        ceiling=ceiling and replace(ceiling, until=min(ceiling.until, now + policy.ceiling_s)),
+        ceiling=ceiling and replace(ceiling, until=min(ceiling.until, now + believed_s(ceiling.times, policy))),
         retry_at=min(unit.retry_at, now + policy.back_off_max_s),
         blind_since=None if unit.blind_since is None else min(unit.blind_since, now),
         changed_at=min(unit.changed_at, now),

@@ -1,6 +1,7 @@
 """Rollout of another version of a model: server by server, beside the old one, and back where it does not prove itself.
 
     beside -> verifying -> retiring -> done            back from each of them: rolling_back -> rolled_back
+    what it decided on is not there any more: lapsed
 
 One server at a time goes through it, in the model's order; one on which the model is not loaded is passed over until it
 is. Where one fails, all that have it already go back. A phase says which versions should serve, so a server that lost
@@ -12,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from controlplane.decide.demand import started_since
 from controlplane.decide.people import newest
 from controlplane.decide.unit import Turn, Unit
-from controlplane.domain.decision import ActionStatus, Outcome, Override, OverrideKind, Reason, ReasonCode, Step
+from controlplane.domain.decision import ActionStatus, Outcome, Reason, ReasonCode, Step
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import ModelSpec
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.observation import Interval, ModelReading, ModelState, ProbeResult
-from controlplane.domain.rollout import FAILED, OVER, Rollout, RolloutPhase, Served
+from controlplane.domain.rollout import BOTH, FAILED, OVER, Rollout, RolloutPhase, Served
 from controlplane.domain.signal import known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import UnitState, unit_key
@@ -33,6 +36,13 @@ _SLOWER = 1.5
 _EQUAL_DEMAND = 1.25
 # After these the step may be done or not: it is issued again.
 _AGAIN = (FailureClass.UNREACHABLE, FailureClass.SUPERSEDED)
+# A load that fails so would fail with any version.
+_OF_THE_MODEL = (
+    FailureClass.MODEL_NOT_FOUND,
+    FailureClass.CONTROL_NOT_ALLOWED,
+    FailureClass.INVALID_CONFIGURATION,
+)
+_ANSWERED = (RolloutPhase.ROLLING_BACK, RolloutPhase.LAPSED)
 
 
 def turn_of(snapshot: Snapshot, units: Mapping[str, UnitState], model: ModelSpec, server: str) -> Turn | None:
@@ -49,7 +59,7 @@ def turn_of(snapshot: Snapshot, units: Mapping[str, UnitState], model: ModelSpec
         state = units.get(unit_key(model.name, name))
         memory = state.rollout if state is not None else None
         here = memory if memory is not None and memory.id == told.id else None
-        if here is not None and here.phase in FAILED:
+        if here is not None and here.why:
             failed = failed or f"{name}: {here.why}"
         elif not front and (here is None or here.phase not in OVER) and not _is_away(snapshot, model.name, name):
             front = name
@@ -77,9 +87,9 @@ def advanced(unit: Unit, state: UnitState, now: float) -> UnitState:
     if memory is None and turn is not None and turn.may_begin and not turn.failed:
         memory = _begun(unit, turn.told, now)
     before = state.rollout.phase if state.rollout is not None else None
-    if memory is not None and memory.phase is RolloutPhase.ROLLING_BACK and before is not memory.phase:
-        state = replace(state, failures=0, retry_at=0.0)  # a failed step is answered by the way back, at once
-    return replace(state, rollout=memory)
+    if memory is not None and memory.phase in _ANSWERED and before is not memory.phase:
+        state = replace(state, failures=0, retry_at=0.0)  # a failed step is answered by another one, at once
+    return state if memory is state.rollout else replace(state, rollout=memory)
 
 
 def wanted(unit: Unit, memory: Rollout | None) -> tuple[str, ...]:
@@ -102,6 +112,19 @@ def reason(turn: Turn | None, memory: Rollout | None) -> Reason | None:
     return Reason(ReasonCode.ROLLOUT, {}, words)
 
 
+def lapsed(memory: Rollout, now: float) -> Rollout:
+    """The rollout of versions that are not there any more: the repository's own policy holds."""
+    return replace(memory, phase=RolloutPhase.LAPSED, since=now) if memory.holds else memory
+
+
+def left(memory: Rollout | None, now: float) -> Rollout | None:
+    """What is remembered of a server that the configuration does not name any more.
+
+    In the middle of it nothing was decided yet: that is no failure of the version, and is begun anew if it comes back.
+    """
+    return None if memory is None or memory.phase in (*BOTH, RolloutPhase.RETIRING) else lapsed(memory, now)
+
+
 def in_words(memory: Rollout) -> str:
     """Its phase, and why it failed."""
     phase = memory.phase.value.replace("_", " ")
@@ -120,20 +143,36 @@ def _begun(unit: Unit, told: Override, now: float) -> Rollout | None:
 
 def _after_steps(memory: Rollout | None, results: Sequence[Outcome]) -> Rollout | None:
     for outcome in results:
-        action = outcome.action
-        if memory is None or action.step is not Step.SET_VERSIONS or action.target.versions != memory.versions:
+        step, versions = outcome.action.step, outcome.action.target.versions
+        if memory is None or step not in (Step.SET_VERSIONS, Step.LOAD) or not versions or versions != memory.versions:
             continue
-        if outcome.status is ActionStatus.SUCCEEDED:
+        if outcome.status is ActionStatus.SUCCEEDED and step is Step.SET_VERSIONS:
             memory = _next(memory, outcome.finished_at)
-        elif outcome.status is ActionStatus.FAILED:
-            memory = _failed(memory, outcome)
+        elif outcome.status is ActionStatus.FAILED and outcome.failure not in _AGAIN:
+            memory = (_not_loaded if step is Step.LOAD else _not_set)(memory, outcome)
     return memory
 
 
-def _failed(memory: Rollout, outcome: Outcome) -> Rollout:
-    if memory.phase is not RolloutPhase.BESIDE or outcome.failure in _AGAIN:
+def _not_set(memory: Rollout, outcome: Outcome) -> Rollout:
+    """What serves goes on, so that a way back may be tried again; after the end of it nothing is left to try."""
+    if memory.phase is RolloutPhase.BESIDE:
+        return _back(memory, _said(outcome), outcome.finished_at)
+    gone = memory.phase in OVER and outcome.failure is FailureClass.VERSION_NOT_AVAILABLE
+    return lapsed(memory, outcome.finished_at) if gone else memory
+
+
+def _not_loaded(memory: Rollout, outcome: Outcome) -> Rollout:
+    """Nothing serves: by a new version that is not proved, or since those that it decided on are not there any more."""
+    if outcome.failure in _OF_THE_MODEL:
         return memory
-    return _back(memory, f"{outcome.detail}; {outcome.remedy}", outcome.finished_at)
+    if memory.phase in (*BOTH, RolloutPhase.RETIRING):
+        return _back(memory, _said(outcome), outcome.finished_at)
+    gone = outcome.failure is FailureClass.VERSION_NOT_AVAILABLE
+    return lapsed(memory, outcome.finished_at) if gone else memory
+
+
+def _said(outcome: Outcome) -> str:
+    return f"{outcome.detail}; {outcome.remedy}"
 
 
 _FOLLOWING = {
@@ -154,7 +193,7 @@ def _back(memory: Rollout, why: str, now: float) -> Rollout:
 
 def _on(unit: Unit, turn: Turn, memory: Rollout, now: float) -> Rollout:
     """One step on by what is seen."""
-    if memory.phase in FAILED:
+    if memory.phase in FAILED or not memory.holds:
         return memory
     if turn.failed:
         return _back(memory, f"it failed on {turn.failed}", now)
@@ -178,7 +217,7 @@ def fault(memory: Rollout, intervals: Sequence[Interval], probes: Sequence[Probe
     asked = [p for p in probes if p.at >= memory.since and p.version == memory.version]
     if len(asked) >= 2 and asked[-1].error and asked[-2].error:
         return f"two probes in a row failed: {asked[-1].error}"
-    recent = [i for i in intervals if i.start >= memory.since]
+    recent = started_since(intervals, memory.since)
     new, old = _of_version(memory.version, recent), memory.served
     failed = round(new.requests * new.failed_share)
     if failed >= _FAILED_MIN and new.failed_share > max(_FAILED_SHARE, _FAILED_MORE * old.failed_share):
@@ -194,7 +233,7 @@ def fault(memory: Rollout, intervals: Sequence[Interval], probes: Sequence[Probe
 def _was_seen(memory: Rollout, intervals: Sequence[Interval], probes: Sequence[ProbeResult]) -> bool:
     """Whether anything tells that the new version answers: nothing seen is no proof."""
     probed = any(p.at >= memory.since and p.version == memory.version and not p.error for p in probes)
-    new = _of_version(memory.version, [i for i in intervals if i.start >= memory.since])
+    new = _of_version(memory.version, started_since(intervals, memory.since))
     return probed or new.requests * (1.0 - new.failed_share) >= 1
 
 
@@ -206,7 +245,7 @@ def _of_version(version: str, intervals: Sequence[Interval]) -> Served:
 
 
 def _served(intervals: Sequence[Interval], since: float) -> Served:
-    recent = [i for i in intervals if i.start >= since]
+    recent = started_since(intervals, since)
     requests = sum(i.completed - i.rejected - i.canceled for i in recent)
     length_s = sum(i.length_s for i in recent)
     return _summed(requests, sum(i.failed for i in recent), sum(i.request_s for i in recent), length_s)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from controlplane.decide.memory import copy_sizes, free_bytes
-from controlplane.decide.placing.turn import turns
+from controlplane.decide.copy_size import CopySize
+from controlplane.decide.fits import takes
+from controlplane.decide.memory import GpuMemory, copy_sizes, free_bytes
+from controlplane.decide.placing.turn import Placed, turns
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Decision, Step
+from controlplane.domain.decision import Decision
+from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 
@@ -15,24 +16,27 @@ from controlplane.domain.state import PolicyState
 class Room:
     """What is left on each server, less what this tick has loaded there so far."""
 
-    def __init__(self, snapshot: Snapshot, state: PolicyState) -> None:
+    def __init__(self, snapshot: Snapshot, gpu: GpuMemory, state: PolicyState) -> None:
         self._sizes = copy_sizes(snapshot.fleet, state.units)
-        self._free = free_bytes(snapshot, self._sizes)
+        self._free = free_bytes(snapshot, gpu, self._sizes)
         self._turns = turns(snapshot)
 
-    def given(self, unit: Unit) -> Unit:
-        """The unit with what the placement wants of it and the memory there is for it."""
-        turn = self._turns.get(unit.server.name)
-        return replace(
-            unit,
-            placed=None if turn is None else turn.of(unit.spec, unit.server.name),
-            want=unit.want if turn is None else None,  # it has its copies already
-            free_bytes=self._free.get(unit.server.name),
-            copy_bytes=self._sizes[unit.spec.name],
-        )
+    def placed(self, model: ModelSpec, server: str) -> Placed | None:
+        """What the placement wants of a model on a server; None where all servers of the model hold it."""
+        turn = self._turns.get(server)
+        return None if turn is None else turn.of(model, server)
+
+    def free_bytes(self, server: str) -> int | None:
+        """What is left there; None: not known."""
+        return self._free.get(server)
+
+    def size(self, model: str) -> CopySize:
+        """What the model takes on a server."""
+        return self._sizes[model]
 
     def taken(self, unit: Unit, decision: Decision) -> None:
-        """Count a load that was decided."""
-        free = self._free.get(unit.server.name)
-        if decision.step is Step.LOAD and decision.actionable and free is not None and unit.copy_bytes is not None:
-            self._free[unit.server.name] = free - unit.copy_bytes
+        """Count a step that was decided."""
+        free, current, target = self._free.get(unit.server.name), decision.current, decision.target
+        if not decision.actionable or free is None or current is None or target is None or unit.spec.lora is not None:
+            return
+        self._free[unit.server.name] = free - (takes(unit, decision.step, current, target) or 0)

@@ -10,6 +10,7 @@ from controlplane.decide.capacity import Capacity
 from controlplane.decide.demand import Demand
 from controlplane.decide.instances import Need, need
 from controlplane.decide.learning import curve, items_per_request
+from controlplane.decide.placing import handover, spread
 from controlplane.decide.policy import Policy
 from controlplane.decide.stabilise import settle
 from controlplane.decide.unit import Draft, Unit
@@ -33,14 +34,25 @@ def scale(
         state = _count_as_needed(state, base, now)
     if demand is None:
         return _blind(unit, state, draft, policy, now), state
-    wanted = _need(unit, state, demand, policy, base, now)
+    wanted = _before_one_goes(unit, _need(unit, state, demand, policy, base, now))
     for reason in wanted.reasons:
         draft = draft.noting(reason)
-    state = _note_jump(_lift_ceiling(state, wanted, demand, now), demand)
+    state = _note_jump(_lift_ceiling(state, wanted, demand, policy, now), demand)
     draft, state = settle(draft, wanted, state, policy, now)
     if draft.target.instances > base:
         draft = _hold_back(unit, state, draft, demand, base, now)
     return draft, state
+
+
+def _before_one_goes(unit: Unit, found: Need) -> Need:
+    """The need of a copy on one server, with its part of what another serves that is to go."""
+    for asked in (spread.raised, handover.readied):
+        more = asked(unit, found.up)
+        if more is not None:
+            count, reason = more
+            down, reasons = max(count, found.down), (*found.reasons, reason)
+            found = replace(found, up=count, down=down, reasons=reasons, binding=reason.code)
+    return found
 
 
 def _need(unit: Unit, state: UnitState, demand: Demand, policy: Policy, base: int, now: float) -> Need:
@@ -84,13 +96,13 @@ def _blind(unit: Unit, state: UnitState, draft: Draft, policy: Policy, now: floa
     return draft.because(reason, Target(loaded=True, instances=floor))
 
 
-def _lift_ceiling(state: UnitState, wanted: Need, demand: Demand, now: float) -> UnitState:
-    """The state without a ceiling that ran out or that demand no longer presses against: fewer do, and nobody waits."""
+def _lift_ceiling(state: UnitState, wanted: Need, demand: Demand, policy: Policy, now: float) -> UnitState:
+    """The state with the ceiling eased where demand no longer presses against it: fewer do, and nobody waits."""
     ceiling = state.ceiling
     if ceiling is None:
         return state
     eased = wanted.up < ceiling.instances and demand.backlog == 0 and wanted.binding is ReasonCode.DEMAND
-    return replace(state, ceiling=None) if eased or ceiling.until <= now else state
+    return replace(state, ceiling=effects.lifted(ceiling, policy, now, eased=eased))
 
 
 def _note_jump(state: UnitState, demand: Demand) -> UnitState:
@@ -112,7 +124,7 @@ def _hold_back(unit: Unit, state: UnitState, draft: Draft, demand: Demand, base:
         words = {"why": "demand jumped within the newest reading; the next one shows how far"}
         return draft.because(Reason(ReasonCode.DATA_PARTIAL, {}, words), Target(loaded=True, instances=base))
     ceiling = state.ceiling
-    if ceiling is not None and draft.target.instances > ceiling.instances:
+    if ceiling is not None and ceiling.until > now and draft.target.instances > ceiling.instances:
         numbers = {"instances": float(ceiling.instances), "left_s": ceiling.until - now}
         draft = draft.because(
             Reason(ReasonCode.SATURATED, numbers), Target(loaded=True, instances=max(base, ceiling.instances))

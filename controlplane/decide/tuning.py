@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from controlplane.decide import effects, placed
+from controlplane.decide import effects, fits
 from controlplane.decide.advising import reason
 from controlplane.decide.batching import BatchingAdvice
-from controlplane.decide.demand import Demand
+from controlplane.decide.demand import Demand, started_since
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.batching import BatchingUse
@@ -21,7 +21,6 @@ from controlplane.domain.decision import (
     Decision,
     Effect,
     Outcome,
-    OverrideKind,
     Reason,
     ReasonCode,
     Step,
@@ -29,6 +28,7 @@ from controlplane.domain.decision import (
     Verdict,
 )
 from controlplane.domain.fleet import Mode
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import Interval
 from controlplane.domain.rollout import OVER
 from controlplane.domain.state import Expectation, Refusal, Tuning, UnitState
@@ -188,7 +188,9 @@ def _not_yet(unit: Unit, state: UnitState, advice: BatchingAdvice, now: float) -
     rolling = state.rollout is not None and state.rollout.phase not in OVER
     if rolling or state.expectation is not None or unit.raising_beside:
         return _waits("a rollout is under way" if rolling else "a raise is not judged yet")
-    return _waits("it does not fit there twice, as a reload needs") if placed.no_room(unit) is not None else None
+    here = unit.present
+    tight = here is not None and fits.no_room(unit, Step.CONFIGURE, here, here) is not None
+    return _waits("it does not fit there twice, as a reload needs") if tight else None
 
 
 def _waits(why: str, left_s: float | None = None) -> Reason:
@@ -196,7 +198,7 @@ def _waits(why: str, left_s: float | None = None) -> Reason:
 
 
 def _slower(unit: Unit, tuning: Tuning, effect: Effect, since: float) -> bool:
-    intervals = [i for i in unit.reading.intervals if i.start >= since] if unit.reading is not None else []
+    intervals = started_since(unit.reading.intervals, since) if unit.reading is not None else ()
     answered = sum(i.completed - i.failed - i.rejected - i.canceled for i in intervals)
     if answered <= 0:
         return False

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controlplane.decide.copy_size import UNKNOWN, CopySize
 from controlplane.decide.forecast import Event, State
-from controlplane.decide.placing.turn import Placed
-from controlplane.domain.decision import Action, Freeze, Outcome, Override, Reason, ReasonCode, Target, Want
+from controlplane.decide.placing.turn import Handover, Placed
+from controlplane.domain.decision import Action, Outcome, Reason, ReasonCode, Target
 from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import ModelSpec, Phase, ServerSpec
+from controlplane.domain.instructions import Freeze, Override, OverrideKind, Want
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import ModelReading, ModelState, ProbeResult, ServerReading
 from controlplane.domain.signal import known
 from controlplane.domain.startups import StartupTimes
+from controlplane.domain.state import Spread
+
+_FIXED = (OverrideKind.INSTANCES, OverrideKind.PIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,9 @@ class Unit:
     raise is young and not judged yet; "" if there is none. `phase` is None for servers that are not discovered.
     `scaled`: the replicas of its workload are decided. `floors` of its schedules and `events` tell what is to come,
     `forecast` what its arrivals taught; `startups` are its server's, by knob.
-    `placed` is None where all servers of the model hold it. `free_bytes` are left on the server, `copy_bytes` the model
-    takes; None: not known.
+    `placed` is None where all servers of the model hold it, `spread` where their number does not follow its demand,
+    `handover` where it is no copy's turn to go. `beside`: the most instances that a copy has on another server.
+    `free_bytes` are left on the server, None: not known; `size` is what the model takes.
     `turn`: where it stands in a rollout of the model that is in force; `probes` of it, oldest first.
     """
 
@@ -57,10 +63,21 @@ class Unit:
     forecast: State | None = None
     startups: Mapping[str, StartupTimes] = field(default_factory=dict)
     placed: Placed | None = None
+    spread: Spread | None = None
+    handover: Handover | None = None
+    beside: int = 0
     free_bytes: int | None = None
-    copy_bytes: int | None = None
+    size: CopySize = UNKNOWN
     turn: Turn | None = None
     probes: tuple[ProbeResult, ...] = ()
+
+    @property
+    def instances_told(self) -> int | None:
+        """The instances that a person set, at which it stays; None: nobody did."""
+        told = self.override
+        if told is None or told.kind not in _FIXED or told.instances is None:
+            return None
+        return max(1, told.instances)
 
     @property
     def present(self) -> Target | None:
@@ -77,9 +94,7 @@ class Unit:
     @property
     def max_batch(self) -> int:
         """Largest batch one instance takes."""
-        if self.reading is None or not self.reading.dynamic_batching:
-            return 1
-        return max(1, self.reading.max_batch_size)
+        return 1 if self.reading is None else self.reading.max_batch
 
     @property
     def latency_objective(self) -> tuple[float | None, float]:

@@ -91,7 +91,7 @@ class Demo:
     async def run(self) -> int:
         """The whole run; see run_demo."""
         plane = await self._start()
-        self._view.say(f"the control plane's API: {plane.url}/docs")
+        self._view.say(f"the control plane's console: {plane.url}")
         await self._until_loaded(plane)
         before = _cpu_ticks()
         recorder, load = await self._through_the_day(plane)
@@ -102,7 +102,7 @@ class Demo:
         picture.write_text(render(self._as_run(recorder, result, found)), encoding="utf-8")
         self._summary(result, picture)
         if self._options.keep:
-            self._view.say(f"left running, API at {plane.url}/docs; Ctrl-C stops it")
+            self._view.say(f"left running, console at {plane.url}; Ctrl-C stops it")
             await asyncio.Event().wait()
         return 1 if found else 0
 

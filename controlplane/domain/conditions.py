@@ -17,6 +17,8 @@ class AlertName(StrEnum):
     CAPACITY_REFUSED = "CapacityRefused"
     STARTUP_SLOW = "StartupSlow"
     SCALING_FLAPPING = "ScalingFlapping"
+    MIG_CHANGE_FAILED = "MigChangeFailed"
+    MIG_RESET_PENDING = "MigResetPending"
     GPU_XID = "GpuXid"
     GPU_ECC = "GpuEcc"
     GPU_THROTTLED = "GpuThrottled"

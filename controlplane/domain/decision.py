@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -26,6 +26,12 @@ class Step(StrEnum):
     """Other versions of the model beside or in place of those that serve, each with so many instances."""
     SCALE = "scale"
     """More or fewer replicas of a workload."""
+    TRAFFIC = "traffic"
+    """So many replicas of a workload stay in traffic; the others end what they have. Or they are put back into it."""
+
+
+OF_REPLICAS = frozenset({Step.SCALE, Step.TRAFFIC})
+"""Steps of a workload, all others are of a model on a server."""
 
 
 class ReasonCode(StrEnum):
@@ -96,10 +102,20 @@ class ReasonCode(StrEnum):
     """Why such advice is not carried out now, though that was asked for; it never binds."""
     PLACED = "placed"
     """Which servers hold the model, behind a gateway that routes by model."""
+    SPREAD = "spread"
+    """On how many servers the model is wanted there, by its demand."""
+    HANDOVER = "handover"
+    """What the copies that stay are to be before one goes, behind such a gateway."""
     ROUTED = "routed"
     """It is unloaded only once the gateway is seen not to route to it any more."""
     NO_ROOM = "no_room"
     """The server has less memory left than the model takes."""
+    DRAINING = "draining"
+    """Replicas that are to go take no new requests, and end what they have."""
+    DRAINED = "drained"
+    """They have, or their time for it is over."""
+    PUT_BACK = "put_back"
+    """They need not go any more, and take requests again."""
     IN_PLACE = "in_place"
     """Nothing to change: what is, is what should be."""
 
@@ -154,6 +170,8 @@ class Decision:
     @property
     def actionable(self) -> bool:
         """Whether it is to be carried out (not only shown)."""
+        if self.step is Step.TRAFFIC and not self.lowers:
+            return True  # it takes back what was begun, whatever has changed since
         may = self.mode is Mode.ACT or (self.by_person and self.mode is not Mode.OBSERVE)
         return may and self.step is not Step.HOLD and not self.told_only
 
@@ -212,6 +230,7 @@ TIMEOUT_S: Mapping[Step, float] = {
     Step.SET_VERSIONS: 900.0,
     Step.UNLOAD: 180.0,
     Step.SCALE: 300.0,
+    Step.TRAFFIC: 120.0,
 }
 """Seconds after which a step is given up, further tries included; above what one call to a server may take."""
 
@@ -222,7 +241,7 @@ class Action:
 
     Its precondition is `before`, what was there when it was decided (None: not known): where that is so no longer it is
     dropped. Its effect is `target`, and a step towards `before` would undo it. What else is expected of an increase is
-    an Expectation.
+    an Expectation. `waits`: for its turn on a busy server; `issued_at` is when that came, until then when it was asked.
     """
 
     id: str
@@ -232,6 +251,7 @@ class Action:
     target: Target
     issued_at: float
     before: Target | None = None
+    waits: bool = False
 
     @property
     def knob(self) -> str:
@@ -251,21 +271,24 @@ class Action:
 
 def knob(step: Step, model: str, server: str) -> str:
     """The one thing that a step turns: a model on a server, or the replicas of a workload whatever models it serves."""
-    return server if step is Step.SCALE else f"{model}@{server}"
+    return server if step in OF_REPLICAS else f"{model}@{server}"
 
 
 def lowers(step: Step, before: Target | None, target: Target | None) -> bool:
     """Whether a step takes capacity away, if only for a while; where it is not known what is there, it is taken to."""
     if step in (Step.UNLOAD, Step.RELOAD, Step.CONFIGURE, Step.SET_VERSIONS):
         return True
-    if step not in (Step.SET_INSTANCES, Step.SCALE):
+    if step is not Step.SET_INSTANCES and step not in OF_REPLICAS:
         return False
     return before is None or target is None or target.instances < before.instances
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an action. `in_place` tells an in-place instance update from a full reload (None: neither)."""
+    """What came of an action. `in_place` tells an in-place instance update from a full reload (None: neither).
+
+    `waited_s` of its time passed between tries.
+    """
 
     action: Action
     status: ActionStatus
@@ -274,6 +297,12 @@ class Outcome:
     failure: FailureClass | None = None
     remedy: str = ""
     in_place: bool | None = None
+    waited_s: float = 0.0
+
+    @property
+    def took_s(self) -> float:
+        """Seconds for which somebody worked on it."""
+        return self.finished_at - self.action.issued_at - self.waited_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,99 +316,6 @@ class Plan:
     decisions: tuple[Decision, ...]
     effects: tuple[Effect, ...] = ()
     look_again_s: float | None = None
-
-
-class OverrideKind(StrEnum):
-    """What a person can fix about a model or a workload."""
-
-    LOADED = "loaded"
-    UNLOADED = "unloaded"
-    INSTANCES = "instances"
-    REPLICAS = "replicas"
-    """So many replicas of a workload."""
-    BOUNDS = "bounds"
-    """Other bounds in place of the configured ones; inside them the policy decides."""
-    PIN = "pin"
-    """Stay as it is: loaded with the instances it had; of a workload the replicas that were asked for."""
-    ROLLOUT = "rollout"
-    """Another version of the model, beside whatever else is said about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A person's instruction about a model or, where `workload` names one (`model` is empty then), its replicas.
-
-    `instances` for INSTANCES, REPLICAS and PIN: a total per server, of a workload its replicas. `least` and `most` for
-    BOUNDS, of the same. `server` empty: all that the model runs on. ROLLOUT: to `version`, which serves beside the old
-    one for `verify_s` seconds before that goes.
-    """
-
-    id: str
-    model: str
-    kind: OverrideKind
-    actor: str
-    reason: str
-    created_at: float
-    expires_at: float
-    instances: int | None = None
-    server: str = ""
-    workload: str = ""
-    least: int | None = None
-    most: int | None = None
-    version: str = ""
-    verify_s: float = 0.0
-
-    @property
-    def subject(self) -> str:
-        """The model or workload it is about: their names differ."""
-        return self.workload or self.model
-
-
-class FreezeDirection(StrEnum):
-    """What a freeze forbids."""
-
-    ALL = "all"
-    NO_UP = "no_up"
-    NO_DOWN = "no_down"
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """No scaling until `expires_at`; people's overrides still act.
-
-    It holds one model with the workloads it runs on, the replicas of one workload, or (both empty) all.
-    """
-
-    id: str
-    model: str
-    direction: FreezeDirection
-    actor: str
-    reason: str
-    created_at: float
-    expires_at: float
-    workload: str = ""
-
-    @property
-    def subject(self) -> str:
-        """The model or workload that it holds, whose names differ; empty: all."""
-        return self.workload or self.model
-
-    def holds(self, model: str) -> bool:
-        """Whether it holds the instances of that model."""
-        return self.subject in ("", model)
-
-    def holds_replicas(self, workload: str, models: Collection[str]) -> bool:
-        """Whether it holds the replicas of that workload, on which these models run."""
-        return self.subject in ("", workload) or self.subject in models
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """Somebody asked for a model through its wake source at `at`."""
-
-    model: str
-    at: float
-    actor: str
 
 
 @dataclass(frozen=True, slots=True)

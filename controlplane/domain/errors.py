@@ -40,6 +40,10 @@ class PermanentError(ControlPlaneError):
     """The same call will fail again."""
 
 
+UNRESOLVED = "its host name does not resolve"
+"""`why` of a TargetUnreachableError where no name server knows the host."""
+
+
 class TargetUnreachableError(TransientError):
     """A server, page or API gave no usable answer in time.
 

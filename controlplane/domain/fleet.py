@@ -12,7 +12,7 @@ from controlplane.domain.lora import Lora
 from controlplane.domain.mapping import PageMapping
 from controlplane.domain.objectives import Objective
 from controlplane.domain.profiles import Profile
-from controlplane.domain.scaling import ScaleStatus
+from controlplane.domain.scaling import Drain, ScaleStatus
 from controlplane.domain.sources import AgentSpec, GatewaySpec, PrometheusSpec, Through
 
 
@@ -83,6 +83,8 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     READY = "ready"
+    DRAINING = "draining"
+    """It was taken out of traffic to end what it has; it may take requests again."""
     TERMINATING = "terminating"
 
 
@@ -93,6 +95,7 @@ class KubernetesQuery:
     Both are where an object of `kind` with `name`, such as a Deployment, says which pods are its own; `api_version`
     empty: that in which the API server has the kind.
     `kubeconfig` and `context` empty: the pod's own service account, else the user's usual configuration.
+    `drain` None: its pods are not drained by us.
     """
 
     namespace: str
@@ -103,6 +106,7 @@ class KubernetesQuery:
     kind: str = ""
     name: str = ""
     api_version: str = ""
+    drain: Drain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,17 @@ class WorkloadSpec:
     @property
     def told_only(self) -> bool:
         """Whether its replicas are not for us to set: somebody else sees to it, or no object is named that has them."""
-        return self.publish_only or not (isinstance(self.query, KubernetesQuery) and self.query.name)
+        return self.publish_only or not self.names_object
+
+    @property
+    def names_object(self) -> bool:
+        """Whether it is known which object has its replicas."""
+        return isinstance(self.query, KubernetesQuery) and bool(self.query.name)
+
+    @property
+    def drain(self) -> Drain | None:
+        """How its replicas leave traffic before they go; None: they are not drained by us."""
+        return self.query.drain if isinstance(self.query, KubernetesQuery) else None
 
     def server(self, instance: str, address: str) -> ServerSpec:
         """Its server called `instance` at an address (IP or host). Names of the configuration hold no slash."""
@@ -253,7 +267,8 @@ class ModelSpec:
     `device` names what its instances share with other models where Triton cannot tell (a CPU backend, MPS).
     `team` owns it and is told of its alerts; empty: nobody does. `profile` is what was measured of it beforehand.
     `variants`: what each of its workloads is to hold, where it has several. `batching`: what advice on it is for.
-    `copies`: on how many servers it is wanted, where a gateway routes by model; elsewhere it is on all it runs on.
+    `copies_min` and `copies_max`: on how many servers it is wanted, where a gateway routes by model; elsewhere it is
+    on all it runs on.
     `memory_bytes`: what a copy takes as it was declared, None: it was not. `components`: models that it is an ensemble
     of, by their names in the configuration; Triton loads them with it. `lora`: it is an adapter of
     another model.
@@ -277,7 +292,8 @@ class ModelSpec:
     variants: Sharing = Sharing.AS_SERVED
     batching: BatchingUse = BatchingUse.ADVISE
     schedules: tuple[Schedule, ...] = ()
-    copies: int = 1
+    copies_min: int = 1
+    copies_max: int = 1
     memory_bytes: int | None = None
     components: tuple[str, ...] = ()
     lora: Lora | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from controlplane.domain.signal import Missing, Signal
+from controlplane.domain.signal import Known, Missing, Signal
 
 
 def _never() -> Missing:
@@ -63,7 +63,7 @@ class GpuReading:
     time, the tensor cores worked; `bandwidth_utilisation`: of the memory's bandwidth, used.
     `node`: name of the agent that told it; empty: this machine. `throttle_reasons`: what holds the clocks down.
     `ecc_uncorrected` counts since the driver was loaded. `last_xid` is the number of the last XID error since NVML was
-    first asked, 0: none. `slices` is empty where MIG is off.
+    first asked, 0: none. `slices` is empty where MIG is off. `mig_pending`: whether MIG is on after the next reset.
     """
 
     uuid: str
@@ -85,6 +85,16 @@ class GpuReading:
     sm_utilisation: Signal[float] = field(default_factory=_never)
     tensor_utilisation: Signal[float] = field(default_factory=_never)
     bandwidth_utilisation: Signal[float] = field(default_factory=_never)
+    mig_pending: Signal[bool] = field(default_factory=_never)
+
+    @property
+    def waits_for_reset(self) -> bool:
+        """Whether its MIG mode is known to change at its next reset."""
+        return (
+            isinstance(self.mig_enabled, Known)
+            and isinstance(self.mig_pending, Known)
+            and self.mig_enabled.value != self.mig_pending.value
+        )
 
 
 GPU_SIGNALS = tuple(f.name for f in fields(GpuReading) if f.name not in {"uuid", "index", "name", "node"})

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from controlplane.domain.errors import NotLeadingError
+
+NOT_LEADING = "another control plane may lead by now"
 LEASE_S = 10.0
 """How long a lease holds unless it is renewed: another takes over within 15 s after its holder died."""
 
@@ -36,3 +41,26 @@ class Leadership:
 
 ALONE = Leadership(leads=True)
 """Of a loop that shares its store with nobody."""
+
+Leave: TypeAlias = Callable[[str], None]
+"""Asked right before each single write to what is acted on, and told which: raises NotLeadingError where it is not to
+be made. None of those that are written to checks who leads, and a step of several writes may outlive the lead."""
+
+
+def leave_by(may_act: Callable[[], bool]) -> Leave:
+    """Leave for a write while `may_act()` says that this process leads for certain."""
+
+    def ask(write: str) -> None:
+        if not may_act():
+            raise left_undone(write, NOT_LEADING)
+
+    return ask
+
+
+def left_undone(write: str, why: str) -> NotLeadingError:
+    """Says which write was not made, and why."""
+    return NotLeadingError(f"left undone: {write}; {why}")
+
+
+def any_write(write: str) -> None:
+    """Leave for all, of who shares what is acted on with no other control plane."""

@@ -76,6 +76,19 @@ class LayoutState(StrEnum):
     """A step failed. What was done before it stays; asking again goes on from there."""
     UNREACHABLE = "unreachable"
     """Nobody answered: what became of it is not known. Asking again is safe."""
+    HELD = "held"
+    """Under the GPU operator: a person forbade it before a GPU was touched, and the node is open again; or somebody let
+    go of it, or this process does not lead any more, and the node was left as it was.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOutcome:
+    """What became of cutting the GPUs of a node in one go; `why` it was not done, empty where it was."""
+
+    node: str
+    state: LayoutState
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +105,10 @@ class LayoutOutcome:
 class GpuLayout:
     """One GPU as it is cut.
 
-    `board`: its key in the table of boards, empty: none. `mig`: whether MIG is on, None: it has none or that is not
-    known; `mig_pending`: whether it is on after the next reset. `why`: what stands against changing it, empty: nothing.
-    `last`: what became of the newest layout that was asked for.
+    `uuid`: empty where the GPU is lost, for nothing tells it then. `board`: its key in the table of boards, empty:
+    none. `mig`: whether MIG is on, None: it has none or that is not known; `mig_pending`: whether it is on after the
+    next reset. `why`: what stands against changing it, empty: nothing. `last`: what became of the newest layout that
+    was asked for.
     """
 
     uuid: str
@@ -112,17 +126,70 @@ class GpuLayout:
         return tuple(sorted(cut.piece for cut in self.slices))
 
 
+@dataclass(frozen=True, slots=True)
+class GpuOperator:
+    """Where NVIDIA's GPU operator is: its API server, its namespace, and the ConfigMap with mig-parted's file."""
+
+    config_map: str
+    namespace: str = "gpu-operator"
+    kubeconfig: str = ""
+    context: str = ""
+
+
 class MigActuator(Protocol):
     """Cuts the GPUs of nodes."""
 
     async def layouts(self, node: str) -> tuple[GpuLayout, ...]:
-        """The GPUs of a node. Raises TargetUnreachableError, ConflictError where it lets nobody cut, NotFoundError."""
+        """The GPUs of a node, by index; one that is lost too.
+
+        Raises TargetUnreachableError, ConflictError where it lets nobody cut, NotFoundError.
+        """
         ...
 
     async def apply(self, node: str, gpu: str, layout: Collection[Slice], *, dry_run: bool) -> LayoutOutcome:
         """Give a GPU this layout. Slices that stay are not touched. Never raises for a failing node.
 
         (`whole`, 0) alone turns MIG off; no slices leave the mode as it is.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class CopyState(StrEnum):
+    """What became of starting or draining a copy."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """It cannot be, and nothing was changed."""
+    WAITING = "waiting"
+    """Others are under way, its turn has not come for a while, and nothing was begun: ask again."""
+    FAILED = "failed"
+    """What starts and stops copies says so. Asking again is safe."""
+    UNREACHABLE = "unreachable"
+    """Nobody answered: what became of it is not known. Asking again is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOutcome:
+    """What became of a copy of a model on a slice."""
+
+    gpu: str
+    piece: Slice
+    model: str
+    state: CopyState
+    detail: str = ""
+
+
+class CopyRunner(Protocol):
+    """Starts and stops copies of models on slices of nodes."""
+
+    async def run(self, node: str, act: Act, gpu: str, piece: Slice, model: str) -> CopyOutcome:
+        """START: a copy of the model runs on the slice. DRAIN: it has left the routing, finished and stopped.
+
+        Issuing a step again changes nothing. Never raises for a failing node. Raises ValueError for another act.
         """
         ...
 

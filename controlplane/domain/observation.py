@@ -285,6 +285,11 @@ class ModelReading:
     """Messages of failed inferences seen by our own probes, newest last."""
 
     @property
+    def max_batch(self) -> int:
+        """Largest batch one instance takes."""
+        return max(1, self.max_batch_size) if self.dynamic_batching else 1
+
+    @property
     def batching(self) -> BatchingKnobs:
         """How its requests are batched. The largest batch alone as preferred is what Triton shows where none is."""
         preferred = tuple(size for size in self.preferred_batch_sizes if self.dynamic_batching)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from controlplane.domain.alerts import BurnAlert
 from controlplane.domain.conditions import Condition
-from controlplane.domain.decision import Action, Decision, Freeze, Outcome, Override, ReasonCode, Step, Verdict
+from controlplane.domain.decision import Action, Decision, Outcome, ReasonCode, Step, Verdict
 from controlplane.domain.fleet import Fleet, Member
+from controlplane.domain.instructions import Freeze, Override
 from controlplane.domain.layouts import MigPicture
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import FleetReading

@@ -56,7 +56,8 @@ class Goal:
     """How far one goal was reached; all goals are minimised, so that none can be below its proved `bound`.
 
     `pins`: those not met. `priority P`: wanted copies of the class that are not placed, where a model without any copy
-    counts more than all copies beside the first ones; both of `wanted` such points. `loads`: of models onto servers.
+    counts more than all copies beside the first ones; both of `wanted` such points. `priority P, more`: copies of the
+    class beyond what its models have in any case. `loads`: of models onto servers.
     `balance`: the busy share of the busiest server.
     """
 

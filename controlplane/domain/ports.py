@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from controlplane.domain.alerts import AlertStates
-from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Freeze, Outcome, Override, Want
+from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Outcome
 from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.history import Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
+from controlplane.domain.instructions import Freeze, Override, Want
+from controlplane.domain.layouts import MigMemory
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.observation import (
     ControlMode,
@@ -178,12 +180,32 @@ class Store(Protocol):
         """What the last tick written had read and not closed yet; empty at first."""
         ...
 
+    def load_mig(self) -> MigMemory:
+        """What was kept of changes of MIG layouts; empty at first."""
+        ...
+
+    def keep_mig(self, memory: MigMemory, entry: AuditEntry) -> None:
+        """Keep it in place of what was kept before, and append to the audit log: both or neither."""
+        ...
+
     def ahead(self, now: float) -> Ahead | None:
         """The slices that start more than a slice after `now`, by a clock that was set back since; None: none do."""
         ...
 
     def drop_ahead(self, now: float) -> None:
         """Delete them with their histograms: what is measured at those times is kept then, and all sums hold."""
+        ...
+
+    def keep_config(self, model: str, server: str, config: Mapping[str, Any]) -> None:
+        """Keep a model's configuration on a server for as long as the state of ticks has a rollout there that holds."""
+        ...
+
+    def kept_config(self, model: str, server: str) -> dict[str, Any] | None:
+        """The one kept, None: there is none."""
+        ...
+
+    def drop_config(self, model: str, server: str) -> None:
+        """Forget it."""
         ...
 
     def start_action(self, action: Action) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Protocol
 
 
 class RolloutPhase(StrEnum):
@@ -19,11 +21,13 @@ class RolloutPhase(StrEnum):
     ROLLING_BACK = "rolling_back"
     """The new one failed, or the rollout was withdrawn; it goes."""
     ROLLED_BACK = "rolled_back"
+    LAPSED = "lapsed"
+    """Over, and what it decided on no longer holds: it is not there any more. The repository's own policy does."""
 
 
-OVER = (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK)
+OVER = (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK, RolloutPhase.LAPSED)
 FAILED = (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)
-_BOTH = (RolloutPhase.BESIDE, RolloutPhase.VERIFYING)
+BOTH = (RolloutPhase.BESIDE, RolloutPhase.VERIFYING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,37 @@ class Rollout:
     why: str = ""
 
     @property
+    def holds(self) -> bool:
+        """Whether it says which versions should serve."""
+        return self.phase is not RolloutPhase.LAPSED
+
+    @property
     def versions(self) -> tuple[str, ...]:
-        """Those that should serve now, ascending."""
-        if self.phase in _BOTH:
+        """Those that should serve now, ascending; empty: those that the repository's own policy says."""
+        if not self.holds:
+            return ()
+        if self.phase in BOTH:
             return ascending({*self.before, self.version})
         return self.before if self.phase in FAILED else (self.version,)
+
+
+class KeptConfigs(Protocol):
+    """Configurations of models whose versions a rollout set, by model and server, over restarts of the control plane.
+
+    Everything raises StoreError, StoreBusyError, and NotLeadingError where it writes and another leads.
+    """
+
+    async def keep(self, model: str, server: str, config: Mapping[str, Any]) -> None:
+        """Keep it in place of the one before."""
+        ...
+
+    async def kept(self, model: str, server: str) -> dict[str, Any] | None:
+        """The one kept, None: there is none."""
+        ...
+
+    async def drop(self, model: str, server: str) -> None:
+        """Forget it."""
+        ...
 
 
 def ascending(versions: frozenset[str] | set[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from controlplane.domain.alerts import Severity
-from controlplane.domain.decision import FreezeDirection
+from controlplane.domain.instructions import FreezeDirection
 
 _REPEAT_LEAST_S, _REPEAT_MOST_S = 30.0, 4 * 3600.0
 _UNHEARD_REPEATS = 3.0

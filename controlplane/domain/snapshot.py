@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
+from controlplane.domain.decision import Action, Outcome
 from controlplane.domain.expected import Announced, Floor
 from controlplane.domain.fleet import Fleet
+from controlplane.domain.instructions import Freeze, Override, Want
 from controlplane.domain.objectives import Judgement
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.placing import Placement

@@ -37,10 +37,14 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """More instances than `instances` gave no more throughput; believed until `until`."""
+    """More instances than `instances` gave no more throughput; believed until `until`, and remembered for longer.
+
+    `times` a raise beyond it failed in a row.
+    """
 
     instances: int
     until: float
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class MemorySample:
+    """By so many bytes a server's memory differed with `after` instances of a model from that with `before`.
+
+    0 instances: the model was not loaded.
+    """
+
+    before: int
+    after: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnitState:
     """Memory of one model on one server (a unit).
 
@@ -79,7 +95,7 @@ class UnitState:
     `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
     `gone_since`: since when its discovered server has left (None: it is there).
     `batching`: since when its batching is configured as it is, and what is advised on it; None while it is not loaded.
-    `memory_bytes` holds what it was seen to take on the server, the last few times; empty: that is not known.
+    `memory` holds what it was seen to take on the server, the last few times; empty: that is not known.
     `leaving_since`: since when the gateway before it is told to drop it (None: it is not).
     `tuning`: what of that was carried out; `refused`: what of it did not help.
     `rollout` to another version, while the instruction holds or until it is rolled back.
@@ -102,7 +118,7 @@ class UnitState:
     jump_seen_at: float = 0.0
     gone_since: float | None = None
     batching: BatchingMemory | None = None
-    memory_bytes: tuple[int, ...] = ()
+    memory: tuple[MemorySample, ...] = ()
     leaving_since: float | None = None
     tuning: Tuning | None = None
     refused: tuple[Refusal, ...] = ()
@@ -153,7 +169,8 @@ class WorkloadState:
     since when each replica was seen to start. `gone_since`: since when no configuration names the workload (None: one
     does). Of one that shares its model's demand by cost: `ahead` is the demand ahead, (time, arrivals per second), of
     the dwell, `capacity_per_s` what a replica last held. `failures`: steps that failed in a row, the last with
-    `remedy`; no further one before `act_at`. `set_to`, `set_at`: the replicas that were set last, and when.
+    `remedy`; no further one before `act_at`. `set_to`, `set_at`: the replicas that were set last, and when. `leaving`:
+    since when each replica that would go first was seen out of traffic.
     """
 
     services: Mapping[str, Service] = field(default_factory=dict)
@@ -175,6 +192,7 @@ class WorkloadState:
     act_at: float = 0.0
     set_to: int | None = None
     set_at: float = 0.0
+    leaving: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +213,31 @@ class Circuit:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Memory of how many servers a model is wanted on, behind a gateway that routes by model.
+
+    `copies` are wanted. `needed` holds (time, copies) of the dwell. `each_instances` of every copy are to be there
+    before one goes, for `each_per_s` arrivals per second on each that is `staying`; 0: as many stay. It was decided by
+    the demand, and by what one copy can take with all instances that it may have, in requests per second; None: not
+    known. `why` none goes. `waits_since`: since when requests wait, 0: they do not. `left_at`: when one went of late,
+    `returns`: so often in a row it had to come back, for which none goes before `held_until`.
+    """
+
+    copies: int
+    needed: tuple[tuple[float, int], ...] = ()
+    each_instances: int = 0
+    each_per_s: float = 0.0
+    staying: int = 0
+    demand_per_s: float | None = None
+    capacity_per_s: float | None = None
+    why: str = ""
+    waits_since: float = 0.0
+    left_at: float = 0.0
+    returns: int = 0
+    held_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryMark:
     """What a server had of GPU memory while it held just these models since `since`; None: not read since then."""
 
@@ -211,7 +254,9 @@ class PolicyState:
     `forecasts` by workload are the decider's own; they are learned again from history and not kept in the store.
     `circuits`: targets (servers, workloads) at which nobody was found of late. `changes`: when steps were decided on
     that count against the changes of a minute.
-    `marks` by server, the newest last, are what its memory is compared with.
+    `marks` by server, the newest last, are what its memory is compared with. `slice_capacity`: requests per second that
+    a copy was seen to serve, by "MODEL BOARD PROFILE" of its MIG slice; the planner of layouts learns it, as it does
+    `slice_demand`: times, and requests per second then, by model. `spreads` by model.
     """
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
@@ -220,6 +265,9 @@ class PolicyState:
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     changes: tuple[float, ...] = ()
     marks: Mapping[str, tuple[MemoryMark, ...]] = field(default_factory=dict)
+    slice_capacity: Mapping[str, float] = field(default_factory=dict)
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    slice_demand: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
 def unit_key(model: str, server: str) -> str:

@@ -162,7 +162,7 @@ def _connection(error: BaseException, timeout_s: float) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):
-            return "the name of the API server is not known"
+            return "the host name of the API server does not resolve"
         if "SSL" in type(cause).__name__ or getattr(cause, "status", None) == 0:
             return "no TLS connection: the certificate of the API server, or ours, is not accepted"
         if isinstance(cause, OSError) and cause.errno:

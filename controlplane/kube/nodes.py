@@ -5,10 +5,12 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from controlplane.domain.leader import Leave, any_write
 from controlplane.kube.connection import ApiObject, ApiServerError, connect, told
 
 _MERGE = "application/merge-patch+json"
@@ -17,7 +19,7 @@ _REFUSED_FOR_NOW = 429
 
 
 class Nodes:
-    """The nodes of a cluster, for one thread. All methods raise ApiServerError.
+    """The nodes of a cluster, for one thread. All methods raise ApiServerError, those that write NotLeadingError.
 
     `kubeconfig` and `context` empty: the pod's own service account, else the user's usual configuration.
     """
@@ -29,6 +31,13 @@ class Nodes:
         from kubernetes import client  # noqa: PLC0415 - takes long, see connection
 
         self._core: Any = client.CoreV1Api(self._client)
+        self.leave: Leave = any_write
+
+    def asking(self, leave: Leave) -> Nodes:
+        """The same by the same connection, where each write asks for leave."""
+        other = copy.copy(self)
+        other.leave = leave
+        return other
 
     def read(self, name: str) -> ApiObject:
         """One node."""
@@ -43,6 +52,7 @@ class Nodes:
 
     def patch(self, name: str, body: ApiObject) -> None:
         """Merge into a node; refused with 409 where the body carries a resourceVersion that is not the present."""
+        self.leave(f"a change of node {name}")
         with told("patch nodes", self._timeout_s):
             self._core.patch_node(name, body, _content_type=_MERGE, **self._how)
 
@@ -58,6 +68,7 @@ class Nodes:
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": _named(meta)}
         # the pod that was looked at, not another one that has its name by now (of a StatefulSet)
         body["deleteOptions"] = {"preconditions": {"uid": meta["uid"]}}
+        self.leave(f"the eviction of pod {meta['namespace']}/{meta['name']}")
         try:
             with told(f"create pods/eviction in namespace {meta['namespace']}", self._timeout_s):
                 self._core.create_namespaced_pod_eviction(meta["name"], meta["namespace"], body, **self._how)
@@ -85,6 +96,7 @@ class Nodes:
     def patch_config_map(self, namespace: str, name: str, version: str, data: Mapping[str, str]) -> None:
         """Merge into its data; refused with 409 where `version` is not the present."""
         body = {"metadata": {"resourceVersion": version}, "data": dict(data)}
+        self.leave(f"a change of ConfigMap {namespace}/{name}")
         with told(f"patch configmaps in namespace {namespace}", self._timeout_s):
             self._core.patch_namespaced_config_map(name, namespace, body, _content_type=_MERGE, **self._how)
 

@@ -5,12 +5,14 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.domain.errors import NotFoundError
+from controlplane.domain.leader import Leave, any_write
 from controlplane.kube.connection import ApiObject, ApiServerError, connect, told
 
 _MERGE = "application/merge-patch+json"
@@ -37,7 +39,7 @@ class Resource:
 
 
 class Objects:
-    """The objects of a namespace, for one thread. All methods raise ApiServerError.
+    """The objects of a namespace, for one thread. All methods raise ApiServerError, those that write NotLeadingError.
 
     `kubeconfig` and `context` empty: the pod's own service account, else the user's usual configuration.
     """
@@ -53,6 +55,13 @@ class Objects:
         self._apis: Any = client.ApisApi(self._client)
         self._core: Any = client.CoreV1Api(self._client)
         self._resources: dict[tuple[str, str], Resource] = {}
+        self.leave: Leave = any_write
+
+    def asking(self, leave: Leave) -> Objects:
+        """The same by the same connection, where each write asks for leave."""
+        other = copy.copy(self)
+        other.leave = leave
+        return other
 
     def resource(self, kind: str, api_version: str = "") -> Resource:
         """The kind, by API discovery. Raises NotFoundError where the API server has none, or several, of that name."""
@@ -72,6 +81,7 @@ class Objects:
 
     def patch(self, resource: Resource, name: str, body: ApiObject) -> None:
         """Merge into an object; refused with 409 where the body carries a resourceVersion that is not the present."""
+        self.leave(f"a change of {resource.kind} {name}")
         self._call("patch", resource, self._any.patch_namespaced_custom_object, name, body, _content_type=_MERGE)
 
     def scale(self, resource: Resource, name: str) -> ApiObject:
@@ -84,6 +94,7 @@ class Objects:
 
     def replace_scale(self, resource: Resource, name: str, scale: ApiObject) -> None:
         """Write it; refused with 409 where its resourceVersion is not the present."""
+        self.leave(f"{resource.kind} {name} with {scale['spec']['replicas']} replicas")
         self._call("update", resource, self._any.replace_namespaced_custom_object_scale, name, scale, sub="/scale")
 
     def pods(self, selector: str) -> tuple[ApiObject, ...]:
@@ -92,10 +103,17 @@ class Objects:
             answer = self._core.list_namespaced_pod(self._namespace, label_selector=selector, **self._how)
             return tuple(json.loads(answer.data)["items"])
 
-    def patch_pod(self, name: str, body: ApiObject) -> None:
-        """Merge into a pod."""
-        with told(f"patch pods in namespace {self._namespace}", self._timeout_s):
-            self._core.patch_namespaced_pod(name, self._namespace, body, _content_type=_MERGE, **self._how)
+    def patch_pod(self, name: str, body: ApiObject) -> bool:
+        """Merge into a pod; False: it is gone."""
+        self.leave(f"a change of pod {name}")
+        try:
+            with told(f"patch pods in namespace {self._namespace}", self._timeout_s):
+                self._core.patch_namespaced_pod(name, self._namespace, body, _content_type=_MERGE, **self._how)
+        except ApiServerError as error:
+            if error.status != _NOT_THERE:
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         """Close the connections."""

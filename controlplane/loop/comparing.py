@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.decide.compare import Comparison, compare, horizon_s, is_recommendation
-from controlplane.domain.decision import Decision, DecisionRecord, Step
+from controlplane.domain.decision import OF_REPLICAS, Decision, DecisionRecord
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.objectives import Counts
 from controlplane.domain.ports import Store
@@ -30,6 +30,6 @@ def compared(store: Store, fleet: Fleet, records: Iterable[DecisionRecord], now:
 
 def _models(fleet: Fleet, decision: Decision) -> tuple[ModelSpec, ...]:
     """The models it is about: of a workload all that run on it."""
-    if decision.step is Step.SCALE:
+    if decision.step in OF_REPLICAS:
         return tuple(model for model in fleet.models if decision.server in model.workloads)
     return tuple(model for model in fleet.models if model.name == decision.model)

@@ -5,17 +5,11 @@ from __future__ import annotations
 import uuid
 
 from controlplane.decide.compare import Comparison
-from controlplane.domain.decision import (
-    DecisionRecord,
-    Freeze,
-    FreezeDirection,
-    Override,
-    OverrideKind,
-    Want,
-)
+from controlplane.domain.decision import DecisionRecord
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.expected import Announced
 from controlplane.domain.history import AlertEvent
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind, Want
 from controlplane.domain.ports import AuditEntry
 from controlplane.loop.clock import Clock
 from controlplane.loop.comparing import compared
@@ -250,8 +244,10 @@ class Desk:
 
     def _known(self, subject: str) -> None:
         """Raises NotFoundError when it is neither a model nor a workload."""
-        if self._loop.fleet.workload(subject) is None:
-            model_named(self._loop, subject)
+        fleet = self._loop.fleet
+        subjects = (*(model.name for model in fleet.models), *(workload.name for workload in fleet.workloads))
+        if subject not in subjects:
+            raise NotFoundError("model or workload", subject, subjects)
 
     async def _audit(self, actor: str, verb: str, subject: str, detail: str) -> None:
         entry = AuditEntry(self._clock(), actor, verb, subject, detail)

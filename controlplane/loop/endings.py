@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from controlplane.domain.decision import Freeze, Override
+from controlplane.domain.instructions import Freeze, Override
 from controlplane.domain.received import FREEZES_AS
 from controlplane.publish.alerting.conditions import ENDING_S
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 import structlog
 
-from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, Step
+from controlplane.domain.decision import OF_REPLICAS, Action, ActionStatus, Decision, Outcome
 from controlplane.domain.errors import ControlPlaneError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet
+from controlplane.domain.leader import NOT_LEADING
 from controlplane.domain.ports import Actuator
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import unit_key
@@ -90,7 +92,8 @@ class Executor:
             if last is not None and last.action.id == decision.id:
                 continue
             where = (decision.model, decision.server)
-            action = Action(decision.id, *where, decision.step, decision.target, self._clock(), decision.current)
+            step, target = decision.step, decision.target
+            action = Action(decision.id, *where, step, target, self._clock(), decision.current, waits=True)
             task = asyncio.create_task(self._carry_out(decision, action, look), name=f"act-{knob}")
             self._flying[knob] = (action, task)
 
@@ -98,9 +101,12 @@ class Executor:
         key = action.knob
         try:
             async with self._slots.setdefault(action.server, asyncio.Semaphore(self._limit)):
+                # what waits for a slot is not slow to start
+                action = replace(action, issued_at=self._clock(), waits=False)
+                self._flying[key] = (action, self._flying[key][1])
                 outcome = await self._attempt(decision, action, look)
             try:
-                if action.step is not Step.SCALE:  # of a workload discovery tells
+                if action.step not in OF_REPLICAS:  # of a workload discovery tells
                     await self._refresh(action.server)
             except Exception:
                 log.exception("not read again after an action; the next round does it", server=action.server)
@@ -120,7 +126,7 @@ class Executor:
             # Without the journal a crash could not be told from a step never taken, so nothing is done.
             return Outcome(action, ActionStatus.DROPPED, self._clock(), f"not journalled: {error}")
         if not self._may_act():  # however long the journal, or a pause of the process, took
-            return Outcome(action, ActionStatus.DROPPED, self._clock(), "another control plane may lead by now")
+            return Outcome(action, ActionStatus.DROPPED, self._clock(), NOT_LEADING)
         log.info("action started", model=action.model, server=action.server, step=action.step, id=action.id)
         try:
             return await self._actuator.apply(action)

@@ -118,21 +118,29 @@ class GpuTime:
 
 
 def shares(fleet: Fleet, servers: ProcessServers, reading: FleetReading) -> Iterator[Share]:
-    """The parts of the GPUs on which models are known to be loaded."""
+    """The parts of the GPUs on which models are known to be loaded; none of a slice whose memory is not known."""
+    for gpu, units in users(fleet, servers, reading):
+        parts = _parts(gpu)
+        yield from (Share(gpu, parts[place], here, place) for place, here in units.items() if place in parts)
+
+
+def users(
+    fleet: Fleet, servers: ProcessServers, reading: FleetReading
+) -> Iterator[tuple[GpuReading, Mapping[str, tuple[UnitName, ...]]]]:
+    """The units on each GPU, by the UUID of the slice, or of a GPU that is not cut; places without any are left out."""
     gpus = known(reading.gpus)
     if not gpus:
         return
     kinds, loaded = {server.name: server.kind for server in fleet.servers}, _loaded(fleet, reading)
     named = _named(loaded)
     for gpu in gpus:
-        parts = _parts(gpu)
-        users = {place: dict.fromkeys(named.get(place, ())) for place in parts}
+        here = {place: dict.fromkeys(named.get(place, ())) for place in _places(gpu)}
         for process in known(gpu.processes) or ():
             place, server = process.slice_uuid or gpu.uuid, known(servers.server_of(process, gpu.node)) or ""
-            if place in users:
+            if place in here:
                 there = (name for name, seen in loaded.get(server, ()) if _uses(seen, kinds[server], gpu.uuid, place))
-                users[place].update(dict.fromkeys((name, server) for name in there))
-        yield from (Share(gpu, parts[place], tuple(units), place) for place, units in users.items() if units)
+                here[place].update(dict.fromkeys((name, server) for name in there))
+        yield gpu, {place: tuple(units) for place, units in here.items() if units}
 
 
 def _loaded(fleet: Fleet, reading: FleetReading) -> Mapping[str, list[tuple[str, ModelReading]]]:
@@ -165,6 +173,14 @@ def _uses(seen: ModelReading, kind: ServerKind, gpu: str, place: str) -> bool:
     return bool(seen.gpus) if kind is ServerKind.TRITON else True
 
 
+def _places(gpu: GpuReading) -> tuple[str, ...]:
+    slices = known(gpu.slices)
+    if slices:
+        return tuple(piece.uuid for piece in slices)
+    # of a cut GPU whose slices are not known nothing is told
+    return () if known(gpu.mig_enabled) else (gpu.uuid,)
+
+
 def _parts(gpu: GpuReading) -> Mapping[str, float]:
     """By UUID the whole GPU, or its slices by their share of memory, which is cut into eighths.
 
@@ -173,7 +189,6 @@ def _parts(gpu: GpuReading) -> Mapping[str, float]:
     """
     slices, total = known(gpu.slices), known(gpu.memory_total_bytes)
     if not slices:
-        # of a cut GPU whose slices are not known nothing is told
         return {} if known(gpu.mig_enabled) else {gpu.uuid: 1.0}
     parts: dict[str, float] = {}
     for piece in slices:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from controlplane.domain.decision import Freeze
 from controlplane.domain.errors import NotFoundError
+from controlplane.domain.instructions import Freeze
 from controlplane.domain.ports import AuditEntry, Store
 from controlplane.domain.received import FREEZES_AS, ReceivedAlert, by_urgency
 from controlplane.domain.routing import AlertSettings, FreezeRule

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.domain.control import lacking, replicas_decided
-from controlplane.domain.decision import OverrideKind
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import CONTROLLED, MOST_REPLICAS, Mode, ModelSpec, Phase, ServerKind
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import known
 from controlplane.loop.operations import model_named, workload_named
@@ -124,7 +124,7 @@ def _of_replicas(loop: LoopView, asked: Instruction) -> Instruction:
         return _count(asked, f"workload {spec.name}", "replicas", spec.replicas.least, spec.replicas.most)
     if spec.name in loop.fleet.unlisted:
         raise ConflictError(f"it is not known which servers workload {spec.name} has, so there is nothing to pin")
-    there = sum(replicas_of(loop.fleet, spec.name, phase) for phase in (Phase.READY, Phase.STARTING))
+    there = sum(replicas_of(loop.fleet, spec.name, phase) for phase in (Phase.READY, Phase.STARTING, Phase.DRAINING))
     return replace(asked, instances=there, least=None, most=None)
 
 

@@ -1,10 +1,11 @@
-"""Plans MIG layouts as a slow job: from the GPUs as they are read and the demand that was seen. It cuts nothing."""
+"""Plans MIG layouts as a slow job: from the GPUs as they are read and the demand that was seen; and has them cut."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -13,19 +14,30 @@ from controlplane.decide.mig.asked import Occupied, capacities, demand_of, quest
 from controlplane.decide.mig.copies import CopyCapacity
 from controlplane.decide.mig.proposal import MigAsk, propose
 from controlplane.decide.mig.settings import MigSettings
-from controlplane.domain.decision import Decision, ReasonCode
+from controlplane.decide.mig.still_out import still_out
+from controlplane.decide.mig.values import MigQuestion
+from controlplane.decide.mig.worth import BY_LABEL, BY_NVML, served_now
+from controlplane.domain.decision import Decision
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import Fleet, Mode, workload_of
-from controlplane.domain.layouts import LaidModel, LayoutPlan, MigPicture
+from controlplane.domain.layouts import LaidModel, LayoutPlan, MigMemory, MigPicture
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import Known, Missing, Signal, Stale
-from controlplane.loop.mig_seen import UNNAMED, laid, occupied
+from controlplane.domain.snapshot import Snapshot
+from controlplane.domain.state import PolicyState
+from controlplane.loop.mig_bounds import full, lost
+from controlplane.loop.mig_changer import MigChanger
+from controlplane.loop.mig_demand import HeldDemand
+from controlplane.loop.mig_resets import ResetWaits
+from controlplane.loop.mig_seen import UNNAMED, capacity_told, laid, occupied
 from controlplane.loop.slow_job import SlowJob
 
 log = structlog.get_logger(__name__)
 
 _POLL_S = 0.05
+_BETWEEN_S = 60.0
+"""Between two plans it is looked so often whether a model that is short has free room."""
 _UNKNOWN = "no slice here has memory enough, or what a copy serves is known of none: see `profiles`"
 
 
@@ -33,7 +45,8 @@ class MigPlanner:
     """The newest plan of layouts. Nothing here waits but `try_out` and `close`; `answer` plans in a worker process.
 
     The demand to be held is the highest of the last dwell, so that it falls only after it was less for so long; one
-    that is not known is the one that was known last. Capacities that were learned are forgotten with the process.
+    that is not known is the one that was known last. What was `learned` of capacities, and the `demand`, are the loop's
+    to keep.
     """
 
     def __init__(
@@ -43,43 +56,108 @@ class MigPlanner:
         *,
         max_age_s: float,
         answer: Callable[[MigAsk], LayoutPlan] = propose,
+        changer: MigChanger | None = None,
     ) -> None:
+        """`changer` carries out plans that pay, in mode ACT."""
         self._settings, self._prices, self._max_age_s = settings, prices, max_age_s
+        self._changer = changer if settings is not None and settings.mode is Mode.ACT else None
+        self._taken_at = self._ended_at = 0.0
+        self._held = ""
+        self._looked_at = -math.inf
+        self._begins = True
+        """No tick was since it rested: plans that were asked for before are of another time."""
+        self._whole: Signal[LayoutPlan] = Missing("never asked")
         self._job = SlowJob("mig", answer, max_age_s=math.inf)
         self._tried = SlowJob("mig dry run", answer, max_age_s=math.inf)
         self._trying = asyncio.Lock()
-        self._demand: dict[str, list[tuple[float, float]]] = {}
+        self._demand = self._no_demand()
         self._missing: dict[str, str] = {}
         self._learned: dict[tuple[str, str, str], float] = {}
+        self._resets = ResetWaits()
         self._asked_at = -math.inf
         self._why = ""
+        self._asked: MigAsk | None = None
+        self._begun = MigMemory()
+        """The last plan that was begun, with the GPUs that were out of service before it."""
 
-    def tick(self, fleet: Fleet, reading: FleetReading, decisions: Sequence[Decision], now: float) -> None:
-        """Note demand and capacities of this tick, and ask for a plan when one is due."""
+    @property
+    def learned(self) -> Mapping[str, float]:
+        """Requests per second that a copy was seen to serve, as PolicyState keeps it."""
+        return {" ".join(place): per_s for place, per_s in self._learned.items()}
+
+    @property
+    def demand(self) -> Mapping[str, tuple[tuple[float, float], ...]]:
+        """Times, and requests per second then, by model, from which the demand is held, as PolicyState keeps it."""
+        return self._demand.kept
+
+    def rest(self) -> None:
+        """Another decides from here on: no further step is begun, and what was seen is forgotten."""
+        if self._changer is not None:
+            self._changer.halt()
+        self._demand, self._missing, self._asked_at, self._held = self._no_demand(), {}, -math.inf, ""
+        self._begins, self._begun = True, MigMemory()
+
+    def resume(self, before: PolicyState, look: Callable[[], Snapshot], kept: MigMemory, now: float) -> None:
+        """Go on as the one that decides, with what was learned and which demand held `before`, and `kept` of changes.
+
+        `look` as in `tick`.
+        """
+        self._learned = {_place(key): per_s for key, per_s in before.slice_capacity.items()}
+        if self._settings is not None:
+            self._demand.take_over(before.slice_demand, (wish.name for wish in self._settings.models), now)
+        self._begun = kept
+        if self._changer is not None:
+            self._changer.resume(look, kept)
+
+    def tick(
+        self,
+        fleet: Fleet,
+        reading: FleetReading,
+        decisions: Sequence[Decision],
+        now: float,
+        look: Callable[[], Snapshot] | None = None,
+    ) -> None:
+        """Note demand and capacities of this tick, ask for a plan when one is due, and have one carried out that pays.
+
+        `look` gives what is known and what people said at any later moment.
+        """
         settings = self._settings
         if settings is None:
             return
-        gpus = occupied(fleet, reading, settings)
+        if self._begins:
+            self._begins, self._whole = False, Missing("never asked")
+            self._taken_at = math.nextafter(now, -math.inf)
+        gpus = self._gpus(fleet, reading, now)
         self._note_demand(fleet, reading, settings, now)
         self._learn(gpus, decisions)
-        if settings.mode is Mode.OBSERVE or now - self._asked_at < settings.every_s:
+        if settings.mode is Mode.OBSERVE or not self._free(gpus, reading, settings, now, look):
             return
-        asked = self._question(gpus, settings, {})
+        due = now - self._asked_at >= settings.every_s
+        if not due and (self._changer is None or now - self._looked_at < _BETWEEN_S):
+            return
+        asked = self._question(gpus, settings, {}, now)
         self._why = asked.why if isinstance(asked, Missing) else ""
-        if isinstance(asked, Known) and self._job.ask(asked.value, now):
-            self._asked_at = now
+        self._looked_at = now
+        if not isinstance(asked, Known) or not (due or _is_short(asked.value.question)):
+            return
+        if self._job.ask(replace(asked.value, between=not due), now):
+            self._asked, self._asked_at = asked.value, now if due else self._asked_at
 
     def picture(self, fleet: Fleet, reading: FleetReading, now: float) -> MigPicture:
         """Layouts now, and what was planned last."""
-        settings, newest = self._settings, self._job.newest(now)
-        gpus = occupied(fleet, reading, settings)
+        settings, newest = self._settings, self._newest(now)
+        gpus = self._gpus(fleet, reading, now)
         planned = newest.value if not isinstance(newest, Missing) else None
         shown = Known(laid(gpus, planned), now) if gpus or isinstance(reading.gpus, Known) else _without(reading)
         if settings is None:
             return MigPicture(gpus=shown)
         if isinstance(newest, Missing):
             newest = Missing(self._why or ("mig.mode is observe" if settings.mode is Mode.OBSERVE else newest.why))
-        return MigPicture(settings.mode, shown, tuple(self._models(gpus, settings, planned, now)), newest)
+        models = tuple(self._models(gpus, settings, planned, now))
+        if self._changer is None:
+            return MigPicture(settings.mode, shown, models, newest)
+        changes, steps = dict(self._changer.ended_in), dict(self._changer.steps)
+        return MigPicture(settings.mode, shown, models, newest, self._changer.change, self._held, changes, steps)
 
     async def try_out(self, fleet: Fleet, reading: FleetReading, demand: Mapping[str, float], now: float) -> MigPicture:
         """The picture with a plan for other demand of some models, which nobody keeps.
@@ -94,7 +172,7 @@ class MigPlanner:
             if name not in names:
                 raise NotFoundError("model of mig", name, names)
         gpus = occupied(fleet, reading, settings)
-        asked = self._question(gpus, settings, demand)
+        asked = self._question(gpus, settings, demand, now)
         if not isinstance(asked, Known):
             raise ConflictError(asked.why if isinstance(asked, Missing) else "the reading is stale")
         async with self._trying:
@@ -107,10 +185,77 @@ class MigPlanner:
         models = tuple(self._models(gpus, settings, found.value, now))
         return MigPicture(settings.mode, Known(laid(gpus, found.value), now), models, found)
 
+    async def stop(self) -> None:
+        """Begin no further step, and close."""
+        if self._changer is not None:
+            await self._changer.close()
+        self.close()
+
     def close(self) -> None:
         """End the worker processes."""
         self._job.close()
         self._tried.close()
+
+    def _free(
+        self,
+        gpus: Sequence[Occupied],
+        reading: FleetReading,
+        settings: MigSettings,
+        now: float,
+        look: Callable[[], Snapshot] | None,
+    ) -> bool:
+        """Whether a plan may be asked for: no change is under way, and GPUs were read since the last one."""
+        changer = self._changer
+        if changer is None or look is None:
+            return True
+        if changer.resume_is_due(now):
+            changer.resume(look)
+        if changer.busy or not isinstance(reading.gpus, Known) or reading.gpus.observed_at <= changer.ended_at:
+            return False
+        if changer.ended_at != self._ended_at:
+            self._ended_at, self._asked_at = changer.ended_at, -math.inf
+        newest, self._held = self._newest(now), ""
+        if isinstance(newest, Missing) or newest.observed_at <= max(self._taken_at, changer.ended_at):
+            return True
+        plan = newest.value
+        if not (plan.pays and plan.steps):
+            return True
+        nodes = {one.gpu.reading.uuid: one.gpu.reading.node for one in gpus}
+        self._held = changer.held(plan, nodes, look(), now) or self._full(plan, gpus, settings)
+        if self._held:
+            return True
+        self._taken_at = newest.observed_at
+        if self._asked is not None and not plan.between:
+            self._begun = MigMemory(plan, self._asked.out | self._lost(gpus))
+        changer.begin(plan, nodes, look, self._begun)
+        return False
+
+    def _full(self, plan: LayoutPlan, gpus: Sequence[Occupied], settings: MigSettings) -> str:
+        """Why the plan may not take so many GPUs out of service; asked anew where others are by now than when asked."""
+        lost = self._lost(gpus)
+        why = full(plan, self._resets.uuids, lost, settings)
+        if why and self._asked is not None and self._asked.waiting != len(self._resets.uuids | lost):
+            self._asked_at = -math.inf
+        return why
+
+    def _lost(self, gpus: Sequence[Occupied]) -> frozenset[str]:
+        return lost(gpus, self._begun, None if self._settings is None else self._settings.agents)
+
+    def _gpus(self, fleet: Fleet, reading: FleetReading, now: float) -> tuple[Occupied, ...]:
+        """With those left out that held the last change. Which wait for a reset is noted also while another decides."""
+        gpus = occupied(fleet, reading, self._settings)
+        self._resets.note(gpus)
+        out = {} if self._changer is None else self._changer.left_out(now)
+        return tuple(replace(one, why=one.why or out.get(one.gpu.reading.uuid, "")) for one in gpus) if out else gpus
+
+    def _newest(self, now: float) -> Signal[LayoutPlan]:
+        """The newest plan; one between two that found nothing to do tells nothing."""
+        newest = self._job.newest(now)
+        if isinstance(newest, Missing) or not newest.value.between:
+            self._whole = newest
+        elif not newest.value.steps:
+            return self._whole
+        return newest
 
     def _note_demand(self, fleet: Fleet, reading: FleetReading, settings: MigSettings, now: float) -> None:
         for wish in settings.models:
@@ -118,8 +263,10 @@ class MigPlanner:
             seen: Signal[float] = Missing(UNNAMED) if spec is None else demand_of(spec, reading, now, self._max_age_s)
             self._missing[wish.name] = seen.why if isinstance(seen, Missing) else ""
             if isinstance(seen, Known):
-                kept = [(at, per_s) for at, per_s in self._demand.get(wish.name, ()) if per_s > seen.value]
-                self._demand[wish.name] = [*_since(kept, now - settings.dwell_s), (now, seen.value)]
+                self._demand.note(wish.name, seen.value, now)
+
+    def _no_demand(self) -> HeldDemand:
+        return HeldDemand(0.0 if self._settings is None else self._settings.dwell_s)
 
     def _learn(self, gpus: Sequence[Occupied], decisions: Sequence[Decision]) -> None:
         """Capacities of copies on slices, by the decisions about their servers; a workload's where all are alike."""
@@ -134,12 +281,14 @@ class MigPlanner:
                     on.setdefault((model, workload_of(server)), set()).add(place)
         for decision in decisions:
             places = on.get((decision.model, decision.server), set())
-            per_s = _capacity(decision)
+            per_s = capacity_told(decision)
             if len(places) == 1 and per_s:
                 self._learned[decision.model, *next(iter(places))] = per_s
 
-    def _question(self, gpus: Sequence[Occupied], settings: MigSettings, given: Mapping[str, float]) -> Signal[MigAsk]:
-        demand = {name: max(per_s for _, per_s in seen) for name, seen in self._demand.items()} | dict(given)
+    def _question(
+        self, gpus: Sequence[Occupied], settings: MigSettings, given: Mapping[str, float], now: float
+    ) -> Signal[MigAsk]:
+        demand = self._demand.highest() | dict(given)
         unknown = [wish.name for wish in settings.models if wish.name not in demand]
         if unknown:
             return Missing(
@@ -150,7 +299,16 @@ class MigPlanner:
         uuids = {one.gpu.reading.uuid: self._prices.of(one.gpu.reading.name) for one in gpus}
         prices = {uuid: price for uuid, price in uuids.items() if price is not None}
         known_of = self._capacities(gpus, settings)
-        return Known(MigAsk(question(settings.models, demand, known_of, gpus, prices), settings.dwell_s), 0.0)
+        asked = question(settings.models, demand, known_of, gpus, prices)
+        pace = BY_NVML if settings.operator is None else BY_LABEL
+        begun = self._begun
+        out = frozenset[str]() if begun.plan is None else still_out(begun.plan, begun.out, asked.gpus)
+        waiting = len(self._resets.uuids | self._lost(gpus))
+        ask = MigAsk(asked, settings.dwell_s, pace, max_share=settings.max_share, waiting=waiting, out=out)
+        if self._changer is not None:
+            copies = self._changer.copies
+            ask = replace(ask, resting=copies.resting(now), behind=copies.models(now))
+        return Known(ask, 0.0)
 
     def _capacities(
         self, gpus: Sequence[Occupied], settings: MigSettings
@@ -164,10 +322,10 @@ class MigPlanner:
     ) -> Iterator[LaidModel]:
         known_of = self._capacities(gpus, settings)
         for wish in settings.models:
-            seen, why = self._demand.get(wish.name), self._missing.get(wish.name, "no tick yet")
+            seen, why = self._demand.of(wish.name), self._missing.get(wish.name, "no tick yet")
             held: Signal[float] = Missing(why)
-            if seen:
-                per_s, at = max(value for _, value in seen), seen[-1][0]
+            if seen is not None:
+                at, per_s = seen
                 held = Stale(per_s, at, now - at, why) if why else Known(per_s, at)
             found = known_of[wish.name]
             yield LaidModel(
@@ -180,17 +338,14 @@ class MigPlanner:
             )
 
 
-def _since(seen: Sequence[tuple[float, float]], start: float) -> list[tuple[float, float]]:
-    return [(at, per_s) for at, per_s in seen if at >= start]
+def _is_short(question: MigQuestion) -> bool:
+    served = served_now(question)
+    return any(model.demand > served[model.name] * (1 + 1e-6) for model in question.models)
 
 
-def _capacity(decision: Decision) -> float | None:
-    """What a copy serves: of a server all that is loaded, of a workload one replica."""
-    told = {reason.code: reason.numbers for reason in decision.reasons}
-    for code in (ReasonCode.CAPACITY, ReasonCode.REPLICA_DEMAND):
-        if "capacity_per_s" in told.get(code, {}):
-            return told[code]["capacity_per_s"]
-    return None
+def _place(key: str) -> tuple[str, str, str]:
+    model, board, profile = key.split(" ")
+    return model, board, profile
 
 
 def _without(reading: FleetReading) -> Missing:

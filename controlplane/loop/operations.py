@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controlplane.decide.rollout import in_words
-from controlplane.domain.decision import Override, OverrideKind
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.fleet import ModelSpec, Phase, WorkloadSpec
-from controlplane.domain.rollout import FAILED, RolloutPhase
+from controlplane.domain.instructions import Override, OverrideKind
+from controlplane.domain.rollout import OVER
 from controlplane.domain.state import unit_key
 from controlplane.loop.present import fulfilled, listed, present, replicas_of, silent
 from controlplane.loop.waker import LoopView
+
+_PRESENT = (Phase.READY, Phase.STARTING, Phase.DRAINING)
 
 
 class OperationStatus(StrEnum):
@@ -81,10 +83,10 @@ def _of_rollout(loop: LoopView, override: Override) -> tuple[OperationStatus, st
     stands = {name: loop.rollouts.get(unit_key(override.model, name)) for name in servers}
     here = {name: found for name, found in stands.items() if found is not None and found.id == override.id}
     detail = "; ".join(f"{name}: {in_words(found)}" for name, found in here.items())
-    if any(found.phase in FAILED for found in here.values()):
+    if any(found.why for found in here.values()):
         return OperationStatus.FAILED, detail
     waiting = tuple(name for name in servers if name not in here and not _is_unloaded(loop, override.model, name))
-    if here and not waiting and all(found.phase is RolloutPhase.DONE for found in here.values()):
+    if here and not waiting and all(found.phase in OVER for found in here.values()):
         return OperationStatus.SUCCEEDED, detail
     return OperationStatus.PENDING, "; ".join(filter(None, (detail, f"waiting: {listed(waiting)}" if waiting else "")))
 
@@ -98,13 +100,13 @@ def _of_replicas(loop: LoopView, override: Override) -> tuple[OperationStatus, s
     spec = workload_named(loop, override.workload)
     if spec.name in loop.fleet.unlisted:
         return OperationStatus.PENDING, f"it is not known which servers {spec.name} has"
-    ready, starting = (replicas_of(loop.fleet, spec.name, phase) for phase in (Phase.READY, Phase.STARTING))
-    there = f"{ready} ready, {starting} starting"
+    ready, starting, draining = (replicas_of(loop.fleet, spec.name, phase) for phase in _PRESENT)
+    there = f"{ready} ready, {starting} starting" + (f", {draining} draining" if draining else "")
     if override.kind is OverrideKind.BOUNDS:
         least, most = override.least or 0, override.most or 0
-        inside, wanted = least <= ready + starting <= most, f"{least} to {most}"
+        inside, wanted = least <= ready + starting + draining <= most, f"{least} to {most}"
     else:
-        inside, wanted = ready == override.instances and not starting, str(override.instances)
+        inside, wanted = ready == override.instances and not starting + draining, str(override.instances)
     if inside:
         return OperationStatus.SUCCEEDED, f"in force: {there}"
     for model in loop.fleet.models:

@@ -84,6 +84,7 @@ def _wishes(asked: PlacementQuestion) -> PlacementQuestion:
             replace(
                 server,
                 present={},
+                taken_bytes={},
                 memory_bytes=None if server.memory_bytes is None else server.memory_bytes // _COARSE_BYTES,
             )
             for server in asked.servers

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from controlplane.domain.decision import Override, OverrideKind, Target
+from controlplane.domain.decision import Target
 from controlplane.domain.fleet import Fleet, Phase
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.observation import FleetReading, ModelReading, ModelState
 from controlplane.domain.signal import known
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from controlplane.decide.people import forbids
-from controlplane.domain.decision import Decision, Step, Target
+from controlplane.decide.placing.handover import relied_on
+from controlplane.domain.decision import OF_REPLICAS, Decision, Step, Target
 from controlplane.domain.fleet import Fleet, Phase
 from controlplane.domain.snapshot import Snapshot
-from controlplane.loop.present import model_reading, present
+from controlplane.loop.present import model_reading, present, replicas_of
 
 
 def objection(decision: Decision, now: Snapshot) -> str:
@@ -17,7 +18,7 @@ def objection(decision: Decision, now: Snapshot) -> str:
     """
     if decision.target is None:
         return "the decision names no target"
-    moved = _replicas(decision, decision.target, now) if decision.step is Step.SCALE else _unit(decision, now)
+    moved = _replicas(decision, decision.target, now) if decision.step in OF_REPLICAS else _unit(decision, now)
     return moved or _said(decision, decision.target, now)
 
 
@@ -34,7 +35,18 @@ def _unit(decision: Decision, now: Snapshot) -> str:
         return f"what is on {decision.server} is no longer known"
     if _is_so(decision, seen, now):
         return "it is so already"
-    return _changed(decision.current, seen, "instance")
+    return _changed(decision.current, seen, "instance") or _unready(decision, now)
+
+
+def _unready(decision: Decision, now: Snapshot) -> str:
+    """Which of those that are to take its part are not ready for it any more. Who unloads by hand waits for none."""
+    if decision.step is not Step.UNLOAD or decision.by_person:
+        return ""
+    for server, least in relied_on(decision.reasons).items():
+        seen = present(now.reading, decision.model, server)
+        if seen is None or not seen.loaded or seen.instances < least:
+            return f"{decision.model} on {server}, which was to take its part, no longer has {least} instances"
+    return ""
 
 
 def _is_so(decision: Decision, seen: Target, now: Snapshot) -> bool:
@@ -50,16 +62,20 @@ def _replicas(decision: Decision, target: Target, now: Snapshot) -> str:
         return "the workload is no longer configured"
     if spec.name in now.fleet.unlisted:
         return f"the servers of {spec.name} are no longer known"
-    count = _count(now.fleet, spec.name)
-    if count == target.instances:
+    count, out = _count(now.fleet, spec.name), replicas_of(now.fleet, spec.name, Phase.DRAINING)
+    if decision.step is Step.TRAFFIC:
+        count -= out
+    elif count == target.instances:
         return "it is so already"
+    elif spec.drain is not None and count - target.instances > out + replicas_of(now.fleet, spec.name, Phase.STARTING):
+        return "replicas that would go take requests again"
     return _changed(decision.current, Target(loaded=count > 0, instances=count), "replica")
 
 
 def _said(decision: Decision, target: Target, now: Snapshot) -> str:
     """What a person said after the decision, where it speaks against it."""
     models = {m.name for m in now.fleet.models if decision.server in m.workloads} | {decision.model}
-    of_replicas = decision.step is Step.SCALE
+    of_replicas = decision.step in OF_REPLICAS
     for freeze in now.freezes:
         holds = freeze.holds_replicas(decision.server, models) if of_replicas else freeze.holds(decision.model)
         if decision.by_person or decision.current is None or not holds:

@@ -125,8 +125,13 @@ def _succeeded(future: Future[int]) -> bool:
 
 
 def _begin() -> None:
-    """The worker gives way to the loop, leaves interrupts from the keyboard to it, and ends when it is gone."""
+    """The worker gives way to the loop, leaves interrupts from the keyboard to it, and ends when it is gone.
+
+    What solvers print goes to standard error: standard output is that of the command, which may be JSON.
+    """
     os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
 

@@ -131,6 +131,7 @@ class Tick:
         self._placer.close()
         self._placer = Placer()
         self._placements: Mapping[str, Signal[Placement]] = {}
+        self._mig.rest()
         health = self._health
         self._health = LoopHealth(health.ticks, health.skipped, interval_s=health.interval_s, late_s=health.late_s)
 
@@ -149,7 +150,10 @@ class Tick:
         """Continue from what the store holds, as the one that decides. Raises StoreError, StoreBusyError."""
         self.rest()
         now = self._clock()
-        self._state = resumed(await self._store.call(lambda s: s.load_state()), self._policy, now)
+        kept = await self._store.call(lambda s: s.load_state())
+        self._state = resumed(kept, self._policy, now)
+        overrides, freezes = await self._store.call(lambda s: (s.overrides(now), s.freezes(now)))
+        self._told = replace(self._told, overrides=overrides, freezes=freezes)
         interrupted = await self._store.call(lambda s: s.interrupt_actions(now))
         for action in interrupted:
             log.warning("action was interrupted by a stop", id=action.id, model=action.model, step=action.step)
@@ -158,6 +162,7 @@ class Tick:
         self._slices.begin(now, await self._store.call(lambda s: s.load_unclosed()))
         self._alerts = not_ahead(await self._store.call(lambda s: s.load_alerts()), now)
         self._executor.take_results()
+        self._mig.resume(kept, self._look, await self._store.call(lambda s: s.load_mig()), now)
         self.resumed = True
         self._health = replace(self._health, started_at=now)
 
@@ -220,6 +225,7 @@ class Tick:
         self._startups.written(outcome.action.model for outcome in snapshot.results)
         self._findings.note(fleet, snapshot.results)
         plan, self._state = decide(snapshot, self._state, self._policy, now)
+        self._state = replace(self._state, slice_capacity=self._mig.learned, slice_demand=self._mig.demand)
         self._placer.ask(snapshot, self._state, now)
         self._placements = snapshot.placements
         self._strain.note(plan.decisions, now)
@@ -261,7 +267,7 @@ class Tick:
             lost=self._backlog.lost,
         )
         self._tally.tick(fleet, reading, closed.slices, plan)
-        self._mig.tick(fleet, reading, plan.decisions, now)
+        self._mig.tick(fleet, reading, plan.decisions, now, self._look)
         self._findings.renew()
         return plan
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.domain.decision import Outcome, OverrideKind
+from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import ConflictError, TargetUnreachableError
 from controlplane.domain.fleet import Fleet, ModelSpec
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.rollout import Rollout
 from controlplane.loop.clock import Clock

@@ -23,6 +23,7 @@ from controlplane.collect.worker import Worker
 from controlplane.config import Settings
 from controlplane.domain.errors import ConfigurationError, Fault, PermanentError
 from controlplane.domain.fleet import Fleet, KubernetesQuery, ServerKind, TargetsQuery
+from controlplane.domain.mig import Slice
 from controlplane.domain.picture import Picture
 from controlplane.domain.ports import Actuator, Discovery, Store
 from controlplane.domain.routing import GrafanaSettings, Via
@@ -32,9 +33,12 @@ from controlplane.loop.desk import Desk
 from controlplane.loop.executor import Executor
 from controlplane.loop.hooks import Inbox
 from controlplane.loop.keep import keep_s
+from controlplane.loop.kept_configs import StoredConfigs
 from controlplane.loop.leader import Leader, Leases, own_name
 from controlplane.loop.load import loads_of
 from controlplane.loop.mig_planner import MigPlanner
+from controlplane.loop.mig_seen import copy_serves
+from controlplane.loop.mig_wire import mig_changer
 from controlplane.loop.notices import Notifier
 from controlplane.loop.roster import Roster
 from controlplane.loop.runner import Runner
@@ -103,7 +107,7 @@ class ControlPlane:
         if self.annotator is not None:
             await self.annotator.close()
         await self.runner.stop()
-        self.mig.close()
+        await self.mig.stop()
         await self.leader.close()
         self.store.close()
         if self.reports is not self.store:
@@ -143,11 +147,18 @@ def build(
     leader = Leader(kept.lease, own_name(), settings.lease_s, sole=kept.sole)
     deciding = kept.store.beside(kept.fenced(lambda: leader.epoch))
     by_kind: dict[ServerKind, Actuator] = {
-        ServerKind.TRITON: TritonActuator(fleet, clock=clock, may_act=leader.may_act, answers=collector.ask_version),
-        ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock),
-        ServerKind.VLLM: VllmActuator(fleet, read_token, clock=clock),
+        ServerKind.TRITON: TritonActuator(
+            fleet,
+            clock=clock,
+            may_act=leader.may_act,
+            answers=collector.ask_version,
+            kept=StoredConfigs(deciding),
+        ),
+        ServerKind.OLLAMA: OllamaActuator(fleet, clock=clock, may_act=leader.may_act),
+        ServerKind.VLLM: VllmActuator(fleet, read_token, clock=clock, may_act=leader.may_act),
     }
-    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=_replica_actuator(fleet, collector, clock))
+    replicas = _replica_actuator(fleet, collector, clock, leader.may_act)
+    actuator: Actuator = ActuatorByKind(fleet, by_kind, clock=clock, scaler=replicas)
     if dry_run:
         actuator = DryRunActuator(actuator, clock=clock)
     actuator = RetryingActuator(actuator, registry, clock=clock, retries=settings.retries, may_act=leader.may_act)
@@ -168,7 +179,12 @@ def build(
     told = settings.alerts.alertmanagers if settings.alerts.via is Via.DIRECT else ()
     notifier = Notifier(picture, [Alertmanager(url) for url in told], settings.alerts, clock)
     executor = Executor(actuator, deciding, clock, refresh=refresh, announce=announce, may_act=leader.may_act)
-    mig = MigPlanner(settings.mig, settings.prices, max_age_s=settings.policy.data_max_age_s)
+
+    def serves(model: str, gpu: str, piece: Slice) -> bool:
+        return copy_serves(roster.fleet, collector.reading(clock()), settings.mig, model, gpu, piece)
+
+    changer = None if dry_run else mig_changer(settings, clock, serves, leader.may_act, deciding)
+    mig = MigPlanner(settings.mig, settings.prices, max_age_s=settings.policy.data_max_age_s, changer=changer)
     tick = Tick(
         roster=roster,
         policy=settings.policy,
@@ -231,15 +247,21 @@ def _check_found(fleet: Fleet) -> None:
         raise ConfigurationError("configuration", faults)
 
 
-def _replica_actuator(fleet: Fleet, collector: FleetCollector, clock: Clock) -> Actuator | None:
+def _replica_actuator(
+    fleet: Fleet, collector: FleetCollector, clock: Clock, may_act: Callable[[], bool]
+) -> Actuator | None:
     """What sets the replicas of workloads, None where none of them is ours to set."""
-    if all(spec.replicas is None or spec.told_only for spec in fleet.workloads):
+    if all(spec.replicas is None or not spec.names_object for spec in fleet.workloads):
         return None
     # its client takes long to import, and most have no use for it
     from controlplane.act.kubernetes.scaler import KubernetesScaler  # noqa: PLC0415
 
     worker = Worker("controlplane-kubernetes-scale")
-    return KubernetesScaler(fleet, worker, clock=clock, loads=lambda name: loads_of(collector.reading(clock()), name))
+
+    def loads(workload: str) -> Mapping[str, float]:
+        return loads_of(collector.reading(clock()), workload)
+
+    return KubernetesScaler(fleet, worker, clock=clock, loads=loads, may_act=may_act)
 
 
 @dataclass(frozen=True, slots=True)

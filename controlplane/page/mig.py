@@ -22,7 +22,22 @@ def mig_page(mig: MigPicture, now: float) -> str:
         told = [_soft("no GPU is seen")]
     mode = "not configured" if mig.mode is None else mig.mode.value
     body = [f'<h1>MIG layouts</h1><p class="soft">mode: {escape(mode)}</p>', _plan(mig.plan, now)]
-    return document("MIG layouts", "\n".join([*body, _models(mig.models), *told]))
+    return document("MIG layouts", "\n".join([*body, *_change(mig, now), _models(mig.models), *told]))
+
+
+def _change(mig: MigPicture, now: float) -> Iterator[str]:
+    if mig.held:
+        yield f"<p>It is not carried out: {escape(mig.held)}</p>"
+    change = mig.change
+    if change is None:
+        return
+    since_s = now - (change.began_at if change.ended_at is None else change.ended_at)
+    figures = {
+        "last change": change.state.value.replace("_", " "),
+        "steps done": f"{change.done} of {change.steps}",
+        "begun" if change.ended_at is None else "ended": f"{since_s:.0f} s ago",
+    }
+    yield facts(figures) + (_soft(change.why) if change.why else "")
 
 
 def _plan(plan: Signal[LayoutPlan], now: float) -> str:
@@ -36,6 +51,7 @@ def _plan(plan: Signal[LayoutPlan], now: float) -> str:
         "GPUs or price": f"{found.cost:g}",
         "not below": f"{found.bound:g}",
         "slices changed": str(found.changed_slices),
+        "rounds": str(found.rounds),
         "cutting": f"{found.change_s:.1f} s",
         "age": f"{now - plan.observed_at:.0f} s",
     }
@@ -47,13 +63,19 @@ def _models(models: Iterable[LaidModel]) -> str:
     rows = "".join(
         f"<tr><td>{escape(model.name)}</td><td>{_number(last_value(model.demand_per_s))}</td>"
         f"<td>{_number(model.short_now_per_s)}</td><td>{_number(model.short_then_per_s)}</td>"
-        f"<td>{escape(model.why)}</td></tr>"
+        f"<td>{escape(_why(model))}</td></tr>"
         for model in models
     )
     if not rows:
         return ""
     head = "<tr><th>model</th><th>demand/s</th><th>short now/s</th><th>short as planned/s</th><th></th></tr>"
     return f"<section><h2>Models</h2><table>{head}{rows}</table></section>"
+
+
+def _why(model: LaidModel) -> str:
+    """Why it is planned as it is, else why its demand is missing."""
+    demand = model.demand_per_s
+    return model.why or (demand.why if isinstance(demand, Missing) else "")
 
 
 def _gpu(gpu: LaidGpu) -> str:

@@ -4,7 +4,8 @@ The rest is for operators.
 """
 
 from controlplane.store.claim import alone, is_file, lock_file
-from controlplane.store.repository import SqlStore, open_reader, open_store
+from controlplane.store.opening import open_reader, open_store
+from controlplane.store.repository import SqlStore
 from controlplane.store.schema import schema_revision, upgrade_schema
 
 __all__ = [

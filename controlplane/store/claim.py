@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from controlplane.domain.errors import ControlPlaneError, StoreError
 from controlplane.store.engine import file_of, parse_url
 from controlplane.store.faults import shown
-from controlplane.store.repository import SqlStore, open_store
+from controlplane.store.opening import open_store
+from controlplane.store.repository import SqlStore
 
 _TOOL_LEASE_S = 30.0
 _RENEW_S = 5.0

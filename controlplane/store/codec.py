@@ -8,10 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from controlplane.domain.alerts import AlertState, AlertStates
-from controlplane.domain.decision import Action, Decision, Effect, Freeze, Outcome, Override
+from controlplane.domain.decision import Action, Decision, Effect, Outcome
 from controlplane.domain.errors import StoreError
 from controlplane.domain.expected import Announced
 from controlplane.domain.history import Adjustment, AlertEvent, ObjectiveVersion
+from controlplane.domain.instructions import Freeze, Override
+from controlplane.domain.layouts import MigMemory
 from controlplane.domain.ports import Unclosed
 from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.state import PolicyState
@@ -52,6 +54,7 @@ ALERT_STATES: Codec[AlertStates] = Codec(dict[str, AlertState])
 DECISION = Codec(Decision)
 EFFECT = Codec(Effect)
 FREEZE = Codec(Freeze)
+MIG_MEMORY = Codec(MigMemory)
 OBJECTIVE_VERSION = Codec(ObjectiveVersion)
 OUTCOME = Codec(Outcome)
 OVERRIDE = Codec(Override)

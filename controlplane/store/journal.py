@@ -9,21 +9,14 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists, literal_column, select, update
 
 from controlplane.domain.alerts import AlertStates
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Decision,
-    DecisionRecord,
-    Effect,
-    Outcome,
-    Step,
-)
+from controlplane.domain.decision import Action, ActionStatus, Decision, DecisionRecord, Effect, Outcome, Step
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.fleet import workload_of
+from controlplane.domain.layouts import MigMemory
 from controlplane.domain.ports import TickRecord, Unclosed
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
-from controlplane.store.codec import ACTION, ALERT_STATES, DECISION, EFFECT, OUTCOME, POLICY_STATE, UNCLOSED
+from controlplane.store.codec import ACTION, ALERT_STATES, DECISION, EFFECT, MIG_MEMORY, OUTCOME, POLICY_STATE, UNCLOSED
 from controlplane.store.engine import insert
 from controlplane.store.startups import add_startups
 from controlplane.store.tables import (
@@ -31,6 +24,7 @@ from controlplane.store.tables import (
     actions,
     decisions,
     effects,
+    mig_memory,
     newest_decisions,
     outcomes,
     policy_state,
@@ -161,6 +155,19 @@ def get_state(connection: Connection) -> PolicyState:
     return PolicyState() if body is None else POLICY_STATE.load(body)
 
 
+def put_mig(connection: Connection, memory: MigMemory) -> None:
+    """Keep it in place of what was kept of changes of MIG layouts."""
+    row = {"body": MIG_MEMORY.dump(memory)}
+    statement = insert(connection, mig_memory).values(id=1, **row)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+
+
+def get_mig(connection: Connection) -> MigMemory:
+    """What was kept of changes of MIG layouts; empty at first."""
+    body = connection.execute(select(mig_memory.c.body)).scalar()
+    return MigMemory() if body is None else MIG_MEMORY.load(body)
+
+
 def records(connection: Connection, model: str, limit: int, *, changes_only: bool) -> list[DecisionRecord]:
     """Decisions with all that followed, newest first."""
     query = select(decisions).order_by(decisions.c.seq.desc()).limit(limit)
@@ -216,8 +223,8 @@ def finish_action(connection: Connection, outcome: Outcome) -> None:
         .returning(outcomes.c.action_id)
     ).first()
     if new and outcome.status is ActionStatus.SUCCEEDED and _starts_something(connection, action):
-        took_s = outcome.finished_at - action.issued_at
-        step, at, workload = action.step.value, outcome.finished_at, workload_of(action.server)
+        took_s, workload = outcome.took_s, workload_of(action.server)
+        step, at = action.step.value, outcome.finished_at
         add_startups(connection, [Startup(action.model, action.server, step, at, took_s, took_s, workload)])
 
 

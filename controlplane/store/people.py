@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, update
 
-from controlplane.domain.decision import Freeze, Override, OverrideKind, Want
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.expected import Announced
+from controlplane.domain.instructions import Freeze, Override, OverrideKind, Want
 from controlplane.domain.ports import AuditEntry
 from controlplane.store.codec import ANNOUNCED, FREEZE, OVERRIDE, Codec
 from controlplane.store.engine import insert

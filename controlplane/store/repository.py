@@ -4,67 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Connection, Engine
 
 from controlplane.domain.alerts import AlertStates
-from controlplane.domain.decision import Action, Decision, DecisionRecord, Freeze, Outcome, Override, Want
-from controlplane.domain.errors import StoreError
+from controlplane.domain.decision import Action, Decision, DecisionRecord, Outcome
 from controlplane.domain.expected import Announced
 from controlplane.domain.history import BUCKETS_S, Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
+from controlplane.domain.instructions import Freeze, Override, Want
+from controlplane.domain.layouts import MigMemory
 from controlplane.domain.objectives import Counts, Indicator, Slice
 from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
-from controlplane.store import ahead, histograms, journal, judging, people, received, slices, startups
-from controlplane.store.engine import file_of, make_engine, parse_url, reading, writing
-from controlplane.store.faults import shown
+from controlplane.store import ahead, configs, histograms, journal, judging, people, received, slices, startups
+from controlplane.store.engine import reading, writing
 from controlplane.store.lease import LeaseRow, fence
 from controlplane.store.levels import FINEST_S
 from controlplane.store.pruning import prunings
-from controlplane.store.schema import require_current, upgrade
-from controlplane.store.tables import policy_state
-
-
-def open_store(url: str, *, create: bool = True, busy_timeout_s: float = 5.0) -> SqlStore:
-    """The store at `url`: `sqlite:///FILE`, `sqlite://` (in memory), `postgresql+psycopg://USER@HOST/DATABASE`.
-
-    With `create` a missing schema is made and an older one upgraded; without, the store must be there and current.
-    A lock held by another is waited for `busy_timeout_s` seconds. Raises StoreError, StoreBusyError.
-    """
-    parsed = parse_url(url)
-    file = file_of(parsed)
-    if file is not None and not create and not file.exists():
-        raise StoreError(f"{shown(parsed)}: no such file; `controlplane run` or `controlplane db upgrade` creates it")
-    engine = make_engine(parsed, busy_timeout_s)
-    try:
-        if create:
-            upgrade(engine)
-            _require_writable(engine)
-        else:
-            require_current(engine)
-    except BaseException:
-        engine.dispose()
-        raise
-    return SqlStore(engine)
-
-
-def open_reader(url: str) -> SqlStore | None:
-    """A second store on the database at `url`, which must be there: what reads it waits for no writer, and none for it.
-
-    None for SQLite in memory, which has one connection. Raises StoreError, StoreBusyError.
-    """
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and file_of(parsed) is None:
-        return None
-    return open_store(url, create=False)
-
-
-def _require_writable(engine: Engine) -> None:
-    """Raises StoreError where nothing can be written: a schema that is current needed no write so far."""
-    with writing(engine) as connection:
-        connection.execute(update(policy_state).values(at=policy_state.c.at))
 
 
 class SqlStore:
@@ -101,6 +60,7 @@ class SqlStore:
             kept_as = journal.add_decisions(connection, record.decisions)
             journal.add_effects(connection, record.effects)
             journal.put_state(connection, record)
+            configs.drop_unheld(connection, record.state)
             histograms.add_histograms(connection, record.histograms)
             judging.add_versions(connection, record.versions)
             judging.add_alert_events(connection, record.alert_events)
@@ -134,6 +94,17 @@ class SqlStore:
         with reading(self._engine) as connection:
             return journal.get_unclosed(connection)
 
+    def load_mig(self) -> MigMemory:
+        """What was kept of changes of MIG layouts; empty at first."""
+        with reading(self._engine) as connection:
+            return journal.get_mig(connection)
+
+    def keep_mig(self, memory: MigMemory, entry: AuditEntry) -> None:
+        """Keep it in place of what was kept before, and append to the audit log: both or neither."""
+        with self._writing() as connection:
+            journal.put_mig(connection, memory)
+            people.add_audit(connection, entry)
+
     def ahead(self, now: float) -> Ahead | None:
         """The slices that start more than a slice after `now`, by a clock that was set back since; None: none do."""
         with reading(self._engine) as connection:
@@ -143,6 +114,21 @@ class SqlStore:
         """Delete them with their histograms: what is measured at those times is kept then, and all sums hold."""
         with self._writing() as connection:
             ahead.drop_ahead(connection, now)
+
+    def keep_config(self, model: str, server: str, config: Mapping[str, Any]) -> None:
+        """Keep a model's configuration on a server for as long as the state of ticks has a rollout there that holds."""
+        with self._writing() as connection:
+            configs.keep_config(connection, model, server, config)
+
+    def kept_config(self, model: str, server: str) -> dict[str, Any] | None:
+        """The one kept, None: there is none."""
+        with reading(self._engine) as connection:
+            return configs.kept_config(connection, model, server)
+
+    def drop_config(self, model: str, server: str) -> None:
+        """Forget it."""
+        with self._writing() as connection:
+            configs.drop_config(connection, model, server)
 
     def start_action(self, action: Action) -> None:
         """Journal an action before it is carried out."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0008"
 """The newest migration: what a database must be at for this code. Spelled out so that opening needs no alembic."""
 
 metadata = MetaData(
@@ -261,6 +261,24 @@ policy_state = Table(
     Column("alerts", Text, nullable=False, server_default="{}"),
 )
 """One row, id 1."""
+
+kept_configs = Table(
+    "kept_configs",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("server", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""By which models serve whose versions a rollout set, as JSON; they go with its memory in the policy's state."""
+
+
+mig_memory = Table(
+    "mig_memory",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+"""One row, id 1, from the first change of MIG layouts on."""
 
 lease = Table(
     "lease",

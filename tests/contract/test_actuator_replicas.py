@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -40,10 +41,10 @@ def controllers(api_server: ApiServer, cluster: Cluster) -> Iterator[Controllers
 @pytest.fixture(params=list(WRAPPERS))
 async def actuator(request: pytest.FixtureRequest, cluster: Cluster) -> AsyncIterator[Actuator]:
     where = str(cluster.kubeconfig)
-    named = {"kubeconfig": where, "kind": "Deployment"}
+    named = KubernetesQuery(cluster.namespace, kubeconfig=where, kind="Deployment")
     workloads = (
-        workload("w", KubernetesQuery(cluster.namespace, name="llama", **named)),
-        workload("gone", KubernetesQuery(cluster.namespace, name="unheard-of", **named)),
+        workload("w", replace(named, name="llama")),
+        workload("gone", replace(named, name="unheard-of")),
         workload("nameless", KubernetesQuery(cluster.namespace, pods="app=llama", kubeconfig=where)),
         workload("nowhere", KubernetesQuery(cluster.namespace, kubeconfig="/no/such", kind="Deployment", name="llama")),
     )

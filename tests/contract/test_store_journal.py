@@ -229,6 +229,11 @@ def test_start_up_times_are_learned_from_successes_and_come_newest_first(store: 
     assert store.startups("bert", server="t1") == store.startups("resnet") == store.startups("bert", "reload") == ()
 
 
+def test_waits_between_tries_are_no_part_of_a_start_up_time(store: SqlStore) -> None:
+    store.finish_action(replace(an_outcome(an_action("d1"), after_s=10.0), waited_s=6.0))
+    assert store.startups("bert") == (Startup("bert", "t0", "load", NOW + 10, 4.0, 4.0),)
+
+
 @pytest.mark.parametrize(("to", "learned"), [(1, 0), (3, 0), (4, 1)])
 def test_taking_instances_away_teaches_no_start_up_time(store: SqlStore, to: int, learned: int) -> None:
     current = Target(loaded=True, instances=3)

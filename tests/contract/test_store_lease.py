@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -78,6 +79,8 @@ WRITES: dict[str, Callable[[SqlStore], object]] = {
     "drop_ahead": lambda s: s.drop_ahead(NOW),
     "prune": lambda s: s.prune(NOW),
     "add_override": lambda s: s.add_override(an_override("o1")),
+    "keep_config": lambda s: s.keep_config("bert", "t0", {}),
+    "drop_config": lambda s: s.drop_config("bert", "t0"),
 }
 
 
@@ -155,14 +158,17 @@ def test_a_take_over_waits_for_a_write_under_way_and_renewals_do_not(postgres: P
 def test_a_leader_that_is_paused_inside_a_write_keeps_nobody_off(
     postgres: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.store.engine._STANDS_STILL_MS", 100)
     url = new_database(postgres, "paused")
     store = open_store(url)
     store.lease.take("a", LONG_S)
     paused = make_engine(parse_url(url), busy_timeout_s=5.0)
 
     def write_slowly() -> None:
-        with writing(paused) as connection:
+        with monkeypatch.context() as soon:
+            soon.setattr("controlplane.store.engine._STANDS_STILL_MS", 500)
+            writes = ExitStack()
+            connection = writes.enter_context(writing(paused))
+        with writes:
             fence(connection, 1)
             run_out(store)
             assert store.lease.take("b", LONG_S).holder == "b", "the server ended the other's transaction"

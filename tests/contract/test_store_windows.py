@@ -13,7 +13,7 @@ import pytest
 
 from controlplane.collect.counters import Ledger, Reading, Totals
 from controlplane.domain.fleet import Mode, ModelSpec
-from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Objective
+from controlplane.domain.objectives import SLICE_S, Counts, Indicator, IndicatorSource, Objective
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.slo import close_slices
@@ -21,13 +21,14 @@ from controlplane.store import SqlStore
 
 DAY_S, HOUR_S, EVERY_S, STEP_S = 86400.0, 3600.0, 60.0, 300.0
 START = 20_000 * DAY_S
+HOUR_SLICES = round(HOUR_S / SLICE_S)
 NOTHING = Counts()
 AVAILABILITY = Objective(Indicator.AVAILABILITY, 0.999, 28 * DAY_S, IndicatorSource.SERVER)
 MODEL = ModelSpec("m", "m", ("t",), Mode.OBSERVE, objectives=(AVAILABILITY,))
 
 
 def judged(store: SqlStore, until: float, load: Callable[[float], tuple[int, int]]) -> None:
-    """Read a server's counters every minute, close slices and write them by the hour; `load` gives (good, bad)."""
+    """Read a server's counters every minute, close slices and write them hour by hour; `load` gives (good, bad)."""
     ledger, good, bad, intervals = Ledger(), 0, 0, []
     for minute in range(int((until - START) / EVERY_S) + 1):
         at = START + minute * EVERY_S
@@ -37,8 +38,8 @@ def judged(store: SqlStore, until: float, load: Callable[[float], tuple[int, int
         if interval is not None:
             intervals.append(interval)
     slices = close_slices(MODEL, [("t", tuple(intervals))], (), (), since=START, until=until + 10)
-    for first in range(0, len(slices), 3600):
-        store.write_tick(TickRecord(until, slices[first : first + 3600], (), (), PolicyState()))
+    for first in range(0, len(slices), HOUR_SLICES):
+        store.write_tick(TickRecord(until, slices[first : first + HOUR_SLICES], (), (), PolicyState()))
 
 
 def mean_of_ratios(store: SqlStore, until: float) -> float:

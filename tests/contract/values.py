@@ -7,11 +7,7 @@ from controlplane.domain.decision import (
     ActionStatus,
     Decision,
     Effect,
-    Freeze,
-    FreezeDirection,
     Outcome,
-    Override,
-    OverrideKind,
     Reason,
     ReasonCode,
     Step,
@@ -19,6 +15,7 @@ from controlplane.domain.decision import (
 )
 from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Mode
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.objectives import Slice
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.state import PolicyState

@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-c", "from controlplane.cli.entry import main; main(
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 1, 24, 1
 
 
-def until(what: str, condition: Callable[[], T | None], timeout_s: float = 20.0, told: Callable[[], object] = str) -> T:
+def until(what: str, condition: Callable[[], T | None], timeout_s: float = 60.0, told: Callable[[], object] = str) -> T:
     """The first true value of `condition`, asked ten times a second; an assertion naming `what` after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -103,7 +103,7 @@ class Plane:
             return 0
         process.send_signal(number)
         try:
-            return process.wait(15)
+            return process.wait(60)
         finally:
             process.kill()
             process.wait()
@@ -120,7 +120,7 @@ class Plane:
         lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
         return [line for line in lines if name in ("", line["event"])]
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = 10.0) -> Any:
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = 30.0) -> Any:
         """Status and JSON of an answer of the API below /api/v1."""
         request = urllib.request.Request(
             f"{self.url}/api/v1/{path}",

@@ -36,8 +36,9 @@ def test_wrong_port_and_spoiled_pages_lower_nothing_and_scaling_goes_on_after_th
         wrong = rig.metrics_url.replace(str(rig.ports.metrics), "9")
         tree["servers"].append(tree["servers"][0] | {"name": "wrong-port", "metrics": wrong})
         plane = new_plane(tree)
-        plane.start()
         faults: tuple[Fault, ...] = ("truncated", "nan", "error", "empty")
+        proxy.fault = faults[0]  # a slow start would be time enough to lower something with sound pages
+        plane.start()
         for proxy.fault in faults:
             plane.until_ticked(3)
             assert (plane.instances(BERT), plane.instances(RESNET)) == (3, 3)

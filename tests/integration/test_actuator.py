@@ -74,7 +74,7 @@ async def do(actuator: TritonActuator, step: Step, model: str, instances: int = 
 
 async def stubs(rig: TritonRig, model: str, count: int) -> set[int]:
     """The model's stub processes once there are `count` (an old one takes a moment to go)."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         pids = await asyncio.to_thread(rig.stub_pids, model)
         if len(pids) == count:

@@ -167,7 +167,7 @@ def test_the_shares_on_the_page_are_those_since_the_request_before(running: Runn
 
 def until(running: Running, series: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     """The first page that has the series."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while series not in (page := running.page()):
         assert time.monotonic() < deadline, page
     return page

@@ -79,7 +79,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def until_ready(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while get(f"{url}/readyz")[0] != 200:
         assert time.monotonic() < deadline, get(f"{url}/readyz")
         time.sleep(0.1)
@@ -127,7 +127,7 @@ def waiting_client(url: str) -> Iterator[socket.socket]:
             b"POST /api/v1/models/bert/load?wait=600 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "ov-" not in get(f"{url}/api/v1/overrides")[1]:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -80,7 +80,7 @@ async def test_inside_a_cluster_the_service_account_is_used(in_cluster: ApiServe
         assert seen.signal() == Known((), seen.now)
         await seen.until(lambda: len(in_cluster.watches) == 1)
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 async def test_an_api_server_with_another_certificate_is_not_trusted(

@@ -252,7 +252,7 @@ async def test_one_page_of_a_triton_that_misbehaves_costs_what_it_alone_tells(pa
         await collect.collect(0)
         reading = collect.reading(wall_clock()).servers["t"]
         await collect.close()
-    assert took_s < 1.9 * TIMEOUT_S, "the other pages do not wait for it"
+    assert took_s < 6 * TIMEOUT_S, "it is not asked again and again"
     assert known(reading.live) is True
     model = reading.models["llm"]
     if page == "v2/repository/index":

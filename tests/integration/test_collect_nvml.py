@@ -74,6 +74,7 @@ def test_a_gpu_is_read_whole(reader: Reader) -> None:
                 "memory_total_bytes": known(150000000000),
                 "power_w": known(250.5),
                 "mig_enabled": known(value=False),
+                "mig_pending": known(value=False),
                 "temperature_c": known(41),
                 "sm_clock_mhz": known(1980),
                 "throttle_reasons": known(["sw_power_cap"]),

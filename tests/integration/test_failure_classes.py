@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -34,6 +35,11 @@ input [ { name: "X", data_type: TYPE_FP32, dims: [ 4 ] } ]
 output [ { name: "SUM", data_type: TYPE_FP32, dims: [ 1 ] } ]
 instance_group [ { kind: KIND_CPU, count: 1 } ]
 """
+TENSORS = {
+    "input": [{"name": "X", "data_type": "TYPE_FP32", "dims": [4]}],
+    "output": [{"name": "SUM", "data_type": "TYPE_FP32", "dims": [1]}],
+    "instance_group": [{"kind": "KIND_CPU", "count": 1}],
+}
 MODEL = """
 import time
 import numpy as np
@@ -86,7 +92,8 @@ def write(repository: Path, name: str, config: str = CONFIG, initialize: str = "
 def rig(module_triton_rig: RigFactory) -> TritonRig:
     made = module_triton_rig([], start=False)
     models = made.repository
-    write(models, "sound", CONFIG + QUEUE, execute=BY_VALUE)
+    write(models, "sound", execute=BY_VALUE)
+    write(models, "queued", CONFIG + QUEUE, execute=BY_VALUE)
     write(models, "misnamed", 'name: "other"\n' + CONFIG)
     write(models, "gpu_only", CONFIG.replace("KIND_CPU", "KIND_GPU"))
     write(models, "too_big", initialize=OOM)
@@ -102,7 +109,8 @@ def rig(module_triton_rig: RigFactory) -> TritonRig:
 @pytest.fixture(scope="module")
 def client(rig: TritonRig) -> Iterator[triton.InferenceServerClient]:
     connection = triton.InferenceServerClient(rig.grpc_url)
-    connection.load_model("sound")
+    for name in ("sound", "queued"):
+        connection.load_model(name)
     yield connection
     connection.close()
 
@@ -207,10 +215,10 @@ def test_a_region_that_is_not_there_cannot_be_registered(client: triton.Inferenc
 def test_requests_that_wait_too_long_or_find_the_queue_full_are_timeouts(client: triton.InferenceServerClient) -> None:
     answers: Queue[InferenceServerException | None] = Queue()
     for _ in range(12):
-        client.async_infer("sound", [tensor(SLEEPS)], lambda result, error: answers.put(error))  # noqa: ARG005 - by name
-    errors = [error for error in (answers.get(timeout=20) for _ in range(12)) if error is not None]
+        client.async_infer("queued", [tensor(SLEEPS)], lambda result, error: answers.put(error))  # noqa: ARG005 - by name
+    errors = [error for error in (answers.get(timeout=60) for _ in range(12)) if error is not None]
     with pytest.raises(InferenceServerException) as caught:
-        client.infer("sound", [tensor(SLEEPS)], client_timeout=0.05)
+        client.infer("queued", [tensor(SLEEPS)], client_timeout=0.05)
     messages = {str(error.message()) for error in (*errors, caught.value)}
     assert any("Exceeds maximum queue size" in text for text in messages), messages
     assert any("Deadline Exceeded" in text for text in messages), messages
@@ -232,6 +240,14 @@ def until_served(client: triton.InferenceServerClient) -> None:
     pytest.fail("nothing is answered")
 
 
+def until_gone(connection: triton.InferenceServerClient, model: str) -> None:
+    for _ in range(200):
+        if not connection.is_model_ready(model):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{model} stays")
+
+
 async def test_a_dead_stub_is_a_backend_failure_that_a_reload_heals(
     rig: TritonRig, client: triton.InferenceServerClient
 ) -> None:
@@ -248,6 +264,43 @@ async def test_a_dead_stub_is_a_backend_failure_that_a_reload_heals(
         step = Action("d", "sound", "t0", Step.RELOAD, Target(loaded=True, instances=1), 999.0)
         assert (await actuator.apply(step)).status is ActionStatus.SUCCEEDED
     until_served(client)
+
+
+async def test_a_step_on_what_somebody_else_has_unloaded_meanwhile_is_superseded_and_not_tried_again_at_once(
+    rig: TritonRig,
+) -> None:
+    with triton.InferenceServerClient(rig.grpc_url) as another:
+        another.load_model("silent")
+        another.unload_model("silent")
+        await asyncio.to_thread(until_gone, another, "silent")
+    tries = Tries()
+    async with actuator_of(rig, tries) as actuator:
+        target = Target(loaded=True, instances=1, versions=("1", "2"))
+        outcome = await actuator.apply(Action("d", "silent", "t0", Step.SET_VERSIONS, target, 999.0))
+    assert (outcome.status, outcome.failure, tries.waits) == (ActionStatus.FAILED, C.SUPERSEDED, [])
+    assert "not loaded any more" in outcome.detail
+    assert outcome.remedy
+
+
+async def test_of_loads_of_one_model_that_overlap_none_fails(triton_rig: RigFactory) -> None:
+    """Triton 2.51 was not heard to say that another overtook one, so that its words for it are from its source."""
+    rig = triton_rig([], start=False)
+    write(rig.repository, "slow", initialize="time.sleep(0.5)")
+    rig.start()
+
+    def ask(after_s: float, size: int) -> None:
+        """A load with this batch size; an unload where it is 0."""
+        time.sleep(after_s)
+        with triton.InferenceServerClient(rig.grpc_url) as one:
+            if size:
+                one.load_model("slow", config=json.dumps({"backend": "python", "max_batch_size": size, **TENSORS}))
+            else:
+                one.unload_model("slow")
+
+    await asyncio.gather(*(asyncio.to_thread(ask, 0.15 * at, size) for at, size in enumerate((8, 2, 0, 4))))
+    ask(0.0, 16)
+    with triton.InferenceServerClient(rig.grpc_url) as one:
+        assert one.get_model_config("slow", as_json=True)["config"]["max_batch_size"] == 16
 
 
 async def test_a_server_that_takes_no_orders_is_not_asked_twice(triton_rig: RigFactory) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.config import parse_settings
-from controlplane.domain.decision import FreezeDirection
+from controlplane.domain.instructions import FreezeDirection
 from controlplane.loop.wire import ControlPlane, build
 from tests.grafana_server import TOKEN, GrafanaServer, grafana_served
 
@@ -60,7 +60,7 @@ async def test_what_people_say_is_marked_once_also_over_a_restart_and_while_graf
             grafana.answers_with = None
             await until(lambda: texts(grafana) == [begun.format("one")])
         async with running(tmp_path, grafana.url) as plane:
-            await until(lambda: plane.picture().freezes)
+            await until(lambda: plane.picture().freezes and plane.picture().health.ticks)
             await plane.desk.unfreeze("llama", actor="ann")
             await until(lambda: len(grafana.annotations) == 2)
         assert texts(grafana) == [begun.format("one"), "Freeze (all) of llama ended early"]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from controlplane.collect.kubernetes.watch import Pace
 from controlplane.config.load import parse_settings
+from controlplane.domain.decision import Action, Step, Target
+from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import KubernetesQuery, Ports, ReplicaBounds, ServerKind, WorkloadSpec
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.loop.wire import build
@@ -34,7 +36,43 @@ models:
     try:
         fleet = plane.picture().fleet
         assert list(fleet.members) == ["w/llama-a"]
-        assert fleet.scaling == {"w": ScaleStatus(owner=OWNER)}
+        assert fleet.scaling["w"].owner == OWNER
+    finally:
+        await plane.stop()
+
+
+async def test_whatever_it_acts_on_is_written_to_only_while_it_leads(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.scaled()
+    named = f"namespace: {cluster.namespace}, kind: Deployment, name: llama, kubeconfig: {cluster.kubeconfig}"
+    nobody = "http://127.0.0.1:9"
+    text = f"""
+mode: act
+store: sqlite:///{tmp_path}/history.db
+servers:
+  - {{name: t, kind: triton, http: "{nobody}", grpc: "127.0.0.1:9", metrics: "{nobody}/metrics"}}
+  - {{name: o, kind: ollama, http: "{nobody}"}}
+  - {{name: v, kind: vllm, http: "{nobody}"}}
+workloads:
+  - {{name: w, kind: vllm, kubernetes: {{{named}}}, replicas: {{min: 1, max: 4}}, ports: {{http: 9}}}}
+models:
+  - {{name: a, runs_on: [t]}}
+  - {{name: b, runs_on: [o]}}
+  - {{name: c, runs_on: [v]}}
+  - {{name: d, runs_on: [w]}}
+"""
+    plane = build(parse_settings(text, {}))  # it is not started, so it has no lease
+    try:
+        for model, server, step, replicas in (
+            ("a", "t", Step.UNLOAD, 0),
+            ("b", "o", Step.LOAD, 1),
+            ("c", "v", Step.LOAD, 1),
+            ("d", "w", Step.SCALE, 4),
+        ):
+            target = Target(loaded=replicas > 0, instances=replicas)
+            outcome = await plane.runner._actuator.apply(Action("id", model, server, step, target, 1.0))
+            assert outcome.detail.startswith("left undone: "), (server, outcome)
+            assert outcome.failure is FailureClass.SUPERSEDED
+        assert cluster.replicas() == 2
     finally:
         await plane.stop()
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from controlplane.act.mig.agents import MigAgents
 from controlplane.cli.main import execute
 from controlplane.decide.mig import Slice
 from controlplane.domain.errors import ConflictError, NotFoundError, TargetUnreachableError
-from controlplane.domain.mig import LayoutState
+from controlplane.domain.mig import Act, CopyState, LayoutState
 from tests.nvml_shim.drive import build
 from tests.nvml_shim.machine import Fault
 from tests.nvml_shim.node import BIG, SMALL, TOKEN, Node, cutting_agent
@@ -80,12 +82,36 @@ async def test_the_client_tells_apart_who_refuses_and_who_does_not_answer(node: 
         assert denied.state is LayoutState.UNREACHABLE
         assert denied.detail == "agent node-1: NVML: no permission to ask the NVIDIA driver"
         node.token_file.write_text("another")
-        with pytest.raises(ConflictError, match="agent node-1: the bearer token of the agent's token file is needed"):
+        with pytest.raises(ConflictError, match="agent node-1: it did not accept the token of the token's file"):
             await actuator.layouts("node-1")
         other = await actuator.apply("other", "GPU-0", (), dry_run=False)
         assert other.state is LayoutState.REFUSED
     finally:
         await actuator.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "layout", "copy"),
+    [
+        (501, LayoutState.REFUSED, CopyState.REFUSED),
+        (500, LayoutState.UNREACHABLE, CopyState.UNREACHABLE),
+        (418, LayoutState.REFUSED, CopyState.REFUSED),
+    ],
+)
+async def test_what_a_node_cannot_do_at_all_is_a_refusal(status: int, layout: LayoutState, copy: CopyState) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        actuator = MigAgents({"n": str(server.make_url("/"))}, lambda: TOKEN)
+        try:
+            assert (await actuator.apply("n", "GPU-0", (), dry_run=True)).state is layout
+            ran = await actuator.run("n", Act.START, "GPU-0", Slice("whole", 0), "small")
+            assert (ran.state, ran.detail) == (copy, f"agent n: answered HTTP {status}")
+        finally:
+            await actuator.close()
 
 
 def applied(node: Node, tmp_path: Path, layouts: object, *more: str) -> int:
@@ -186,3 +212,15 @@ def test_an_agent_or_token_that_cannot_be_is_a_fault_of_usage(
     node.token_file.write_text("two words")
     assert applied(node, tmp_path, WANTED) == 2
     assert "must hold one token" in capsys.readouterr().err
+
+
+def test_a_token_that_the_agent_does_not_know_is_told_with_the_file_that_it_is_from(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("another")
+    why = f"controlplane: agent {node.url}: it did not accept the token of --token-file {other}\n"
+    assert applied(node, tmp_path, WANTED, "--token-file", str(other)) == 1
+    assert capsys.readouterr().err == why
+    assert execute(["mig", "show", "--agent", node.url, "--token-file", str(other)]) == 1
+    assert capsys.readouterr().err == why

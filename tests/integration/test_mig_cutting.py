@@ -154,7 +154,7 @@ def test_mig_is_not_turned_on_under_a_process(hopper: Cutting) -> None:
 
 
 @pytest.mark.parametrize("start_with", [(), (("whole", 0),)], ids=["off", "off, asked for before"])
-def test_an_ampere_waits_for_its_reset_and_goes_on_after_it(
+def test_an_ampere_waits_for_its_reset_and_is_cut_once_that_is_asked_for_after_it(
     start: Start, start_with: tuple[tuple[str, int], ...]
 ) -> None:
     ampere = start("a100-80gb")
@@ -162,14 +162,18 @@ def test_an_ampere_waits_for_its_reset_and_goes_on_after_it(
         ampere.apply(*start_with)
     told = ampere.apply(BIG)
     assert (told["state"], told["done"]) == ("reset_required", [])
-    assert "nvidia-smi --gpu-reset" in told["detail"]
+    assert "a person's to do" in told["detail"]
+    assert "nvidia-smi --gpu-reset -i GPU-0" in told["detail"]
     (gpu,) = ampere.layouts()
     assert (gpu["mig"], gpu["mig_pending"], gpu["last"]["state"]) == (False, True, "reset_required")
     changes = ampere.machine.state.changes
-    assert ampere.resume()[0]["state"] == "reset_required"  # nobody has reset it yet
-    assert ampere.machine.state.changes == changes
+    assert ampere.resume() == [], "nobody has reset it yet, so nothing is tried"
+    assert ampere.apply(BIG)["state"] == "reset_required", "who asks again is told the same"
+    assert ampere.machine.state.changes == changes, "and the driver is not asked twice"
     ampere.machine.reset()
-    assert ampere.resume()[0]["state"] == "done"
+    assert ampere.resume() == [], "that may be long after: people may want nothing cut by then"
+    assert ampere.machine.slices() == {}
+    assert ampere.apply(BIG)["state"] == "done"
     assert set(ampere.machine.slices()) == {Slice(*BIG)}
     assert ampere.resume() == []
 
@@ -178,10 +182,18 @@ def test_an_ampere_that_is_to_be_cut_again_takes_back_what_is_pending(start: Sta
     ampere = start("a100-80gb")
     ampere.apply(BIG)
     ampere.machine.reset()
-    ampere.resume()
+    ampere.apply(BIG)
     assert ampere.apply(("whole", 0))["state"] == "reset_required"
     assert ampere.apply(BIG)["done"] == ["destroy whole at 0", "create 3g.40gb at 4"]
     assert (ampere.machine.state.gpu[0].mode, ampere.machine.state.gpu[0].pending) == (1, 1)
+
+
+def test_a_mode_that_a_person_took_back_is_not_asked_for_again(start: Start) -> None:
+    ampere = start("a100-80gb")
+    assert ampere.apply(BIG)["state"] == "reset_required"
+    ampere.machine.state.gpu[0].pending = 0  # nvidia-smi -mig 0
+    assert ampere.resume() == []
+    assert ampere.machine.state.gpu[0].pending == 0
 
 
 @pytest.mark.parametrize(
@@ -244,7 +256,7 @@ def test_a_gpu_that_is_lost_does_not_keep_the_others_from_being_cut(start: Start
     cutting = start("h100-80gb", "a30-24gb")
     cutting.machine.state.gpu[0].lost = 1
     cutting.machine.state.gpu[1].resets = 0
-    assert [gpu["uuid"] for gpu in cutting.layouts()] == ["GPU-1"]
+    assert [(gpu["uuid"], gpu["why"]) for gpu in cutting.layouts()] == [("", "the GPU is lost"), ("GPU-1", "")]
     assert cutting.apply(("2g.12gb", 2), gpu="GPU-1")["state"] == "done"
     assert cutting.apply(BIG)["why"] == "no GPU named 'GPU-0'; known: GPU-1"
 

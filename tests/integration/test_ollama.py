@@ -13,10 +13,11 @@ from controlplane.act.by_kind import ActuatorByKind
 from controlplane.act.ollama import OllamaActuator
 from controlplane.config import parse_settings
 from controlplane.demo.rig import free_ports
-from controlplane.domain.decision import Action, ActionStatus, Outcome, OverrideKind, ReasonCode, Step, Target
+from controlplane.domain.decision import Action, ActionStatus, Outcome, ReasonCode, Step, Target
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import ControlMode, ModelState
 from controlplane.domain.signal import known
 from controlplane.loop.operations import Operation, OperationStatus
@@ -34,13 +35,20 @@ async def ollama() -> AsyncIterator[OllamaServer]:
         yield server
 
 
-def actuator(*specs: ServerSpec, unload_timeout_s: float = 5, load_timeout_s: float = 5) -> ActuatorByKind:
+def actuator(
+    *specs: ServerSpec, unload_timeout_s: float = 5, load_timeout_s: float = 5, leads: bool = True
+) -> ActuatorByKind:
     names = tuple(spec.name for spec in specs)
     fleet = Fleet(
         specs, (ModelSpec("chat", "mistral", names, Mode.ACT), ModelSpec("small", "qwen2.5:0.5b", names, Mode.ACT))
     )
     ours = OllamaActuator(
-        fleet, clock=lambda: NOW, unload_timeout_s=unload_timeout_s, load_timeout_s=load_timeout_s, poll_interval_s=0.01
+        fleet,
+        clock=lambda: NOW,
+        unload_timeout_s=unload_timeout_s,
+        load_timeout_s=load_timeout_s,
+        poll_interval_s=0.01,
+        may_act=lambda: leads,
     )
     return ActuatorByKind(fleet, {ServerKind.OLLAMA: ours}, clock=lambda: NOW)
 
@@ -112,6 +120,24 @@ async def test_a_load_that_takes_too_long_and_a_server_that_is_away_are_told_apa
     away = ServerSpec("o", ServerKind.OLLAMA, f"http://127.0.0.1:{free_ports().http}", "")
     for step in (Step.LOAD, Step.UNLOAD):
         assert (await carry_out(actuator(away), step)).failure is FailureClass.UNREACHABLE
+
+
+async def test_without_the_lead_nothing_is_written(ollama: OllamaServer) -> None:
+    to = actuator(spec(ollama), leads=False)
+    for step, left in ((Step.LOAD, "load"), (Step.UNLOAD, "unload")):
+        outcome = await carry_out(to, step)
+        assert (outcome.failure, outcome.detail) == (
+            FailureClass.SUPERSEDED,
+            f"left undone: the {left} of mistral; another control plane may lead by now",
+        )
+    assert not ollama.loaded
+
+
+async def test_a_page_at_its_address_is_told_as_that_and_not_tried_again(ollama: OllamaServer) -> None:
+    elsewhere = ServerSpec("o", ServerKind.OLLAMA, f"{ollama.url}/v1", "")
+    outcome = await carry_out(actuator(elsewhere), Step.LOAD)
+    assert outcome.failure is FailureClass.INVALID_CONFIGURATION
+    assert "/v1/api/generate answered HTTP 404" in outcome.detail
 
 
 async def test_a_server_of_another_kind_is_not_acted_on() -> None:

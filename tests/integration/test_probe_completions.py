@@ -76,8 +76,8 @@ async def test_the_time_to_the_first_token_is_told_from_the_time_to_the_whole_an
     async with watching(vllm, ProbeSpec(60, 2, CHAT)) as collector:
         result = await first(collector)
     assert result.ttft_s is not None
-    assert 0.1 <= result.ttft_s < 0.25, "the event that only says who speaks is no token"
-    assert 0.4 <= result.latency_s < 1
+    assert result.ttft_s >= 0.1, "the event that only says who speaks is no token"
+    assert result.latency_s - result.ttft_s >= 0.29, "three more came after it"
     assert vllm.asked[0][0] == "/v1/chat/completions"
 
 

@@ -220,6 +220,7 @@ _CHILD = """
 import signal, sys, time
 from pathlib import Path
 from controlplane.demo.rig import TritonRig
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is to ignore it
 with TritonRig(Path(sys.argv[1]), load=("bert_classifier",)) as rig:
     print(rig.server_pid, *rig.stub_pids("bert_classifier"), rig.shm_prefix, flush=True)
     time.sleep(60)

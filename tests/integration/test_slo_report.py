@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import slo_month
+from tests.browser import chromium_binary
 from tests.integration.test_api_cli import Captured, Served, run
 from tests.unit.api.fakes import FakePlane
 
@@ -63,13 +62,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The browser; where it is not installed, a skip saying so (in CI a failure)."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        why = "no chromium; install the Debian package chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
+    return chromium_binary()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +119,7 @@ def test_history_is_judged_again_where_histograms_allow_it(capsys: Captured) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("report", "--window", "soon"), 2, "query.window"),
+        (("report", "--window", "soon"), 2, "--window: 'soon' is not allowed"),
         (("report", "--model", "nobody"), 1, "known: bert_classifier"),
         (("report", "--html", "/nonexistent/page.html"), 2, "--html"),
         (("adjust", "bert_classifier", "exclude"), 2, "--reason"),

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from controlplane.config import parse_settings
-from controlplane.domain.decision import Decision, OverrideKind, ReasonCode, Step
+from controlplane.domain.decision import Decision, ReasonCode, Step
 from controlplane.domain.errors import ConflictError
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import ControlMode, ModelState
 from controlplane.domain.signal import known
 from controlplane.loop.operations import OperationStatus

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
 _MERGE = "application/merge-patch+json"
+_TRIGGER = {"type": "external", "metadata": {"scalerAddress": "127.0.0.1:9"}}
 
 
 class Cluster:
@@ -31,14 +32,25 @@ class Cluster:
         self.any = client.CustomObjectsApi(self._client)
         self._extensions: Any = client.ApiextensionsV1Api(self._client)
         self.namespace = f"test-{uuid.uuid4().hex[:10]}"
-        self.core.create_namespace({"metadata": {"name": self.namespace}})
-        # a real API server takes no pod before its service account is there, which no controller makes here
-        with contextlib.suppress(ApiException):
-            self.core.create_namespaced_service_account(self.namespace, {"metadata": {"name": "default"}})
+        self.make_namespace(self.namespace)
 
     def close(self) -> None:
         self._client.rest_client.pool_manager.clear()
         self._client.close()
+
+    def make_namespace(self, name: str) -> None:
+        """One in which pods may be made; it may be there already."""
+        # a real API server takes no pod before its service account is there, which no controller makes here
+        account = {"metadata": {"name": "default"}}
+        for make in (
+            partial(self.core.create_namespace, {"metadata": {"name": name}}),
+            partial(self.core.create_namespaced_service_account, name, account),
+        ):
+            try:
+                make()
+            except ApiException as error:
+                if error.status != 409:
+                    raise
 
     def pod(self, name: str, labels: Mapping[str, str] | None = None, *, ip: str = "", ready: bool = False) -> str:
         """A pod on a node; gives its uid."""
@@ -82,9 +94,11 @@ class Cluster:
         """The kubelet saw its end."""
         self.core.delete_namespaced_pod(name, self.namespace, grace_period_seconds=0)
 
-    def service(self, name: str, labels: Mapping[str, str]) -> None:
-        spec = {"selector": {"app": name}, "ports": [{"port": 80}]}
-        body = {"metadata": {"name": name, "labels": dict(labels)}, "spec": spec}
+    def service(
+        self, name: str, labels: Mapping[str, str] | None = None, selector: Mapping[str, str] | None = None
+    ) -> None:
+        spec = {"selector": {"app": name, **(selector or {})}, "ports": [{"port": 80}]}
+        body = {"metadata": {"name": name, "labels": dict(labels or {})}, "spec": spec}
         self.core.create_namespaced_service(self.namespace, body)
 
     def no_service(self, name: str) -> None:
@@ -102,14 +116,42 @@ class Cluster:
                 raise
             self.discovery.replace_namespaced_endpoint_slice(name, self.namespace, body)
 
-    def scaled(self, name: str = "llama", kind: str = "Deployment", replicas: int = 2) -> None:
-        """An object with replicas; its pods have the label app=NAME."""
+    def scaled(
+        self,
+        name: str = "llama",
+        kind: str = "Deployment",
+        replicas: int = 2,
+        more: Mapping[str, str] | None = None,
+        selects: Mapping[str, str] | None = None,
+    ) -> None:
+        """An object with replicas; its pods have the label app=NAME, by which it selects them, and `more`."""
         labels = {"app": name}
-        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "server:1"}]}}
-        spec: dict[str, Any] = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        pod = {
+            "containers": [{"name": "server", "image": "server:1"}],
+            "nodeSelector": {"kubernetes.io/hostname": self.namespace},
+        }
+        template = {"metadata": {"labels": labels | dict(more or {})}, "spec": pod}
+        chosen = {"matchLabels": labels | dict(selects or {})}
+        spec: dict[str, Any] = {"replicas": replicas, "selector": chosen, "template": template}
         if kind == "StatefulSet":
             spec["serviceName"] = name
         self.make("apps/v1", f"{kind.lower()}s", {"kind": kind, "metadata": {"name": name}, "spec": spec})
+
+    def quota(self, pods: int) -> None:
+        """No more pods than that, where controllers run."""
+        name, hard = "few", {"pods": str(pods)}
+        self.core.create_namespaced_resource_quota(self.namespace, {"metadata": {"name": name}, "spec": {"hard": hard}})
+        ends = time.monotonic() + 20  # who looks at no quota makes no pods either
+        while (
+            not self.core.read_namespaced_resource_quota(name, self.namespace).status.hard and time.monotonic() < ends
+        ):
+            time.sleep(0.05)
+
+    def rolls_out(self, name: str = "llama") -> None:
+        """Somebody gives a Deployment a new pod template."""
+        template = {"metadata": {"annotations": {"rolled-out": uuid.uuid4().hex}}}
+        where = ("apps", "v1", self.namespace, "deployments", name)
+        self.any.patch_namespaced_custom_object(*where, {"spec": {"template": template}}, _content_type=_MERGE)
 
     def make(self, api_version: str, plural: str, body: Mapping[str, Any]) -> None:
         """Any object."""
@@ -134,11 +176,12 @@ class Cluster:
 
     def owner(self, kind: str, name: str, aims_at: str, target_kind: str = "Deployment") -> None:
         """A HorizontalPodAutoscaler, ScaledObject or VerticalPodAutoscaler for an object."""
-        api_version, key, more = {
+        kinds: dict[str, tuple[str, str, dict[str, Any]]] = {
             "HorizontalPodAutoscaler": ("autoscaling/v2", "scaleTargetRef", {"maxReplicas": 9}),
-            "ScaledObject": ("keda.sh/v1alpha1", "scaleTargetRef", {}),
+            "ScaledObject": ("keda.sh/v1alpha1", "scaleTargetRef", {"triggers": [_TRIGGER], "minReplicaCount": 2}),
             "VerticalPodAutoscaler": ("autoscaling.k8s.io/v1", "targetRef", {}),
-        }[kind]
+        }
+        api_version, key, more = kinds[kind]
         spec = {key: {"apiVersion": "apps/v1", "kind": target_kind, "name": aims_at}, **more}
         self.make(api_version, f"{kind.lower()}s", {"kind": kind, "metadata": {"name": name}, "spec": spec})
 
@@ -163,15 +206,18 @@ class Cluster:
 
     def _define(self, name: str, spec: Mapping[str, Any]) -> None:
         body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+        # a real API server asks for this in groups of Kubernetes' own
+        meta = {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, experimental-only"}}
         try:
-            self._extensions.create_custom_resource_definition({**body, "metadata": {"name": name}, "spec": spec})
+            self._extensions.create_custom_resource_definition({**body, "metadata": meta, "spec": spec})
         except ApiException as error:
             if error.status != 409:
                 raise
 
     def _until_served(self, group: str, version: str, plural: str) -> None:
         """A real API server takes a moment to serve a new kind."""
-        for _ in range(100):
+        ends = time.monotonic() + 60
+        while time.monotonic() < ends:
             try:
                 self.any.list_namespaced_custom_object(group, version, self.namespace, plural)
             except ApiException:
@@ -196,3 +242,8 @@ def endpoint(address: str, pod: str = "", uid: str = "", **conditions: bool) -> 
     """One endpoint of a slice."""
     target = {"targetRef": {"kind": "Pod", "name": pod, "uid": uid}} if pod else {}
     return {"addresses": [address], "conditions": conditions} | target
+
+
+def is_ready(pod: Any) -> bool:
+    """Whether its kubelet says so."""
+    return any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or ())

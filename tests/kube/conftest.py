@@ -1,3 +1,3 @@
-from tests.kube.fixtures import api_server, cluster, kubeconfig
+from tests.kube.fixtures import api_server, cluster, kubeconfig, rights
 
-__all__ = ["api_server", "cluster", "kubeconfig"]
+__all__ = ["api_server", "cluster", "kubeconfig", "rights"]

@@ -13,6 +13,8 @@ class Fault:
 
     code: int = 0
     """The answer; 0: none, the request hangs until it is healed."""
+    late: bool = False
+    """One that hung is answered then, by what there is then."""
     verb: str = ""
     resource: str = ""
     times: int | None = None

@@ -6,6 +6,7 @@ when the label changes, and can stay pending for ever. The GPUs are read as the 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any, Self
 import yaml
 from kubernetes.client.exceptions import ApiException
 
+from controlplane.agent.mig.present import LOST
 from controlplane.config.mig.boards import boards
 from controlplane.decide.mig import WHOLE, Board, Slice
 from controlplane.decide.mig.layouts import fits
@@ -48,6 +50,7 @@ class Gpu:
     uuid: str
     board: Board
     mig: bool = False
+    lost: bool = False
     slices: dict[Slice, str] = field(default_factory=dict)
 
     def cut(self, counts: Mapping[str, int]) -> None:
@@ -59,6 +62,8 @@ class Gpu:
 
     def layout(self) -> GpuLayout:
         """As the agent tells it."""
+        if self.lost:
+            return LOST
         cuts = [CutSlice(piece, self.board.size(piece), (name,)) for piece, name in self.slices.items()]
         if not self.mig:
             cuts = [CutSlice(Slice(WHOLE, 0), self.board.units)]
@@ -88,6 +93,7 @@ class GpuNode:
         self.history: list[str] = []
         self.cuts = 0
         self.on_hang: Callable[[], None] = lambda: None
+        self.remove()  # what a test that was cut off left on an API server that outlives it
         labels = {"nvidia.com/mig.strategy": strategy, LABEL: "all-disabled", STATE: "success"}
         cluster.core.create_node({"metadata": {"name": name, "labels": labels}, "spec": {}})
         self._seen = "all-disabled"
@@ -107,6 +113,16 @@ class GpuNode:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stopped.set()
         self._thread.join(5)
+
+    def remove(self) -> None:
+        """Leave nothing on an API server that outlives the test."""
+        for pod in self._pods():
+            with contextlib.suppress(ApiException):  # it went by itself
+                self.cluster.core.delete_namespaced_pod(
+                    pod.metadata.name, pod.metadata.namespace, grace_period_seconds=0
+                )
+        with contextlib.suppress(ApiException):  # it is not there
+            self.cluster.core.delete_node(self.name)
 
     async def layouts(self, node: str) -> tuple[GpuLayout, ...]:
         """As the agents do."""
@@ -269,8 +285,8 @@ def _holds_gpu(pod: Any) -> bool:
 def _make_file(cluster: Cluster) -> None:
     """Anew, as a test may have several nodes one after the other."""
     body = {"metadata": {"name": CONFIG_MAP}, "data": {"config.yaml": FILE}}
+    cluster.make_namespace(NAMESPACE)
     try:
-        cluster.core.create_namespace({"metadata": {"name": NAMESPACE}})
         cluster.core.create_namespaced_config_map(NAMESPACE, body)
     except ApiException as error:
         if error.status != 409:

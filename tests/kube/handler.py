@@ -82,8 +82,14 @@ class Handler(BaseHTTPRequestHandler):
         self._authorise(place)
         if (met := self.api.faults.meeting(self.verb, self.resource)) is not None:
             fault, healed = met
-            self._fail(fault) if fault.code else self._hang(healed)
-        elif self.verb == "list":
+            if fault.code:
+                self._fail(fault)
+                return
+            healed.wait()
+            if not fault.late:
+                self.close_connection = True
+                return
+        if self.verb == "list":
             self._list(place)
         elif self.verb == "watch":
             self._watch(place)
@@ -245,10 +251,6 @@ class Handler(BaseHTTPRequestHandler):
     def _fail(self, fault: Fault) -> None:
         message = fault.message or f"made to answer {fault.code}"
         self._send(fault.code, ApiError(fault.code, message).status, fault)
-
-    def _hang(self, healed: Any) -> None:
-        healed.wait()
-        self.close_connection = True
 
     def _send(self, code: int, body: Object, fault: Fault | None = None) -> None:
         self.api.note(self.verb, self.resource, code)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.kube.errors import ApiError, gone
 from tests.kube.scales import OF_PODS, ScalePaths, check
+from tests.kube.valid import check_valid
 
 Object = dict[str, Any]
 
@@ -163,6 +164,7 @@ class Objects:
             if place.kind.plural == "customresourcedefinitions":
                 self.kinds.append(defined(new["spec"]))
             check(place.kind, place.name, new)
+            check_valid(place.kind, None, new)
             return self._put(place, None, new)
 
     def update(self, place: Place, body: Object, *, status: bool) -> Object:
@@ -191,6 +193,7 @@ class Objects:
             if new == old:
                 return copy.deepcopy(old)
             check(place.kind, place.name, new)
+            check_valid(place.kind, old, new)
             meta = new["metadata"]
             if (
                 "deletionTimestamp" in meta
@@ -212,6 +215,10 @@ class Objects:
             if not (place.kind.graceful and spec.get("nodeName") and running):
                 grace_s = 0
             if not grace_s and not old["metadata"].get("finalizers"):
+                if "deletionTimestamp" in old["metadata"]:  # its time is cut short, which is a change of its own
+                    short = copy.deepcopy(old)
+                    short["metadata"]["deletionGracePeriodSeconds"] = 0
+                    old = self._put(place, old, short)
                 return self._remove(place, old)
             new = copy.deepcopy(old)
             new["metadata"].setdefault("deletionTimestamp", _stamp(grace_s))

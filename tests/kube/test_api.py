@@ -1,14 +1,16 @@
 """What tests rely on in an API server, held against ours and, with KUBECONFIG_TEST, against a real one."""
 
 import time
+from typing import Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.kube.cluster import Cluster, endpoint
+from tests.kube.cluster import Cluster
 from tests.kube.selectors import selector
 from tests.kube.server import ApiServer
 
+COST = "controller.kubernetes.io/pod-deletion-cost"
 MERGE = "application/merge-patch+json"
 
 
@@ -85,16 +87,49 @@ def test_writing_what_is_there_changes_no_version(cluster: Cluster) -> None:
 
 
 def test_a_generation_counts_changes_of_the_spec_only(cluster: Cluster) -> None:
-    cluster.endpoints("s", [endpoint("10.0.0.7", ready=True)])
-    name, namespace = "s-ipv4", cluster.namespace
-    first = cluster.discovery.read_namespaced_endpoint_slice(name, namespace).metadata
-    cluster.discovery.patch_namespaced_endpoint_slice(
-        name, namespace, {"metadata": {"labels": {"a": "b"}}}, _content_type=MERGE
-    )
-    second = cluster.discovery.read_namespaced_endpoint_slice(name, namespace).metadata
-    assert (second.generation, second.labels["a"]) == (first.generation, "b")
-    cluster.endpoints("s", [endpoint("10.0.0.8", ready=True)])
-    assert cluster.discovery.read_namespaced_endpoint_slice(name, namespace).metadata.generation > first.generation
+    cluster.scaled()
+
+    def patched(body: dict[str, Any]) -> Any:
+        where = ("apps", "v1", cluster.namespace, "deployments", "llama")
+        cluster.any.patch_namespaced_custom_object(*where, body, _content_type=MERGE)
+        return cluster.read("apps/v1", "deployments", "llama")["metadata"]
+
+    first = cluster.read("apps/v1", "deployments", "llama")["metadata"]["generation"]
+    labelled = patched({"metadata": {"labels": {"a": "b"}}})
+    assert (labelled["generation"], labelled["labels"]) == (first, {"a": "b"})
+    assert patched({"spec": {"paused": True}})["generation"] == first + 1
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"labels": {"controlplane/traffic": "not ok"}}, "a valid label must"),
+        ({"labels": {"a/b/c": "on"}}, "a valid label key must"),
+        ({"annotations": {COST: "1.5"}}, "must be a 32bit integer"),
+        ({"annotations": {COST: "+5"}}, "must be a 32bit integer"),
+        ({"annotations": {COST: "2147483648"}}, "must be a 32bit integer"),
+    ],
+)
+def test_labels_and_deletion_costs_have_a_form(cluster: Cluster, meta: dict[str, Any], words: str) -> None:
+    cluster.pod("a")
+    with pytest.raises(ApiException, match=words) as refused:
+        cluster.core.patch_namespaced_pod("a", cluster.namespace, {"metadata": meta}, _content_type=MERGE)
+    assert refused.value.status == 422
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_selector_matches_the_template_and_stays_what_it_is(cluster: Cluster, kind: str) -> None:
+    with pytest.raises(ApiException, match="`selector` does not match template `labels`") as refused:
+        cluster.scaled(kind=kind, selects={"controlplane/traffic": "on"})
+    assert refused.value.status == 422
+    on = {"controlplane/traffic": "on"}
+    cluster.scaled(kind=kind, more=on)
+    where = ("apps", "v1", cluster.namespace, f"{kind.lower()}s", "llama")
+    body = {"spec": {"selector": {"matchLabels": on}}}
+    with pytest.raises(ApiException) as refused:
+        cluster.any.patch_namespaced_custom_object(*where, body, _content_type=MERGE)
+    assert refused.value.status == 422
+    assert cluster.read("apps/v1", f"{kind.lower()}s", "llama")["spec"]["selector"]["matchLabels"] == {"app": "llama"}
 
 
 def test_a_pod_on_a_node_goes_only_when_its_kubelet_says_so(cluster: Cluster) -> None:
@@ -140,6 +175,7 @@ def test_a_watch_tells_all_since_a_version_as_its_selector_sees_it(cluster: Clus
         ("ADDED", "b"),
         ("MODIFIED", "a"),
         ("DELETED", "a"),
+        ("MODIFIED", "b"),
         ("MODIFIED", "b"),
         ("DELETED", "b"),
     ]

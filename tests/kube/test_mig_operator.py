@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
 
-from controlplane.act.mig.operator.actuator import GpuOperator, MigOperator
+from controlplane.act.mig.operator import reading
+from controlplane.act.mig.operator.actuator import MigOperator, Touched
 from controlplane.act.mig.operator.change import NodeChange
 from controlplane.act.mig.operator.journal import ANNOTATION
 from controlplane.collect.worker import Worker
+from controlplane.decide.mig import Gpu, MigModel, MigQuestion
+from controlplane.decide.mig.proposal import MigAsk, propose
+from controlplane.decide.mig.worth import BY_LABEL
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.mig import Act, LayoutState, Slice
+from controlplane.domain.layouts import LayoutPlan
+from controlplane.domain.mig import Act, GpuOperator, LayoutState, Slice
 from controlplane.kube.nodes import Nodes
+from controlplane.loop.mig_going import FailedError
+from controlplane.loop.mig_nodes import ByNodes
 from tests.kube.cluster import Cluster
+from tests.kube.fixtures import REAL, Rights
 from tests.kube.gpu_node import CONFIG_MAP, FILE, LABEL, NAMESPACE, STATE, GpuNode
 from tests.kube.server import ApiServer
+from tests.unit.loop.mig_node import Free
 
 MERGE = "application/merge-patch+json"
 TWO = (Slice("1g.10gb", 0), Slice("1g.10gb", 1))
 HALVES = (Slice("3g.40gb", 0), Slice("3g.40gb", 4))
-LIMITED = "a-token-of-few-rights"
+REASON = "" if REAL in os.environ else "In use by another client"
+"""Of a log, for which a real API server asks a kubelet."""
 ROLES = Path(__file__).parents[2] / "deploy" / "kubernetes" / "mig.yaml"
 
 
 @pytest.fixture
-def node(api_server: ApiServer, cluster: Cluster) -> Iterator[GpuNode]:
-    assert api_server
+def node(cluster: Cluster) -> Iterator[GpuNode]:
     with GpuNode(cluster) as node:
         yield node
+    if REAL in os.environ:
+        node.remove()
 
 
 class Under:
@@ -66,7 +78,7 @@ class Under:
 
 
 async def until(wanted: Callable[[], object]) -> None:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 30
     while not wanted():
         assert time.monotonic() < ends
         await asyncio.sleep(0.005)
@@ -264,7 +276,7 @@ async def test_a_disruption_budget_is_waited_for(api_server: ApiServer, node: Gp
     budget(node, 1)
     going = asyncio.create_task(Under(node).change(TWO))
     await until(lambda: len(api_server.asked("create", "pods/eviction")) > 4)
-    assert len(node.pods()) == 1
+    await until(lambda: len(node.pods()) == 1)
     assert not node.history
     allow(node, 1)
     assert (await going).state is LayoutState.DONE
@@ -289,7 +301,7 @@ async def test_pods_that_may_not_go_in_time_leave_the_gpus_as_they_were_and_the_
 async def test_pods_of_a_daemon_set_are_left_though_mig_manager_then_fails(node: GpuNode) -> None:
     node.pod("burn-in", "DaemonSet")
     change = await Under(node).change(TWO)
-    failed(change, FailureClass.BACKEND, "In use by another client")
+    failed(change, FailureClass.BACKEND, REASON)
     assert node.pods() == ["burn-in"]
 
 
@@ -335,7 +347,8 @@ async def test_an_agent_that_mig_manager_sends_away_is_waited_for_and_its_restar
     failed(await Under(node).change(TWO), FailureClass.UNREACHABLE, "no answer", state=LayoutState.UNREACHABLE)
     node.hangs = False
     node.restart()
-    await until(lambda: node.history[-1:] == ["success"])
+    await until(lambda: (node.read().status.allocatable or {}).get("nvidia.com/mig-1g.10gb") == "2")
+    assert node.history[-1] == "success"
     change = await Under(node).change(TWO)
     assert (change.state, change.detail) == (LayoutState.DONE, "it is cut so already")
     assert at_rest(node)
@@ -373,15 +386,42 @@ async def test_success_that_no_agent_confirms_is_a_failure(node: GpuNode) -> Non
     failed(await going, FailureClass.TIMEOUT, "nobody tells how its GPUs are cut")
 
 
+async def test_a_node_with_a_lost_gpu_is_refused_and_left_as_it_is(node: GpuNode) -> None:
+    node.gpus[0].lost = True
+    under = Under(node)
+    for dry_run in (True, False):
+        change = await under.actuator.change(node.name, {node.gpus[1].uuid: TWO}, dry_run=dry_run)
+        failed(change, FailureClass.BACKEND, "GPU 0 of the same node", "is lost", "boot", state=LayoutState.REFUSED)
+    assert at_rest(node)
+    assert node.config() == FILE
+
+
+async def test_success_is_none_where_a_gpu_was_lost_meanwhile(node: GpuNode) -> None:
+    node.idle, under = True, Under(node)
+    going = asyncio.create_task(under.change(TWO))
+    await until(lambda: node.read().metadata.labels[LABEL] != "all-disabled")
+    node.gpus[1].lost, node.idle = True, False
+    await until(lambda: node.history[-1:] == ["success"])
+    under.later()
+    failed(await going, FailureClass.TIMEOUT, "nobody tells how its GPUs are cut")
+    assert counts(node) == [{"1g.10gb": 2}, {}]
+
+
 async def test_a_failure_of_mig_manager_leaves_the_node_cordoned_and_tells_the_reason_of_its_log(node: GpuNode) -> None:
     node.refuses = True
     change = await Under(node).change(TWO)
-    failed(change, FailureClass.BACKEND, "-a: In use by another client; node gpu-1 stays cordoned", "Ask again")
+    told = f"-a{REASON and f': {REASON}'}; node gpu-1 stays cordoned"
+    failed(change, FailureClass.BACKEND, told, "Ask again")
     assert '"phase": "failed"' in cordoned(node)
     assert counts(node) == [{}, {}]
     assert await Under(node).actuator.resume() == ()  # that is for a person, or for being asked again
+    (left,) = await Under(node).actuator.failed()
+    assert (left.node, left.state) == ("gpu-1", LayoutState.FAILED)
+    assert "mig-manager says failed" in left.why
+    assert "Ask again" in left.why
     node.refuses = False
     assert (await Under(node).change(TWO)).state is LayoutState.DONE
+    assert await Under(node).actuator.failed() == ()
     assert at_rest(node)
 
 
@@ -511,6 +551,224 @@ async def test_a_change_whose_entry_somebody_took_away_is_told_and_can_be_asked_
     assert at_rest(node)
 
 
+# what people say meanwhile
+
+
+def drill(models: Touched) -> str:
+    return f"{models} frozen by ann"
+
+
+async def test_a_freeze_while_pods_are_drained_opens_the_node_and_leaves_its_gpus_as_they_were(
+    api_server: ApiServer, node: GpuNode
+) -> None:
+    node.pod("llama")
+    budget(node, 0)
+    said: list[str] = []
+    wanted = {node.gpus[0].uuid: TWO}
+    change = Under(node).actuator.change(
+        node.name, wanted, dry_run=False, models=("llm",), held=lambda _: "".join(said)
+    )
+    going = asyncio.create_task(change)
+    await until(lambda: len(api_server.asked("create", "pods/eviction")) > 2)
+    said.append("everything is frozen by ann")
+    async with asyncio.timeout(10):
+        held = await going
+    assert (held.state, held.detail) == (
+        LayoutState.HELD,
+        "everything is frozen by ann; its GPUs are as they were, and node gpu-1 was uncordoned",
+    )
+    assert at_rest(node)
+    assert node.pods() == ["llama"]
+    assert not node.history, "mig-manager was never told"
+
+
+async def test_a_frozen_change_is_not_begun(node: GpuNode) -> None:
+    node.pod("llama")
+    version = node.read().metadata.resource_version
+    held = await Under(node).actuator.cut(node.name, {node.gpus[0].uuid: TWO}, ("llm",), drill, lambda: "")
+    assert (held.state, held.why) == (LayoutState.HELD, "('llm',) frozen by ann")
+    assert node.read().metadata.resource_version == version
+    assert node.pods() == ["llama"]
+
+
+@pytest.mark.parametrize(("at", "ends"), [(3, LayoutState.HELD), (5, LayoutState.HELD), (7, LayoutState.DONE)])
+async def test_a_change_that_is_resumed_under_a_freeze_never_leaves_the_node_cordoned(
+    node: GpuNode, monkeypatch: pytest.MonkeyPatch, at: int, ends: LayoutState
+) -> None:
+    """After the cordon and after an eviction the node is opened again; once mig-manager has the word it goes on."""
+    node.pod("llama")
+    with monkeypatch.context() as patches:
+        crashing(patches, at)
+        with pytest.raises(Crash):
+            await Under(node).actuator.change(
+                node.name, {node.gpus[0].uuid: TWO}, dry_run=False, models=("llm", "other")
+            )
+    (resumed,) = await Under(node).actuator.resume(drill)
+    assert resumed.state is ends, resumed
+    assert at_rest(node)
+    assert counts(node)[0] == ({"1g.10gb": 2} if ends is LayoutState.DONE else {})
+    if ends is LayoutState.HELD:
+        assert resumed.detail.startswith("('llm', 'other') frozen by ann; ")
+        assert not node.history
+    assert await Under(node).actuator.resume(drill) == (), "nothing is left of it"
+
+
+# who leads meanwhile
+
+
+def let_go(node: GpuNode) -> None:
+    """As the documentation says, by kubectl."""
+    body = {"metadata": {"annotations": {ANNOTATION: None}}, "spec": {"unschedulable": None}}
+    node.cluster.core.patch_node(node.name, body, _content_type=MERGE)
+
+
+class Draining:
+    """A change while a pod takes its time to go; `lost` is why its control plane may do nothing more."""
+
+    def __init__(self, node: GpuNode) -> None:
+        node.pod("llama")
+        self._finalize(node, ["example.com/last-requests"])
+        self.node, self.under, self.lost = node, Under(node), ""
+
+    async def __aenter__(self) -> Self:
+        wanted = {self.node.gpus[0].uuid: TWO}
+        change = self.under.actuator.change(
+            self.node.name, wanted, dry_run=False, models=("llm",), stopped=lambda: self.lost
+        )
+        self.going = asyncio.create_task(change)
+        await until(lambda: ANNOTATION in (self.node.read().metadata.annotations or {}))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.going.cancel()
+        await asyncio.gather(self.going, return_exceptions=True)
+        await self.under.actuator.close()
+        self._finalize(self.node, None)
+
+    async def ended(self) -> NodeChange:
+        async with asyncio.timeout(10):
+            return await self.going
+
+    def _finalize(self, node: GpuNode, finalizers: list[str] | None) -> None:
+        body = {"metadata": {"finalizers": finalizers}}
+        node.cluster.core.patch_namespaced_pod("llama", node.cluster.namespace, body, _content_type=MERGE)
+
+
+async def test_who_lost_the_lead_leaves_a_node_as_it_is_for_the_next_to_go_on_with(node: GpuNode) -> None:
+    async with Draining(node) as draining:
+        draining.lost = "another control plane may lead by now"
+        left = await draining.ended()
+    assert (left.state, left.detail) == (
+        LayoutState.HELD,
+        "another control plane may lead by now; node gpu-1 is left to it as it is",
+    )
+    assert '"phase": "draining"' in cordoned(node)
+    (resumed,) = await Under(node).actuator.resume()
+    assert resumed.state is LayoutState.DONE, resumed
+    assert counts(node)[0] == {"1g.10gb": 2}
+    assert at_rest(node)
+
+
+@pytest.mark.parametrize(
+    ("writes", "left"),
+    [(["patch_config_map"], "a change of node gpu-1"), (["patch_config_map", "patch", "evict"], "the eviction of pod")],
+)
+async def test_who_loses_the_lead_between_two_writes_of_one_look_does_not_make_the_second(
+    node: GpuNode, monkeypatch: pytest.MonkeyPatch, writes: list[str], left: str
+) -> None:
+    for pod in ("llama-a", "llama-b"):
+        node.pod(pod)
+    made: list[str] = []
+
+    def noted(name: str) -> Callable[..., object]:
+        real = getattr(Nodes, name)
+
+        def call(*of: object) -> object:
+            told = real(*of)
+            made.append(name)
+            return told
+
+        return call
+
+    with monkeypatch.context() as patches:
+        for name in ("patch", "evict", "patch_config_map"):
+            patches.setattr(Nodes, name, noted(name))
+        under, wanted = Under(node), {node.gpus[0].uuid: TWO}
+        lost = "another control plane may lead by now"
+        change = await under.actuator.change(
+            node.name, wanted, dry_run=False, stopped=lambda: lost if len(made) >= len(writes) else ""
+        )
+        await under.actuator.close()
+    assert made == writes
+    assert change.state is LayoutState.HELD, change
+    assert change.detail.startswith(f"left undone: {left}")
+    assert change.detail.endswith(lost)
+    assert (await Under(node).change(TWO)).state is LayoutState.DONE, "the next leader goes on"
+    assert at_rest(node)
+
+
+async def test_a_hold_by_the_new_leader_stays_though_the_old_one_saw_no_freeze(node: GpuNode) -> None:
+    async with Draining(node) as draining:
+        (held,) = await Under(node).actuator.resume(drill)
+        assert held.state is LayoutState.HELD, held
+        left = await draining.ended()
+    assert (left.state, left.detail) == (
+        LayoutState.HELD,
+        "somebody let go of it: node gpu-1 has no annotation mig.controlplane/change any more",
+    )
+    assert at_rest(node)
+    assert not node.history
+
+
+async def test_a_node_of_which_somebody_let_go_by_hand_is_left_alone(node: GpuNode) -> None:
+    async with Draining(node) as draining:
+        let_go(node)
+        left = await draining.ended()
+    assert left.state is LayoutState.HELD
+    assert left.detail.startswith("somebody let go of it")
+    assert at_rest(node)
+    assert not node.history
+
+
+async def test_a_change_of_before_of_which_somebody_lets_go_is_not_begun_anew(
+    node: GpuNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patches:
+        crashing(patches, 3)  # after the node was cordoned
+        with pytest.raises(Crash):
+            await Under(node).change(TWO)
+    found = reading.under_way
+
+    def then_let_go(*of: Any) -> Any:
+        told = found(*of)
+        let_go(node)
+        return told
+
+    monkeypatch.setattr(reading, "under_way", then_let_go)
+    (resumed,) = await Under(node).actuator.resume()
+    assert resumed.state is LayoutState.HELD, resumed
+    assert at_rest(node)
+    assert not node.history
+
+
+async def test_once_mig_manager_has_the_word_the_next_leader_waits_for_it(node: GpuNode) -> None:
+    node.idle, lost = True, list[str]()
+    change = Under(node).actuator.change(
+        node.name, {node.gpus[0].uuid: TWO}, dry_run=False, stopped=lambda: "".join(lost)
+    )
+    going = asyncio.create_task(change)
+    await until(lambda: node.read().metadata.labels[LABEL] != "all-disabled")
+    lost.append("another control plane may lead by now")
+    async with asyncio.timeout(10):
+        assert (await going).state is LayoutState.HELD
+    assert '"phase": "changing"' in cordoned(node)
+    node.idle = False
+    (resumed,) = await Under(node).actuator.resume()
+    assert resumed.state is LayoutState.DONE, resumed
+    assert node.cuts == 1
+    assert at_rest(node)
+
+
 # faults and rights
 
 
@@ -538,24 +796,24 @@ async def test_an_api_server_that_stays_away_ends_it_and_it_goes_on_later(api_se
     assert at_rest(node)
 
 
-@pytest.fixture
-def limited(api_server: ApiServer, tmp_path: Path) -> str:
-    """A kubeconfig of the service account that deploy/ describes."""
-    path = tmp_path / "limited.json"
-    path.write_text(api_server.kubeconfig(LIMITED))
-    api_server.rights[LIMITED] = rules()
-    return str(path)
+def give(rights: Rights, verb: str = "", resource: str = "") -> None:
+    """What deploy/ gives the service account of the control plane, but for one verb."""
+    for one in yaml.safe_load_all(ROLES.read_text()):
+        if "rules" in one:
+            few = [
+                {**rule, "verbs": [v for v in rule["verbs"] if v != verb]} if resource in rule["resources"] else rule
+                for rule in one["rules"]
+            ]
+            rights.allow([rule for rule in few if rule["verbs"]], one["metadata"].get("namespace", "*"))
 
 
-def rules() -> list[dict[str, list[str]]]:
-    found = yaml.safe_load_all(ROLES.read_text())
-    return [rule for one in found if one["kind"] in {"Role", "ClusterRole"} for rule in one["rules"]]
-
-
-async def test_the_roles_in_deploy_are_enough(api_server: ApiServer, node: GpuNode, limited: str) -> None:
+async def test_the_roles_in_deploy_are_enough(request: pytest.FixtureRequest, node: GpuNode, rights: Rights) -> None:
+    give(rights)
     node.pod("llama")
-    assert (await Under(node, limited).change(TWO)).state is LayoutState.DONE
-    assert not [request for request in api_server.requests if request.status == 403]
+    assert (await Under(node, rights.kubeconfig).change(TWO)).state is LayoutState.DONE
+    if REAL not in os.environ:
+        server: ApiServer = request.getfixturevalue("api_server")
+        assert not [one for one in server.requests if one.status == 403]
 
 
 @pytest.mark.parametrize(
@@ -571,14 +829,45 @@ async def test_the_roles_in_deploy_are_enough(api_server: ApiServer, node: GpuNo
     ],
 )
 async def test_a_missing_right_is_named(
-    api_server: ApiServer, node: GpuNode, limited: str, verb: str, resource: str, state: LayoutState
+    node: GpuNode, rights: Rights, verb: str, resource: str, state: LayoutState
 ) -> None:
     node.pod("llama")
-    api_server.rights[LIMITED] = [
-        {**rule, "verbs": [v for v in rule["verbs"] if v != verb]} if resource in rule["resources"] else rule
-        for rule in rules()
-    ]
-    change = await Under(node, limited).change(TWO)
+    give(rights, verb, resource)
+    change = await Under(node, rights.kubeconfig).change(TWO)
     asked = "get, list and watch" if verb == "list" else verb
     failed(change, FailureClass.CONTROL_NOT_ALLOWED, f"needs {asked} of {resource}", "mig.yaml", state=state)
     assert node.pods() == ["llama"]
+
+
+# as the loop does it
+
+
+def planned(node: GpuNode) -> LayoutPlan:
+    """Two models for slices, of which the node has none."""
+    gpus = tuple(Gpu(gpu.uuid, gpu.board, (Slice("whole", 0),)) for gpu in node.gpus)
+    small = MigModel("small", 10.0, {"1g.10gb": 5.0}, 6.0)
+    large = MigModel("large", 8.0, {"4g.40gb": 8.0}, 30.0)
+    return propose(MigAsk(MigQuestion(gpus, (small, large)), 3600.0, BY_LABEL))
+
+
+async def test_a_plan_of_the_loop_is_carried_out_and_its_gpus_have_the_slices_that_are_wanted(node: GpuNode) -> None:
+    node.pod("llama")
+    plan, free = planned(node), Free()
+    assert plan.pays
+    hands = ByNodes(Under(node).actuator, node)  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        await hands.carry_out(plan, dict.fromkeys((gpu.uuid for gpu in node.gpus), node.name), free)
+    wanted = [dict(Counter(piece.profile for piece in plan.layouts[gpu.uuid])) for gpu in node.gpus]
+    assert [found or {"whole": 1} for found in counts(node)] == wanted
+    assert free.done == len(plan.steps)
+    assert node.pods() == []
+    assert at_rest(node)
+
+
+async def test_a_node_that_cannot_be_cut_ends_the_plan_and_is_named(node: GpuNode) -> None:
+    node.refuses = True
+    hands = ByNodes(Under(node).actuator, node)  # type: ignore[arg-type]
+    with pytest.raises(FailedError, match="mig-manager says failed") as failure:
+        await hands.carry_out(planned(node), dict.fromkeys((gpu.uuid for gpu in node.gpus), node.name), Free())
+    assert failure.value.node == node.name
+    assert cordoned(node)

@@ -47,7 +47,7 @@ class Watching:
         assert isinstance(signal, Known), signal
         return {member.server.name.partition("/")[2]: member.phase for member in signal.value}
 
-    async def until(self, wanted: Callable[[], bool], within_s: float = 10.0) -> None:
+    async def until(self, wanted: Callable[[], bool], within_s: float = 60.0) -> None:
         ends = time.monotonic() + within_s
         while not wanted():
             assert time.monotonic() < ends, self.discovery.members(self.now)

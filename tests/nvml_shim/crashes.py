@@ -130,7 +130,7 @@ class Scene:
         gpu = self.machine.state.gpu[0]
         if gpu.mode != gpu.pending:
             self.machine.reset()
-            self._resume()
+            self.apply(self.of.after)  # nothing is cut after a reset but what is asked for anew
         there = self.machine.slices()
         wanted = set(self.of.after) - set(_WHOLE)
         if set(there) != wanted or self.machine.unfinished():

@@ -141,7 +141,12 @@ def _named(board: Board, at: _Instance) -> Slice:
 
 
 def _fill(gpu: _Gpu, board: Board, uuid: str) -> None:
-    gpu.uuid, gpu.name, gpu.pci, gpu.mig = uuid.encode(), board.names[0].encode(), int(board.pci[0], 16), 1
+    gpu.uuid, gpu.name, gpu.pci, gpu.mig = (
+        uuid.encode(),
+        board.names[0].partition(" (")[0].encode(),
+        int(board.pci[0], 16),
+        1,
+    )
     gpu.resets = int(board.key.startswith("a"))  # Ampere
     numbers = {p.name: p.nvml for p in board.profiles if p.nvml is not None}
     for profile in (p for p in board.profiles if p.nvml is not None):

@@ -33,11 +33,11 @@ class Node:
         self.token_file = token_file
         self.url = running.url.removesuffix("/metrics")
 
-    def ask(self, body: object = None, *, token: str | None = f"Bearer {TOKEN}") -> Answer:
+    def ask(self, body: object = None, *, token: str | None = f"Bearer {TOKEN}", path: str = "/mig") -> Answer:
         """GET, or POST of a body: JSON, or bytes as they are."""
         sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         headers = {} if token is None else {"Authorization": token}
-        request = urllib.request.Request(f"{self.url}/mig", sent, headers)
+        request = urllib.request.Request(f"{self.url}{path}", sent, headers)
         try:
             with urllib.request.urlopen(request, timeout=20) as answered:
                 return Answer(answered.status, json.load(answered), answered.headers.get_content_type())
@@ -71,8 +71,8 @@ def env(shim: Path, folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def cutting_agent(shim: Path, folder: Path) -> Iterator[Node]:
+def cutting_agent(shim: Path, folder: Path, *options: str) -> Iterator[Node]:
     """Such an agent in that folder."""
     machine, more = prepared(folder)
-    with agent(env(shim, folder), folder, *more) as running:
+    with agent(env(shim, folder), folder, *more, *options) as running:
         yield Node(running, machine, folder / "token")

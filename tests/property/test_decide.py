@@ -17,18 +17,14 @@ from controlplane.domain.decision import (
     ActionStatus,
     Decision,
     DecisionRecord,
-    Freeze,
-    FreezeDirection,
     Outcome,
-    Override,
-    OverrideKind,
     ReasonCode,
     Step,
     Target,
-    Want,
 )
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Wake
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind, Want
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import (
     BatchCount,
@@ -148,7 +144,7 @@ batch_sums = st.builds(
     executions=st.floats(0.0, 2000.0),
     compute_s=st.floats(0.0, 100.0),
 )
-ceilings = st.builds(Ceiling, instances=totals, until=st.floats(NOW - 100, NOW + 2000))
+ceilings = st.builds(Ceiling, instances=totals, until=st.floats(NOW - 100, NOW + 2000), times=st.integers(1, 9))
 expectations = st.builds(
     Expectation,
     decision_id=st.just("d-1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, combinations, groupby
 from random import Random
 
@@ -29,28 +30,27 @@ needs = st.builds(
     priority=st.integers(0, 1),
     pins=st.sampled_from(((), (), (), ("a",))),
     busy_share=st.sampled_from((None, 0.25, 0.5)),
-    hot_reload=st.booleans(),
+    extra=st.integers(0, 3),
 )
 
 
 @st.composite
 def questions(draw: st.DrawFn, most_models: int = 4) -> PlacementQuestion:
     drawn = draw(st.lists(needs, min_size=1, max_size=most_models))
-    models = [
-        ModelNeed(f"m{i}", n.memory_bytes, n.copies, n.servers, n.priority, n.pins, n.busy_share, n.hot_reload)
-        for i, n in enumerate(drawn)
-    ]
+    models = [replace(n, name=f"m{i}", extra=min(n.extra, n.copies)) for i, n in enumerate(drawn)]
     names = [*(model.name for model in models), "not ours"]
-    servers = tuple(
-        ServerRoom(
+    rooms = []
+    for name in NAMES:
+        here = draw(st.sets(st.sampled_from(names), max_size=2))
+        room = ServerRoom(
             name,
             draw(st.one_of(st.integers(2, 12).map(lambda n: n * MIB), st.none())),
-            dict.fromkeys(draw(st.sets(st.sampled_from(names), max_size=2)), 1),
+            dict.fromkeys(sorted(here), 1),
             pinned=draw(st.integers(0, 5)) == 0,
+            taken_bytes={model: draw(st.integers(1, 6)) * MIB for model in sorted(here) if draw(st.booleans())},
         )
-        for name in NAMES
-    )
-    return PlacementQuestion(servers, tuple(models), EXACT)
+        rooms.append(room)
+    return PlacementQuestion(tuple(rooms), tuple(models), EXACT)
 
 
 def possible(space: Space) -> Iterator[frozenset[Pair]]:
@@ -62,10 +62,7 @@ def possible(space: Space) -> Iterator[frozenset[Pair]]:
         if any(copies[m] > most for m, most in enumerate(space.most)):
             continue
         taken = [space.taken(chosen, s) for s in range(len(space.servers))]
-        if all(
-            taken[s] <= space.room[s] and taken[s] + space.twice(chosen, s) <= space.reload_room[s]
-            for s in range(len(space.servers))
-        ):
+        if all(taken[s] <= space.room[s] for s in range(len(space.servers))):
             yield chosen
 
 
@@ -73,9 +70,13 @@ def worth(space: Space, chosen: frozenset[Pair]) -> tuple[float, ...]:
     """The goals in their order, the less the better: written down once more, by another hand."""
     copies = Counter(m for m, _ in chosen)
     values: list[float] = [len(space.pins - chosen)]
-    for level in sorted({model.priority for model in space.models}, reverse=True):
-        mine = [m for m, model in enumerate(space.models) if model.priority == level and space.most[m] > 0]
-        values += [sum(copies[m] == 0 for m in mine), sum(space.most[m] - copies[m] for m in mine)]
+    levels = sorted({model.priority for model in space.models}, reverse=True)
+    for level in levels:
+        mine = [m for m, model in enumerate(space.models) if model.priority == level and space.first[m] > 0]
+        values += [sum(copies[m] == 0 for m in mine), sum(max(0, space.first[m] - copies[m]) for m in mine)]
+    for level in levels:
+        mine = [m for m, model in enumerate(space.models) if model.priority == level and space.most[m] > space.first[m]]
+        values.append(sum(space.most[m] - copies[m] for m in mine))
     shares = [model.busy_share for model in space.models if model.busy_share is not None]
     busy = Counter[int]()
     for m, s in chosen:
@@ -135,7 +136,7 @@ def test_the_moves_lead_from_what_is_to_the_target_and_are_safe_all_the_way(ques
         copies = Counter(model for model, _ in loaded)
         assert all(copies[model] >= min(before[model], after[model]) for model in known)
         for s, server in enumerate(space.servers):
-            assert sum(space.size[known[m]] for m, on in loaded if on == server.name) <= space.room[s]
+            assert sum(space.size_of((known[m], s)) for m, on in loaded if on == server.name) <= space.room[s]
     assert loaded == target
     assert not {move.server for move in placement.moves} & {server.name for server in question.servers if server.pinned}
     assert place(question) == placement

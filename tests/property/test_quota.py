@@ -11,8 +11,9 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
 from controlplane.decide.replicas.quota import under_quota
 from controlplane.decide.replicas.scaled import Scaled
-from controlplane.domain.decision import Freeze, FreezeDirection, ReasonCode
+from controlplane.domain.decision import ReasonCode
 from controlplane.domain.fleet import Quota
+from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.state import WorkloadState
 from tests.property.test_replicas import pools, states
 from tests.unit.decide.replicas import NOW, decided, wanted

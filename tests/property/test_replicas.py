@@ -17,10 +17,10 @@ from controlplane.decide.headroom import slow_quantile
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool
 from controlplane.domain.decision import ReasonCode
-from controlplane.domain.fleet import ReplicaBounds
+from controlplane.domain.fleet import ReplicaBounds, Wake
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import Interval
-from controlplane.domain.signal import Known, Missing
+from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.domain.state import DemandPoint, PolicyState, Service, WorkloadState
 from controlplane.store.codec import POLICY_STATE
 from tests.unit.decide.replicas import (
@@ -33,6 +33,7 @@ from tests.unit.decide.replicas import (
     a_reading,
     decided,
     loaded,
+    steady,
     tokens,
     under,
     wanted,
@@ -143,6 +144,55 @@ def test_missing_and_stale_readings_lower_nothing_for_hours(
             left = replace(left, asked=serving)
             stale, _ = decided(pool, left, at + 300.0)
             assert wanted(stale) >= serving
+
+
+signals = st.sampled_from(
+    [Known(0, NOW), Known(0, NOW), Known(0, NOW), Known(2, NOW), Missing("-"), Stale(0, NOW - 90.0, 90.0)]
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    told=st.lists(st.none() | st.tuples(signals, signals), min_size=1, max_size=4),
+    counted=st.lists(st.sampled_from([True, True, True, False]), min_size=4, max_size=4),
+    idle_s=st.floats(301.0, 9000.0),
+)
+def test_zero_is_for_what_every_server_is_known_to_have_none_of(
+    told: list[tuple[Signal[int], Signal[int]] | None], counted: list[bool], idle_s: float
+) -> None:
+    """Of requests that wait and that run, and of tokens: what is missing or stale of one server keeps all there."""
+    nothing = [
+        tuple(replace(i, tokens=tokens(0, 0) if counts else None) for i in steady(NOW, 0.0)) for counts in counted
+    ]
+    readings = [
+        None if two is None else a_reading(own, pending=two[0], running=two[1])
+        for two, own in zip(told, nothing, strict=False)
+    ]
+    sleepy = replace(MODEL, idle_unload_s=300.0, wake=Wake(ensure=True))
+    state = replace(KNOWN, used_at=NOW - idle_s, asked=len(told))
+    decision, _ = decided(a_pool(readings, model=sleepy, bounds=ReplicaBounds(0, 50)), state)
+    empty = all(two == (Known(0, NOW), Known(0, NOW)) for two in told)
+    sure = empty and all(counted[: len(told)])
+    assert (wanted(decision) == 0) is sure
+    if None in told or not all(counted[: len(told)]):
+        assert wanted(decision) >= len(told)
+
+
+@settings(deadline=None, max_examples=30)
+@given(per_s=st.floats(0.5, 30.0), spare=st.integers(0, 4), blanks=st.lists(st.integers(1, 9), min_size=1, max_size=8))
+def test_tokens_that_are_not_counted_lower_nothing_for_hours(per_s: float, spare: int, blanks: list[int]) -> None:
+    """Of some servers or all of them, which go on telling requests."""
+    serving = math.ceil(per_s / 6.0) + 1 + spare
+    _, state = decided(under(per_s, serving))
+    at, left = NOW, replace(state, asked=serving)
+    for blank in blanks:
+        at += 600.0
+        load = steady(at, per_s / serving)
+        uncounted = a_reading([replace(interval, tokens=None) for interval in load])
+        readings = [uncounted if n < blank else a_reading(load) for n in range(serving)]
+        decision, left = decided(a_pool(readings), left, at)
+        assert wanted(decision) >= serving
+        left = replace(left, asked=serving)
 
 
 @settings(deadline=None, max_examples=60)

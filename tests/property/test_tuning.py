@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.domain.batching import BatchingKnobs, BatchingUse
-from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind, ReasonCode, Step
+from controlplane.domain.decision import ReasonCode, Step
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from tests.unit.decide.tuned import ALONE, NOW, SPEC, Tuned
 
 UNTIL = NOW + 1e6

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Override, OverrideKind, Target
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Target
+from controlplane.domain.instructions import Override, OverrideKind
 from tests.world import world as worlds
 from tests.world.batcher import SimModel
 from tests.world.ports import WorldActuator

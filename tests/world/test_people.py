@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from controlplane.domain.conditions import AlertName
-from controlplane.domain.decision import FreezeDirection, OverrideKind, ReasonCode, Step
+from controlplane.domain.decision import ReasonCode, Step
 from controlplane.domain.errors import ConflictError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode, Wake
+from controlplane.domain.instructions import FreezeDirection, OverrideKind
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.signal import Known
 from controlplane.loop.operations import OperationStatus

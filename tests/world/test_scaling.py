@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from controlplane.decide.policy import Policy
 from controlplane.domain.decision import ActionStatus, ReasonCode, Step, Verdict
 from tests.world.batcher import DEEPFM_SLOWED, LINES, RESNET_SLOWED, Device, SimModel, full_batch_s, sufficient
 from tests.world.server import SimTriton
@@ -95,6 +98,23 @@ async def test_an_increase_that_runs_out_of_memory_is_taken_back_and_backed_off(
     assert sim.count == 2
     assert record.outcomes[0].status is ActionStatus.FAILED
     assert record.outcomes[0].remedy
+
+
+async def test_an_increase_that_fails_again_and_again_is_tried_ever_more_rarely_over_a_restart_too() -> None:
+    sim = SimModel("m", SLOW, rates=((T0, 4.0), (T0 + 60, 22.0)))
+    sim.up(2, T0)
+    world = World([SimTriton("t0", [sim], T0)], [model_spec(sim)], policy=Policy(ceiling_s=60.0))
+    world.tritons["t0"].memory["m"] = 2
+    async with world:
+        for _ in range(4):
+            await world.run(140.0)
+            world.kill()
+            await world.start()
+    at = [when for when, action in world.applied if action.target.instances > 2]
+    waits = [after - before for before, after in pairwise(at)]
+    assert len(waits) == 3, waits
+    for wait_s, believed_s in zip(waits, (60.0, 120.0, 240.0), strict=True):
+        assert believed_s <= wait_s <= believed_s + 3 * DECIDE_S, waits
 
 
 async def test_an_increase_that_lowers_throughput_is_undone() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Action, Decision, Effect, Outcome, Step, Want
+from controlplane.domain.decision import Action, Decision, Effect, Outcome, Step
 from controlplane.domain.errors import StoreBusyError
 from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, ServerKind, ServerSpec, Wake, is_member_name
+from controlplane.domain.instructions import Want
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import Store

@@ -17,6 +17,30 @@ KUBERNETES_TABLE: tuple[Row, ...] = (
         "HorizontalPodAutoscaler llama scales it already",
     ),
     row(
+        r"own selector has the label",
+        C.INVALID_CONFIGURATION,
+        "drain by another label, which the pod template and the Service's selector have and that selector has not",
+        "Deployment llama: its own selector has the label app, a pod would be replaced and not drained",
+    ),
+    row(
+        r"template lacks the label",
+        C.INVALID_CONFIGURATION,
+        "add it to the pod template's labels and then to the Service's selector, or take out `drain`",
+        "Deployment llama: its pod template lacks the label controlplane/traffic: on",
+    ),
+    row(
+        r"would go, and is in traffic",
+        C.SUPERSEDED,
+        "pods came, went or were given another deletion cost meanwhile: it is begun anew",
+        "Deployment llama: llama-7c9f-x2x would go, and is in traffic",
+    ),
+    row(
+        r"is being rolled out",
+        C.SUPERSEDED,
+        "it is tried again, and done once the rollout has ended: kubectl rollout status tells what that waits for",
+        "Deployment llama is being rolled out, any of its pods might go",
+    ),
+    row(
         r": forbidden",
         C.CONTROL_NOT_ALLOWED,
         "give that right to the service account: deploy/kubernetes/scaling.yaml has all that are needed",
@@ -35,6 +59,19 @@ KUBERNETES_TABLE: tuple[Row, ...] = (
         C.INVALID_CONFIGURATION,
         "correct kubeconfig and context of the workload's kubernetes block",
         "cannot read the configuration of Kubernetes in /etc/kubeconfig: no such file or directory",
+    ),
+    row(
+        r"replicas meanwhile",
+        C.SUPERSEDED,
+        "the newer number stays, and what is needed is decided anew: let one controller own the replicas",
+        "Deployment llama: somebody set 8 replicas meanwhile, where 2 were",
+    ),
+    row(
+        r"patch pods .*answered 404|answered 409",
+        C.SUPERSEDED,
+        "it went, or somebody wrote it at that moment: it is begun anew on what there is then",
+        "cannot patch pods in namespace ml: the API server answered 409 (Operation cannot be fulfilled on pods"
+        ' "llama-a": the object has been modified)',
     ),
     row(
         r"changed each time",
@@ -59,7 +96,7 @@ KUBERNETES_TABLE: tuple[Row, ...] = (
     row(
         r"pods were made",
         C.TIMEOUT,
-        "kubectl describe tells why no pods are made or taken away: a ResourceQuota, a webhook, no controller",
+        "kubectl describe tells why no pods are made or taken away: a quota, a webhook, a rollout, no controller",
         "2 of 4 pods were made within 60 s",
     ),
     row(

@@ -15,7 +15,7 @@ from controlplane.kube.objects import Objects
 COST = "controller.kubernetes.io/pod-deletion-cost"
 OURS = "-1000"
 """The cost that we give, by which it is known as ours; one that somebody else gave is left alone."""
-CHOOSERS = frozenset({"Deployment", "ReplicaSet"})
+CHOOSERS = frozenset({"Deployment"})
 """Kinds that heed it: a StatefulSet takes away its last ones, a LeaderWorkerSet too."""
 
 
@@ -27,15 +27,15 @@ def victims(pods: Sequence[ApiObject], fewer: int, loads: Mapping[str, float]) -
     ready = [pod for pod in pods if is_ready(pod) and not pod["metadata"].get("deletionTimestamp")]
     starting = sum(not is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in pods)
     ready.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
-    ready.sort(key=lambda pod: loads.get(_name(pod), float("inf")))
-    known = [_name(pod) for pod in ready if _name(pod) in loads and _cost(pod) in ("", OURS)]
+    ready.sort(key=lambda pod: loads.get(name_of(pod), float("inf")))
+    known = [name_of(pod) for pod in ready if name_of(pod) in loads and cost_of(pod) in ("", OURS)]
     return tuple(known[: max(0, fewer - starting)])
 
 
 def mark(objects: Objects, pods: Iterable[ApiObject], chosen: tuple[str, ...]) -> None:
     """Give those chosen our cost, and take it from others that still have it. Raises ApiServerError."""
     for pod in pods:
-        name, cost = _name(pod), _cost(pod)
+        name, cost = name_of(pod), cost_of(pod)
         if name in chosen and cost != OURS:
             objects.patch_pod(name, _annotated(OURS))
         elif name not in chosen and cost == OURS:
@@ -46,9 +46,11 @@ def _annotated(cost: str | None) -> ApiObject:
     return {"metadata": {"annotations": {COST: cost}}}
 
 
-def _name(pod: ApiObject) -> str:
+def name_of(pod: ApiObject) -> str:
+    """Its name."""
     return str(pod["metadata"]["name"])
 
 
-def _cost(pod: ApiObject) -> str:
+def cost_of(pod: ApiObject) -> str:
+    """Its deletion cost as it is written, empty: it has none."""
     return str((pod["metadata"].get("annotations") or {}).get(COST, ""))

@@ -28,51 +28,74 @@ class Progress:
     ready: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The number that an object asks for, one or KServe's two bounds, and what writes another over just that one."""
+
+    now: tuple[int, ...]
+    wanted: tuple[int, ...]
+    write: Callable[[], None]
+
+
 def set_replicas(
     objects: Objects, target: Target, replicas: int, before_fewer: Callable[[int], None] = lambda _: None
 ) -> int:
     """Have so many, and give how many were asked for before; nothing is written where it is so already.
 
-    A conflict with somebody who wrote in between is tried again on what there is then. `before_fewer` is told how many
-    are to go, right before. Raises ActionError where somebody else scales it, ApiServerError.
+    A conflict with somebody who wrote in between is tried again on what there is then, as long as that is not another
+    number. `before_fewer` is told how many are to go, right before. Raises ActionError where somebody else scales it,
+    ApiServerError, NotLeadingError.
     """
+    what = f"{target.kind} {target.name}"
     if owner := owners_of(objects, target).owner:
-        raise action_error(f"{target.kind} {target.name}: {owner} scales it already")
-    write = _set_bounds if target.kind == INFERENCE_SERVICE else _set_scale
+        raise action_error(f"{what}: {owner} scales it already")
+    read = _bounds if target.kind == INFERENCE_SERVICE else _scale
+    first = None
     for _ in range(_TRIES):
+        asked = read(objects, target, replicas)
+        if asked.now == asked.wanted:
+            return asked.now[0]
+        if first not in (None, asked.now):
+            raise action_error(f"{what}: somebody set {_said(asked.now)} replicas meanwhile, where {_said(first)} were")
+        first = asked.now
+        if target.kind != INFERENCE_SERVICE and replicas < first[0]:
+            before_fewer(first[0] - replicas)
         try:
-            return write(objects, target, replicas, before_fewer)
+            asked.write()
         except ApiServerError as error:
             if error.status != _CONFLICT:
                 raise
-    raise action_error(f"{target.kind} {target.name} changed each time between reading and writing it, {_TRIES} times")
+        else:
+            return first[0]
+    raise action_error(f"{what} changed each time between reading and writing it, {_TRIES} times")
 
 
-def _set_scale(objects: Objects, target: Target, replicas: int, before_fewer: Callable[[int], None]) -> int:
+def _said(numbers: tuple[int, ...]) -> str:
+    return " to ".join(map(str, numbers))
+
+
+def _scale(objects: Objects, target: Target, replicas: int) -> _Asked:
     resource = objects.resource(target.kind, target.api_version)
     scale = objects.scale(resource, target.name)
     spec = scale.get("spec") or {}
-    before = int(spec.get("replicas") or 0)
-    if replicas < before:
-        before_fewer(before - replicas)
-    if replicas != before:
-        objects.replace_scale(resource, target.name, {**scale, "spec": {**spec, "replicas": replicas}})
-    return before
+    body = {**scale, "spec": {**spec, "replicas": replicas}}
+    return _Asked(
+        (int(spec.get("replicas") or 0),), (replicas,), lambda: objects.replace_scale(resource, target.name, body)
+    )
 
 
-def _set_bounds(objects: Objects, target: Target, replicas: int, _: Callable[[int], None]) -> int:
+def _bounds(objects: Objects, target: Target, replicas: int) -> _Asked:
     """Both bounds of the predictor: KServe's own autoscaler is left nothing to choose."""
     if replicas == 0:
         raise action_error("an InferenceService with no replicas at all cannot be asked for: replicas.min is 1 or more")
     resource = objects.resource(target.kind, target.api_version)
     service = objects.read(resource, target.name)
     predictor = service["spec"].get("predictor") or {}
-    bounds = predictor.get("minReplicas", 1), predictor.get("maxReplicas", 0)
-    if bounds != (replicas, replicas):
-        version = {"resourceVersion": service["metadata"]["resourceVersion"]}
-        asked = {"predictor": {"minReplicas": replicas, "maxReplicas": replicas}}
-        objects.patch(resource, target.name, {"metadata": version, "spec": asked})
-    return int(bounds[0])
+    now = int(predictor.get("minReplicas", 1)), int(predictor.get("maxReplicas", 0))
+    version = {"resourceVersion": service["metadata"]["resourceVersion"]}
+    asked = {"predictor": {"minReplicas": replicas, "maxReplicas": replicas}}
+    body = {"metadata": version, "spec": asked}
+    return _Asked(now, (replicas, replicas), lambda: objects.patch(resource, target.name, body))
 
 
 def progress(objects: Objects, target: Target) -> Progress:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.domain.mig import Act, CutSlice, GpuLayout, LayoutOutcome, LayoutState, LayoutStep, Slice
+from controlplane.domain.mig import (
+    Act,
+    CopyOutcome,
+    CopyState,
+    CutSlice,
+    GpuLayout,
+    LayoutOutcome,
+    LayoutState,
+    LayoutStep,
+    Slice,
+)
 
 
 def piece_document(piece: Slice) -> dict[str, Any]:
@@ -54,6 +64,28 @@ def layout_document(gpu: GpuLayout) -> dict[str, Any]:
         "why": gpu.why,
         "last": None if gpu.last is None else outcome_document(gpu.last),
     }
+
+
+def copy_document(outcome: CopyOutcome) -> dict[str, Any]:
+    """What became of a copy."""
+    return {
+        "gpu": outcome.gpu,
+        **piece_document(outcome.piece),
+        "model": outcome.model,
+        "state": outcome.state.value,
+        "detail": outcome.detail,
+    }
+
+
+def copy_of_document(document: Mapping[str, Any]) -> CopyOutcome:
+    """The reverse. Raises KeyError, ValueError, TypeError for what is none."""
+    return CopyOutcome(
+        str(document["gpu"]),
+        _piece(document),
+        str(document["model"]),
+        CopyState(document["state"]),
+        str(document["detail"]),
+    )
 
 
 def outcome_of_document(document: Mapping[str, Any]) -> LayoutOutcome:

@@ -14,7 +14,7 @@ from controlplane.agent.mig import nvml
 from controlplane.agent.mig.geometry import board_of
 from controlplane.agent.mig.journal import Intent, Journal
 from controlplane.agent.mig.nvml import Instance, Reading
-from controlplane.agent.mig.present import present
+from controlplane.agent.mig.present import LOST, present
 from controlplane.agent.mig.refusals import at, busy, impossible, named, unfit
 from controlplane.agent.mig.steps import OFF, Planned, staying, steps
 from controlplane.collect.gpu.nvml_errors import why as why_of
@@ -23,7 +23,11 @@ from controlplane.domain.errors import NotFoundError, TargetUnreachableError
 from controlplane.domain.mig import Act, GpuLayout, LayoutOutcome, LayoutState, LayoutStep
 
 _POLL_S = 0.2
-_RESET = "its MIG mode changes at its next reset (nvidia-smi --gpu-reset, with nothing using it) or reboot"
+_RESET = (
+    "its MIG mode changes at its next reset, which ends every process on it and is a person's to do: end all that uses"
+    " it, this agent and DCGM too, and reset it (nvidia-smi --gpu-reset -i {}), or reboot; then ask again"
+)
+"""Of Ampere (NVIDIA MIG User Guide, "Enable MIG mode")."""
 
 
 class _StepError(Exception):
@@ -58,9 +62,9 @@ class Cutter:
         self._limits = limits or Limits()
 
     def layouts(self) -> tuple[GpuLayout, ...]:
-        """Every GPU as it is; one that cannot be read says why."""
+        """Every GPU as it is, by index; one that cannot be read says why, and one that is lost has no UUID."""
         with _session():
-            return tuple(present(uuid, self._last(uuid)) for uuid in nvml.uuids())
+            return tuple(present(uuid, self._last(uuid)) if uuid else LOST for uuid in nvml.by_index())
 
     def apply(self, gpu: str, layout: Collection[Slice], *, dry_run: bool) -> LayoutOutcome:
         """Give the GPU this layout, with the fewest steps; no step where it has it."""
@@ -68,15 +72,20 @@ class Cutter:
             return self._apply(gpu, layout, dry_run=dry_run)
 
     def unfinished(self) -> tuple[str, ...]:
-        """The GPUs on which something was begun and not brought to an end."""
+        """The GPUs on which something was begun and not brought to an end, nor to where it waits for a reset."""
         with _session():
             return tuple(uuid for uuid in nvml.uuids() if (i := self._journal.read(uuid)) and i.unfinished)
 
     def resume(self, gpu: str) -> LayoutOutcome | None:
-        """Go on with what was begun there; None: nothing is left to do."""
+        """Go on with what was begun there; None: nothing is left to do.
+
+        What waited for a reset is not gone on with: that may be long after, and somebody may have taken it back.
+        """
         with _session(), self._journal.locked(gpu):
             intent = self._journal.read(gpu)
-            return self._apply(gpu, intent.layout, dry_run=False) if intent and intent.unfinished else None
+            if intent is None or not intent.unfinished:
+                return None
+            return self._apply(gpu, intent.layout, dry_run=False)
 
     def _last(self, uuid: str) -> LayoutOutcome | None:
         intent = self._journal.read(uuid)
@@ -112,7 +121,7 @@ class Cutter:
                 self._journal.write(intent)
             _verify(intent, board)
         except _ResetRequiredError:
-            state, detail = LayoutState.RESET_REQUIRED, _RESET
+            state, detail = LayoutState.RESET_REQUIRED, _RESET.format(intent.outcome.gpu)
         except (_StepError, NotFoundError) as error:
             state, detail = LayoutState.FAILED, str(error)
         except pynvml.NVMLError as error:

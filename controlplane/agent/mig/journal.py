@@ -34,8 +34,8 @@ class Intent:
 
     @property
     def unfinished(self) -> bool:
-        """Whether whoever carried it out ended before its end, or waited for a reset of the GPU."""
-        return self.outcome.state in {LayoutState.UNDER_WAY, LayoutState.RESET_REQUIRED}
+        """Whether whoever carried it out ended before its end."""
+        return self.outcome.state is LayoutState.UNDER_WAY
 
     def came(self, at: float, state: LayoutState, detail: str = "") -> Intent:
         """The same, with what became of it."""

@@ -83,6 +83,11 @@ class Reading:
         return next((profile for profile in self.table if profile.id == instance.profile_id), None)
 
 
+def by_index() -> tuple[str, ...]:
+    """UUIDs of all GPUs of this machine, each at its index; empty: that one is lost, and no more is told of it."""
+    return tuple(uuid for uuid, _ in _all())
+
+
 def uuids() -> tuple[str, ...]:
     """Of every GPU of this machine but those that are lost."""
     return tuple(uuid for uuid, _ in _devices())
@@ -153,10 +158,16 @@ def destroy(uuid: str, instance_id: int) -> None:
 
 
 def _devices() -> Iterator[tuple[str, Any]]:
+    return ((uuid, device) for uuid, device in _all() if uuid)
+
+
+def _all() -> Iterator[tuple[str, Any]]:
     for index in range(pynvml.nvmlDeviceGetCount()):
+        uuid, device = "", None
         with suppress(pynvml.NVMLError_GpuIsLost):
             device = pynvml.nvmlDeviceGetHandleByIndex(index)
-            yield text(pynvml.nvmlDeviceGetUUID(device)), device
+            uuid = text(pynvml.nvmlDeviceGetUUID(device))
+        yield uuid, device
 
 
 def _device(uuid: str) -> Any:

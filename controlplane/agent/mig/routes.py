@@ -1,4 +1,4 @@
-"""`/mig` of the agent: how its GPUs are cut, and cutting them, for whoever has the token."""
+"""`/mig` of the agent: how its GPUs are cut, cutting them, and the copies on them, for whoever has the token."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from controlplane.act.mig.documents import layout_document, outcome_document
+from controlplane.act.mig.documents import copy_document, layout_document, outcome_document
+from controlplane.agent.mig.copies import Copies
 from controlplane.agent.mig.cutter import Cutter, Limits
+from controlplane.agent.mig.present import device_of
 from controlplane.agent.mig.problems import problem, problem_of
-from controlplane.agent.mig.request import layout_wanted
+from controlplane.agent.mig.request import copy_wanted, layout_wanted
 from controlplane.collect.token_file import read_token
 from controlplane.collect.worker import Worker
 from controlplane.domain.errors import ConflictError, NotFoundError, TargetUnreachableError
-from controlplane.domain.mig import LayoutState
+from controlplane.domain.mig import Act, CopyState, LayoutState, Slice
 
 _log = structlog.get_logger(__name__)
 _READ_S = 10.0
 """Reading all GPUs is given up after so long: under load a driver takes seconds for a cut GPU."""
+_STATUS = {CopyState.REFUSED: HTTPStatus.CONFLICT, CopyState.WAITING: HTTPStatus.SERVICE_UNAVAILABLE}
 _Handler = Callable[["MigRoutes", web.Request], Awaitable[web.Response]]
 
 
@@ -43,9 +46,15 @@ class MigRoutes:
     """One change at a time, on a thread of its own, so that neither the metrics page nor `GET /mig` waits for it."""
 
     def __init__(
-        self, token_file: Path, journal: Path, clock: Callable[[], float], limits: Limits | None = None
+        self,
+        token_file: Path,
+        journal: Path,
+        clock: Callable[[], float],
+        limits: Limits | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self._token_file = token_file
+        self._copies = copies
         self._limits = limits or Limits()
         self._cutter = Cutter(journal, clock, self._limits)
         self._reads = Worker("controlplane-mig-reads")
@@ -55,6 +64,12 @@ class MigRoutes:
         """Add the routes."""
         app.router.add_get("/mig", self._get)
         app.router.add_post("/mig", self._post)
+        app.router.add_post("/mig/copies", self._post_copy)
+
+    async def adopt(self) -> None:
+        """Take over what an earlier process left running for copies; before anything is asked."""
+        if self._copies is not None:
+            await self._copies.adopt()
 
     async def resume(self) -> None:
         """Go on with what an earlier process did not bring to its end. Never raises."""
@@ -101,7 +116,7 @@ class MigRoutes:
     @_answered
     async def _get(self, _: web.Request) -> web.Response:
         gpus = await self._reads.call(self._cutter.layouts, _READ_S)
-        return web.json_response({"gpus": [layout_document(gpu) for gpu in gpus]})
+        return web.json_response({"gpus": [layout_document(gpu) for gpu in gpus], "copies": self._copies is not None})
 
     @_answered
     async def _post(self, request: web.Request) -> web.Response:
@@ -117,3 +132,23 @@ class MigRoutes:
         if outcome.state is LayoutState.FAILED:
             return problem(request, HTTPStatus.BAD_GATEWAY, outcome.detail, outcome=document)
         return web.json_response(document)
+
+    @_answered
+    async def _post_copy(self, request: web.Request) -> web.Response:
+        wanted = copy_wanted(await request.read())
+        if self._copies is None:
+            raise ConflictError("this agent starts no copies: start it with --copies COMMAND")
+        piece = Slice(wanted.profile, wanted.start)
+
+        async def find() -> str:
+            if request.transport is None:
+                raise ConflictError("whoever asked waits no more: nothing is begun")
+            return device_of(await self._reads.call(self._cutter.layouts, _READ_S), wanted.gpu, piece)
+
+        outcome = await self._copies.run(Act(wanted.act.value), wanted.gpu, piece, wanted.model, find)
+        told = {"act": wanted.act.value, "model": wanted.model, "state": outcome.state.value}
+        _log.info("copy", gpu=wanted.gpu, profile=piece.profile, start=piece.start, detail=outcome.detail, **told)
+        document = copy_document(outcome)
+        if outcome.state is CopyState.DONE:
+            return web.json_response(document)
+        return problem(request, _STATUS.get(outcome.state, HTTPStatus.BAD_GATEWAY), outcome.detail, outcome=document)

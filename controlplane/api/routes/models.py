@@ -20,8 +20,8 @@ from controlplane.api.views.people import (
     ReadinessView,
     RolloutBody,
 )
-from controlplane.domain.decision import OverrideKind
 from controlplane.domain.errors import NotFoundError
+from controlplane.domain.instructions import OverrideKind
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 

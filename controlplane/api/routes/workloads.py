@@ -9,7 +9,7 @@ from controlplane.api.instruct import INSTRUCTED, Instruct
 from controlplane.api.problems import responses
 from controlplane.api.views.people import BoundsBody, EndedView, OperationView, ReplicasBody, Said
 from controlplane.api.views.workloads import WorkloadView, workload_view
-from controlplane.domain.decision import OverrideKind
+from controlplane.domain.instructions import OverrideKind
 
 router = APIRouter(prefix="/api/v1/workloads", tags=["workloads"])
 

@@ -8,14 +8,7 @@ from pydantic import AliasPath, BaseModel, Field
 
 from controlplane.api.views.signals import View
 from controlplane.decide.explain import explain, headline
-from controlplane.domain.decision import (
-    ActionStatus,
-    Decision,
-    DecisionRecord,
-    ReasonCode,
-    Step,
-    Verdict,
-)
+from controlplane.domain.decision import ActionStatus, Decision, DecisionRecord, ReasonCode, Step, Verdict
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
 

@@ -180,6 +180,7 @@ class ServerView(BaseModel):
 class HealthView(BaseModel):
     """How the loop is doing."""
 
+    interval_s: float = Field(description="Seconds between two ticks, as configured")
     ticks: int
     skipped: int
     last_tick_at: float | None = Field(description="null before the first tick")
@@ -356,6 +357,7 @@ def _standing(judgement: Judgement) -> dict[str, Any]:
 
 def _health(health: LoopHealth) -> HealthView:
     return HealthView(
+        interval_s=health.interval_s,
         ticks=health.ticks,
         skipped=health.skipped,
         last_tick_at=health.last_tick_at or None,

@@ -68,6 +68,7 @@ class GpuView(BaseModel):
     last_xid: SignalView[int] = Field(description="Last XID error since NVML was first asked; 0: none")
     processes: SignalView[list[ProcessView]]
     mig_enabled: SignalView[bool]
+    mig_pending: SignalView[bool] = Field(description="Whether MIG is on after the next reset")
     slices: SignalView[list[SliceView]] = Field(description="Empty where MIG is off")
 
 
@@ -100,6 +101,7 @@ def _gpu(gpu: GpuReading, servers: ProcessServers, now: float) -> GpuView:
         last_xid=SignalView[int].of(gpu.last_xid, now),
         processes=SignalView[list[ProcessView]].of(part(gpu.processes, processes), now),
         mig_enabled=SignalView[bool].of(gpu.mig_enabled, now),
+        mig_pending=SignalView[bool].of(gpu.mig_pending, now),
         slices=SignalView[list[SliceView]].of(part(gpu.slices, slices), now),
     )
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from controlplane.api.views.signals import SignalView, View, part
 from controlplane.domain.fleet import Mode
-from controlplane.domain.layouts import LaidModel, LayoutPlan, MigPicture
+from controlplane.domain.layouts import ChangeState, LaidModel, LayoutPlan, MigPicture
 from controlplane.domain.signal import Missing, last_value
 
 PerS = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -82,6 +82,7 @@ class LayoutStepView(View):
     model: str
     temporary: bool = Field(description="Of a slice that is there only meanwhile")
     interrupts: bool = Field(description="The model has less capacity from then on than before and after")
+    round: int = Field(description="Between two rounds no GPU is out of service, and what is left is checked anew")
 
 
 class LayoutPlanView(BaseModel):
@@ -96,17 +97,32 @@ class LayoutPlanView(BaseModel):
     pays_after_s: float | None = Field(description="null: never")
     change_s: float = Field(description="Seconds of cutting, over all GPUs")
     changed_slices: int
+    rounds: int = Field(description="In so many it is carried out, each with few GPUs out of service (mig.max_share)")
     steps: list[LayoutStepView]
     unserved: dict[str, str] = Field(description="Models that no plan serves fully, and why: profiles or gpus")
 
 
+class LayoutChangeView(View):
+    """A plan that is or was carried out."""
+
+    state: ChangeState
+    began_at: float = Field(description="Unix seconds")
+    ended_at: float | None = Field(description="null: it is under way")
+    steps: int
+    done: int
+    why: str = Field(description="Why it was held or failed")
+    again_at: float = Field(description="No plan is carried out before that")
+
+
 class MigView(BaseModel):
-    """Layouts now and planned."""
+    """Layouts now and planned, and the newest change."""
 
     mode: Mode | None = Field(description="null: nothing is configured about MIG, so that nothing is planned")
     gpus: SignalView[list[LaidGpuView]]
     models: list[LaidModelView]
     plan: SignalView[LayoutPlanView]
+    change: LayoutChangeView | None = Field(description="null: none was begun")
+    held: str = Field(description="Why a plan that pays is not carried out in mode act")
 
     @classmethod
     def of(cls, mig: MigPicture, now: float) -> MigView:
@@ -118,6 +134,8 @@ class MigView(BaseModel):
             gpus=SignalView[list[LaidGpuView]].of(part(mig.gpus, gpus), now),
             models=[_model(model, now) for model in mig.models],
             plan=SignalView[LayoutPlanView].of(plan, now),
+            change=None if mig.change is None else LayoutChangeView.model_validate(mig.change),
+            held=mig.held,
         )
 
 
@@ -146,6 +164,7 @@ def _plan(plan: LayoutPlan) -> LayoutPlanView:
         pays_after_s=plan.pays_after_s if math.isfinite(plan.pays_after_s) else None,
         change_s=plan.change_s,
         changed_slices=plan.changed_slices,
+        rounds=plan.rounds,
         steps=[LayoutStepView.model_validate(step) for step in plan.steps],
         unserved=dict(plan.unserved),
     )

@@ -8,17 +8,23 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from controlplane.api.views.signals import View
 from controlplane.config.units import parse_duration, parse_moment, parse_rate
-from controlplane.domain.decision import FreezeDirection, OverrideKind
+from controlplane.domain.instructions import FreezeDirection, OverrideKind
 from controlplane.loop.operations import OperationStatus
 
 TTL_MAX_S = 366 * 86400.0
 
 
+_TTL_MIN_S = 1.0
+
+
 def _ttl(value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    seconds = float(value) if number else parse_duration(value)  # type: ignore[arg-type]
-    if not 0 < seconds <= TTL_MAX_S:
-        raise ValueError("a duration above 0 and at most 366d is allowed, such as 2h, or a number of seconds")
+    try:
+        seconds = float(value) if number else parse_duration(value)  # type: ignore[arg-type]
+    except ValueError:
+        seconds = 0.0
+    if not _TTL_MIN_S <= seconds <= TTL_MAX_S:
+        raise ValueError("a duration from 1s to 366d is allowed, such as 2h, or a number of seconds")
     return seconds
 
 

@@ -19,6 +19,7 @@ class MembersView(BaseModel):
 
     starting: int
     ready: int
+    draining: int = Field(description="Out of traffic, to end what they have before they go")
     terminating: int
 
 

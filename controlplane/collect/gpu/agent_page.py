@@ -39,6 +39,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[float], Any]]] = {
     "memory_total_bytes": (names.GPU_MEMORY_TOTAL, int),
     "power_w": (names.GPU_POWER, _finite),
     "mig_enabled": (names.GPU_MIG_ENABLED, _yes),
+    "mig_pending": (names.GPU_MIG_PENDING, _yes),
     "temperature_c": (names.GPU_TEMPERATURE, int),
     "sm_clock_mhz": (names.GPU_SM_CLOCK, lambda hertz: round(_finite(hertz) / 1e6)),
     "ecc_uncorrected": (f"{names.GPU_ECC_UNCORRECTED}_total", int),

@@ -121,6 +121,7 @@ class _Device:
             last_xid=shared.figure(dcgm.XID, int),
             processes=Missing(NEVER_TOLD),
             mig_enabled=mig,
+            mig_pending=Missing(NEVER_TOLD),
             slices=slices if cut or (isinstance(mig, Known) and not mig.value) else Missing(NO_SLICE),
         )
 

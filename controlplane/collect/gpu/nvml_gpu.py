@@ -48,7 +48,9 @@ class GpuReader:
 
     def read(self, handle: Any, at: float) -> GpuReading:
         """All there is behind `handle`, dated `at`; never raises for what NVML refuses."""
-        mig = _field(at, lambda: _mig(handle))
+        modes = _field(at, lambda: _mig(handle))
+        mig: Signal[bool] = modes if isinstance(modes, Missing) else Known(modes.value[0], at)
+        pending: Signal[bool] = modes if isinstance(modes, Missing) else Known(modes.value[1], at)
         cut = isinstance(mig, Known) and mig.value
         slices: Signal[tuple[SliceReading, ...]] = mig if isinstance(mig, Missing) else Known((), at)
         if cut:
@@ -68,6 +70,7 @@ class GpuReader:
             memory_total_bytes=_field(at, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)),
             power_w=_field(at, lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             mig_enabled=mig,
+            mig_pending=pending,
             temperature_c=_field(at, lambda: int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
             sm_clock_mhz=_field(at, lambda: int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))),
             throttle_reasons=_field(at, lambda: _throttle_reasons(handle)),
@@ -121,11 +124,13 @@ def _field(at: float, read: Callable[[], T]) -> Signal[T]:
         return Missing(why(error))
 
 
-def _mig(handle: Any) -> bool:
+def _mig(handle: Any) -> tuple[bool, bool]:
+    """Whether MIG is on now, and after the next reset."""
     try:
-        return bool(pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+        now, pending = pynvml.nvmlDeviceGetMigMode(handle)
     except pynvml.NVMLError_NotSupported:
-        return False  # a GPU that cannot be cut is not cut
+        return False, False  # a GPU that cannot be cut is not cut
+    return now == pynvml.NVML_DEVICE_MIG_ENABLE, pending == pynvml.NVML_DEVICE_MIG_ENABLE
 
 
 def _of_whole(signal: Signal[float], *, cut: bool) -> Signal[float]:

@@ -201,5 +201,5 @@ def _group(
         services = watched("services", query.services, object_name)
         slices, pods = watched("endpointslices", SERVICE_LABEL, read_endpoints), watched("pods", "", read_pod)
         return _Group((services, slices, pods), behind, owners=owners)
-    pods = watched("pods", query.pods, read_pod, None if query.pods else own)
+    pods = watched("pods", query.pods, partial(read_pod, drain=query.drain), None if query.pods else own)
     return _Group((pods,), partial(pod_members, spec), pods=True, owners=owners)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controlplane.domain.fleet import Member, Phase, WorkloadSpec
-from controlplane.domain.scaling import Unscheduled
+from controlplane.domain.scaling import OFF, Drain, Unscheduled
 from controlplane.kube.connection import ApiObject
+from controlplane.kube.traffic import taken_from
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its service."""
@@ -47,9 +48,10 @@ def object_name(thing: ApiObject) -> str:
     return str(thing["metadata"]["name"])
 
 
-def read_pod(thing: ApiObject) -> Pod:
-    """A pod: terminating from its deletion on, ready by its Ready condition, else starting.
+def read_pod(thing: ApiObject, drain: Drain | None = None) -> Pod:
+    """A pod: terminating from its deletion on, draining by its label, else ready by its Ready condition, or starting.
 
+    Without `drain`, or with another one, the label is the one that it was taken out by.
     https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
     """
     meta, status = thing["metadata"], thing.get("status") or {}
@@ -57,6 +59,9 @@ def read_pod(thing: ApiObject) -> Pod:
     ready = conditions.get("Ready", {})
     is_ready = ready.get("status") == "True"
     phase = Phase.READY if is_ready else Phase.STARTING
+    is_out = drain is not None and (meta.get("labels") or {}).get(drain.key) == OFF
+    if is_out or taken_from(thing) is not None:
+        phase = Phase.DRAINING
     return Pod(
         name=str(meta["name"]),
         uid=str(meta["uid"]),

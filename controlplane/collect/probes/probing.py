@@ -36,7 +36,7 @@ class _Probe:
 class Probing:
     """Probes every model that wants it on every server that is up, as far as is known; results are kept `keep_s`.
 
-    A discovered server that is starting or terminating gets no users' requests, and so none of ours.
+    A discovered server that is starting, draining or terminating gets no users' requests, and so none of ours.
     """
 
     def __init__(self, pages: Pages, clock: Callable[[], float], keep_s: float) -> None:

@@ -12,7 +12,7 @@ import requests
 from requests.auth import AuthBase
 
 from controlplane.collect.token_file import read_token
-from controlplane.domain.errors import QueryRefusedError
+from controlplane.domain.errors import UNRESOLVED, QueryRefusedError
 
 _PART_BYTES = 2**16
 
@@ -76,7 +76,7 @@ def why_not(error: BaseException) -> str:
     while seen is not None:
         inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
         if isinstance(seen, socket.gaierror):
-            return "its host name cannot be resolved"
+            return UNRESOLVED
         if isinstance(seen, ConnectionRefusedError):
             return "connection refused"
         if isinstance(seen, OSError) and not isinstance(seen, requests.RequestException) and seen.errno:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from controlplane.config.block import Block
 from controlplane.config.faults import from_pydantic, join, one_of, shown
 from controlplane.config.mig.boards import boards
-from controlplane.config.mig.profile_name import Amount, ProfileName
+from controlplane.config.mig.profile_name import Amount, Gib, ProfileName
 from controlplane.config.text_file import UnreadableError, read_text_file
-from controlplane.config.units import Whole
+from controlplane.config.units import parse_whole
 from controlplane.config.yaml_source import read_yaml
 from controlplane.decide.mig import Board, Gpu, MigModel, MigQuestion, Slice
 from controlplane.decide.mig.layouts import fits
@@ -34,7 +35,9 @@ class SliceItem(Block):
     """A slice that is there."""
 
     profile: ProfileName = Field(description="Its profile; `whole`: the GPU with MIG off.")
-    start: Annotated[Whole, Field(ge=0)] = Field(default=0, description="Its first memory unit.")
+    start: Annotated[int, Field(ge=0, le=64), BeforeValidator(parse_whole)] = Field(
+        default=0, description="Its first memory unit."
+    )
     models: tuple[str, ...] = Field(default=(), description="The models that have a copy on it, where that is known.")
 
 
@@ -55,7 +58,7 @@ class ModelItem(Block):
     profiles: dict[ProfileName, Amount] = Field(
         description="What one copy serves per second, by the profile of its slice."
     )
-    min_memory_gib: Amount | None = Field(default=None, description="Memory that a copy needs.")
+    min_memory_gib: Gib | None = Field(default=None, description="Memory that a copy needs.")
     share: bool = Field(default=False, description="Its copies may be on a slice with those of other such models.")
 
 
@@ -66,7 +69,7 @@ def load_question(path: str | Path) -> MigQuestion:
 
 def parse_question(text: str, source: str) -> MigQuestion:
     """As load_question, from text."""
-    tree, faults = _tree(text)
+    tree, faults = _tree(text, "an object with gpus and models")
     if tree or not faults:
         gpus = _items(GpuItem, tree, "gpus", faults)
         models = _items(ModelItem, tree, "models", faults)
@@ -78,6 +81,7 @@ def parse_question(text: str, source: str) -> MigQuestion:
 
 
 _KEYS = ("gpus", "models")
+_PLANNED = "what `controlplane mig plan --json` printed, or another object with layouts"
 
 
 def load_layouts(path: str | Path) -> tuple[Gpu, ...]:
@@ -85,9 +89,9 @@ def load_layouts(path: str | Path) -> tuple[Gpu, ...]:
 
     Raises ConfigurationError with every fault found.
     """
-    tree, faults = _tree(_text(path))
+    tree, faults = _tree(_text(path), _PLANNED)
     if tree or not faults:
-        gpus = _items(GpuItem, tree, "layouts", faults)
+        gpus = _items(GpuItem, tree, "layouts", faults, f"a list, as in {_PLANNED}")
         faults += _twice([(at, "uuid", item.uuid) for at, item in gpus])
         faults += [fault for at, item in gpus for fault in _layout_faults(at, item)]
         if not faults:
@@ -99,11 +103,11 @@ def _text(path: str | Path) -> str:
     try:
         return read_text_file(path)
     except UnreadableError as error:
-        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed),)) from None
+        raise ConfigurationError(str(path), (Fault("the file", error.value, error.allowed, str(error)),)) from None
 
 
-def _tree(text: str) -> tuple[dict[Any, Any], list[Fault]]:
-    """JSON, which YAML would read slowly and not all numbers of; else YAML."""
+def _tree(text: str, form: str) -> tuple[dict[Any, Any], list[Fault]]:
+    """JSON, which YAML would read slowly and not all numbers of; else YAML. `form`: what it should be, in words."""
     repeated: list[Fault] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -116,17 +120,21 @@ def _tree(text: str) -> tuple[dict[Any, Any], list[Fault]]:
     try:
         tree = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError):
-        return read_yaml(text)
+        found, faults = read_yaml(text)
+        no_mapping = (fault.path == "the file" and fault.value != "this" for fault in faults)
+        return found, [replace(f, allowed=form) if no else f for f, no in zip(faults, no_mapping, strict=True)]
     if not isinstance(tree, dict):
-        return {}, [Fault("the file", shown(tree), "an object with gpus and models")]
+        return {}, [Fault("the file", shown(tree), form)]
     return tree, repeated
 
 
-def _items(form: type[B], tree: dict[Any, Any], key: str, faults: list[Fault]) -> list[tuple[str, B]]:
+def _items(
+    form: type[B], tree: dict[Any, Any], key: str, faults: list[Fault], allowed: str = "a list"
+) -> list[tuple[str, B]]:
     """The entries of a list that could be read, with where they stand."""
     if not isinstance(tree.get(key), list):
         value = shown(tree[key]) if key in tree else "nothing"
-        faults.append(Fault(key, value, "a list"))
+        faults.append(Fault(key, value, allowed))
         return []
     items = []
     for i, raw in enumerate(tree[key]):

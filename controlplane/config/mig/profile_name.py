@@ -17,5 +17,6 @@ def _profile(name: str) -> str:
     return name
 
 
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Gib = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 ProfileName = Annotated[str, AfterValidator(_profile)]

@@ -18,7 +18,11 @@ def arrive(gpus: Sequence[Gpu], model: MigModel, short_per_s: float) -> Place | 
     are lost, then one on the GPU with the least room left.
     """
     found = []
-    for gpu in gpus:
+    alike: dict[object, Gpu] = {}
+    for gpu in sorted(gpus, key=lambda gpu: gpu.uuid):
+        occupied = frozenset(piece for piece, names in gpu.models.items() if names)
+        alike.setdefault((gpu.board.key, gpu.price, gpu.layout, occupied), gpu)
+    for gpu in alike.values():
         for piece in gpu.board.placements():
             capacity = capacity_on(model, gpu.board, piece.profile)
             if capacity <= 0 or gpu.board.memory_gib(piece.profile) < model.min_memory_gib:

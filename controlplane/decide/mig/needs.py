@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -41,11 +42,15 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The question by index: models of which something is asked, by name, and what is offered to them."""
+    """The question by index: models of which something is asked, by name, and what is offered to them.
+
+    `here`: how many copies of a model have a slice of an offer for themselves now, by both indices.
+    """
 
     models: tuple[MigModel, ...]
     boards: tuple[Board, ...]
     offers: tuple[Offer, ...]
+    here: Mapping[tuple[int, int], int]
 
     def names(self, board: Board) -> tuple[str, ...]:
         """Profiles of the board on which some model can run."""
@@ -117,7 +122,21 @@ def needs_of(question: MigQuestion) -> Needs:
             }
             if gain:
                 offers.append(Offer(board, profile.name, gain))
-    return Needs(models, tuple(board for _, board in sorted(boards.items())), tuple(offers))
+    present = _here(question, models, offers)
+    return Needs(models, tuple(board for _, board in sorted(boards.items())), tuple(offers), present)
+
+
+def _here(question: MigQuestion, models: Sequence[MigModel], offers: Sequence[Offer]) -> Mapping[tuple[int, int], int]:
+    index = {model.name: m for m, model in enumerate(models) if not model.share}
+    at = {(offer.board.key, offer.profile): o for o, offer in enumerate(offers)}
+    found = Counter[tuple[int, int]]()
+    for gpu in question.gpus:
+        for piece, names in gpu.models.items():
+            o = at.get((gpu.board.key, piece.profile))
+            m = index.get(names[0]) if len(names) == 1 else None
+            if o is not None and m in offers[o].gain:
+                found[m, o] += 1
+    return found
 
 
 def capacity_on(model: MigModel, board: Board, name: str) -> float:

@@ -29,10 +29,10 @@ def order(
 
 @dataclass(slots=True)
 class _State:
-    """What there is, what is to be, and what was done so far."""
+    """What there is, slices by GPU and copies by model, what is to be, and what was done so far."""
 
-    slices: set[Place]
-    copies: set[Copy]
+    slices: dict[str, set[Place]]
+    copies: dict[str, set[Place]]
     create: set[Place]
     destroy: set[Place]
     start: set[Copy]
@@ -54,12 +54,16 @@ class _Order:
         after = {Place(uuid, piece) for uuid, layout in layouts.items() for piece in layout}
         here = {(name, Place(g.uuid, piece)) for g in gpus for piece, names in g.models.items() for name in names}
         wanted = {(a.model, a.place) for a in assignments}
-        self._state = _State(set(now), set(here), after - now, now - after, wanted - here, here - wanted)
+        self._state = _State(_by_gpu(now), _by_model(here), after - now, now - after, wanted - here, here - wanted)
         self._serves = {(a.model, a.place): a.capacity for a in assignments}
         for name, place in sorted(here - wanted):
             among = len(self._gpus[place.uuid].models[place.piece])
             self._serves[name, place] = self._capacity(name, place) / among
-        self._least = {name: min(self._sum(name, here), self._sum(name, wanted)) for name in sorted(self._models)}
+        then = _by_model(wanted)
+        self._least = {
+            name: min(self._sum(name, self._state.copies.get(name, ())), self._sum(name, then.get(name, ())))
+            for name in sorted(self._models)
+        }
         self._done: list[MigStep] = []
         self._wave = 0
 
@@ -79,7 +83,7 @@ class _Order:
         turn = []
         for place in sorted(self._state.create, key=lambda p: (-self._gpus[p.uuid].board.size(p.piece), p)):
             if self._fits(place):
-                self._state.slices.add(place)
+                self._state.slices.setdefault(place.uuid, set()).add(place)
                 self._state.create.discard(place)
                 turn.append(self._step(Act.CREATE, place))
         return turn
@@ -89,8 +93,8 @@ class _Order:
         occupied = {place for _, place in self._state.drain}
         turn = []
         for name, place in sorted(self._state.start):
-            if place in self._state.slices and place not in occupied:
-                self._state.copies.add((name, place))
+            if place in self._state.slices.get(place.uuid, ()) and place not in occupied:
+                self._state.copies.setdefault(name, set()).add(place)
                 self._state.start.discard((name, place))
                 turn.append(self._step(Act.START, place, name))
         return turn
@@ -106,10 +110,10 @@ class _Order:
 
     def _destroyed(self) -> list[MigStep]:
         """Slices on which nothing runs any more."""
-        occupied = {place for _, place in self._state.copies}
+        occupied = set[Place]().union(*self._state.copies.values())
         turn = []
         for place in sorted(self._state.destroy - occupied):
-            self._state.slices.discard(place)
+            self._state.slices[place.uuid].discard(place)
             self._state.destroy.discard(place)
             turn.append(self._step(Act.DESTROY, place))
         return turn
@@ -118,14 +122,17 @@ class _Order:
         """Slices that are cut only meanwhile, for a copy that must go before its replacement can come."""
         state = self._state
         for name, place in sorted(c for c in state.drain if c[1] not in state.temporary):
-            spares = self._spares(name, self._least[name] - self._sum(name, state.copies) + self._serves[name, place])
+            spares = self._spares(
+                name, self._least[name] - self._sum(name, state.copies[name]) + self._serves[name, place]
+            )
             if not spares:
                 continue
-            state.slices |= spares
+            for spare in spares:
+                state.slices.setdefault(spare.uuid, set()).add(spare)
             state.temporary |= spares
             state.destroy |= spares
             copies = {(name, spare) for spare in spares}
-            state.copies |= copies
+            state.copies[name] |= spares
             state.drain |= copies
             self._serves |= {copy: self._capacity(*copy) for copy in copies}
             turn = [self._step(Act.CREATE, spare) for spare in sorted(spares)]
@@ -156,13 +163,16 @@ class _Order:
         return spares
 
     def _interrupted(self) -> list[MigStep]:
-        """One copy is drained though its model falls short."""
-        awaited = {place.uuid for place in self._state.create}
-        name, place = min(self._state.drain, key=lambda c: (c[1].uuid not in awaited, c))
+        """One copy is drained though its model falls short: of those in the way, the one that is missed the least."""
+        cut = {place.uuid for place in self._state.create}
+        started = {place for _, place in self._state.start}
+        name, place = min(
+            self._state.drain, key=lambda c: (c[1].uuid not in cut and c[1] not in started, self._missed(c), c)
+        )
         return [self._drain(name, place, interrupts=True)]
 
     def _drain(self, name: str, place: Place, *, interrupts: bool = False) -> MigStep:
-        self._state.copies.discard((name, place))
+        self._state.copies[name].discard(place)
         self._state.drain.discard((name, place))
         return self._step(Act.DRAIN, place, name, interrupts=interrupts)
 
@@ -170,8 +180,8 @@ class _Order:
         return MigStep(self._wave, act, place, model, place in self._state.temporary, interrupts)
 
     def _fits(self, place: Place, spares: AbstractSet[Place] = frozenset()) -> bool:
-        there = (other.piece for other in self._state.slices | spares if other.uuid == place.uuid)
-        return fits(self._gpus[place.uuid].board, there, place.piece)
+        there = {*self._state.slices.get(place.uuid, ()), *(spare for spare in spares if spare.uuid == place.uuid)}
+        return fits(self._gpus[place.uuid].board, (other.piece for other in there), place.piece)
 
     def _under_way(self, name: str) -> bool:
         """Whether a copy of the model is still to come, or to go for which another one was started aside."""
@@ -179,11 +189,30 @@ class _Order:
         return any(copy[0] == name for copy in self._state.start | lasting)
 
     def _spared(self, name: str, place: Place) -> bool:
-        left = self._sum(name, self._state.copies) - self._serves[name, place]
+        left = self._sum(name, self._state.copies[name]) - self._serves[name, place]
         return left >= self._least[name] * (1 - 1e-9)
 
-    def _sum(self, name: str, copies: Iterable[Copy]) -> float:
-        return sum(self._serves[copy] for copy in sorted(copies) if copy[0] == name)
+    def _missed(self, copy: Copy) -> float:
+        """The share of its capacity of which its model is short without it."""
+        left = self._sum(copy[0], self._state.copies[copy[0]]) - self._serves[copy]
+        return max(0.0, self._least[copy[0]] - left) / self._serves[copy]
+
+    def _sum(self, name: str, places: Iterable[Place]) -> float:
+        return sum(self._serves[name, place] for place in sorted(places))
 
     def _capacity(self, name: str, place: Place) -> float:
         return capacity_on(self._models[name], self._gpus[place.uuid].board, place.piece.profile)
+
+
+def _by_gpu(places: Iterable[Place]) -> dict[str, set[Place]]:
+    found: dict[str, set[Place]] = {}
+    for place in places:
+        found.setdefault(place.uuid, set()).add(place)
+    return found
+
+
+def _by_model(copies: Iterable[Copy]) -> dict[str, set[Place]]:
+    found: dict[str, set[Place]] = {}
+    for name, place in copies:
+        found.setdefault(name, set()).add(place)
+    return found

@@ -8,6 +8,7 @@ from dataclasses import replace
 from controlplane.decide.mig.needs import Needs, needs_of
 from controlplane.decide.mig.order import order
 from controlplane.decide.mig.values import Assignment, Lack, MigPlan, MigQuestion, Unserved
+from controlplane.domain.mig import Act
 
 _NOTHING = 1e-6
 """A share of a demand so small counts as nothing."""
@@ -24,8 +25,11 @@ def plan(question: MigQuestion) -> MigPlan:
     layouts, assignments = realise(needs, question.gpus, found)
     steps = order(question.gpus, question.models, layouts, assignments)
     changed = sum(len(set(gpu.layout) ^ set(layouts[gpu.uuid])) for gpu in question.gpus)
-    # what was found for the fewest GPUs may be realised with fewer changes than what was found for these says
-    goals = tuple(replace(g, value=float(changed)) if g.name == "changed_slices" else g for g in found.goals)
+    drained = sum(step.act is Act.DRAIN and not step.temporary for step in steps)
+    # what was found for the fewest GPUs may be realised with fewer changes than what was found for these says, and with
+    # more copies drained, as it does not say where they are
+    realised = {"changed_slices": float(changed), "drained_copies": float(drained)}
+    goals = tuple(replace(goal, value=realised.get(goal.name, goal.value)) for goal in found.goals)
     return MigPlan(layouts, assignments, steps, tuple(_unserved(needs, assignments)), goals)
 
 

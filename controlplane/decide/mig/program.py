@@ -5,6 +5,7 @@ For groups g of GPUs alike, choices c of slices for models, models m and offers 
     z_gc        GPUs of g that become c                sum_c z_gc = GPUs of g
     y_mo        copies of m on slices of o             sum_m y_mo + sum_p w_op <= sum_gc slices_co z_gc
     w_op        slices of o that the models of a set p share: sum_m l_mop <= w_op, l_mop the time that m has of them
+    d_mo        copies of m on slices of o that are there and go: d_mo + y_mo >= those that are there
     u_m         share of m's demand that is not served: sum_o min(1, gain_mo) y_mo + sum_op gain_mo l_mop + u_m >= 1
 
 A copy counts at most for the whole of the demand: of whole copies as many are needed, and the relaxation is tighter.
@@ -13,7 +14,7 @@ The l are not whole: what models have of slices that one set shares can be sprea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -55,7 +56,7 @@ class Solution:
 
 
 class Program:
-    """Columns z, y, w, l and u. Goals are costs of columns, minimised."""
+    """Columns z, y, w, l, d and u. Goals are costs of columns, minimised."""
 
     def __init__(self, needs: Needs, groups: Sequence[Group], patterns: Sequence[Pattern]) -> None:
         self._needs, self._groups = needs, groups
@@ -65,9 +66,10 @@ class Program:
         ]
         self.w = list(patterns)
         self.l = [(m, p) for p, pattern in enumerate(patterns) for m in pattern.models]
-        sizes = (len(self.z), len(self.y), len(self.w), len(self.l), len(needs.models))
+        self.d = [(i, needs.here[at]) for i, at in enumerate(self.y) if at in needs.here]
+        sizes = (len(self.z), len(self.y), len(self.w), len(self.l), len(self.d), len(needs.models))
         starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        self._parts = dict(zip("zywlu", (slice(*ends) for ends in pairwise(starts)), strict=True))
+        self._parts = dict(zip("zywldu", (slice(*ends) for ends in pairwise(starts)), strict=True))
         self.columns = starts[-1]
         self._of_model: dict[int, list[int]] = {}
         for i, (m, _) in enumerate(self.y):
@@ -77,7 +79,7 @@ class Program:
             self._integral[self._parts[name]] = 1
         self._high = self._upper_bounds()
         self._tightening: list[Rows] = []
-        self._rows: list[Rows] = [self._one_choice(), self._supply(), self._served(), *self._shared()]
+        self._rows: list[Rows] = [self._one_choice(), self._supply(), self._served(), *self._shared(), *self._left()]
 
     def part(self, name: str, columns: Vector) -> Vector:
         """The columns of one kind."""
@@ -105,6 +107,10 @@ class Program:
         """The goal of the cheapest GPUs."""
         return self._costs("z", [self._groups[g].price if c else 0.0 for g, c in self.z])
 
+    def drained(self) -> Vector:
+        """The goal of the fewest copies drained, as if every slice could be where it is."""
+        return self._costs("d", [1.0] * len(self.d))
+
     def changes(self) -> Vector:
         """The goal of the fewest slices created and destroyed."""
         return self._costs("z", [float(self._groups[g].choices.changes[c]) for g, c in self.z])
@@ -128,19 +134,30 @@ class Program:
         self._tightening.clear()  # these hold only where all is served
 
     def solve(
-        self, costs: Vector, nodes: int, *, gap: float = 0.0, without: Flags | None = None, rank: Rank | None = None
+        self,
+        costs: Vector,
+        nodes: int,
+        *,
+        gap: float = 0.0,
+        without: Flags | None = None,
+        rank: Rank | None = None,
+        fixed: Mapping[str, Vector] | None = None,
     ) -> Solution:
         """The best columns for a goal.
 
-        None of `without` is among them, room is left for a profile of `rank`, and they may be off the best ones by the
-        share `gap`. The bound holds for what is allowed here.
+        None of `without` is among them but those `fixed`, by their kind, which are as they are given; room is left for
+        a profile of `rank`, and they may be off the best ones by the share `gap`. The bound holds for what is allowed
+        here.
         """
-        high = self._high if without is None else np.where(without, 0.0, self._high)
+        low, high = np.zeros(self.columns), self._high if without is None else np.where(without, 0.0, self._high)
+        for name, values in (fixed or {}).items():
+            high = high.copy()
+            low[self._parts[name]] = high[self._parts[name]] = values
         found = milp(
             costs,
             constraints=[LinearConstraint(*rows) for rows in (*self._rows, *self._tightening, *self._roomy(rank))],
             integrality=self._integral,
-            bounds=Bounds(np.zeros(self.columns), high),
+            bounds=Bounds(low, high),
             options={"mip_rel_gap": gap, "node_limit": nodes},
         )
         bound = found.get("mip_dual_bound")
@@ -197,7 +214,10 @@ class Program:
     def _upper_bounds(self) -> Vector:
         high = np.full(self.columns, np.inf)
         high[self._parts["z"]] = [self._groups[g].count for g, _ in self.z]
-        high[self._parts["y"]] = [np.ceil(1 / self._needs.offers[o].gain[m]) for m, o in self.y]
+        high[self._parts["y"]] = [
+            max(np.ceil(1 / self._needs.offers[o].gain[m]), self._needs.here.get((m, o), 0)) for m, o in self.y
+        ]
+        high[self._parts["d"]] = [count for _, count in self.d]
         high[self._parts["u"]] = 1.0
         return high
 
@@ -243,6 +263,14 @@ class Program:
         entries = [(p, self._at("l") + i, 1.0) for i, (_, p) in enumerate(self.l)]
         entries += [(p, self._at("w") + p, -1.0) for p in range(len(self.w))]
         return [(self._matrix(len(self.w), entries), np.full(len(self.w), -np.inf), np.zeros(len(self.w)))]
+
+    def _left(self) -> list[Rows]:
+        if not self.d:
+            return []
+        there = np.array([count for _, count in self.d], dtype=np.float64)
+        entries = [(r, self._at("d") + r, 1.0) for r in range(len(there))]
+        entries += [(r, self._at("y") + i, 1.0) for r, (i, _) in enumerate(self.d)]
+        return [(self._matrix(len(there), entries), there, np.full(len(there), np.inf))]
 
     def _roomy(self, rank: Rank | None) -> list[Rows]:
         if rank is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from controlplane.decide.mig.boards import Board
 from controlplane.decide.mig.choices import near
-from controlplane.decide.mig.layouts import Layout, fits, multiset
+from controlplane.decide.mig.layouts import Layout, fits, layouts, multiset
 from controlplane.decide.mig.needs import Needs
 from controlplane.decide.mig.search import Found
 from controlplane.decide.mig.values import Assignment, Gpu, Place
@@ -29,12 +32,14 @@ class _Bin:
 def realise(needs: Needs, gpus: Sequence[Gpu], found: Found) -> tuple[dict[str, Layout], tuple[Assignment, ...]]:
     """The layout of every GPU, and the assignments.
 
-    Slices are created only where a model has them; those that are there stay unless they are in the way.
+    Slices are created only where a model has them; those that are there stay unless they are in the way. No copy starts
+    that its model can do without.
     """
-    cut = found.layouts if found.kept else _least_change(needs, gpus, found.layouts)
     by_uuid = {gpu.uuid: gpu for gpu in sorted(gpus, key=lambda gpu: gpu.uuid)}
+    cut = found.layouts if found.kept else _least_change(needs, gpus, found.layouts)
+    stay = _staying(needs, found)
+    cut = {uuid: _keeping(by_uuid[uuid], of, needs.names(by_uuid[uuid].board), stay) for uuid, of in cut.items()}
     assignments: list[Assignment] = []
-    used: dict[str, list[Place]] = {uuid: [] for uuid in by_uuid}
     for o, offer in enumerate(needs.offers):
         bins = _bins(needs, found, o)
         open_ = [
@@ -45,18 +50,60 @@ def realise(needs: Needs, gpus: Sequence[Gpu], found: Found) -> tuple[dict[str, 
             if piece.profile == offer.profile
         ]
         for place, bin_ in _matched(by_uuid, bins, open_):
-            used[place.uuid].append(place)
             assignments += [
                 Assignment(needs.models[m].name, place, share * offer.gain[m] * needs.models[m].demand, share)
                 for m, share in bin_.shares.items()
             ]
-    layouts = {uuid: _after(gpu, tuple(place.piece for place in used[uuid])) for uuid, gpu in by_uuid.items()}
+    assignments = _wanted(needs, by_uuid, assignments)
+    used = {a.place for a in assignments}
+    layouts = {
+        uuid: _after(gpu, tuple(sorted(place.piece for place in used if place.uuid == uuid)))
+        for uuid, gpu in by_uuid.items()
+    }
     return layouts, tuple(sorted(assignments, key=lambda a: (a.model, a.place)))
+
+
+def _wanted(needs: Needs, gpus: Mapping[str, Gpu], assignments: Sequence[Assignment]) -> list[Assignment]:
+    """Those without copies that would have to start though their model is served without them."""
+    models = {model.name: model for model in needs.models if not model.share}
+    serves = {name: sum(a.capacity for a in assignments if a.model == name) for name in models}
+    spare = set()
+    for a in sorted(assignments, key=lambda a: (-a.capacity, a.model, a.place)):
+        starts = a.model in models and a.model not in gpus[a.place.uuid].models.get(a.place.piece, ())
+        if starts and serves[a.model] - a.capacity >= models[a.model].demand:
+            serves[a.model] -= a.capacity
+            spare.add(a)
+    return [a for a in assignments if a not in spare]
 
 
 def _after(gpu: Gpu, wanted: Layout) -> Layout:
     """The layout with these slices, and those that are there and in the way of none of them."""
     return tuple(sorted({*wanted, *(p for p in gpu.layout if p not in wanted and fits(gpu.board, wanted, p))}))
+
+
+def _staying(needs: Needs, found: Found) -> Counter[tuple[str, str, str]]:
+    """How many copies of a model there are to be on a profile of a board, by their names."""
+    stay = Counter[tuple[str, str, str]]()
+    for o, offer in enumerate(needs.offers):
+        for bin_ in _bins(needs, found, o):
+            stay.update((name, offer.board.key, offer.profile) for name in bin_.names)
+    return stay
+
+
+def _keeping(gpu: Gpu, wanted: Layout, names: tuple[str, ...], stay: Counter[tuple[str, str, str]]) -> Layout:
+    """The same multiset of slices where the fewest copies of the GPU have to go, of these with the fewest changes."""
+
+    def gone(layout: Layout) -> tuple[int, int, bool, Layout]:
+        after = _after(gpu, layout)
+        here = Counter((name, gpu.board.key, piece.profile) for piece in after for name in gpu.models.get(piece, ()))
+        return -(here & stay).total(), len({*after} ^ {*gpu.layout}), layout != wanted, layout
+
+    return min(_alike(gpu.board, names, multiset(wanted)), key=gone) if gpu.models and wanted else wanted
+
+
+@cache
+def _alike(board: Board, names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[Layout, ...]:
+    return tuple(layout for layout in layouts(board, names) if multiset(layout) == wanted)
 
 
 def _least_change(needs: Needs, gpus: Sequence[Gpu], cut: Mapping[str, Layout]) -> dict[str, Layout]:

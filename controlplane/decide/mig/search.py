@@ -1,28 +1,34 @@
 """The goals in their order: each is reached as far as those before it allow, and kept while the next is.
 
-1. the least demand unserved, 2. the fewest GPUs or the least price, 3. the fewest slices created and destroyed, 4. room
-for the largest profile. For the first two, present layouts are of no concern, so that GPUs of a board and price are
-alike and the program is small. For the others there is a group for each present layout. Where that makes a large
-program, only the columns that cost least above its relaxation are looked at; what the others cost above it at least
-bounds what this may have missed (reduced costs: Dantzig, Fulkerson, Johnson, 1954).
+1. the least demand unserved, 2. the fewest GPUs or the least price, 3. the fewest copies drained, 4. the fewest slices
+created and destroyed, 5. room for the largest profile. For the first three, present layouts are of no concern, so that
+GPUs of a board and price are alike and the program is small: of the third, this gives how many copies of a model are on
+which profile, as if each could stay where it is. For the others there is a group for each present layout. Where that
+makes a large program, the copies that were found for the first three are kept at first, which leaves a small one; if
+that is far off the relaxation, only the columns that cost least above it are looked at; what the others cost above it
+at least bounds what this may have missed (reduced costs: Dantzig, Fulkerson, Johnson, 1954).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from controlplane.decide.mig.choices import Choices, fresh, near
+from controlplane.decide.mig.choices import Choices, Flags, fresh, near
 from controlplane.decide.mig.cuts import Vector
 from controlplane.decide.mig.layouts import Layout
 from controlplane.decide.mig.needs import Needs, Pattern
 from controlplane.decide.mig.program import TOLERANCE, Group, Program, Solution
 from controlplane.decide.mig.values import Gpu, MigGoal, MigLimits
+
+_FOR_COPIES = 4
+"""With the copies kept so many times as many columns take no longer."""
+_NEARLY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,9 @@ def search(needs: Needs, gpus: Sequence[Gpu], limits: MigLimits) -> Found:
     if not complete:
         _, *bounds = _cheapest(Program(needs, groups, needs.without_memory()), limits)
         unserved, cost = _bounded(unserved, cost, *bounds)
+    cheapest, drained = _fewest_drained(first, cheapest, cost, limits)
+    if not complete:
+        drained = replace(drained, bound=0.0)
 
     near_alike = _alike(gpus, lambda gpu: (gpu.board.key, gpu.price, gpu.layout))
     second = Program(
@@ -63,12 +72,13 @@ def search(needs: Needs, gpus: Sequence[Gpu], limits: MigLimits) -> Found:
         second.serve_all()
     second.keep(second.unserved(), unserved.value)
     second.keep(second.cost(), cost.value)
-    columns, changes = _least_change(second, limits)
+    second.keep(second.drained(), drained.value)
+    columns, changes = _least_change(second, limits, first.part("y", cheapest), first.part("w", cheapest))
     if columns is None:
-        return _found(first, cheapest, alike, (unserved, cost, changes), kept=False)
+        return _found(first, cheapest, alike, (unserved, cost, drained, changes), kept=False)
     second.keep(second.changes(), changes.value)
     columns, room = _roomiest(second, columns, limits)
-    return _found(second, columns, near_alike, (unserved, cost, changes, room), kept=True)
+    return _found(second, columns, near_alike, (unserved, cost, drained, changes, room), kept=True)
 
 
 def _alike(gpus: Sequence[Gpu], key: Callable[[Gpu], Any]) -> list[list[Gpu]]:
@@ -103,26 +113,58 @@ def _cheapest(program: Program, limits: MigLimits) -> tuple[Vector, MigGoal, Mig
     return columns, unserved, _goal("cost", float(costs @ columns), bound)
 
 
+def _fewest_drained(program: Program, cheapest: Vector, cost: MigGoal, limits: MigLimits) -> tuple[Vector, MigGoal]:
+    """Columns as cheap with the most of the copies that are there."""
+    if not program.d:
+        return cheapest, MigGoal("drained_copies", 0.0, 0.0)
+    costs = program.drained()
+    program.keep(program.cost(), cost.value)
+    least, _ = program.tighten(costs)
+    found = program.solve(costs, limits.nodes)
+    if found.columns is None:
+        return cheapest, MigGoal("drained_copies", float(costs @ cheapest), 0.0)
+    return found.columns, _goal("drained_copies", float(costs @ found.columns), max(found.bound, least))
+
+
 def _bounded(unserved: MigGoal, cost: MigGoal, unserved_bound: MigGoal, cost_bound: MigGoal) -> tuple[MigGoal, MigGoal]:
     """What is proved of the goals by a program that allows more. Of the cost nothing is, where that serves more."""
     unserved = replace(unserved, bound=min(unserved.value, unserved_bound.bound))
     return unserved, replace(cost, bound=0.0 if unserved.gap else min(cost.value, cost_bound.bound))
 
 
-def _least_change(program: Program, limits: MigLimits) -> tuple[Vector | None, MigGoal]:
+def _least_change(program: Program, limits: MigLimits, whole: Vector, shared: Vector) -> tuple[Vector | None, MigGoal]:
+    """`whole` and `shared`: the copies of what was found for the goals before, columns y and w."""
     costs = program.changes()
     least, reduced = program.tighten(costs)
     if program.columns <= limits.exact_columns:
         found = program.solve(costs, limits.nodes)
-        bound = found.bound
+        columns, bound = found.columns, found.bound
     else:
-        slack = float(np.sort(reduced)[min(limits.near_columns, program.columns) - 1])
-        found = program.solve(costs, limits.near_nodes, gap=limits.near_gap, without=reduced > slack)
-        bound = min(found.bound, least + slack)
+        columns, bound = _near_change(program, limits, costs, reduced, least, {"y": whole, "w": shared})
     bound = math.ceil(max(bound, least, 0.0) - TOLERANCE) if math.isfinite(least) else 0
-    if found.columns is None:
+    if columns is None:
         return None, MigGoal("changed_slices", math.inf, bound)
-    return found.columns, _goal("changed_slices", float(costs @ found.columns), bound)
+    return columns, _goal("changed_slices", float(costs @ columns), bound)
+
+
+def _near_change(
+    program: Program, limits: MigLimits, costs: Vector, reduced: Vector, least: float, copies: Mapping[str, Vector]
+) -> tuple[Vector | None, float]:
+    """Columns that change few slices, and a bound; the better of two ways to leave columns out."""
+
+    def beyond(most: int) -> tuple[Flags, float]:
+        slack = float(np.sort(reduced)[min(most, program.columns) - 1])
+        return reduced > slack, slack
+
+    without, _ = beyond(_FOR_COPIES * limits.near_columns)
+    quick = program.solve(costs, limits.near_nodes, gap=_NEARLY, without=without, fixed=copies).columns
+    if quick is not None and float(costs @ quick) <= (1 + limits.near_gap) * least:
+        return quick, least
+    without, slack = beyond(limits.near_columns)
+    found = program.solve(costs, limits.near_nodes, gap=limits.near_gap, without=without)
+    both = [columns for columns in (found.columns, quick) if columns is not None]
+    columns = min(both, key=lambda columns: float(costs @ columns), default=None)
+    return columns, min(found.bound, least + slack)
 
 
 def _roomiest(program: Program, columns: Vector, limits: MigLimits) -> tuple[Vector, MigGoal]:

@@ -10,6 +10,12 @@ from controlplane.decide.mig.layouts import legal
 from controlplane.domain.gpu import GpuReading, SliceReading
 from controlplane.domain.signal import Missing, known
 
+_WAITS = (
+    "MIG is {} from its next reset on: end all that uses it, the agent and DCGM too, and reset it"
+    " (nvidia-smi --gpu-reset), or reboot the node"
+)
+"""Of Ampere. A reset ends every process on the GPU, and monitoring stands in its way: it is a person's to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeenGpu:
@@ -33,10 +39,11 @@ def seen_gpu(gpu: GpuReading, boards: Sequence[Board]) -> SeenGpu:
     if mig is None or (mig and slices is None):
         told = _told(gpu.slices if mig else gpu.mig_enabled)
         return SeenGpu(gpu, board, {}, f"how it is cut is not known: {told}")
+    waits = _WAITS.format("on" if known(gpu.mig_pending) else "off") if gpu.waits_for_reset else ""
     if not mig:
-        return SeenGpu(gpu, board, {gpu.uuid: Slice(WHOLE, 0)})
+        return SeenGpu(gpu, board, {gpu.uuid: Slice(WHOLE, 0)}, waits)
     pieces = dict(_pieces(board, slices or ()))
-    return SeenGpu(gpu, board, pieces, _disagrees(board, pieces, len(slices or ())))
+    return SeenGpu(gpu, board, pieces, waits or _disagrees(board, pieces, len(slices or ())))
 
 
 def _disagrees(board: Board, pieces: Mapping[str, Slice], there: int) -> str:

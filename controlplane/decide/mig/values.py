@@ -50,7 +50,7 @@ class MigLimits:
     exact_columns: int = 250
     near_columns: int = 800
     near_nodes: int = 1
-    near_gap: float = 0.1
+    near_gap: float = 0.15
     patterns: int = 50
 
 
@@ -134,7 +134,8 @@ class MigPlan:
     """What the layouts should be, which model is where, how to get there, what is left out, and how good it is.
 
     `layouts` has every GPU by its UUID. `goals`, the later ones as far as those before them allow: `unserved` demand,
-    `cost` (GPUs used, or their price), `changed_slices` and `room`: for how many larger profiles there is none.
+    `cost` (GPUs used, or their price), `drained_copies`, `changed_slices` and `room`: for how many larger profiles
+    there is none.
     """
 
     layouts: Mapping[str, Layout]

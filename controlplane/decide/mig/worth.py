@@ -65,11 +65,11 @@ def worth(question: MigQuestion, plan: MigPlan, dwell_s: float, pace: Pace = BY_
     Whatever is started keeps its slice busy for `start_s` before it answers. A plan without steps pays for nothing.
     """
     demand = {model.name: model.demand for model in question.models}
-    served_now, served_then = _served_now(question), defaultdict[str, float](float)
+    serves_now, serves_then = served_now(question), defaultdict[str, float](float)
     for a in plan.assignments:
-        served_then[a.model] += a.capacity
-    short_now = {name: max(0.0, asked - served_now[name]) for name, asked in demand.items()}
-    short_then = {name: max(0.0, asked - served_then[name]) for name, asked in demand.items()}
+        serves_then[a.model] += a.capacity
+    short_now = {name: max(0.0, asked - serves_now[name]) for name, asked in demand.items()}
+    short_then = {name: max(0.0, asked - serves_then[name]) for name, asked in demand.items()}
     value = _values(question, plan)
     gain = sum(SHORT_WEIGHT * value.get(name, 0.0) * (short_now[name] - short_then[name]) for name in sorted(demand))
     gain += _price_now(question) - plan.cost.value
@@ -141,7 +141,8 @@ def _share(gpu: Gpu, place: Place) -> float:
     return gpu.board.size(place.piece) / gpu.board.units
 
 
-def _served_now(question: MigQuestion) -> defaultdict[str, float]:
+def served_now(question: MigQuestion) -> defaultdict[str, float]:
+    """Per second and model, what the copies that are there serve."""
     models = {model.name: model for model in question.models}
     served = defaultdict[str, float](float)
     for gpu in question.gpus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from controlplane.decide.placing.space import Pair, Space
@@ -43,8 +42,8 @@ def _loads(space: Space, loaded: set[Pair], pending: set[Pair], leaving: set[Pai
     free = [room - space.taken(loaded, s) for s, room in enumerate(space.room)]
     turn = []
     for m, s in sorted(pending, key=lambda pair: (pair[0] not in movers, -space.models[pair[0]].priority, pair)):
-        if space.size[m] <= free[s]:
-            free[s] -= space.size[m]
+        if space.size_of((m, s)) <= free[s]:
+            free[s] -= space.size_of((m, s))
             turn.append((m, s))
     return turn
 
@@ -63,11 +62,4 @@ def _unloads(loaded: set[Pair], pending: set[Pair], leaving: set[Pair], least: d
 
 def _move(space: Space, wave: int, step: Step, pair: Pair) -> Move:
     model, server = space.models[pair[0]], space.servers[pair[1]]
-    return Move(wave, step, model.name, server.name, server.present.get(model.name) or _instances(space, pair[0]))
-
-
-def _instances(space: Space, m: int) -> int:
-    """Instances of a copy that is loaded: as many as the one with the most has, else what is said for a fresh one."""
-    name = space.models[m].name
-    there: Iterable[int] = (space.servers[s].present[name] for model, s in space.present if model == m)
-    return max(there, default=space.models[m].instances)
+    return Move(wave, step, model.name, server.name, server.present.get(model.name) or model.instances)

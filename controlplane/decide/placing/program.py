@@ -1,10 +1,10 @@
 """The integer program of a space, solved by HiGHS (Huangfu, Hall 2018) through scipy.
 
-For pairs of a model m of size b_m and a server s, x_ms in {0, 1} says whether m is to be on s:
+For pairs of a model m and a server s, on which it takes b_ms, x_ms in {0, 1} says whether m is to be on s:
 
-    sum_m b_m x_ms <= room_s                                  memory
-    sum_m b_m x_ms + r_s <= reload room_s, r_s >= b_m x_ms    room for one more of the largest that is reloaded
+    sum_m b_ms x_ms <= room_s                                 memory
     sum_s x_ms <= most_m, f_m <= sum_s x_ms, f_m <= 1         copies; f_m: there is a first one
+    g_m <= sum_s x_ms, g_m <= first_m                         where there may be more than first_m: those that are not
     sum_m busy_m x_ms <= t                                    t is the busy share of the busiest server
 
 Sizes are whole mebibytes, so that a solution that is rounded to 0 and 1 is exact; it is checked all the same.
@@ -35,13 +35,18 @@ class Solution:
 
 
 class Program:
-    """Columns are the pairs, then f of each model, r of each server, and t. Goals are costs of columns, minimised."""
+    """Columns are the pairs, then f of each model, g of some, and t. Goals are costs, minimised."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self.m, self.s = (np.array([pair[i] for pair in space.pairs], dtype=np.int64) for i in (0, 1))
         self._pairs, self._models, self._servers = len(space.pairs), len(space.models), len(space.servers)
-        self._size = np.array(space.size, dtype=np.float64)
+        self.size = np.array([space.size_of(pair) for pair in space.pairs], dtype=np.float64)
+        """What each pair takes, in mebibytes."""
+        self._first = np.array(space.first, dtype=np.float64)
+        self.elastic: Mask = self._first < np.array(space.most)
+        """Models with a g."""
+        self._elastic = np.flatnonzero(self.elastic)
         self.busy = _busy(space)
         self._rows: list[tuple[csc_matrix, Vector]] = list(self._constraints())
         self._top = self._busiest()
@@ -49,21 +54,31 @@ class Program:
     @property
     def columns(self) -> int:
         """How many columns a goal has costs for."""
-        return self._pairs + self._models + self._servers + 1
+        return self._pairs + self._models + len(self._elastic) + 1
 
-    def costs(self, pairs: Vector | float = 0.0, *, first: Vector | float = 0.0, top: float = 0.0) -> Vector:
-        """Costs of the columns: of each pair, of each model's first copy, of the busiest server's share."""
+    def costs(
+        self,
+        pairs: Vector | float = 0.0,
+        *,
+        one: Vector | float = 0.0,
+        first: Vector | None = None,
+        top: float = 0.0,
+    ) -> Vector:
+        """Costs of the columns: of each pair, of each model's one copy and first copies, of the busiest server."""
         costs = np.zeros(self.columns)
         costs[: self._pairs] = pairs
-        costs[self._pairs : self._pairs + self._models] = first
+        costs[self._pairs : self._pairs + self._models] = one
+        if first is not None:
+            costs[self._pairs + self._models :][: len(self._elastic)] = first[self._elastic]
         costs[-1] = top
         return costs
 
     def value(self, costs: Vector, chosen: Mask) -> float:
         """What a goal comes to with these pairs."""
-        first = np.bincount(self.m[chosen], minlength=self._models) > 0
-        shares = self.shares(chosen)
-        columns = np.concatenate([chosen, first, np.zeros(self._servers), [shares.max(initial=0.0)]])
+        copies = np.bincount(self.m[chosen], minlength=self._models)
+        first = np.minimum(copies, self._first)[self._elastic]
+        top = self.shares(chosen).max(initial=0.0)
+        columns = np.concatenate([chosen, copies > 0, first, [top]])
         return float(costs @ columns)
 
     def shares(self, chosen: Mask) -> Vector:
@@ -93,8 +108,9 @@ class Program:
         """
         columns = np.concatenate([np.flatnonzero(choice), np.arange(self._pairs, self.columns)])
         count = int(choice.sum())
-        high = np.concatenate([np.ones(count + self._models), np.full(self._servers + 1, np.inf)])
-        low = np.concatenate([held[choice].astype(np.float64), np.zeros(self._models + self._servers + 1)])
+        first = self._first[self._elastic]
+        high = np.concatenate([np.ones(count + self._models), first, [np.inf]])
+        low = np.concatenate([held[choice].astype(np.float64), np.zeros(self.columns - self._pairs)])
         integral = np.zeros(len(columns))
         integral[:count] = 0 if relaxed else 1
         top = (self._top, np.zeros(self._servers) if among is None else np.where(among, 0.0, np.inf))
@@ -118,9 +134,7 @@ class Program:
         pairs = frozenset(self.pairs(chosen))
         copies = np.bincount(self.m[chosen], minlength=self._models)
         return bool((copies <= np.array(self._space.most)).all()) and all(
-            self._space.taken(pairs, s) <= self._space.room[s]
-            and self._space.taken(pairs, s) + self._space.twice(pairs, s) <= self._space.reload_room[s]
-            for s in range(self._servers)
+            self._space.taken(pairs, s) <= self._space.room[s] for s in range(self._servers)
         )
 
     def pairs(self, chosen: Mask) -> Iterable[Pair]:
@@ -129,26 +143,20 @@ class Program:
 
     def _constraints(self) -> Iterable[tuple[csc_matrix, Vector]]:
         index = np.arange(self._pairs)
-        ones, sizes = np.ones(self._pairs), self._size[self.m]
-        first = self._pairs + np.arange(self._models)
-        yield self._rows_of(self._servers, (self.s, index, sizes)), np.array(self._space.room, dtype=np.float64)
+        ones = np.ones(self._pairs)
+        models, some = np.arange(self._models), np.arange(len(self._elastic))
+        yield self._rows_of(self._servers, (self.s, index, self.size)), np.array(self._space.room, dtype=np.float64)
         yield self._rows_of(self._models, (self.m, index, ones)), np.array(self._space.most, dtype=np.float64)
         yield (
-            self._rows_of(
-                self._models, (self.m, index, -ones), (np.arange(self._models), first, np.ones(self._models))
-            ),
+            self._rows_of(self._models, (self.m, index, -ones), (models, self._pairs + models, np.ones(self._models))),
             np.zeros(self._models),
         )
-        servers = np.arange(self._servers)
-        reserve = self._pairs + self._models + servers
-        reloaded = index[np.array([model.hot_reload for model in self._space.models], dtype=bool)[self.m]]
-        if len(reloaded):
-            rows = np.arange(len(reloaded))
-            own = (rows, reloaded, sizes[reloaded])
-            kept = (rows, reserve[self.s[reloaded]], -np.ones(len(reloaded)))
-            yield self._rows_of(len(reloaded), own, kept), np.zeros(len(reloaded))
-            both = self._rows_of(self._servers, (self.s, index, sizes), (servers, reserve, np.ones(self._servers)))
-            yield both, np.array(self._space.reload_room, dtype=np.float64)
+        if len(some):
+            theirs = np.flatnonzero(self.elastic[self.m])
+            row = np.searchsorted(self._elastic, self.m[theirs])
+            first = self._pairs + self._models + some
+            rows = self._rows_of(len(some), (row, theirs, -np.ones(len(theirs))), (some, first, np.ones(len(some))))
+            yield rows, np.zeros(len(some))
 
     def _busiest(self) -> csc_matrix:
         servers = np.arange(self._servers)

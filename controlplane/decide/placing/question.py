@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controlplane.decide import people
+from controlplane.decide.copy_size import CopySize
 from controlplane.decide.memory import GpuMemory, Sizes, added, copy_sizes, room_bytes
+from controlplane.decide.placing.spread import wanted
 from controlplane.decide.placing.values import ModelNeed, PlacementQuestion, ServerRoom
-from controlplane.domain.decision import Override, OverrideKind
 from controlplane.domain.fleet import Mode, ModelSpec, Phase, RoutesSpec, ServerSpec
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.observation import ControlMode, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing, Signal, known
 from controlplane.domain.snapshot import Snapshot
@@ -83,16 +85,19 @@ def _room(
     specs = {model.name: model for model in models if model.name in here}
     placed = {model.name for model in _whole(list(specs.values()))}
     with_ensembles = {name for holder in ready for name in specs[holder].components}
+    taken = {name: sizes[name].of(instances) for name, instances in ready.items()}
     alone = [name for name in ready if name not in placed and name not in with_ensembles]
-    room, theirs = room_bytes(server, seen, gpu, models, sizes), added([sizes[name] for name in alone])
+    room, theirs = room_bytes(server, seen, gpu, models, sizes), added([taken[name] for name in alone])
     room = None if room is None or theirs is None else max(0, room - theirs)
     present = {name: instances for name, instances in ready.items() if name in placed}
-    return ServerRoom(server.name, room, present, pinned=known(seen.control) is ControlMode.NOT_ALLOWED)
+    sized = {name: size for name in present if (size := taken[name]) is not None}
+    pinned = known(seen.control) is ControlMode.NOT_ALLOWED
+    return ServerRoom(server.name, room, present, pinned=pinned, taken_bytes=sized)
 
 
 def _need(
     model: ModelSpec,
-    memory_bytes: int | None,
+    size: CopySize,
     rooms: list[ServerRoom],
     absent: set[tuple[str, str]],
     snapshot: Snapshot,
@@ -105,22 +110,32 @@ def _need(
     if stays(model, snapshot):
         kept = [s for s in there if _state(state, model, s).wanted]
         servers = pins = tuple(dict.fromkeys((*here, *kept)))
-        copies = len(pins)
+        copies, extra = len(pins), 0
     else:
         out = {s for s in there if _said(told, model.name, s, OverrideKind.UNLOADED)}
         pins = tuple(s for s in there if s not in out and _said(told, model.name, s, *_STAYS))
         servers = tuple(s for s in there if s not in out)
-        copies = min(model.copies, len(servers)) if out else model.copies
-    counts = [_state(state, model, server).instances for server in model.runs_on]
+        copies = wanted(model, state, len(here))
+        copies = min(copies, len(servers)) if out else copies
+        extra = max(0, copies - model.copies_min)
+    instances = _instances(model, rooms, state)
     return ModelNeed(
         model.name,
-        memory_bytes,
+        size.of(instances),
         copies,
         servers,
         model.priority,
         pins,
-        instances=max([max(1, model.instances_min), *(count for count in counts if count is not None)]),
+        extra=extra,
+        instances=instances,
     )
+
+
+def _instances(model: ModelSpec, rooms: list[ServerRoom], state: PolicyState) -> int:
+    """Of a copy that is loaded: as many as the one with the most has, else as it had where it was."""
+    there = [room.present[model.name] for room in rooms if model.name in room.present]
+    before = [_state(state, model, server).instances or 1 for server in model.runs_on]
+    return max([1, model.instances_min, *(there or before)])
 
 
 def _state(state: PolicyState, model: ModelSpec, server: str) -> UnitState:

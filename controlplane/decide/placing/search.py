@@ -1,16 +1,17 @@
 """The goals in their order: each is reached as far as those before it allow, and kept while the next is.
 
-1. what people pinned, 2. the wanted copies, priority class by class, 3. the fewest loads, 4. the least busy share of
-the busiest server. Small programs are solved as a whole. Large ones are solved around their relaxation (after relax and
-fix: Pochet, Wolsey: Production Planning by Mixed Integer Programming, 2006): candidates are the copies that it places
-as wholes, and all servers for models that it splits; balance is improved between two servers at a time. The bound is
-that of the whole program either way, so that the gap tells what this may have cost.
+1. what people pinned, 2. the wanted copies, priority class by class, then those beyond what a model has in any case,
+3. the fewest loads, 4. the least busy share of the busiest server. Small programs are solved as a whole. Large ones are
+solved around their relaxation (after relax and fix: Pochet, Wolsey: Production Planning by Mixed Integer Programming,
+2006): candidates are the copies that it places as wholes, and all servers for models that it splits; balance is
+improved between two servers at a time. The bound is that of the whole program either way, so that the gap tells what
+this may have cost.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -45,7 +46,7 @@ class _Search:
         self._held = self._mask(space.held)
         self._free = ~self._mask(frozenset(banned))
         self._present = self._mask(space.present)
-        self._kept = self._mask(_kept(space))
+        self._kept, self._kept_first = self._mask(_kept(space, space.most)), self._mask(_kept(space, space.first))
         self.chosen = self._held.copy()
         spread = np.arange(1, len(space.pairs) + 1) * _GOLDEN % 1.0
         # Together under one half, so that they decide only between choices that a goal holds equal.
@@ -58,23 +59,38 @@ class _Search:
         if space.pins:
             yield self._counted("pins", program.costs(-pins.astype(np.float64)), pins, len(space.pins))
         priority = np.array([model.priority for model in space.models])
-        most = np.array(space.most)
-        for level in sorted(set(priority.tolist()), reverse=True):
+        most, first, elastic = np.array(space.most), np.array(space.first), program.elastic
+        levels = sorted(set(priority.tolist()), reverse=True)
+        for level in levels:
             mine = priority == level
-            weight = float(most[mine].sum() + 1)
-            costs = program.costs(-mine[program.m].astype(np.float64), first=np.where(mine, -weight, 0.0))
-            wanted = float(most[mine].sum() + weight * (mine & (most > 0)).sum())
-            yield self._counted(f"priority {level}", costs, pins | (priority >= level)[program.m], wanted)
+            weight = float(first[mine].sum() + 1)
+            costs = program.costs(
+                -(mine & ~elastic)[program.m].astype(np.float64),
+                one=np.where(mine & (first > 0), -weight, 0.0),
+                first=-mine.astype(np.float64),
+            )
+            wanted = float(first[mine].sum() + weight * (mine & (first > 0)).sum())
+            concerned = pins | (priority >= level)[program.m]
+            yield self._counted(f"priority {level}", costs, concerned, wanted, self._kept_first)
+        for level in levels:
+            mine = (priority == level) & elastic
+            if mine.any():
+                costs = program.costs(-mine[program.m].astype(np.float64))
+                yield self._counted(f"priority {level}, more", costs, np.ones_like(self._free), float(most[mine].sum()))
         yield self._loaded()
         yield self._balanced()
 
-    def _counted(self, name: str, costs: Vector, concerned: Mask, wanted: float) -> Goal:
-        """A goal whose values are whole numbers, -`wanted` at best; what is shown is how far it is from that."""
+    def _counted(self, name: str, costs: Vector, concerned: Mask, wanted: float, kept: Mask | None = None) -> Goal:
+        """A goal whose values are whole numbers, -`wanted` at best; what is shown is how far it is from that.
+
+        `kept`: the copies there are now that are counted, default: all.
+        """
         program, limits = self.program, self._limits
         choice = (self._free & concerned) | self.chosen
         tilted = costs.copy()
         tilted[: len(self._aside)] += self._aside
-        there = self._kept & choice & (costs[: len(self._aside)] < 0)
+        kept = self._kept & (costs[: len(self._aside)] < 0) if kept is None else kept
+        there = kept & choice
         self._take(tilted, (self.chosen | there).astype(np.float64))
         relaxed = program.solve(tilted, choice, self._held, relaxed=True)
         bound = math.ceil(relaxed.bound - 0.5)
@@ -144,10 +160,10 @@ class _Search:
             return choice
         program, space = self.program, self._space
         wholes = relaxed > 1 - _EPSILON
-        size = np.array(space.size)[program.m]
-        free = np.array(space.room) - np.bincount(program.s[wholes], weights=size[wholes], minlength=len(space.room))
+        taken = np.bincount(program.s[wholes], weights=program.size[wholes], minlength=len(space.room))
+        free = np.array(space.room) - taken
         have = np.bincount(program.m[wholes], minlength=len(space.most))
-        split = (have < np.array(space.most))[program.m] & (size <= free[program.s])
+        split = (have < np.array(space.most))[program.m] & (program.size <= free[program.s])
         near: Mask = (choice & (wholes | split)) | self.chosen
         return near
 
@@ -167,10 +183,10 @@ class _Search:
         return np.array([pair in pairs for pair in self._space.pairs], dtype=bool)
 
 
-def _kept(space: Space) -> frozenset[Pair]:
-    """The copies there are now, of none more than wanted: what must stay first."""
+def _kept(space: Space, most: Sequence[int]) -> frozenset[Pair]:
+    """The copies there are now, of none more than `most`: what must stay first."""
     kept: list[Pair] = []
-    left = list(space.most)
+    left = list(most)
     for m, s in sorted(space.present & frozenset(space.pairs), key=lambda pair: (pair not in space.held, pair)):
         if left[m] > 0:
             left[m] -= 1

@@ -11,6 +11,7 @@ from controlplane.domain.fleet import ModelSpec, RoutesSpec
 from controlplane.domain.observation import ModelState, Routes
 from controlplane.domain.placing import Move, Placement
 from controlplane.domain.signal import Known, Missing, Signal, known
+from controlplane.domain.sizes import memory_text
 from controlplane.domain.snapshot import Snapshot
 
 _GONE = frozenset({ModelState.UNLOADED, ModelState.UNAVAILABLE, ModelState.ABSENT})
@@ -22,7 +23,9 @@ class Placed:
 
     `wanted`: whether it is to be there; None: that is not known yet. `due`: whether it is the turn of its move; what
     is neither due nor as wanted stays as it is. `routed`: servers to which the gateway routes it. `instances` of a
-    copy that is loaded. `component`: of ensembles, which Triton loads it with.
+    copy that is loaded. `component`: of ensembles, which Triton loads it with. `stays`: in the end it is there, as a
+    component with an ensemble; `goes`: it is its turn to leave, or that of its ensembles. `short`: not all copies that
+    are wanted have a place.
     """
 
     gateway: str
@@ -32,6 +35,21 @@ class Placed:
     routed: Signal[frozenset[str]]
     instances: int = 1
     component: bool = False
+    stays: bool = False
+    goes: bool = False
+    short: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the copies that stay are to be before one of a placed model goes: so many `instances` on each server.
+
+    `per_s` arrivals per second are then the part of each. `why` they are not ready for it; empty: they are.
+    """
+
+    instances: Mapping[str, int]
+    per_s: float = 0.0
+    why: str = ""
 
 
 class Turn:
@@ -64,14 +82,39 @@ class Turn:
         wanted = self._wants(model.name, server)
         move = self._due.get((model.name, server))
         reason = self._reason(model.name, server, waits=(model.name, server) in self._waits)
-        return Placed(self._routes.gateway, wanted, move is not None, reason, routed, move.instances if move else 1)
+        return Placed(
+            self._routes.gateway,
+            wanted,
+            move is not None,
+            reason,
+            routed,
+            move.instances if move else 1,
+            stays=wanted is True,
+            goes=move is not None and move.step is Step.UNLOAD,
+            short=any(entry.model == model.name for entry in self._plan.unplaced),
+        )
 
     def _component(self, ensembles: list[ModelSpec], server: str, routed: Signal[frozenset[str]]) -> Placed:
         """Triton loads it with an ensemble; it goes when no ensemble is there or to come."""
         needing = [e.name for e in ensembles if self._wants(e.name, server) or not self._is_gone(e.name, server)]
         words = {"ensembles": ", ".join(e.name for e in ensembles)}
         reason = Reason(ReasonCode.PLACED, {}, words)
-        return Placed(self._routes.gateway, bool(needing), not needing, reason, routed, component=True)
+        stays = any(self._wants(e.name, server) for e in ensembles)
+        due = [self._due.get((e.name, server)) for e in ensembles]
+        leaves = any(move is not None and move.step is Step.UNLOAD for move in due)
+        return Placed(
+            self._routes.gateway,
+            bool(needing),
+            not needing,
+            reason,
+            routed,
+            component=True,
+            stays=stays,
+            goes=not stays and (leaves or not needing),
+            short=any(entry.model == e.name for e in ensembles for entry in self._plan.unplaced)
+            if self._plan
+            else False,
+        )
 
     def _wants(self, model: str, server: str) -> bool | None:
         held = self._plan.target.get(server) if self._plan is not None else None
@@ -102,7 +145,7 @@ class Turn:
             numbers["copies_short"] = float(short.copies)
             words["short"] = short.why.value.replace("_", " ")
             if short.short_bytes is not None:
-                words["short"] += f", {short.short_bytes / 2**20:.0f} MiB too few"
+                words["short"] += f", {memory_text(short.short_bytes)} too few"
         return Reason(ReasonCode.PLACED, numbers, words)
 
     def _is_done(self, move: Move) -> bool:

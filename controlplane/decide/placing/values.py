@@ -11,21 +11,24 @@ class ServerRoom:
     """One server: the GPU memory that models may have on it, and the models it holds with their instances.
 
     `memory_bytes` None: not known. `pinned`: nothing is loaded there or unloaded, as with an action in flight.
+    `taken_bytes` by those that it holds, where that is not what a copy takes that is loaded afresh.
     """
 
     name: str
     memory_bytes: int | None
     present: Mapping[str, int] = field(default_factory=dict)
     pinned: bool = False
+    taken_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelNeed:
-    """One model: the GPU memory that a copy takes, and on how many servers it is wanted; one copy a server at most.
+    """One model: the GPU memory of a copy that is loaded, and on how many servers it is wanted; one a server at most.
 
-    `memory_bytes` None: neither given nor measured. `servers`: where it may run, `pins`: where a person wants it.
-    `busy_share`: of a server's time that one copy takes, None: not known. `hot_reload`: it is reloaded while it serves,
-    for which its server must have room for it twice. `instances` are those of a copy that is loaded afresh.
+    `extra` of the copies are wanted only where no model lacks one of its others. `memory_bytes` None: neither given nor
+    measured. `servers`: where it may run, `pins`: where a person wants it.
+    `busy_share`: of a server's time that one copy takes, None: not known. `instances`: with so many a copy is loaded,
+    and takes its memory.
     """
 
     name: str
@@ -35,8 +38,8 @@ class ModelNeed:
     priority: int = 0
     pins: tuple[str, ...] = ()
     busy_share: float | None = None
-    hot_reload: bool = False
     instances: int = 1
+    extra: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,20 +84,31 @@ def stands_still(interval: Interval) -> bool:
     return not moved and min(held[:2]) + held[2] > 0
 
 
-def recent(servers: Mapping[str, Sequence[Interval]], now: float, max_age_s: float) -> dict[str, tuple[Interval, ...]]:
-    """By server, the intervals that tell something, of those servers of which the newest does and is not too old."""
+def recent(
+    servers: Mapping[str, Sequence[Interval]], now: float, max_age_s: float, *, by_tokens: bool = False
+) -> dict[str, tuple[Interval, ...]]:
+    """By server, the intervals that tell something, of those servers of which the newest does and is not too old.
+
+    `by_tokens`: what does not count tokens tells nothing.
+    """
     found: dict[str, tuple[Interval, ...]] = {}
     for name, intervals in servers.items():
-        told = telling(intervals)
+        told = telling(intervals, by_tokens=by_tokens)
         if told and told[-1] is intervals[-1] and now - told[-1].end <= max_age_s:
             found[name] = told
     return found
 
 
-def telling(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
+def telling(intervals: Sequence[Interval], *, by_tokens: bool = False) -> tuple[Interval, ...]:
     """Those that tell what was done in them: none that stands still, nor the next one, which has all of that time."""
     still = [stands_still(interval) for interval in intervals]
-    return tuple(i for n, i in enumerate(intervals) if not still[n] and not (n and still[n - 1]))
+    told = (i for n, i in enumerate(intervals) if not still[n] and not (n and still[n - 1]))
+    return tuple(i for i in told if not by_tokens or _counts_tokens(i))
+
+
+def _counts_tokens(interval: Interval) -> bool:
+    tokens = interval.tokens
+    return tokens is not None and tokens.prompt is not None and tokens.generation is not None
 
 
 def _mean(start: int | None, end: int | None) -> float:

@@ -17,9 +17,10 @@ from controlplane.decide.replicas.flow import recent, telling
 from controlplane.decide.replicas.tokens import TokenGoal
 from controlplane.decide.replicas.work import Work, batch_work, together, token_work
 from controlplane.decide.startups import ASSUMED_S
-from controlplane.domain.decision import Action, Freeze, Outcome, Override, Want
+from controlplane.domain.decision import Action, Outcome
 from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import Member, Mode, ModelSpec, Phase, ReplicaBounds, ServerKind, WorkloadSpec
+from controlplane.domain.instructions import Freeze, Override, Want
 from controlplane.domain.objectives import Indicator, Judgement
 from controlplane.domain.observation import Interval, ModelReading, ModelState
 from controlplane.domain.profiles import BatchProfile, TokenProfile
@@ -73,17 +74,29 @@ class Pool:
         return tuple(m for m in self.members if m.phase is Phase.STARTING)
 
     @property
+    def draining(self) -> tuple[Member, ...]:
+        """Replicas that were taken out of traffic and have not been told to go."""
+        return tuple(m for m in self.members if m.phase is Phase.DRAINING)
+
+    @property
     def present(self) -> int:
         """Replicas that were asked for and are not going away."""
-        return len(self.serving) + len(self.starting)
+        return len(self.serving) + len(self.starting) + len(self.draining)
 
     def told(self, now: float, max_age_s: float) -> frozenset[str]:
         """Servers that take traffic of which each model told something of late, or that it is not loaded."""
         names = frozenset(member.server.name for member in self.serving)
         for by_server in self.readings.values():
-            told = recent({name: reading.intervals for name, reading in by_server.items()}, now, max_age_s)
+            told = self.recent(by_server, now, max_age_s)
             names &= {*told, *(n for n, reading in by_server.items() if reading.state is not ModelState.READY)}
         return names
+
+    def recent(
+        self, by_server: Mapping[str, ModelReading], now: float, max_age_s: float
+    ) -> dict[str, tuple[Interval, ...]]:
+        """What one of its models told of late, by server. Demand on a vLLM is in tokens: uncounted ones are no zero."""
+        intervals = {name: reading.intervals for name, reading in by_server.items()}
+        return recent(intervals, now, max_age_s, by_tokens=self.spec.kind is ServerKind.VLLM)
 
     def read_since(self, at: float) -> bool:
         """Whether some server has told what it did from then on."""
@@ -119,6 +132,8 @@ def remember(pool: Pool, state: WorkloadState) -> WorkloadState:
     """The state with the newest start-ups and readings learned from."""
     # one that was ready and is not now does not start up again
     startups, ready = state.startups, state.ready & {identity(member) for member in pool.members}
+    # nor does one that takes requests again
+    ready |= {identity(member) for member in pool.draining if member.ready_at is not None}
     for member in pool.serving:
         name = identity(member)
         ready |= {name}
@@ -160,7 +175,7 @@ def work_of(pool: Pool, state: WorkloadState, now: float, max_age_s: float) -> W
     works = []
     for model in pool.models:
         by_server = pool.readings.get(model.name, {})
-        told = recent({n: r.intervals for n, r in by_server.items()}, now, max_age_s)
+        told = pool.recent(by_server, now, max_age_s)
         if not told:
             continue
         found = _work(pool, model, state, told, [by_server[name] for name in told], now)

@@ -11,13 +11,13 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.replicas import seasons
 from controlplane.decide.replicas.ahead import STEP_S, noted
 from controlplane.decide.replicas.hands import handed, unscheduled_words
+from controlplane.decide.replicas.idle import idle_reason
 from controlplane.decide.replicas.need import Need, need_of, one_fewer, reasons
 from controlplane.decide.replicas.pool import Pool, due, identity, lead_s, remember, work_of
 from controlplane.decide.replicas.work import LEVEL_S
 from controlplane.decide.unit import Draft
 from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Member, Mode
-from controlplane.domain.signal import known
 from controlplane.domain.state import DemandPoint, WorkloadState
 
 # A replica that starts counts until twice the time that nine tenths take.
@@ -75,7 +75,10 @@ def _blind(draft: Draft, state: WorkloadState, policy: Policy, now: float) -> tu
 
 
 def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy, now: float) -> Draft:
-    """Nobody serves: at least one is wanted where its wake source says so, or it may not be at zero."""
+    """Nobody serves: at least one is wanted where its wake source says so, or it may not be at zero.
+
+    The last ones, which leave because nobody uses them, go on with that as long as nobody does.
+    """
     if draft.target.loaded and pool.scaling.unscheduled:
         numbers = {"replicas": float(len(pool.scaling.unscheduled))}
         return draft.because(Reason(ReasonCode.UNFULFILLED, numbers, unscheduled_words(pool.scaling)))
@@ -88,6 +91,8 @@ def _none_serving(pool: Pool, state: WorkloadState, draft: Draft, policy: Policy
         draft = draft.because(expected.event_reason(asked_per_s, name), Target(loaded=True, instances=1))
     if pool.starting:
         return draft.because(Reason(ReasonCode.IN_FLIGHT, {}, {"why": "its first replicas are starting"}))
+    if name is None and pool.draining and (idle := idle_reason(pool, state, now)) is not None:
+        return draft.because(idle, Target(loaded=False, instances=0))
     return draft
 
 
@@ -129,7 +134,7 @@ def _settle(
     pool: Pool, state: WorkloadState, draft: Draft, need: Need, policy: Policy, now: float
 ) -> tuple[Draft, WorkloadState]:
     present = draft.target.instances
-    idle = None if need.partial or need.event is not None else _idle(pool, state, now)
+    idle = None if need.partial or need.event is not None else idle_reason(pool, state, now)
     wanted = pool.bounds.least if idle is not None else need.replicas
     # time in which some told nothing is no time in which fewer were enough
     stays = wanted if idle is not None else max(need.stays, present if need.partial else 0)
@@ -224,26 +229,6 @@ def _dwelt(state: WorkloadState, wanted: int, policy: Policy, now: float) -> tup
         *inside,
         (now, wanted),
     )
-
-
-def _idle(pool: Pool, state: WorkloadState, now: float) -> Reason | None:
-    """Why it may be at its least: observed idle for as long as each model says, and each has a wake source."""
-    limits = [model.idle_unload_s for model in pool.models]
-    if pool.bounds.least > 0 or state.used_at is None or None in limits:
-        return None
-    if not all(model.wake.ensure for model in pool.models) or not _empty(pool):
-        return None
-    used_at = max([state.used_at, *(w.at for w in pool.wants), *(m.ready_at or 0.0 for m in pool.serving)])
-    idle_s, limit_s = now - used_at, max(limit for limit in limits if limit is not None)
-    return Reason(ReasonCode.IDLE, {"idle_s": idle_s, "idle_unload_s": limit_s}) if idle_s >= limit_s else None
-
-
-def _empty(pool: Pool) -> bool:
-    """Whether each server is seen to hold no request."""
-    readings = [r for by_server in pool.readings.values() for r in by_server.values()]
-    if len(readings) < len(pool.serving) * len(pool.models):
-        return False
-    return all(known(r.pending) == 0 and (known(r.running) or 0) == 0 for r in readings)
 
 
 def _within(pool: Pool, draft: Draft) -> Draft:

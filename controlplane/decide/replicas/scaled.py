@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.hands import handed
 from controlplane.decide.replicas.pool import Pool, due
-from controlplane.domain.decision import Decision, FreezeDirection, Reason, ReasonCode, Step, Target
+from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import Mode
+from controlplane.domain.instructions import FreezeDirection
 from controlplane.domain.state import WorkloadState
 
 

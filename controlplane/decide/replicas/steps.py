@@ -8,7 +8,7 @@ from controlplane.decide.limits import held_by
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool, lead_s
 from controlplane.decide.replicas.scaled import Scaled
-from controlplane.domain.decision import ActionStatus, Reason, ReasonCode, Step
+from controlplane.domain.decision import OF_REPLICAS, ActionStatus, Decision, Reason, ReasonCode, Step
 from controlplane.domain.state import WorkloadState
 
 # More would overflow after a week of failures.
@@ -19,7 +19,7 @@ def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
     """The state after the outcomes of its last steps: back-off after failures. What was not done was not asked for."""
     for outcome in pool.results:
         match outcome.status:
-            case ActionStatus.SUCCEEDED:
+            case ActionStatus.SUCCEEDED if outcome.action.step is Step.SCALE:
                 count, at = outcome.action.target.instances, outcome.finished_at
                 state = replace(state, failures=0, remedy="", act_at=0.0, set_to=count, set_at=at)
             case ActionStatus.FAILED:
@@ -33,23 +33,30 @@ def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
                 )
             case ActionStatus.DROPPED | ActionStatus.INTERRUPTED:
                 state = replace(state, asked=pool.present)
+            case _:  # what leads up to a step says nothing of how that one goes
+                pass
     return state
 
 
 def held(one: Scaled, now: float) -> Scaled:
     """The same, or held where something is in its way: what is not set is not asked for."""
-    if one.decision.step is not Step.SCALE:
+    if one.decision.step not in OF_REPLICAS:
         return one
-    reason = _hindrance(one.pool, one.state, one.replicas, now)
+    reason = _hindrance(one.pool, one.state, one.decision, one.replicas, now)
     if reason is None:
         return one
     return replace(one, decision=held_by(one.decision, reason), state=replace(one.state, asked=one.before.asked))
 
 
-def _hindrance(pool: Pool, state: WorkloadState, replicas: int, now: float) -> Reason | None:
-    """Why so many replicas are not set now: one step at a time, a back-off, or they were set and are on their way."""
+def _hindrance(pool: Pool, state: WorkloadState, decision: Decision, replicas: int, now: float) -> Reason | None:
+    """Why so many replicas are not set now: one step at a time, a back-off, or they were set and are on their way.
+
+    Who was out of traffic and is not to go waits for nothing but the step under way.
+    """
     if pool.in_flight is not None:
         return Reason(ReasonCode.IN_FLIGHT, {}, {"step": pool.in_flight.step.value, "id": pool.in_flight.id})
+    if decision.step is Step.TRAFFIC and not decision.lowers:
+        return None
     if now < state.act_at:
         numbers = {"failures": float(state.failures), "left_s": state.act_at - now}
         return Reason(ReasonCode.BACK_OFF, numbers, {"remedy": state.remedy} if state.remedy else {})

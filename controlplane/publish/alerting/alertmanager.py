@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.errors import UNRESOLVED, TargetUnreachableError
 
 _TOLD_BYTES = 300
 """So much of a refusal is told."""
@@ -74,6 +74,8 @@ class Alertmanager:
                     raise TargetUnreachableError(self.url, why)
         except TimeoutError:
             raise TargetUnreachableError(self.url, f"no answer within {self._timeout_s:g} s") from None
+        except aiohttp.ClientConnectorDNSError:
+            raise TargetUnreachableError(self.url, UNRESOLVED) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TargetUnreachableError(self.url, str(error) or type(error).__name__) from None
 

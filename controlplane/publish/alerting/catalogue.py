@@ -124,6 +124,24 @@ CATALOGUE: tuple[AlertText, ...] = (
         "Decisions turned between raising and lowering too often within the last hour.",
     ),
     AlertText(
+        AlertName.MIG_CHANGE_FAILED,
+        _TICKET,
+        0.0,
+        (names.NODE,),
+        "A change of MIG layouts failed on node {node}",
+        "What was done before the step that failed stays, and no plan is carried out for a while. The next one is made"
+        " of what there is.",
+    ),
+    AlertText(
+        AlertName.MIG_RESET_PENDING,
+        _TICKET,
+        6 * 3600.0,
+        _GPU,
+        "GPU {gpu}{node? of node } waits for a reset to change its MIG mode",
+        "The mode changes at the next reset, which is a person's to do. Until then no plan uses the GPU, and plans for"
+        " others may be held, since it is out of service.",
+    ),
+    AlertText(
         AlertName.GPU_XID,
         _TICKET,
         0.0,

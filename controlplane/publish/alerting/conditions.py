@@ -19,6 +19,7 @@ from controlplane.domain.picture import Picture
 from controlplane.domain.received import FREEZES_AS
 from controlplane.domain.signal import Known, known
 from controlplane.domain.startups import REPLICA, StartupTimes
+from controlplane.publish.alerting.mig import change_failed
 from controlplane.publish.alerting.unread import unread
 from controlplane.publish.metrics.gpus import gpu_label
 from controlplane.slo.phrases import figure
@@ -55,6 +56,7 @@ def conditions(picture: Picture, classify: Classify) -> tuple[Condition, ...]:
         *_replicas_refused(picture),
         *_unscheduled(picture),
         *_slow_startups(picture),
+        *change_failed(picture.mig),
         *_gpus(picture),
         *unread(picture),
         *_endings(picture),
@@ -240,7 +242,7 @@ def _slow_startups(picture: Picture) -> Iterator[Condition]:
     """What loads or starts for longer than nine of ten did that were seen before."""
     at, slow = picture.at, AlertName.STARTUP_SLOW
     for action in picture.in_flight:
-        if action.step in _LOADS:
+        if action.step in _LOADS and not action.waits:
             times = picture.startups.get(action.model, {}).get((workload_of(action.server), action.step.value))
             if detail := _slowness(at - action.issued_at, times):
                 yield Condition(slow, action.model, server=action.server, kind=action.step.value, detail=detail)
@@ -270,6 +272,9 @@ def _gpus(picture: Picture) -> Iterator[Condition]:
             yield replace(here, cause=str(xid), detail=f"XID {xid}")
         if errors:
             yield replace(here, alert=AlertName.GPU_ECC, detail=f"{errors} since the driver was loaded")
+        if gpu.waits_for_reset:
+            mode = "on" if known(gpu.mig_pending) else "off"
+            yield replace(here, alert=AlertName.MIG_RESET_PENDING, detail=f"MIG is {mode} from its next reset on")
         reasons = known(gpu.throttle_reasons) or ()
         for reason in HARMFUL_THROTTLES:
             if reason in reasons:

@@ -18,6 +18,8 @@ DASHBOARDS: Mapping[AlertName, str] = {
     AlertName.CAPACITY_REFUSED: "cp-autoscaler",
     AlertName.STARTUP_SLOW: "cp-autoscaler",
     AlertName.SCALING_FLAPPING: "cp-autoscaler",
+    AlertName.MIG_CHANGE_FAILED: "cp-gpu",
+    AlertName.MIG_RESET_PENDING: "cp-gpu",
     AlertName.GPU_XID: "cp-gpu",
     AlertName.GPU_ECC: "cp-gpu",
     AlertName.GPU_THROTTLED: "cp-gpu",

@@ -281,4 +281,16 @@ def _slices() -> list[Panel]:
             width=5,
             drills=TO,
         ),
+        timeseries(
+            "Steps of MIG changes",
+            "Slices created and destroyed, MIG turned on or off, copies started and drained, nodes cut under the GPU"
+            " operator, and what came of them; only in mode act.",
+            [Query(total(OWN.grown_lately(names.MIG_STEPS), names.STEP, names.OUTCOME), "{{step}}: {{outcome}}")],
+            "none",
+            stacked=True,
+            bars=True,
+            no_value=NOTHING,
+            width=24,
+            drills=[drills.TO_CONTROL_PLANE],
+        ),
     ]

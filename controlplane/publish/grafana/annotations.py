@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from controlplane.domain import names
 from controlplane.domain.alerts import Severity
-from controlplane.domain.decision import Action, ActionStatus, Freeze, Outcome, Override, OverrideKind, Step
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step
+from controlplane.domain.instructions import Freeze, Override, OverrideKind
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.publish.alerting.notices import Notice, notices
@@ -113,6 +114,8 @@ def _step(action: Action) -> str:
             return f"versions {', '.join(action.target.versions)}"
         case Step.SCALE:
             return f"{action.target.instances} replicas"
+        case Step.TRAFFIC:
+            return f"{action.target.instances} replicas in traffic"
         case _:
             return action.step.value
 

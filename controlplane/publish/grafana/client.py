@@ -16,7 +16,7 @@ from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaServerError, GrafanaTimeoutError
 from niquests.auth import AuthBase
 
-from controlplane.domain.errors import GrafanaRefusedError, TargetUnreachableError
+from controlplane.domain.errors import UNRESOLVED, GrafanaRefusedError, TargetUnreachableError
 from controlplane.domain.routing import GrafanaSettings
 from controlplane.publish.grafana.annotations import Annotation
 from controlplane.publish.grafana.within import Within
@@ -280,5 +280,5 @@ def _why_not(error: BaseException) -> str:
         inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
         seen = inner if isinstance(inner, BaseException) else (seen.__cause__ or seen.__context__)
     if "resolve" in str(error).lower():
-        return "its host name cannot be resolved"
+        return UNRESOLVED
     return "connection closed without an answer"

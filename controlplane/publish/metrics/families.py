@@ -108,6 +108,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(names.GPU_LAST_XID, "gauge", "Number of the last XID error since the start, 0: none", _GPU),
     Family(names.GPU_PROCESSES, "gauge", "Processes that compute on the GPU", _GPU),
     Family(names.GPU_MIG_ENABLED, "gauge", "1 when MIG is on", _GPU),
+    Family(names.GPU_MIG_PENDING, "gauge", "1 when MIG is on after the next reset of the GPU", _GPU),
     Family(names.GPU_SLICES, "gauge", "MIG slices", _GPU),
     Family(
         names.GPU_SLICE_INFO,
@@ -283,6 +284,14 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.MIG_PLAN_COST, "gauge", "GPUs that it uses, or their price"),
     Family(names.MIG_PLAN_CHANGED, "gauge", "Slices that it creates and destroys"),
     Family(names.MIG_PLAN_PAYS, "gauge", "1 when it is worth its disturbance, else 0"),
+    Family(names.MIG_CHANGES, "counter", "Changes of MIG layouts that ended, by how they did", (names.STATE,)),
+    Family(
+        names.MIG_STEPS,
+        "counter",
+        "Steps of changes of MIG layouts, by what they were and what came of them",
+        (names.STEP, names.OUTCOME),
+    ),
+    Family(names.MIG_CHANGE_LEFT, "gauge", "Steps that the one under way has left; 0: none is"),
     Family(
         names.DECISIONS, "counter", "Decisions by step and the reason that settled them", (names.STEP, names.BINDING)
     ),

@@ -49,6 +49,7 @@ def gpu_samples(gpus: Iterable[GpuReading]) -> Iterator[Sample]:
             names.GPU_LAST_XID: known(gpu.last_xid),
             names.GPU_PROCESSES: _count(gpu.processes),
             names.GPU_MIG_ENABLED: known(gpu.mig_enabled),
+            names.GPU_MIG_PENDING: known(gpu.mig_pending),
             names.GPU_SLICES: _count(gpu.slices),
         }
         for name, value in figures.items():

@@ -1,4 +1,4 @@
-"""MIG layouts as samples: now, as planned, what is short, and whether the plan pays."""
+"""MIG layouts as samples: now, as planned, what is short, whether the plan pays, and what came of changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from controlplane.domain import names
-from controlplane.domain.layouts import MigPicture
+from controlplane.domain.fleet import Mode
+from controlplane.domain.layouts import ENDS, MigPicture, step_ends
 from controlplane.domain.signal import Known, known
 from controlplane.publish.metrics.gpus import Sample
 
@@ -29,3 +30,11 @@ def mig_samples(mig: MigPicture) -> Iterator[Sample]:
         yield names.MIG_PLAN_COST, (), plan.cost
         yield names.MIG_PLAN_CHANGED, (), float(plan.changed_slices)
         yield names.MIG_PLAN_PAYS, (), float(plan.pays)
+    if mig.mode is Mode.ACT:
+        for state in ENDS:
+            yield names.MIG_CHANGES, (state.value,), float(mig.changes.get(state, 0))
+        for kind, end in step_ends():
+            yield names.MIG_STEPS, (kind.value, end.value), float(mig.steps.get((kind, end), 0))
+        change = mig.change
+        under_way = change is not None and change.ended_at is None
+        yield names.MIG_CHANGE_LEFT, (), float(change.steps - change.done if change is not None and under_way else 0)

@@ -41,6 +41,8 @@ class Incident:
     resolved_at: float = 0.0
     frozen_at: float = 0.0
     ended_at: float = 0.0
+    held: list[dict[str, Any]] = field(default_factory=list)
+    held_by: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def told(self, way: str, severity: str, model: str) -> list[dict[str, Any]]:
         """What the team was told of a model, in the order in which it came."""
@@ -104,15 +106,19 @@ class Incident:
         )
         self.resolved_at = wall_clock()
         self.load.per_s = USUAL_PER_S
-        until(f"{GOES_DARK} is frozen", self._frozen, _FROZEN_S, lambda: self.alerts(GOES_DARK))
+        until(f"{GOES_DARK} is frozen", self._frozen, _FROZEN_S, lambda: (self.held, self.held_by))
         self.frozen_at = wall_clock()
 
     def _frozen(self) -> bool:
-        """Both ways: to Prometheus, and to the control planes."""
-        judged = [
-            alert
-            for plane in self.planes.values()
-            for alert in plane.get("alerts")["alerts"]
-            if alert["model"] == GOES_DARK and not alert["frozen"]
-        ]
-        return not judged and all(float(alert["value"]) == 0.0 for alert in self.alerts(GOES_DARK))
+        """Both ways: to Prometheus, and to the control planes. What they tell is kept as it was.
+
+        At the edge of its coverage a window that slides over whole slices can be measured enough once more.
+        """
+        self.held = self.alerts(GOES_DARK)
+        self.held_by = {
+            way: [alert for alert in plane.get("alerts")["alerts"] if alert["model"] == GOES_DARK]
+            for way, plane in self.planes.items()
+        }
+        told = [float(alert["value"]) == 0.0 for alert in self.held]
+        told += [bool(alert["frozen"]) for alerts in self.held_by.values() for alert in alerts]
+        return all(told)

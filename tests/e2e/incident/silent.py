@@ -10,6 +10,7 @@ QUERIES: Mapping[str, tuple[str, ...]] = {
         "cp-slo: panel 'Burn rate, 1h', query C",
         "cp-slo: panel 'Burn rate, 6h', query B",
     ),
+    "MIG is not in mode act": ("cp-gpu: panel 'Steps of MIG changes', query A",),
     "this Triton has no response cache": (
         "cp-triton: panel 'Cache evictions', query A",
         "cp-triton: panel 'Response cache hits', query A",
@@ -29,6 +30,8 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "nothing of the kind happened": (
         "GpuThrottled",
         "GpuXid",
+        "MigChangeFailed",
+        "MigResetPending",
         "ModelFailing",
         "ModelLoadFailed",
         "OverrideEnding",
@@ -48,9 +51,10 @@ EITHER = frozenset(
     {
         "CapacityRefused",
         "ControlPlaneLate",
+        "ObjectiveUnmeasured",
         "ScalingFlapping",
         "StartupSlow",
         "cp-autoscaler: panel 'Actions under way', query A",
     }
 )
-"""What hangs on how fast the machine is: most actions end between two scrapes."""
+"""What hangs on how fast the machine is: most actions end between two scrapes, and long good times hide the dark."""

@@ -89,12 +89,11 @@ def test_a_page_that_nobody_can_judge_any_more_stays(incident: Incident) -> None
     for way in WAYS:
         assert {post["status"] for post in incident.told(way, "page", GOES_DARK)} == {"firing"}
         assert incident.told(way, "ticket", GOES_DARK) == [], "a page keeps back the ticket about the same"
-    held = incident.alerts(GOES_DARK)
-    assert {(alert["state"], float(alert["value"])) for alert in held} == {("firing", 0.0)}
-    assert all("cannot be measured at present, and stays what it was" in a["annotations"]["description"] for a in held)
-    for plane in incident.planes.values():
-        burning = [alert for alert in plane.get("alerts")["alerts"] if alert["model"] == GOES_DARK]
-        pages = [alert for alert in burning if alert["severity"] == "page"]
+    assert [(alert["state"], float(alert["value"])) for alert in incident.held] == [("firing", 0.0)] * 2
+    described = [alert["annotations"]["description"] for alert in incident.held]
+    assert all("cannot be measured at present, and stays what it was" in description for description in described)
+    for alerts in incident.held_by.values():
+        pages = [alert for alert in alerts if alert["severity"] == "page"]
         assert [(alert["firing"], bool(alert["frozen"])) for alert in pages] == [(True, True)] * 2
 
 

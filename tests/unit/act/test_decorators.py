@@ -7,7 +7,7 @@ from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
 from controlplane.act.retrying import RetryingActuator
 from controlplane.domain import names
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
+from controlplane.domain.decision import OF_REPLICAS, Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.observation import ControlMode
@@ -52,7 +52,7 @@ async def test_a_dry_run_tells_what_it_would_do_and_does_nothing(step: Step) -> 
     assert outcome.status is ActionStatus.DRY_RUN
     assert outcome.finished_at == 7.0
     assert outcome.detail.startswith("would ")
-    assert ("triton-0 to 3 replicas" if step is Step.SCALE else "m on triton-0") in outcome.detail
+    assert ("triton-0 to 3 replicas" if step in OF_REPLICAS else "m on triton-0") in outcome.detail
     assert ("3 instances" in outcome.detail) is (step in {Step.LOAD, Step.SET_INSTANCES, Step.RELOAD})
 
 

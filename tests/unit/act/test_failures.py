@@ -7,12 +7,13 @@ import pytest
 import yaml
 
 from controlplane.act.failure_table import TABLE, UNKNOWN_REMEDY, Row
-from controlplane.act.failures import classify, silent_faults
+from controlplane.act.failures import answer_of, classify, silent_faults
 from controlplane.act.failures_page import failures_page
 from controlplane.act.kubernetes.failures import KUBERNETES_TABLE
 from controlplane.act.mig.operator.failures import OPERATOR_TABLE
 from controlplane.act.ollama_failures import OLLAMA_TABLE
 from controlplane.act.vllm_failures import VLLM_TABLE
+from controlplane.domain.errors import ActionError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass as C
 
 TABLES = (TABLE, VLLM_TABLE, OLLAMA_TABLE, KUBERNETES_TABLE, OPERATOR_TABLE)
@@ -66,6 +67,46 @@ def test_the_status_decides_only_where_the_message_does_not() -> None:
     assert classify("something else", "DEADLINE_EXCEEDED")[0] is C.TIMEOUT
     assert classify("Exceeds maximum queue size", "StatusCode.UNAVAILABLE")[0] is C.TIMEOUT
     assert classify("something else", "StatusCode.INTERNAL") == (C.UNKNOWN, UNKNOWN_REMEDY)
+
+
+OURS = '{"name": "m"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "failure", "word"),
+    [
+        (401, "<html>Authorization Required</html>", C.CONTROL_NOT_ALLOWED, "credentials"),
+        (403, '{"message": "no"}', C.CONTROL_NOT_ALLOWED, "credentials"),
+        (403, '{"error": "who are you?"}', C.CONTROL_NOT_ALLOWED, "credentials"),
+        (407, "", C.CONTROL_NOT_ALLOWED, "credentials"),
+        (404, "404 page not found", C.INVALID_CONFIGURATION, "address"),
+        (302, "", C.INVALID_CONFIGURATION, "redirect"),
+        (200, "<html>Sign in</html>", C.INVALID_CONFIGURATION, "address"),
+        (405, "[]", C.INVALID_CONFIGURATION, "address"),
+        (400, '{"error": "requested model \'x\' is not available"}', C.MODEL_NOT_FOUND, "load"),
+        (500, '{"error": "something else"}', C.UNKNOWN, "log"),
+    ],
+)
+def test_an_answer_that_no_later_try_changes_is_a_refusal_with_class_and_remedy(
+    status: int, text: str, failure: C, word: str
+) -> None:
+    with pytest.raises(ActionError) as refused:
+        answer_of("t0", "http://t0/config", status, text)
+    assert (refused.value.failure, word in refused.value.remedy) == (failure, True), refused.value.remedy
+    assert not failure.transient
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_an_answer_of_what_stands_before_a_server_that_is_away_may_pass(status: int) -> None:
+    for text in ("<html>Bad Gateway</html>", '{"message": "no healthy upstream"}'):
+        with pytest.raises(
+            TargetUnreachableError, match=rf"^t0: http://t0/config answered HTTP {status}, no answer of"
+        ):
+            answer_of("t0", "http://t0/config", status, text)
+
+
+def test_the_servers_own_answer_is_given_as_it_is() -> None:
+    assert answer_of("t0", "http://t0/config", 200, OURS) == {"name": "m"}
 
 
 def test_the_page_of_failures_is_made_from_the_table() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from controlplane.act.mig.operator.cuts import Cut, Cuts, cuts_in, cuts_wanted, entry_of, names_of, resources_of
 from controlplane.act.mig.operator.parted_file import entries, with_entries
 from controlplane.act.mig.operator.reading import last_error
+from controlplane.agent.mig.present import LOST
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.mig import WHOLE, CutSlice, GpuLayout, Slice
 
@@ -94,8 +95,15 @@ def test_nothing_is_asked_of_a_node_of_which_something_is_not_known() -> None:
         cuts_wanted((gpu("a"), unread), {"a": []})
     with pytest.raises(ConflictError, match="GPU b cannot be cut: GPU is lost"):
         cuts_wanted((gpu("a"), unread), {"b": []})
-    with pytest.raises(NotFoundError, match="'c'"):
-        cuts_wanted((gpu("a"),), {"c": []})
+    with pytest.raises(NotFoundError, match=r"'c'; known: a$"):
+        cuts_wanted((LOST, gpu("a")), {"c": []})
+
+
+@pytest.mark.parametrize("lost", [LOST, GpuLayout("l", "", why="the GPU is lost")])
+def test_a_node_with_a_lost_gpu_is_refused_since_mig_parted_would_count_on_without_it(lost: GpuLayout) -> None:
+    for gpus, name in (((lost, gpu("b")), lost.uuid or "0"), ((gpu("b"), lost), lost.uuid or "1")):
+        with pytest.raises(ConflictError, match=f"GPU {name} of the same node cannot be read: the GPU is lost"):
+            cuts_wanted(gpus, {"b": []})
 
 
 def test_resources_are_named_as_the_strategy_has_them() -> None:

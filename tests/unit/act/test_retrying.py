@@ -73,6 +73,7 @@ def tried(
 def test_who_was_not_found_is_asked_again_and_the_outcome_says_how_often() -> None:
     outcome, waits, counted = tried(Answers([AWAY, AWAY]))
     assert (outcome.status, outcome.detail, waits, counted) == (ActionStatus.SUCCEEDED, "done (try 3)", [2.0, 4.0], 2)
+    assert outcome.waited_s == 6.0
 
 
 def test_who_is_never_found_is_asked_a_few_times_only() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,25 @@ async def vllm() -> AsyncIterator[VllmServer]:
         yield server
 
 
-def actuator(vllm: VllmServer, lora: Lora | None = None, *, timeout_s: float = 5, name: str = "sql") -> VllmActuator:
+def actuator(
+    vllm: VllmServer,
+    lora: Lora | None = None,
+    *,
+    timeout_s: float = 5,
+    name: str = "sql",
+    may_act: Callable[[], bool] = lambda: True,
+) -> VllmActuator:
     adapters = () if lora is None else (ModelSpec("sql", name, ("v",), Mode.ACT, lora=lora),)
     fleet = Fleet((ServerSpec("v", ServerKind.VLLM, vllm.url, ""),), (CHAT, *adapters))
-    timeouts = {"load_timeout_s": timeout_s, "unload_timeout_s": timeout_s, "call_timeout_s": timeout_s}
-    return VllmActuator(fleet, read_token, clock=lambda: NOW, **timeouts)
+    return VllmActuator(
+        fleet,
+        read_token,
+        clock=lambda: NOW,
+        load_timeout_s=timeout_s,
+        unload_timeout_s=timeout_s,
+        call_timeout_s=timeout_s,
+        may_act=may_act,
+    )
 
 
 async def carry_out(to: VllmActuator, step: Step, model: str = "sql") -> Outcome:
@@ -144,3 +158,22 @@ async def test_a_server_that_is_not_there_yet_is_asked_again(vllm: VllmServer) -
     with pytest.raises(TargetUnreachableError, match="Internal Server Error"):
         await to.control_mode("v")
     await to.close()
+
+
+async def test_without_the_lead_nothing_is_written_and_what_may_be_done_is_still_found_out(vllm: VllmServer) -> None:
+    to = actuator(vllm, Lora("/a", "chat"), may_act=lambda: False)
+    found = await to.control_mode("v")
+    for step, model, left in (
+        (Step.UNLOAD, "chat", "POST /sleep?level=1&mode=wait on v"),
+        (Step.LOAD, "chat", "POST /wake_up on v"),
+        (Step.LOAD, "sql", "POST /v1/load_lora_adapter of sql on v"),
+    ):
+        outcome = await to.apply(Action("d", model, "v", step, Target(loaded=True, instances=1), NOW))
+        assert (outcome.failure, outcome.detail) == (
+            FailureClass.SUPERSEDED,
+            f"left undone: {left}; another control plane may lead by now",
+        )
+    await to.close()
+    assert found is ControlMode.EXPLICIT
+    assert not [told for told in vllm.told if "sleep?" in told or "wake" in told]
+    assert not vllm.adapters

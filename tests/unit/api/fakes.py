@@ -10,20 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.config import Settings, parse_settings
 from controlplane.domain.alerts import BurnAlert
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Decision,
-    Outcome,
-    OverrideKind,
-    Reason,
-    ReasonCode,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, Reason, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Member, Mode
 from controlplane.domain.gpu import GpuReading
+from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture

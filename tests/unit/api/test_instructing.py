@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.picture import LoopHealth
 from controlplane.domain.signal import Known
 from tests.unit.api.fakes import NOW, FakePlane

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from controlplane.api.views.leaving import leaving_view
-from controlplane.domain.decision import Override, OverrideKind, ReasonCode
+from controlplane.domain.decision import ReasonCode
 from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Mode
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Missing
 from tests.unit.decide.placed_world import EDGE, NOW, PlacedWorld, a_model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ from controlplane.api.app import create_app
 from controlplane.api.views.mig import MigView
 from controlplane.cli.mig_running import running
 from controlplane.domain.fleet import Mode
-from controlplane.domain.layouts import LaidGpu, LaidModel, LaidSlice, LayoutPlan, LayoutStep, MigPicture
+from controlplane.domain.layouts import (
+    ChangeState,
+    LaidGpu,
+    LaidModel,
+    LaidSlice,
+    LayoutChange,
+    LayoutPlan,
+    LayoutStep,
+    MigPicture,
+)
 from controlplane.domain.signal import Known, Missing
 from controlplane.page.mig import mig_page
 from tests.unit.api.fakes import NOW, FakePlane
@@ -86,10 +96,29 @@ def test_the_page_draws_every_gpu_and_escapes_names() -> None:
     assert "http" not in page, "it loads nothing from elsewhere"
 
 
+def test_the_newest_change_and_what_holds_a_plan_are_told_everywhere() -> None:
+    change = LayoutChange(ChangeState.FAILED, NOW - 40, 5, 2, "GPU-a of <node>: no room", NOW - 20, NOW + 580)
+    mig = replace(MIG, change=change, held="everything is frozen by ann: incident <7>")
+    told = MigView.of(mig, NOW).model_dump(mode="json")
+    assert (told["change"]["state"], told["change"]["done"], told["change"]["again_at"]) == ("failed", 2, NOW + 580)
+    page = mig_page(mig, NOW)
+    for text in ("incident &lt;7&gt;", "2 of 5", "GPU-a of &lt;node&gt;: no room", "20 s ago"):
+        assert text in page
+    shown = drawn(told)
+    assert "it is not carried out: everything is frozen by ann: incident <7>" in shown
+    assert "last change: failed, 2 of 5 steps: GPU-a of <node>: no room" in shown
+
+
 def test_the_page_says_why_nothing_is_known() -> None:
     page = mig_page(MigPicture(), NOW)
     assert "GPUs were never read" in page
     assert "mig is not configured" in page
+
+
+def test_page_and_terminal_say_why_the_demand_of_a_model_is_missing() -> None:
+    mig = replace(MIG, models=(LaidModel("small", Missing("t-0 does not <answer>"), short_now_per_s=None),))
+    assert "<td>t-0 does not &lt;answer&gt;</td>" in mig_page(mig, NOW)
+    assert "t-0 does not <answer>" in drawn(MigView.of(mig, NOW).model_dump(mode="json"))
 
 
 def test_the_terminal_shows_the_same() -> None:

@@ -31,8 +31,11 @@ SAID = {"ttl": "2h", "reason": "launch"}
         ("POST", "/api/v1/models/bert/load?wait=9999", SAID, 422, "query.wait"),
         ("PUT", "/api/v1/models/bert/instances", SAID | {"instances": True}, 422, "body.instances"),
         ("PUT", "/api/v1/models/bert/instances", SAID | {"instances": "3"}, 422, "body.instances"),
-        ("POST", "/api/v1/freezes", SAID | {"ttl": "soon"}, 422, "body.ttl: a duration"),
-        ("GET", "/api/v1/decisions?limit=0", None, 422, "query.limit"),
+        ("POST", "/api/v1/freezes", SAID | {"ttl": "soon"}, 422, "body.ttl: 'soon' is not allowed; a duration from 1s"),
+        ("POST", "/api/v1/freezes", SAID | {"ttl": "1ms"}, 422, "body.ttl: '1ms' is not allowed; a duration from 1s"),
+        ("POST", "/api/v1/freezes", SAID | {"ttl": 0.5}, 422, "body.ttl: 0.5 is not allowed; a duration from 1s"),
+        ("GET", "/api/v1/decisions?limit=0", None, 422, "query.limit: '0' is not allowed"),
+        ("DELETE", "/api/v1/workloads/nope/overrides", None, 404, "no model or workload named 'nope'"),
         ("GET", "/api/v1/decisions/nothing", None, 404, "nothing"),
         ("GET", "/api/v1/decisions/nothing/explain", None, 404, "nothing"),
         ("GET", "/api/v1/operations/nothing", None, 404, "nothing"),
@@ -103,4 +106,5 @@ async def test_a_large_body_is_refused_whether_it_tells_its_size_or_not(client: 
         answer = await client.post("/api/v1/freezes", content=content, headers=headers)
         assert answer.status_code == 413
         assert answer.json()["type"] == "urn:controlplane:problem:too-large"
+        assert answer.json()["detail"] == "a request body may have 64 KiB"
         assert answer.headers["content-type"] == "application/problem+json"

@@ -165,9 +165,7 @@ async def test_the_metrics_page_is_prometheus_text(client: httpx.AsyncClient) ->
     assert 'controlplane_model_instances{model="bert",server="triton-0"} 2.0' in answer.text
 
 
-async def test_the_root_leads_to_the_documentation_of_the_api(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+async def test_the_documentation_of_the_api_is_one_plain_page(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     assert page.status_code == 200
     assert "/api/v1/models/{model}/ensure" in page.text

@@ -41,7 +41,9 @@ async def test_it_is_pending_until_it_is_done_on_every_server(client: httpx.Asyn
     for phase, why, status, detail in (
         (RolloutPhase.VERIFYING, "", "pending", "triton-0: verifying"),
         (RolloutPhase.DONE, "", "succeeded", "triton-0: done"),
+        (RolloutPhase.LAPSED, "", "succeeded", "triton-0: lapsed"),
         (RolloutPhase.ROLLED_BACK, "no weights", "failed", "triton-0: rolled back: no weights"),
+        (RolloutPhase.LAPSED, "no weights", "failed", "triton-0: lapsed: no weights"),
     ):
         stands(plane, operation["id"], phase, why)
         found = (await client.get(where)).json()

@@ -13,19 +13,10 @@ import pytest
 from controlplane.api.app import create_app
 from controlplane.api.views.fleet import model_view
 from controlplane.api.views.workloads import workload_view
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Freeze,
-    FreezeDirection,
-    Outcome,
-    Override,
-    OverrideKind,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Phase
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import unit_key
 from tests.discovery_fake import member
@@ -58,8 +49,8 @@ async def client(plane: FakePlane) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-def there(plane: FakePlane, ready: int, starting: int = 0) -> None:
-    phases = [Phase.READY] * ready + [Phase.STARTING] * starting
+def there(plane: FakePlane, ready: int, starting: int = 0, out: int = 0) -> None:
+    phases = [Phase.READY] * ready + [Phase.STARTING] * starting + [Phase.DRAINING] * out
     plane.loop.fleet = plane.loop.fleet.with_members(member(str(n), phase) for n, phase in enumerate(phases))
 
 
@@ -103,6 +94,10 @@ async def test_an_operation_on_replicas_tells_what_is_there_until_it_is_so(
     there(plane, 2, 1)
     where = asked.headers["location"]
     assert (await client.get(where)).json()["detail"] == "waiting for 3 replicas of w: 2 ready, 1 starting"
+    there(plane, 3, out=1)
+    assert (await client.get(where)).json()["detail"] == (
+        "waiting for 3 replicas of w: 3 ready, 0 starting, 1 draining"
+    )
     there(plane, 3)
     now = (await client.get(where)).json()
     assert (now["status"], now["detail"]) == ("succeeded", "in force: 3 ready, 0 starting")

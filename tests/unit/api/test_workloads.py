@@ -108,10 +108,10 @@ async def test_before_the_first_listing_everything_says_why_nothing_is_known(
 async def test_members_are_counted_by_phase_and_stand_among_the_servers(
     client: httpx.AsyncClient, plane: FakePlane
 ) -> None:
-    found(plane, member("0"), member("1"), member("2", Phase.TERMINATING))
+    found(plane, member("0"), member("1"), member("2", Phase.TERMINATING), member("3", Phase.DRAINING))
     fleet = await get(client, "fleet")
     (workload,) = fleet["workloads"]
-    counted = {"starting": 0, "ready": 2, "terminating": 1}
+    counted = {"starting": 0, "ready": 2, "draining": 1, "terminating": 1}
     assert workload["members"] == {"state": "known", "value": counted, "age_s": 3.0, "why": ""}
     servers = {s["name"]: (s["workload"], s["phase"]) for s in await get(client, "servers")}
     assert servers == {
@@ -119,13 +119,15 @@ async def test_members_are_counted_by_phase_and_stand_among_the_servers(
         "w/0": ("w", "ready"),
         "w/1": ("w", "ready"),
         "w/2": ("w", "terminating"),
+        "w/3": ("w", "draining"),
     }
-    assert [u["server"] for u in (await get(client, "models/roaming"))["units"]] == ["w/0", "w/1", "w/2"]
+    assert [u["server"] for u in (await get(client, "models/roaming"))["units"]] == ["w/0", "w/1", "w/2", "w/3"]
     assert series(plane) == {
         "listed": 1.0,
         "listing_age_seconds": 3.0,
         Phase.STARTING: 0.0,
         Phase.READY: 2.0,
+        Phase.DRAINING: 1.0,
         Phase.TERMINATING: 1.0,
     }
     text = printed(workloads_table(fleet["workloads"]), servers_table(fleet["servers"]))
@@ -160,7 +162,7 @@ async def test_a_listing_that_is_old_is_stale(client: httpx.AsyncClient, plane: 
 async def test_that_none_is_there_is_not_missing(client: httpx.AsyncClient, plane: FakePlane) -> None:
     found(plane)
     fleet = await get(client, "fleet")
-    assert fleet["workloads"][0]["members"]["value"] == {"starting": 0, "ready": 0, "terminating": 0}
+    assert fleet["workloads"][0]["members"]["value"] == {"starting": 0, "ready": 0, "draining": 0, "terminating": 0}
     assert "roaming: workload w: has no servers now" in printed(models_table(fleet["models"]))
 
 

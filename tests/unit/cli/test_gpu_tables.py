@@ -141,7 +141,7 @@ def test_a_node_that_does_not_answer_any_more_shows_its_last_figures_and_why_the
     old = aged_gpus(gpus_of_dcgm(DCGM, "node-1", AT), AT + 90, 15, "connection refused")
     page = printed(old, width, now=AT + 90)
     assert "1 min 87% 75%" in sentences(page)
-    told = "processes: DCGM's exporter does not tell it; everything else: connection refused"
+    told = "processes, MIG after a reset: DCGM's exporter does not tell it; everything else: connection refused"
     assert f"node-1 0: {told}" in sentences(page)
 
 

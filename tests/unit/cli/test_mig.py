@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import yaml
 
 from controlplane.cli.main import execute
+from controlplane.decide import mig
+from tests.unit.config.test_mig_block import MODELS, REST
 
 QUESTION: dict[str, Any] = {
     "gpus": [
@@ -50,6 +53,37 @@ def test_a_plan_is_told_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert told["unserved"] == [{"model": "huge", "short": 5.0, "why": "profiles"}]
 
 
+@pytest.mark.parametrize(
+    ("demand", "capacity", "price", "gpus"),
+    [(1e9, 1.0, 1, 0), (5, 1e-300, 1, 0), (1e-300, 5, 1, 1)],
+)
+def test_no_number_is_too_large_or_too_small(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], demand: float, capacity: float, price: float, gpus: int
+) -> None:
+    model = {"name": "m", "demand": demand, "profiles": {"1g.10gb": capacity}}
+    question = {"gpus": [{"uuid": "a", "board": "h100-80gb", "price": price}], "models": [model]}
+    assert execute(["mig", "plan", "--input", written(tmp_path, question), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["gpus_used"] == gpus
+    assert told["unserved"] == ([] if gpus else [{"model": "m", "short": demand, "why": "gpus"}])
+
+
+def test_what_the_solver_prints_is_not_in_the_json(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = mig.plan
+
+    def noisy(question: mig.MigQuestion) -> mig.MigPlan:
+        os.write(1, b"HEkk: a line of the solver\n")
+        return quiet(question)
+
+    monkeypatch.setattr(mig, "plan", noisy)
+    assert execute(["mig", "plan", "--input", written(tmp_path, QUESTION), "--json"]) == 0
+    told = capfd.readouterr()
+    assert json.loads(told.out)["gpus_used"] == 1
+    assert "a line of the solver" in told.err
+
+
 def test_the_planned_layouts_are_the_next_question_and_change_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,9 +106,22 @@ def test_yaml_is_read_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_plan_is_told_to_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["mig", "plan", "--input", written(tmp_path, QUESTION)]) == 0
     told = capsys.readouterr().out
-    assert "1 GPU used, cost 1, proved to be the least" in told
-    assert "1 slice created or destroyed (the fewest)" in told
-    assert "not served: 5/s of huge (profiles)" in told
+    assert told.splitlines()[-3:] == [
+        "not served: 5/s of huge (profiles)",
+        "1 GPU used, cost 1, proved to be the least for what is served",
+        "1 slice created or destroyed (the fewest)",
+    ]
+
+
+def test_a_plan_that_serves_nothing_says_that_and_praises_itself_for_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = {"gpus": QUESTION["gpus"][1:], "models": QUESTION["models"][1:]}
+    assert execute(["mig", "plan", "--input", written(tmp_path, question)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    at = told.index("not served: 5/s of huge (profiles)")
+    assert told[at + 1] == "no model has a place: no GPU is used"
+    assert not any("least" in line or "cost" in line for line in told)
 
 
 def test_slices_are_drawn_as_wide_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,3 +214,41 @@ def test_nothing_to_plan_is_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture
     assert execute(["mig", "plan", "--input", written(tmp_path, {"gpus": [], "models": []}), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["gpus_used"], told["optimal"], told["steps"]) == (0, True, [])
+
+
+@pytest.mark.parametrize(
+    "text", [json.dumps(QUESTION), json.dumps([QUESTION]), "[]", "- uuid: GPU-a", "", "layouts: {}", "no mapping"]
+)
+def test_what_holds_no_layouts_is_told_with_what_prints_them(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, token = tmp_path / "fleet.json", tmp_path / "token"
+    file.write_text(text, encoding="utf-8")
+    token.write_text("secret")
+    options = ["--agent", "http://127.0.0.1:9", "--token-file", str(token)]
+    assert execute(["mig", "apply", "--input", str(file), *options]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"controlplane: {file}: ")
+    assert "what `controlplane mig plan --json` printed" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "show", "apply"])
+def test_a_file_that_is_not_there_is_told_in_a_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["--agent", "http://a", "--token-file", "t"] if command == "apply" else []
+    assert execute(["mig", command, "--input", "/nope.json", *more]) == 2
+    assert capsys.readouterr().err == "controlplane: /nope.json: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("file", "told"), [("missing", "No such file"), (".", "Is a directory"), ("token", "")])
+def test_a_token_of_agents_that_cannot_be_read_is_noted(
+    file: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    config = tmp_path / "controlplane.yaml"
+    mig = f"mig: {{mode: act, token_file: {tmp_path / file}, {MODELS}}}"
+    config.write_text(f"mode: act\n{mig}\n{REST}", encoding="utf-8")
+    assert execute(["check", str(config), "--json"]) == 0
+    noted = [note for note in json.loads(capsys.readouterr().out)["notes"] if "token_file" in note]
+    assert len(noted) == bool(told)
+    assert all(note.startswith(f"mig.token_file {tmp_path / file} cannot be read: {told}") for note in noted)

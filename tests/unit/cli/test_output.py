@@ -1,10 +1,13 @@
-"""What text from elsewhere may do to a terminal: nothing."""
+"""What text from elsewhere may do to a terminal, and libraries to standard output: nothing."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+
 import pytest
 
-from controlplane.cli.output import printable
+from controlplane.cli.output import libraries_on_stderr, printable
 
 
 @pytest.mark.parametrize(
@@ -22,3 +25,13 @@ from controlplane.cli.output import printable
 )
 def test_control_sequences_are_left_out_whole(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_what_libraries_in_c_print_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with libraries_on_stderr():
+        ctypes.CDLL(None).printf(b"buffered\n")
+        os.write(1, b"at once\n")
+    os.write(1, b"ours\n")
+    told = capfd.readouterr()
+    assert told.out == "ours\n"
+    assert sorted(told.err.splitlines()) == ["at once", "buffered"]

@@ -67,6 +67,7 @@ def test_a_whole_gpu_in_our_units() -> None:
         last_xid=Known(79, AT),
         processes=Missing(NEVER_TOLD),
         mig_enabled=Known(value=False, observed_at=AT),
+        mig_pending=Missing(NEVER_TOLD),
         slices=Known((), AT),
     )
 

@@ -9,7 +9,7 @@ from controlplane.collect.kubernetes.members import (
     unscheduled,
 )
 from controlplane.domain.fleet import KubernetesQuery, Phase, Ports, ServerKind, WorkloadSpec
-from controlplane.domain.scaling import Unscheduled
+from controlplane.domain.scaling import TAKEN_FROM, Drain, Unscheduled
 
 SPEC = WorkloadSpec("llama", ServerKind.VLLM, KubernetesQuery("ml", pods="app=llama"), Ports(8000, 0, 8000))
 TRITON = WorkloadSpec(
@@ -64,6 +64,32 @@ def test_a_pod_that_is_not_ready_is_starting_and_was_not_ready_at_any_time() -> 
 def test_a_deleted_pod_is_terminating_while_it_still_answers() -> None:
     (member,) = pod_members(SPEC, [read_pod(pod(meta={"deletionTimestamp": "2026-11-22T10:00:00Z"}))])
     assert (member.phase, member.ready_at) == (Phase.TERMINATING, CREATED + 90)
+
+
+def test_a_pod_that_was_taken_out_of_traffic_drains_ready_or_not_until_it_is_deleted() -> None:
+    drain = Drain("controlplane/traffic", "on", 60.0, 10.0)
+
+    def phase(label: str, **more: Any) -> Phase:
+        meta = {"labels": {"controlplane/traffic": label}, **more.pop("meta", {})}
+        return read_pod(pod(meta=meta, **more), drain).phase
+
+    assert (phase("off"), phase("off", ready="False")) == (Phase.DRAINING, Phase.DRAINING)
+    assert phase("off", meta={"deletionTimestamp": "2026-11-22T10:00:00Z"}) is Phase.TERMINATING
+    assert (phase("on"), phase("debug"), phase("on", ready="False")) == (Phase.READY, Phase.READY, Phase.STARTING)
+    assert read_pod(pod(meta={"labels": {"controlplane/traffic": "off"}})).phase is Phase.READY, "nobody drains it"
+    assert read_pod(pod(), drain).phase is Phase.READY
+    (member,) = pod_members(SPEC, [read_pod(pod(meta={"labels": {"controlplane/traffic": "off"}}), drain)])
+    assert member.ready_at == CREATED + 90
+
+
+def test_a_pod_tells_itself_by_which_label_it_was_taken_out_of_traffic() -> None:
+    def phase(label: str, note: str) -> Phase:
+        meta = {"labels": {"controlplane/traffic": label}, "annotations": {TAKEN_FROM: note}}
+        return read_pod(pod(meta=meta)).phase
+
+    assert phase("off", "controlplane/traffic=on") is Phase.DRAINING
+    assert phase("debug", "controlplane/traffic=on") is Phase.READY, "somebody has it since"
+    assert [phase("off", note) for note in ("", "other=on", "controlplane/traffic")] == [Phase.READY] * 3
 
 
 def test_pods_that_ended_or_have_no_address_yet_are_no_members() -> None:

@@ -24,7 +24,7 @@ def read(text: str, *names: str) -> dict[str, ModelReading]:
 def test_a_model_in_memory_is_ready_with_its_memory_and_the_time_it_is_unloaded_at() -> None:
     models = read(recorded("ollama-ps-documented.json"), "mistral", "qwen2.5:0.5b")
     assert models["mistral"].state is ModelState.READY
-    assert models["mistral"].reason == "4137025024 bytes of GPU memory; unloaded at 2026-06-04T14:38:31.83753-07:00"
+    assert models["mistral"].reason == "3.853 GiB of GPU memory; unloaded at 2026-06-04T14:38:31.83753-07:00"
     assert models["qwen2.5:0.5b"].instances == Known(1, 10)
 
 

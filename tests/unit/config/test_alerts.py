@@ -2,8 +2,8 @@ import pytest
 
 from controlplane.config import Settings, parse_settings
 from controlplane.domain.alerts import Severity
-from controlplane.domain.decision import FreezeDirection
 from controlplane.domain.errors import ConfigurationError
+from controlplane.domain.instructions import FreezeDirection
 from controlplane.domain.routing import (
     AlertSettings,
     FreezeRule,

@@ -76,7 +76,7 @@ def test_every_fault_of_schedules_is_told() -> None:
     )
     assert told == {
         "workloads[0].schedules[0].min": "7: at most replicas.max, 6",
-        "workloads[0].schedules[1].lasts": "8d: at most 7d",
+        "workloads[0].schedules[1].lasts": "'8d': 1m to 7d",
         "models[0].schedules[0].min": "9: at most instances.max, 8",
     }
     told = faults(workload=f"{{{cron}, timezone: Mars/Base, lasts: 0s, min: 0}}")

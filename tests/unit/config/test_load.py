@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from controlplane.config import Settings, load_settings, parse_settings
+from controlplane.config.environment import unheeded
 from controlplane.config.tree import ActBlock, PolicyBlock
 from controlplane.decide.policy import Policy
 from controlplane.domain.batching import BatchingUse
@@ -382,3 +383,21 @@ def test_no_servers_is_a_fault() -> None:
 def test_a_server_at_fault_makes_no_further_fault_where_it_is_named() -> None:
     text = SMALL.replace("http: ", "htp: ").replace("runs_on: t0", "runs_on: t0, objectives: [{availability: 99%}]")
     assert list(faults(text)) == ["servers[0].htp", "servers[0].http"]
+
+
+def test_a_variable_that_is_misspelt_is_told_and_those_of_kubernetes_are_not() -> None:
+    env = {
+        "CONTROLPLANE_SOTRE": "sqlite:///a.db",
+        "CONTROLPLANE_SCRAP__INTERVAL": "5s",
+        "CONTROLPLANE_STORE": "sqlite:///a.db",
+        "CONTROLPLANE_API__PORT": "8900",
+        "CONTROLPLANE_TOKEN": "t",
+        "CONTROLPLANE_PORT": "tcp://10.0.0.1:8900",
+        "CONTROLPLANE_SERVICE_HOST": "10.0.0.1",
+        "CONTROLPLANE_API_SERVICE_PORT": "8900",
+        "STORE": "x",
+    }
+    assert list(unheeded(env)) == [
+        "CONTROLPLANE_SCRAP__INTERVAL is heeded by nothing: did you mean CONTROLPLANE_SCRAPE?",
+        "CONTROLPLANE_SOTRE is heeded by nothing: did you mean CONTROLPLANE_STORE?",
+    ]

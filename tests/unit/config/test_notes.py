@@ -124,3 +124,48 @@ def test_a_workload_whose_servers_nothing_finds_is_told() -> None:
     text = "workloads: [{name: w, kind: vllm, replicas: {min: 1, max: 4}}]"
     (note,) = notes(parse_settings(text, {}))
     assert note == "workload w: nothing finds its servers, so that only `controlplane decide` can use it"
+
+
+def of_mig(mig_mode: str, mode: str = "act", profiles: str = "{1g.10gb: 5}") -> list[str]:
+    text = (
+        f"mode: {mode}\n"
+        f"mig: {{mode: {mig_mode}, token_file: /t, models: [{{name: small, memory_gib: 6, profiles: {profiles}}}]}}\n"
+        "agents: [{name: node-a, url: 'http://node-a:8901/metrics'}]\n"
+        "servers: [{name: v0, kind: vllm, http: 'http://node-a:9000'}]\n"
+        "models: [{name: small, runs_on: [v0]}]\n"
+    )
+    return list(notes(parse_settings(text, {})))
+
+
+@pytest.mark.parametrize(("mode", "said"), [("recommend", []), ("act", ["v0 unreachable"])])
+def test_copies_that_come_and_go_on_servers_of_a_fixed_list_are_told(mode: str, said: list[str]) -> None:
+    found = of_mig(mode)
+    assert len(found) == len(said)
+    assert all(part in note for part, note in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["observe", "recommend"])
+def test_gpus_that_are_cut_though_the_whole_does_not_act_are_told(mode: str) -> None:
+    first, *_ = of_mig("act", mode)
+    assert first.startswith(f"mig: it acts, though `mode` is {mode}: ")
+    assert "`mig.mode: recommend`" in first
+    assert of_mig("recommend", mode) == []
+
+
+@pytest.mark.parametrize(("profiles", "count"), [("{}", 1), ("{1g.10gb: 0}", 1), ("{1g.10gb: 0, whole: 9}", 0)])
+def test_a_model_of_which_nothing_tells_what_a_copy_serves_is_told(profiles: str, count: int) -> None:
+    found = of_mig("recommend", profiles=profiles)
+    assert len(found) == count
+    assert all("nothing tells what a copy of small serves" in note for note in found)
+    assert of_mig("observe", profiles=profiles) == []
+
+
+def test_a_model_is_told_of_which_a_copy_takes_more_gpus_than_that_on_which_it_is_planned() -> None:
+    text = (
+        "mig: {mode: recommend, models: [{name: large, memory_gib: 18, profiles: {whole: 9}}]}\n"
+        "workloads: [{name: w, kind: vllm, gpus_per_replica: 4, kubernetes: {namespace: ml, pods: app=w}}]\n"
+        "models: [{name: large, runs_on: [w]}]\n"
+    )
+    (note,) = notes(parse_settings(text, {}))
+    assert note.startswith("mig: a copy of large is planned on one whole GPU, though a replica of w has 4: ")
+    assert list(notes(parse_settings(text.replace("_replica: 4", "_replica: 1"), {}))) == []

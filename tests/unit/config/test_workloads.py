@@ -7,6 +7,7 @@ import pytest
 from controlplane.config import Settings, parse_settings
 from controlplane.domain.errors import ConfigurationError
 from controlplane.domain.fleet import KubernetesQuery, Mode, Ports, ServerKind, TargetsQuery
+from controlplane.domain.scaling import Drain
 from controlplane.domain.sources import PrometheusSpec
 from controlplane.loop.wire import build
 
@@ -126,8 +127,9 @@ models:
         "workloads[0]": "nothing: exactly one of: kubernetes, prometheus"
     }
     assert told["workloads[1]"] == "kubernetes and prometheus: exactly one of: kubernetes, prometheus"
-    assert told["workloads[2].kubernetes"] == "nothing: exactly one of: pods, services"
-    assert told["workloads[3].kubernetes"] == "pods and services: exactly one of: pods, services"
+    allowed = "one of: pods, services, or kind and name of the object whose pods they are"
+    assert told["workloads[2].kubernetes"] == f"nothing: {allowed}"
+    assert told["workloads[3].kubernetes"] == "pods and services: at most one of: pods, services"
     assert "did you mean 'prom'?" in told["workloads[4].prometheus.source"]
     assert "unique among servers, workloads and models; servers[0]" in told["workloads[5].name"]
     assert told["workloads[5].ports.grpc"].startswith("1: only for Triton")
@@ -200,6 +202,54 @@ workloads:
     assert told["workloads[0].kubernetes"] == "name: both or none of: kind, name"
     assert told["workloads[1].kubernetes"] == "kind: both or none of: kind, name"
     assert "deployments" in told["workloads[2].kubernetes.kind"]
+
+
+def scaling(*given: str) -> str:
+    """Workloads a, b and so on, each of what is given for its object and behind it."""
+    each = (f"{{name: {name}, kind: vllm, kubernetes: {{{text}}}" for name, text in zip("abc", given, strict=False))
+    return "workloads:\n" + "".join(f"  - {text}, replicas: {{max: 4}}}}\n" for text in each)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("namespace: ml, kind: Deployment, name: x", "namespace: ml, kind: Deployment, name: x"),
+        ("namespace: ml, kind: Deployment, name: x", "namespace: ml, kind: Deployment, name: x, pods: app=x"),
+        ("namespace: ml, kind: L, name: x, api_version: a/v1", "namespace: ml, kind: L, name: x, api_version: a/v2"),
+        ("namespace: ml, kind: L, name: x, api_version: a/v1", "namespace: ml, kind: L, name: x"),
+    ],
+)
+def test_one_object_is_scaled_by_one_workload(one: str, other: str) -> None:
+    told = faults(scaling("namespace: ml, kind: Deployment, name: y", one, other))
+    assert list(told) == ["workloads[2].kubernetes"]
+    assert " x: an object of its own: workload b scales it" in told["workloads[2].kubernetes"]
+
+
+def test_a_shared_object_is_told_beside_what_else_is_wrong_with_it() -> None:
+    told = faults(scaling(*["namespace: ml, kind: Deployment, name: x, pods: '!!'"] * 2))
+    assert list(told) == [f"workloads[{at}].kubernetes{key}" for at, key in ((0, ".pods"), (1, ""), (1, ".pods"))]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "namespace: lab, kind: L, name: x, api_version: a/v1",
+        "namespace: ml, kind: M, name: x, api_version: a/v1",
+        "namespace: ml, kind: L, name: y, api_version: a/v1",
+        "namespace: ml, kind: L, name: x, api_version: b/v1",
+        "namespace: ml, kind: L, name: x, api_version: a/v1, context: west",
+        "namespace: ml, kind: L, name: x, api_version: a/v1, kubeconfig: /west",
+    ],
+)
+def test_objects_that_differ_in_anything_are_scaled_each(other: str) -> None:
+    assert len(settings(scaling("namespace: ml, kind: L, name: x, api_version: a/v1", other)).fleet.workloads) == 2
+
+
+def test_an_object_may_be_told_of_by_a_workload_beside_the_one_that_scales_it() -> None:
+    text = scaling("namespace: ml, kind: Deployment, name: x", "namespace: ml, kind: Deployment, name: x")
+    head = text.rpartition("replicas")[0]
+    for more in ("replicas: {max: 4}, publish_only: true}", "gpus_per_replica: 1}"):
+        assert len(settings(head + more).fleet.workloads) == 2
 
 
 def test_run_needs_something_that_finds_servers() -> None:
@@ -285,3 +335,139 @@ def test_no_replica_at_all_needs_to_know_when_nobody_needs_one_and_when_somebody
 def test_the_knobs_of_replicas_reach_the_policy() -> None:
     policy = settings(SCALED + "policy: {planned_burn: 0.5, replicas_down_after: 2m}\n").policy
     assert (policy.planned_burn, policy.replicas_down_after_s) == (0.5, 120.0)
+
+
+OBJECT = "kind: Deployment, name: x"
+
+
+def drained(kubernetes: str = OBJECT, label: str = "controlplane/traffic=on", more: str = "") -> str:
+    where = f"{{namespace: ml, {kubernetes}, drain: {{label: '{label}'}}}}"
+    return f"workloads:\n  - {{name: a, kind: vllm, kubernetes: {where}, replicas: {{min: 1, max: 4}}{more}}}\n"
+
+
+def test_pods_leave_traffic_by_a_label() -> None:
+    bare, (given,) = (
+        settings(drained()).fleet.workloads,
+        settings(
+            """
+workloads:
+  - name: a
+    kind: vllm
+    kubernetes:
+      {namespace: ml, kind: StatefulSet, name: x, drain: {label: example.com/t.x_1=Yes, timeout: 10m, settle: 1s}}
+    replicas: {min: 1, max: 4}
+"""
+        ).fleet.workloads,
+    )
+    assert bare[0].drain == Drain("controlplane/traffic", "on", 120.0, 10.0)
+    assert given.drain == Drain("example.com/t.x_1", "Yes", 600.0, 1.0)
+    (without,) = settings(
+        "workloads: [{name: a, kind: vllm, kubernetes: {namespace: ml, pods: app=x}}]"
+    ).fleet.workloads
+    assert without.drain is None
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "says"),
+    [
+        (drained(label="traffic"), "drain.label", "a label of Kubernetes with its value, as KEY=VALUE"),
+        (drained(label="traffic="), "drain.label", "as KEY=VALUE"),
+        (drained(label="-a/b=on"), "drain.label", "as KEY=VALUE"),
+        (drained(label="a/b/c=on"), "drain.label", "as KEY=VALUE"),
+        (drained(label="a=on,b=on"), "drain.label", "as KEY=VALUE"),
+        (drained(label="a" * 64 + "=on"), "drain.label", "as KEY=VALUE"),
+        (drained(label="traffic=off"), "drain.label", "another value: 'off' is given to pods that are to go"),
+        (drained("kind: InferenceService, name: x"), "drain", "only for Deployment, StatefulSet: of others"),
+        (drained("pods: app=x"), "drain", "no kind: only for Deployment"),
+        (drained(more=", publish_only: true"), "drain", "publish_only: only where replicas are set"),
+        (drained(f"{OBJECT}, services: app=x"), "services", "a pod out of traffic would not be found"),
+        (
+            drained(f"{OBJECT}, pods: 'app=x,controlplane/traffic=on'"),
+            "pods",
+            "a selector without controlplane/traffic",
+        ),
+        (
+            drained(f"{OBJECT}, pods: 'app=x,controlplane/traffic in (on)'"),
+            "pods",
+            "a selector without controlplane/traffic",
+        ),
+    ],
+)
+def test_a_drain_that_could_not_be_carried_out_is_refused(text: str, path: str, says: str) -> None:
+    (told,) = [text for at, text in faults(text).items() if at == f"workloads[0].kubernetes.{path}"]
+    assert says in told
+
+
+@pytest.mark.parametrize(
+    ("written", "given"), [('{controlplane/traffic: "on"}', "a mapping"), ("[traffic=on]", "a list"), ("5", "5")]
+)
+def test_the_label_of_a_drain_is_text_and_not_as_in_a_manifest(written: str, given: str) -> None:
+    told = faults(drained().replace("'controlplane/traffic=on'", written))
+    allowed = "a label of Kubernetes with its value, as KEY=VALUE, such as controlplane/traffic=on"
+    assert told == {"workloads[0].kubernetes.drain.label": f"{given}: {allowed}"}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("deployment", "did you mean 'Deployment'? "),
+        ("DEPLOYMENTS", "did you mean 'Deployment'? "),
+        ("Statefulset", "did you mean 'StatefulSet'? "),
+        ("leaderworkerset", "did you mean 'LeaderWorkerSet'? "),
+        ("inferenceservices", "did you mean 'InferenceService'? "),
+        ("apps/v1", ""),
+        ("1", ""),
+    ],
+)
+def test_a_kind_is_one_fault_and_says_which_is_meant(written: str, meant: str) -> None:
+    told = faults(drained(f"kind: '{written}', name: x"))
+    assert list(told) == ["workloads[0].kubernetes.kind"]
+    allowed = f"{meant}a kind as Kubernetes writes it, such as Deployment, StatefulSet"
+    assert told["workloads[0].kubernetes.kind"].startswith(f"'{written}': {allowed}")
+
+
+@pytest.mark.parametrize(
+    "text", [drained("kind: ReplicaSet, name: x"), scaling("namespace: ml, kind: ReplicaSet, name: x")]
+)
+def test_a_replica_set_is_left_to_its_deployment(text: str) -> None:
+    told = faults(text)
+    assert list(told) == ["workloads[0].kubernetes.kind"]
+    assert told["workloads[0].kubernetes.kind"].startswith(
+        "'ReplicaSet': Deployment, and the name of the one that owns"
+    )
+
+
+@pytest.mark.parametrize("written", ["apps", "v1", "apps/1", "Apps/v1"])
+def test_an_api_version_is_a_group_with_a_version(written: str) -> None:
+    told = faults(scaling(f"namespace: ml, {OBJECT}, api_version: {written}"))
+    assert told == {"workloads[0].kubernetes.api_version": f"'{written}': GROUP/VERSION, such as apps/v1"}
+
+
+def test_a_name_without_its_kind_is_one_fault() -> None:
+    assert faults(drained("name: x")) == {"workloads[0].kubernetes": "name: both or none of: kind, name"}
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        ("timeout: 5s, settle: 1m", "5s: longer than settle (1m)"),
+        ("timeout: 1m, settle: 1m", "1m: longer than settle (1m)"),
+        ("timeout: 5s", "5s: longer than settle (10s)"),
+        ("settle: 1h", "2m: longer than settle (1h)"),
+    ],
+)
+def test_a_drain_has_time_to_end_before_its_timeout(times: str, says: str) -> None:
+    told = faults(drained().replace("on'}", f"on', {times}}}"))
+    assert list(told) == ["workloads[0].kubernetes.drain.timeout"]
+    assert told["workloads[0].kubernetes.drain.timeout"].startswith(says)
+
+
+def test_a_drain_is_for_replicas_that_are_set() -> None:
+    where = "{namespace: ml, kind: Deployment, name: x, drain: {label: a=on}}"
+    told = faults(f"workloads: [{{name: a, kind: vllm, kubernetes: {where}}}]")
+    assert told["workloads[0].kubernetes.drain"].startswith("no replicas: only where replicas are set")
+
+
+def test_a_selector_may_have_a_key_that_only_looks_like_that_of_the_drain() -> None:
+    for selector in ("app=x,my.controlplane/traffic=on", "app=x,controlplane/traffic-class=on", "app=traffic"):
+        assert settings(drained(f"{OBJECT}, pods: '{selector}'")).fleet.workloads[0].drain is not None

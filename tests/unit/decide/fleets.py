@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from controlplane.decide.plan import decide
-from controlplane.domain.decision import Decision, Freeze
+from controlplane.domain.decision import Decision
 from controlplane.domain.fleet import Fleet, Member, ModelSpec, Phase, Quota, WorkloadSpec
+from controlplane.domain.instructions import Freeze
 from controlplane.domain.observation import NOT_EXPORTED, FleetReading, ModelReading, ServerReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.snapshot import Snapshot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -9,13 +10,24 @@ from controlplane.decide.placing import PlacementQuestion, place
 from controlplane.decide.placing.question import question
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Decision, Freeze, Override, Step
+from controlplane.domain.decision import Decision, Step
+from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, RoutesSpec, ServerKind, ServerSpec
-from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, Routes, ServerReading
+from controlplane.domain.instructions import Freeze, Override
+from controlplane.domain.observation import (
+    ControlMode,
+    FleetReading,
+    Interval,
+    ModelReading,
+    ModelState,
+    Routes,
+    ServerReading,
+)
 from controlplane.domain.placing import Placement
 from controlplane.domain.signal import Known, Missing, Signal, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
+from tests.unit.decide.values import an_interval, executed
 
 NOW = 1_700_000_000.0
 GIB = 2**30
@@ -27,8 +39,19 @@ def a_model(name: str, gib: int | None, servers: Iterable[str] = ("t0", "t1"), *
     return ModelSpec(name, name, tuple(servers), **(fields | more))  # type: ignore[arg-type]
 
 
+SERVICE_S = 0.01
+"""Of every request of a model that has some."""
+
+
 class PlacedWorld:
-    """The servers hold `held`. The gateway `answers`, and `obeys` at once: it drops what leaves."""
+    """The servers hold `held`. The gateway `answers`, and `obeys` at once: it drops what leaves.
+
+    Of models in `per_s` so many requests come in a second, spread over the copies by `weights` of servers; who has more
+    than its instances can do has a queue. `seen` False: their counters are not read. `counts` of instances, where it is
+    not 1. A server in `dead` answers nobody, one in `unread` is not read. A request takes `service_s`; the instances of
+    a server do no more than `most_per_s`. `obeyed` False: no instances come, whoever asks for them. `outdated`: what is
+    loaded in place of what is configured. `failing`: by so many of a model's requests each failing one is.
+    """
 
     def __init__(self, rooms: Mapping[str, int | None], models: Iterable[ModelSpec], **held: Iterable[str]) -> None:
         servers = tuple(
@@ -46,25 +69,46 @@ class PlacedWorld:
         self.overrides: tuple[Override, ...] = ()
         self.freezes: tuple[Freeze, ...] = ()
         self.decisions: tuple[Decision, ...] = ()
+        self.per_s: dict[str, float] = {}
+        self.weights: dict[str, float] = {}
+        self.service_s: dict[str, float] = {}
+        self.most_per_s = math.inf
+        self.seen = True
+        self.obeyed = True
+        self.dead: set[str] = set()
+        self.unread: set[str] = set()
+        self.announced: tuple[Announced, ...] = ()
+        self.counts: dict[tuple[str, str], int] = {}
+        self.loads = 0
+        self.outdated = ""
+        self.failing = 0
+        self._loaded_at: dict[tuple[str, str], float] = {}
         self.plan: Signal[Placement] = Missing("not asked yet")
         self._wishes: PlacementQuestion | None = None
 
     def snapshot(self) -> Snapshot:
         """What is seen now."""
-        servers = {
-            name: ServerReading(
-                name,
-                Known(value=True, observed_at=self.now),
-                Known(ControlMode.EXPLICIT, self.now),
-                0,
-                {m.name: self._reading(m.name, name) for m in self.fleet.models if name in m.runs_on},
-            )
-            for name in self.held
-        }
-        routes: Signal[Routes] = Known(self._routes(), self.now - 0.1) if self.answers else Missing("refused")
+        servers = {name: self._server(name) for name in self.held}
+        routes: Signal[Routes] = Known(self.routes(), self.now - 0.1) if self.answers else Missing("refused")
         reading = FleetReading(self.now, servers, {}, {}, Missing("no driver"), routes={EDGE: routes})
         return Snapshot(
-            self.fleet, reading, overrides=self.overrides, freezes=self.freezes, placements={EDGE: self.plan}
+            self.fleet,
+            reading,
+            overrides=self.overrides,
+            freezes=self.freezes,
+            placements={EDGE: self.plan},
+            announced=self.announced,
+        )
+
+    def _server(self, name: str) -> ServerReading:
+        if name in self.unread:
+            models: dict[str, Signal[ModelReading]] = {m.name: Missing("not read") for m in self.fleet.models}
+            return ServerReading(name, Missing("not read"), Missing("not read"), 0, models)
+        if name in self.dead:
+            return ServerReading(name, Known(value=False, observed_at=self.now), Missing("down"), 0, {})
+        models = {m.name: self._reading(m.name, name) for m in self.fleet.models if name in m.runs_on}
+        return ServerReading(
+            name, Known(value=True, observed_at=self.now), Known(ControlMode.EXPLICIT, self.now), 0, models
         )
 
     def tick(self) -> tuple[Decision, ...]:
@@ -76,8 +120,15 @@ class PlacedWorld:
         for decision in plan.decisions:
             if decision.actionable and decision.step is Step.LOAD:
                 self.held[decision.server].add(decision.model)
+                self._loaded_at[decision.model, decision.server] = self.now
+                self.loads += 1
+                if decision.target and decision.target.instances > 1 and self.obeyed:
+                    self.counts[decision.model, decision.server] = decision.target.instances
             if decision.actionable and decision.step is Step.UNLOAD:
                 self.held[decision.server].discard(decision.model)
+                self.counts.pop((decision.model, decision.server), None)
+            if decision.actionable and decision.step is Step.SET_INSTANCES and decision.target and self.obeyed:
+                self.counts[decision.model, decision.server] = decision.target.instances
         self.now += 15.0
         return plan.decisions
 
@@ -95,16 +146,48 @@ class PlacedWorld:
         asked = known(question(snapshot, self.state, self.fleet.routes[0])) if self.fleet.routes else None
         if asked is None:
             return
-        wishes = replace(asked, servers=tuple(replace(room, present={}) for room in asked.servers))
+        wishes = replace(asked, servers=tuple(replace(room, present={}, taken_bytes={}) for room in asked.servers))
         if wishes != self._wishes:
             self.plan, self._wishes = Known(place(asked), self.now), wishes
 
     def _reading(self, model: str, server: str) -> Signal[ModelReading]:
-        there = model in self.held[server]
-        state = ModelState.READY if there else ModelState.UNLOADED
-        return Known(ModelReading(state, instances=Known(int(there), self.now)), self.now)
+        if model not in self.held[server]:
+            return Known(ModelReading(ModelState.UNLOADED, instances=Known(0, self.now)), self.now)
+        count = self.counts.get((model, server), 1)
+        intervals = self._intervals(model, server, count) if self.seen else ()
+        reading = ModelReading(ModelState.READY, instances=Known(count, self.now), intervals=intervals)
+        return Known(replace(reading, outdated=self.outdated), self.now)
 
-    def _routes(self) -> Routes:
+    def _intervals(self, model: str, server: str, count: int) -> tuple[Interval, ...]:
+        """The last minute, as if it had always been so, as far as it was loaded then."""
+        routed = self.routes()[model]
+        weights = {name: self.weights.get(name, 1.0) for name in routed}
+        come = self.per_s.get(model, 0.0) * weights.get(server, 0.0) / (sum(weights.values()) or 1.0)
+        service_s = self.service_s.get(server, SERVICE_S)
+        most = min(count / service_s, self.most_per_s)
+        done, waiting = (come, 0) if come <= most else (most, 20)
+        failed = round(5 * done) // self.failing if self.failing else 0
+        slowed_s = service_s if come < most else count / most
+        since = self._loaded_at.get((model, server), 0.0)
+        return tuple(
+            an_interval(
+                self.now - 5 * i,
+                self.now - 5 * (i - 1),
+                round(5 * done),
+                running_max=0,
+                failed=failed,
+                failed_backend=failed,
+                instances=count,
+                pending_start=waiting,
+                pending_end=waiting,
+                batches=(executed(1, round(5 * done), slowed_s, 0.0),) if done else (),
+            )
+            for i in range(12, 0, -1)
+            if self.now - 5 * i > since
+        )
+
+    def routes(self) -> Routes:
+        """Where the gateway sends the requests of each model."""
         leaving = {(d.model, d.server) for d in self.decisions if d.target is not None and not d.target.loaded}
         told = self.obeys
         return {

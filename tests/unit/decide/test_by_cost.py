@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from controlplane.decide.explain import headline, reason_text
-from controlplane.domain.decision import Decision, Freeze, FreezeDirection, ReasonCode
+from controlplane.domain.decision import Decision, ReasonCode
 from controlplane.domain.expected import Announced, Floor
 from controlplane.domain.fleet import ModelSpec, Quota, ReplicaBounds, Sharing, WorkloadSpec
+from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import PolicyState
 from tests.unit.decide.fleets import a_snapshot, a_workload, planned, replicas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from controlplane.decide.demand import estimate
+from controlplane.decide.demand import estimate, started_since
 from controlplane.decide.explain import reason_text
 from tests.unit.decide.values import an_interval
 
@@ -16,6 +16,12 @@ def test_arrivals_are_completions_and_what_queued_up() -> None:
     assert demand is not None
     assert demand.low_per_s <= (500 + 200) / 10 <= demand.high_per_s
     assert demand.backlog == 220 - 8
+
+
+def test_readings_since_a_moment_are_those_that_start_then_or_later() -> None:
+    seen = tuple(an_interval(at, at + 5) for at in (80, 85, 90, 95))
+    for since in (70.0, 80.0, 80.1, 85.0, 94.9, 95.0, 95.1):
+        assert started_since(seen, since) == tuple(i for i in seen if i.start >= since)
 
 
 def test_own_probes_are_no_demand() -> None:

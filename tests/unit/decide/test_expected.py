@@ -15,9 +15,10 @@ from controlplane.decide.forecast import Event, Reading
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.seasons import learned
-from controlplane.domain.decision import Decision, Freeze, FreezeDirection, ReasonCode, Step, Target
+from controlplane.domain.decision import Decision, ReasonCode, Step, Target
 from controlplane.domain.expected import Announced, Floor
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ReplicaBounds, ServerKind, ServerSpec, Wake
+from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.profiles import BatchProfile
 from controlplane.domain.signal import Known, Missing

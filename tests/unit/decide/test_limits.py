@@ -138,3 +138,22 @@ def test_what_is_only_told_is_left_as_it_is() -> None:
     told = [scale(6, 0, told_only=True), replace(a_decision(), mode=Mode.RECOMMEND)]
     limit = restraint(Policy(changes_per_min=1), changes=(NOW,))
     assert list(limit.plan(told)) == told
+
+
+def traffic(before: int, to: int, **more: object) -> Decision:
+    return replace(a_decision(Step.TRAFFIC, "w", before=before, to=to), **more)  # type: ignore[arg-type]
+
+
+def test_replicas_leave_traffic_within_the_limits_of_a_scale_down() -> None:
+    (cut,) = restraint().plan([traffic(6, 1)])
+    assert (cut.step, cut.target, cut.binding) == (Step.TRAFFIC, loaded(3), ReasonCode.BLAST_RADIUS)
+    (held,) = restraint(Policy(changes_per_min=0)).plan([traffic(6, 5)])
+    assert (held.step, held.binding) == (Step.HOLD, ReasonCode.CHANGE_RATE)
+
+
+def test_replicas_that_take_requests_again_are_held_by_no_limit_but_an_open_circuit() -> None:
+    none = restraint(Policy(changes_per_min=0, max_share=0.01))
+    (back,) = none.plan([traffic(2, 6)])
+    assert (back.step, none.changes) == (Step.TRAFFIC, ())
+    (waits,) = restraint(circuits={"w": Circuit(5, 1, NOW + 60.0)}).plan([traffic(2, 6)])
+    assert (waits.step, waits.binding) == (Step.HOLD, ReasonCode.CIRCUIT_OPEN)

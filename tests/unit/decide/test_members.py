@@ -10,8 +10,9 @@ from controlplane.decide.explain import headline
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
-from controlplane.domain.decision import Decision, Override, OverrideKind, ReasonCode, Step
+from controlplane.domain.decision import Decision, ReasonCode, Step
 from controlplane.domain.fleet import Fleet, Member, Mode, ModelSpec, Phase, Quota
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.snapshot import Snapshot

@@ -12,17 +12,9 @@ from controlplane.decide.explain import reason_text
 from controlplane.decide.people import bounds
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import (
-    Decision,
-    Freeze,
-    FreezeDirection,
-    Override,
-    OverrideKind,
-    ReasonCode,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Decision, ReasonCode, Step, Target
 from controlplane.domain.fleet import Fleet, Mode, ReplicaBounds
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Missing
 from controlplane.domain.snapshot import Snapshot

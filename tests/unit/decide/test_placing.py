@@ -61,7 +61,8 @@ def test_what_is_in_the_way_is_loaded_elsewhere_before_it_goes() -> None:
 
 def test_a_copy_that_moves_keeps_its_instances() -> None:
     servers = (a_server("t0", 8, "a"), a_server("t1", 6))
-    load, unload, fresh = place(PlacementQuestion(servers, (a_model("a", 4), a_model("big", 8, instances=3)))).moves
+    models = (a_model("a", 4, instances=2), a_model("big", 8, instances=3))
+    load, unload, fresh = place(PlacementQuestion(servers, models)).moves
     assert (load.instances, unload.instances, fresh.instances) == (2, 2, 3)
 
 
@@ -123,11 +124,13 @@ def test_a_pin_wins_over_any_priority_and_over_the_number_of_copies() -> None:
     assert placement.target == {"t0": ("told",)}
 
 
-def test_a_model_that_is_reloaded_needs_room_for_it_twice() -> None:
-    models = (a_model("a", 4, hot_reload=True), a_model("b", 3))
-    placement = place(PlacementQuestion((a_server("t0", 10),), models))
-    assert [entry.short_bytes for entry in placement.unplaced] == [1 * GIB]
-    assert place(PlacementQuestion((a_server("t0", 11),), models)).unplaced == ()
+def test_a_copy_takes_what_it_has_where_it_is_and_what_it_is_loaded_with_elsewhere() -> None:
+    servers = (replace(a_server("t0", 8, "a"), taken_bytes={"a": 2 * GIB}), a_server("t1", 3))
+    (small,) = place(PlacementQuestion(servers, (a_model("a", 4), a_model("b", 6)))).moves
+    assert (small.model, small.server) == ("b", "t0"), "beside what the one with fewer instances has"
+    placement = place(PlacementQuestion(servers, (a_model("a", 4), a_model("b", 7))))
+    assert placement.moves == (), "with its instances it does not fit on the other"
+    assert placement.unplaced == (Unplaced("b", 1, Short.MEMORY, 1 * GIB),)
 
 
 def test_more_copies_than_servers_are_told_as_such() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from controlplane.decide.queueing import BatchLine, capacity_per_s, latency_s
+from controlplane.decide.queueing import BatchLine, capacity_per_s, is_within, latency_s
 from tests.world.batcher import LINES, attainment, full_batch_s
 
 
@@ -56,3 +56,13 @@ def test_without_batching_it_is_a_plain_queue() -> None:
     """M/D/1 at half load: P(W > t) decays with 2 (1 - rho) / s."""
     line = BatchLine(1.0, 0.0, 1)
     assert latency_s(line, 1, 0.5, 0.99) == pytest.approx(1 + math.log(0.5 / 0.01) / (2 * 0.5), rel=1e-6)
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_latency_is_within_a_threshold_exactly_where_it_is_at_most_that(line: tuple[float, float]) -> None:
+    batch_line, full = BatchLine(*line, 8), full_batch_s(line)
+    for count, share in product((1, 2, 5), (0.0, 0.1, 0.5, 0.9, 0.99, 1.1)):
+        rate_per_s = share * batch_line.limit_per_s(count)
+        took_s = latency_s(batch_line, count, rate_per_s, 0.99)
+        for threshold_s in (0.5 * full, full, 3 * full, took_s, math.nextafter(took_s, 0.0)):
+            assert is_within(batch_line, count, rate_per_s, threshold_s, 0.99) == (took_s <= threshold_s)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.decide.explain import headline
-from controlplane.domain.decision import Freeze, FreezeDirection, ReasonCode, Step
+from controlplane.domain.decision import ReasonCode, Step
 from controlplane.domain.expected import Floor
 from controlplane.domain.fleet import KubernetesQuery, Mode, ModelSpec, Quota, ReplicaBounds
+from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.state import PolicyState, WorkloadState
 from tests.unit.decide.fleets import a_model, a_snapshot, a_workload, planned, replicas

@@ -8,20 +8,13 @@ from itertools import pairwise
 import pytest
 
 from controlplane.decide.explain import explain, reason_text
-from controlplane.domain.decision import (
-    Decision,
-    DecisionRecord,
-    Freeze,
-    FreezeDirection,
-    Reason,
-    ReasonCode,
-    Step,
-    Target,
-    Want,
-)
-from controlplane.domain.fleet import KubernetesQuery, Mode, Phase, ReplicaBounds, Wake, WorkloadSpec
+from controlplane.domain.decision import Decision, DecisionRecord, Reason, ReasonCode, Step, Target
+from controlplane.domain.fleet import KubernetesQuery, Mode, Phase, ReplicaBounds, ServerKind, Wake, WorkloadSpec
+from controlplane.domain.instructions import Freeze, FreezeDirection, Want
+from controlplane.domain.observation import Interval, TokenCounts
 from controlplane.domain.scaling import ScaleStatus, Unscheduled
-from controlplane.domain.state import WorkloadState
+from controlplane.domain.signal import Known, Missing, Stale
+from controlplane.domain.state import BatchSum, Service, WorkloadState
 from tests.unit.decide.replicas import (
     KNOWN,
     MODEL,
@@ -36,6 +29,7 @@ from tests.unit.decide.replicas import (
     reason,
     settled,
     steady,
+    tokens,
     under,
     wanted,
 )
@@ -140,7 +134,7 @@ def test_stale_readings_and_pages_that_stand_still_are_no_data() -> None:
 
 def test_without_a_profile_and_before_it_learned_it_holds() -> None:
     bare = replace(MODEL, profile=None)
-    quiet = [a_reading([an_interval(NOW - 15.0, NOW, 3, running_start=0, running_end=1)])] * 2
+    quiet = [a_reading([an_interval(NOW - 15.0, NOW, 3, running_start=0, running_end=1, tokens=tokens(9, 9))])] * 2
     decision, _ = decided(a_pool(quiet, model=bare))
     assert (decision.step, decision.binding) == (Step.HOLD, ReasonCode.CAPACITY_UNKNOWN)
 
@@ -283,11 +277,14 @@ SLEEPY = replace(MODEL, idle_unload_s=300.0, wake=Wake(ensure=True))
 ZERO = ReplicaBounds(0, 50)
 
 
+def nothing_done(at: float) -> list[Interval]:
+    ends = (at - STEP_S * n for n in (3, 2, 1, 0))
+    return [an_interval(end - STEP_S, end, running_start=0, running_end=0) for end in ends]
+
+
 def idle(at: float, **changes: object) -> tuple[Decision, WorkloadState]:
     """A replica that was last used ten minutes ago."""
-    quiet = [
-        an_interval(at - STEP_S * n - STEP_S, at - STEP_S * n, running_start=0, running_end=0) for n in (3, 2, 1, 0)
-    ]
+    quiet = [replace(interval, tokens=tokens(0, 0)) for interval in nothing_done(at)]
     state = replace(KNOWN, used_at=at - 600.0, asked=1)
     model = replace(SLEEPY, **changes.pop("model", {}))  # type: ignore[arg-type]
     return decided(a_pool([a_reading(quiet)], model=model, **({"bounds": ZERO} | changes)), state, at)  # type: ignore[arg-type]
@@ -323,6 +320,53 @@ def test_the_last_replica_stays_while_it_holds_a_request_or_nobody_saw_that_it_d
     assert wanted(held) == 1
     unseen, _ = decided(a_pool([None], model=SLEEPY, bounds=ZERO), state)
     assert wanted(unseen) == 1
+
+
+@pytest.mark.parametrize("odd", ["pending", "running"])
+@pytest.mark.parametrize("signal", [Missing("not exported"), Stale(0, NOW - 90.0, 90.0), Known(1, NOW)], ids=str)
+def test_the_last_replica_stays_where_it_is_not_told_that_nothing_waits_and_nothing_runs(
+    odd: str, signal: Missing | Stale[int] | Known[int]
+) -> None:
+    told = [replace(interval, tokens=tokens(0, 0)) for interval in nothing_done(NOW)]
+    pool = a_pool([a_reading(told, **{odd: signal})], model=SLEEPY, bounds=ZERO)
+    assert wanted(decided(pool, replace(KNOWN, used_at=NOW - 600.0, asked=1))[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "running", "left"),
+    [
+        (590.0, Missing("not exported"), 1),
+        (610.0, Missing("not exported"), 0),
+        (310.0, Known(0, NOW), 0),
+        (310.0, Known(1, NOW), 1),
+        (990.0, Stale(0, NOW - 90.0, 90.0), 1),
+    ],
+    ids=str,
+)
+def test_a_triton_which_does_not_tell_what_it_executes_goes_once_nothing_came_for_ten_executions(
+    idle_s: float, running: Missing | Stale[int] | Known[int], left: int
+) -> None:
+    """Its executions take a minute, and it may be unloaded after five."""
+    spec = replace(SPEC, kind=ServerKind.TRITON)
+    told = a_reading(nothing_done(NOW), running=running)
+    pool = a_pool([told], model=replace(SLEEPY, profile=None), bounds=ZERO, spec=spec)
+    served = Service(batches=(BatchSum(1, 1, 20.0, 1200.0),))
+    state = replace(KNOWN, used_at=NOW - idle_s, asked=1, services={"llm": served})
+    assert wanted(decided(pool, state)[0]) == left
+
+
+def test_uncounted_tokens_are_no_demand_of_zero() -> None:
+    """A vLLM of another version may call its counters otherwise: what it does is not known then, and is held."""
+    uncounted: TokenCounts | None
+    for uncounted in (None, tokens(None, 5), tokens(5, None)):
+        state, seen = settled(20.0, 4), []
+        for tick in range(1, 60):
+            at = NOW + STEP_S * tick
+            told = [replace(i, tokens=uncounted) if i.end > NOW else i for i in steady(at, 5.0)]
+            decision, state = decided(a_pool([a_reading(told)] * 4), state, at)
+            seen.append(decision)
+        assert min(map(wanted, seen)) == 4
+        assert reason(seen[-1], ReasonCode.DATA_MISSING)
 
 
 def test_what_is_at_zero_is_woken_by_a_want_newer_than_its_last_use() -> None:

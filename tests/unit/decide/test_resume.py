@@ -21,7 +21,7 @@ def a_state(at: float) -> PolicyState:
         recommended=((at - 15, 2), (at, 3)),
         learned_until=at,
         expectation=Expectation("d", 2, 3, at, 10.0, issued_at=at),
-        ceiling=Ceiling(3, at + 1800.0),
+        ceiling=Ceiling(3, at + 3600.0, times=2),
         failures=1,
         retry_at=at + 600.0,
         blind_since=at,

@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.rollout import fault
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Decision,
-    Outcome,
-    Override,
-    OverrideKind,
-    ReasonCode,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.observation import (
     ControlMode,
     FleetReading,
@@ -52,9 +43,15 @@ OLD, BOTH, NEW = ("1",), ("1", "2"), ("2",)
 
 @dataclass
 class World:
-    """Servers that do what is decided; `broken` ones fail to load the new version, on `bad` ones its probes fail."""
+    """Servers that do what is decided; `broken` ones fail to load the new version, on `bad` ones its probes fail.
+
+    `folders` are the versions in the repository; by its own policy the latest is loaded. A server that serves none has
+    restarted.
+    """
 
     now: float = NOW
+    fleet: Fleet = FLEET
+    folders: tuple[str, ...] = BOTH
     told: tuple[Override, ...] = (TOLD,)
     serves: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(SERVERS, OLD))
     broken: tuple[str, ...] = ()
@@ -68,7 +65,7 @@ class World:
         plan = None
         for _ in range(times):
             self.now += every_s
-            snapshot = Snapshot(FLEET, self._reading(), overrides=self.told, results=self._results)
+            snapshot = Snapshot(self.fleet, self._reading(), overrides=self.told, results=self._results)
             plan, self.state = decide(snapshot, self.state, Policy(), self.now)
             self._results = tuple(self._done(d) for d in plan.decisions if d.actionable and d.target is not None)
         assert plan is not None
@@ -85,17 +82,23 @@ class World:
         assert decision.target is not None
         assert decision.target.instances == 2
         action = Action(decision.id, "m", decision.server, decision.step, decision.target, self.now)
-        if decision.step is not Step.SET_VERSIONS:
+        if decision.step not in (Step.SET_VERSIONS, Step.LOAD):
             return Outcome(action, OK, self.now)
-        self.steps.append((decision.server, decision.target.versions))
-        if decision.server in self.broken and "2" in decision.target.versions:
+        asked = decision.target.versions
+        self.steps.append((decision.server, asked))
+        found = tuple(v for v in asked if v in self.folders) if asked else self.folders[-1:]
+        if decision.server in self.broken and "2" in found:
             return Outcome(action, ActionStatus.FAILED, self.now, "no weights", FailureClass.BACKEND, "look")
-        self.serves[decision.server] = decision.target.versions
+        if not found:
+            lacks = FailureClass.VERSION_NOT_AVAILABLE
+            return Outcome(action, ActionStatus.FAILED, self.now, "at least one version", lacks, "put it there")
+        self.serves[decision.server] = found
         return Outcome(action, OK, self.now)
 
     def _reading(self) -> FleetReading:
         def of(name: str) -> ServerReading:
             reading = ModelReading(ModelState.READY, instances=Known(2, self.now), versions=self.serves[name])
+            reading = reading if self.serves[name] else ModelReading(ModelState.UNLOADED)
             return ServerReading(
                 name, Known(value=True, observed_at=self.now), Known(ControlMode.EXPLICIT, self.now), 1,
                 {"m": Known(reading, self.now)},
@@ -161,6 +164,83 @@ def test_a_restarted_server_gets_the_versions_back_and_is_watched_anew() -> None
     world.serves["a"] = OLD
     world.tick()
     assert world.serving("a") == NEW, "as long as the rollout holds"
+
+
+@pytest.mark.parametrize(("broken", "held"), [((), NEW), (("b",), OLD)], ids=["done", "rolled back"])
+def test_servers_that_restart_load_what_was_decided_and_not_what_the_repository_has(
+    broken: tuple[str, ...], held: tuple[str, ...]
+) -> None:
+    world = World(broken=broken)
+    world.tick(40)
+    world.serves, world.steps, world.folders = dict.fromkeys(SERVERS, ()), [], ("1", "2", "3")
+    world.tick(3)
+    assert world.steps == [("a", held), ("b", held)]
+    assert world.serves == dict.fromkeys(SERVERS, held)
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.VERIFYING, RolloutPhase.RETIRING])
+def test_a_new_version_that_does_not_load_after_a_restart_goes_and_the_old_one_serves(phase: RolloutPhase) -> None:
+    world = World()
+    for _ in range(10):
+        if world.tick() and world.phase("a") is phase:
+            break
+    world.serves["a"], world.broken, world.steps = (), ("a",), []
+    world._results = ()
+    world.tick(4)
+    assert world.serving("a") == OLD
+    assert world.phase("a") is RolloutPhase.ROLLED_BACK
+    assert [v for server, v in world.steps if server == "a"][1:] == [OLD, OLD], "loaded, and told so"
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_what_was_decided_is_forgotten_once_it_is_not_in_the_repository_any_more(restarted: bool) -> None:
+    world = World(broken=SERVERS)
+    world.tick(20)
+    world.serves, world.steps, world.folders = dict.fromkeys(SERVERS, () if restarted else ("3",)), [], ("2", "3")
+    world.broken = ()
+    world.tick(4)
+    assert world.serves == dict.fromkeys(SERVERS, ("3",))
+    assert world.steps[0] == ("a", OLD)
+    assert world.phase("a") is RolloutPhase.LAPSED
+    begun = len(world.steps)
+    world.tick(20)
+    assert len(world.steps) == begun, "it is not begun again, and nothing is tried on"
+    world.told = (replace(TOLD, id="next", created_at=world.now),)
+    world.tick(2)
+    assert world.serving("a") == ("2", "3"), "a newer one takes its place"
+
+
+def test_what_was_decided_is_forgotten_with_a_model_that_leaves_the_configuration() -> None:
+    world = World()
+    world.tick(20)
+    world.fleet = replace(FLEET, models=())
+    world.tick()
+    assert (world.phase("a"), world.phase("b")) == (RolloutPhase.LAPSED, RolloutPhase.LAPSED)
+    world.fleet, world.serves, world.steps = FLEET, dict.fromkeys(SERVERS, ()), []
+    world.folders = ("1", "2", "3")
+    world.tick(4)
+    assert world.steps == [("a", ()), ("b", ())]
+    assert world.serves == dict.fromkeys(SERVERS, ("3",))
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.BESIDE, RolloutPhase.VERIFYING, RolloutPhase.RETIRING])
+def test_a_server_that_leaves_the_configuration_midway_begins_anew_once_it_is_back_and_the_others_keep_what_they_have(
+    phase: RolloutPhase,
+) -> None:
+    world = World()
+    for _ in range(20):
+        world.tick()
+        if world.phase("b") is phase:
+            break
+    assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, phase)
+    world.fleet = replace(FLEET, servers=FLEET.servers[:1], models=(replace(MODEL, runs_on=("a",)),))
+    world.tick(2)
+    assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, None)
+    world.fleet, world.steps = FLEET, []
+    world.tick(20)
+    assert world.serves == dict.fromkeys(SERVERS, NEW)
+    assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, RolloutPhase.DONE)
+    assert "a" not in {server for server, _ in world.steps}
 
 
 def test_a_rollout_that_is_withdrawn_midway_goes_back_and_one_that_is_over_leaves_all_as_it_is() -> None:

@@ -11,19 +11,10 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
 from controlplane.decide.tuning import DWELL_S
 from controlplane.domain.batching import BatchingCase, BatchingKnobs, BatchingUse, with_batching
-from controlplane.domain.decision import (
-    DecisionRecord,
-    Freeze,
-    FreezeDirection,
-    Override,
-    OverrideKind,
-    ReasonCode,
-    Step,
-    Target,
-    Verdict,
-)
+from controlplane.domain.decision import DecisionRecord, ReasonCode, Step, Target, Verdict
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
 from controlplane.store.codec import POLICY_STATE
 from tests.unit.decide.tuned import ALONE, BATCHED, NOW, SERVER, SPEC, Tuned

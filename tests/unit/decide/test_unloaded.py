@@ -7,8 +7,9 @@ from dataclasses import replace
 from controlplane.decide.explain import headline
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Decision, ReasonCode, Step, Target, Want
+from controlplane.domain.decision import Decision, ReasonCode, Step, Target
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec, Wake
+from controlplane.domain.instructions import Want
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.signal import Known, Missing, Signal
 from controlplane.domain.snapshot import Snapshot

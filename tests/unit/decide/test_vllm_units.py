@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.decide.placed import no_room
+from controlplane.decide.copy_size import CopySize
+from controlplane.decide.fits import no_room
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
 from controlplane.domain.control import LORA_REMEDY, SLEEP_REMEDY
-from controlplane.domain.decision import Decision, Override, OverrideKind, ReasonCode, Step, Want
+from controlplane.domain.decision import Decision, ReasonCode, Step, Target
 from controlplane.domain.fleet import (
     Fleet,
     Member,
@@ -25,6 +26,7 @@ from controlplane.domain.fleet import (
     Wake,
     WorkloadSpec,
 )
+from controlplane.domain.instructions import Override, OverrideKind, Want
 from controlplane.domain.lora import Lora
 from controlplane.domain.observation import (
     ControlMode,
@@ -158,6 +160,7 @@ def test_a_replica_is_not_put_to_sleep_and_gets_its_adapters() -> None:
 
 def test_an_adapter_needs_no_memory_that_is_free() -> None:
     full = replace(SERVER, memory_bytes=1)
-    unit = Unit(replace(SQL, memory_bytes=100), full, None, GONE, free_bytes=1, copy_bytes=100)
-    assert no_room(unit) is None
-    assert no_room(replace(unit, spec=CHAT)) is not None
+    unit = Unit(replace(SQL, memory_bytes=100), full, None, GONE, free_bytes=1, size=CopySize(100))
+    load = (Step.LOAD, Target(loaded=False, instances=0), Target(loaded=True, instances=1))
+    assert no_room(unit, *load) is None
+    assert no_room(replace(unit, spec=CHAT), *load) is not None

@@ -7,20 +7,10 @@ from dataclasses import dataclass, field, replace
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.domain.batching import BatchingKnobs, BatchingUse
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Decision,
-    Effect,
-    Freeze,
-    Outcome,
-    Override,
-    Reason,
-    ReasonCode,
-    Step,
-)
+from controlplane.domain.decision import Action, ActionStatus, Decision, Effect, Outcome, Reason, ReasonCode, Step
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.instructions import Freeze, Override
 from controlplane.domain.observation import (
     BatchCount,
     ControlMode,

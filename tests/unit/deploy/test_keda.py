@@ -37,6 +37,7 @@ def test_hpa_ignores_nothing_and_waits_for_nothing(direction: str) -> None:
         ("{cert_file: c.pem}", "keda.key_file: nothing is not allowed; both or none of: cert_file, key_file"),
         ("{client_ca_file: ca.pem}", "keda.client_ca_file: 'ca.pem' is not allowed; only with cert_file and key_file"),
         ("{port: 70000}", "keda.port: 70000"),
+        ("{port: 6000}", "keda: this block is not allowed; with a workload that has publish_only: true"),
     ],
 )
 def test_a_wrong_block_is_refused(block: str, fault: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import yaml
 
 from controlplane.config import load_settings
+from controlplane.config.kubernetes_forms import KINDS
+from controlplane.domain.scaling import DRAINED
 
 KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
 
@@ -31,7 +34,8 @@ def test_cutting_gpus_has_a_role_of_the_cluster_and_one_of_the_operators_namespa
         assert (bound["roleRef"]["kind"], bound["roleRef"]["name"]) == (of["kind"], of["metadata"]["name"])
         assert bound["metadata"].get("namespace") == of["metadata"].get("namespace")
     by_resource = {rule["resources"][0]: rule for rule in role["rules"]}
-    assert by_resource["configmaps"]["resourceNames"] == ["mig-parted-config"]
+    page = (KUBERNETES.parents[1] / "docs" / "how-to" / "mig.md").read_text()
+    assert by_resource["configmaps"]["resourceNames"] == re.findall(r"config_map: ([\w-]+)", page)
 
 
 def test_no_right_is_given_to_everything_or_to_delete() -> None:
@@ -42,8 +46,18 @@ def test_no_right_is_given_to_everything_or_to_delete() -> None:
     assert [rule["resources"] for rule in rules if "create" in rule["verbs"]] == [["pods/eviction"]]
 
 
+def test_each_kind_that_the_check_names_may_be_read_and_set_and_no_other() -> None:
+    role, _ = manifests("scaling.yaml")
+    rights = {(res, verb) for rule in role["rules"] for res in rule["resources"] for verb in rule["verbs"]}
+    kinds = {f"{kind.lower()}s": kind for kind in KINDS}
+    assert {res for res, verb in rights if verb == "get" and "/" not in res} == set(kinds)
+    for plural in kinds:
+        assert {(f"{plural}/scale", "update"), (plural, "patch")} & rights
+    assert set(KINDS) >= DRAINED
+
+
 def test_a_triton_pod_is_ready_once_the_models_are_that_it_loads(tmp_path: Path) -> None:
-    (deployment,) = manifests("triton.yaml")
+    deployment, _ = manifests("triton.yaml")
     spec = deployment["spec"]["template"]["spec"]
     (triton,) = spec["containers"]
     loaded = [arg.partition("=")[2] for arg in triton["args"] if arg.startswith("--load-model=")]
@@ -59,6 +73,33 @@ def test_a_triton_pod_is_ready_once_the_models_are_that_it_loads(tmp_path: Path)
     exit_s = next(int(arg.partition("=")[2]) for arg in triton["args"] if arg.startswith("--exit-timeout"))
     assert grace_s > exit_s + int(triton["lifecycle"]["preStop"]["exec"]["command"][1])
     assert "replicas" not in deployment["spec"]
+
+
+def test_a_vllm_pod_is_found_by_what_the_example_says(tmp_path: Path) -> None:
+    path = tmp_path / "controlplane.yaml"
+    path.write_text("".join(head(KUBERNETES / "vllm.yaml")) + "models:\n  - {name: llama-8b, runs_on: [llama]}\n")
+    (workload,) = load_settings(path, {}).fleet.workloads
+    deployment, _ = manifests("vllm.yaml")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (workload.query.kind, workload.query.name) == (deployment["kind"], deployment["metadata"]["name"])  # type: ignore[union-attr]
+    assert workload.ports.http == container["ports"][0]["containerPort"]
+
+
+@pytest.mark.parametrize(("name", "model"), [("triton.yaml", "bert"), ("vllm.yaml", "llama")])
+def test_a_fleet_is_drained_by_a_label_that_its_service_selects_and_its_deployment_does_not(
+    tmp_path: Path, name: str, model: str
+) -> None:
+    path = tmp_path / "controlplane.yaml"
+    path.write_text("".join(head(KUBERNETES / name)) + f"models:\n  - {{name: m, runs_on: [{model}]}}\n")
+    (workload,) = load_settings(path, {}).fleet.workloads
+    deployment, service = manifests(name)
+    assert workload.drain is not None
+    label = {workload.drain.key: workload.drain.value}
+    pods = deployment["spec"]["template"]["metadata"]["labels"]
+    own = deployment["spec"]["selector"]["matchLabels"]
+    assert (pods, service["spec"]["selector"]) == (own | label, own | label)
+    ports = {port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
 
 
 def head(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,20 @@ def test_the_command_is_understood_and_ports_labels_and_names_agree() -> None:
     assert deployment["spec"]["replicas"] > budget["spec"]["minAvailable"]
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_the_user_of_the_image_may_read_the_secrets_that_the_configuration_names() -> None:
+    file = (ROOT / "deploy/kubernetes/replicas.yaml").read_text()
+    pod = next(yaml.safe_load_all(file))["spec"]["template"]["spec"]
+    (user,) = re.findall(r"^USER (\d+)$", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
+    (secrets,) = (volume["secret"] for volume in pod["volumes"] if "secret" in volume)
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == int(user)
+    assert secrets["defaultMode"] & 0o040, "by its group, which fsGroup makes theirs: the files themselves are root's"
+    (mount,) = (m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if m["name"] == "secrets")
+    told = yaml.safe_load(
+        "\n".join(
+            line.removeprefix("#   ") for line in file.splitlines() if line.startswith("#   ") and "kubectl" not in line
+        )
+    )
+    assert told["api"]["host"] == "0.0.0.0", "the probes come to the address of the pod"
+    assert {Path(told["store_password_file"]).parent, Path(told["api"]["tokens_file"]).parent} == {Path(mount)}

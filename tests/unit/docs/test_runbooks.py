@@ -74,8 +74,9 @@ def test_a_page_says_how_urgent_it_is_when_it_fires_and_of_what_there_is_one(ale
 
 
 def words(seconds: float) -> str:
-    minutes = f"{seconds / 60:g}"
-    return f"{minutes} minute{'' if minutes == '1' else 's'}"
+    unit, long_s = ("hour", 3600) if seconds >= 3600 else ("minute", 60)
+    many = f"{seconds / long_s:g}"
+    return f"{many} {unit}{'' if many == '1' else 's'}"
 
 
 def titles(dashboard: dict[str, Any]) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.gpu import GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.observation import FleetReading, Interval, ModelReading, ModelState, ServerReading
@@ -44,6 +46,11 @@ def a_gpu(
         slices=Known(slices, NOW),
         node="node-a",
     )
+
+
+def a_waiting_gpu(uuid: str) -> GpuReading:
+    """An Ampere of which MIG is on from its next reset on."""
+    return replace(a_gpu(uuid, mig=False), mig_pending=Known(value=True, observed_at=NOW))
 
 
 def process(slice_uuid: str, port: int = 9000) -> GpuProcess:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from controlplane.domain.decision import Outcome, Override, OverrideKind
+from controlplane.domain.decision import Outcome
 from controlplane.domain.errors import GrafanaRefusedError, TargetUnreachableError
+from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.loop import annotator as module

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from structlog.testing import capture_logs
 
-from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.received import FREEZES_AS
 from controlplane.loop.endings import Endings
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from controlplane.domain.batching import BatchingKnobs
-from controlplane.domain.decision import Action, ActionStatus, Freeze, FreezeDirection, Outcome, Step, Target
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.errors import StoreBusyError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, Phase
+from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.ports import TickRecord
 from controlplane.domain.snapshot import Snapshot
@@ -28,7 +29,7 @@ from tests.unit.loop.worlds import FLEET, NOW, GatedActuator, a_decision, a_read
 class Bench:
     """An executor with its surroundings."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 4) -> None:
         self.store = open_store("sqlite://")
         self.thread = StoreThread(self.store)
         self.actuator = GatedActuator()
@@ -40,9 +41,10 @@ class Bench:
         self.executor = Executor(
             self.actuator,
             self.thread,
-            lambda: NOW,
+            lambda: self.actuator.now,
             refresh=self._refresh,
             announce=self._announce,
+            limit=limit,
             may_act=lambda: self.leads,
         )
 
@@ -97,6 +99,18 @@ async def test_one_step_is_in_flight_per_unit_and_others_go_on(bench: Bench) -> 
     await bench.done()
     assert sorted(a.id for a in bench.actuator.applied) == ["d-1", "d-3"]
     assert bench.executor.in_flight == ()
+
+
+async def test_a_step_is_issued_when_its_turn_comes_so_that_the_wait_is_not_taken_for_a_slow_start() -> None:
+    bench = Bench(limit=1)
+    bench.actuator.gate.set()
+    bench.actuator.takes_s = 10.0
+    bench.start(*(a_decision(f"d-{model}", model=model) for model in ("a", "b")))
+    assert [action.waits for action in bench.executor.in_flight] == [True, True]
+    outcomes = await bench.done()
+    assert [(o.action.waits, o.took_s) for o in outcomes] == [(False, 10.0)] * 2
+    assert [a.issued_at for a in bench.actuator.applied] == [NOW, NOW + 10.0]
+    bench.thread.close()
 
 
 @pytest.mark.parametrize(

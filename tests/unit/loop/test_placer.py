@@ -47,7 +47,7 @@ def test_it_is_asked_once_and_again_when_what_is_wanted_changes_or_a_server_fail
     placer.ask(placed.snapshot(), placed.state, 0.0)
     placer.ask(placed.snapshot(), placed.state, 15.0)
     assert job.asked == 1
-    placed.fleet = replace(placed.fleet, models=(a_model("a", 2, copies=2), a_model("b", 2)))
+    placed.fleet = replace(placed.fleet, models=(a_model("a", 2, copies_min=2), a_model("b", 2)))
     placer.ask(placed.snapshot(), placed.state, 30.0)
     assert job.asked == 2
     del placed.held["t1"]

@@ -9,21 +9,10 @@ from dataclasses import replace
 import pytest
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Decision,
-    Freeze,
-    FreezeDirection,
-    Outcome,
-    Override,
-    OverrideKind,
-    ReasonCode,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, KubernetesQuery, Member, Mode, Phase, WorkloadSpec
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.observation import FleetReading, ServerReading
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.snapshot import Snapshot
@@ -76,6 +65,7 @@ class Loop:
     def __init__(self, spec: WorkloadSpec = OBJECT, mode: Mode = Mode.ACT, serving: int = 4) -> None:
         self.now = NOW
         self.per_s, self.serving, self.follows = 20.0, serving, True
+        self.policy = Policy()
         self.deployment = Deployment(serving)
         self.discovery = ToldDiscovery(spec)
         self.fleet = Fleet((), (replace(MODEL, mode=mode),), workloads=(spec,))
@@ -95,7 +85,7 @@ class Loop:
         )
         self.tick = Tick(
             self.roster,
-            Policy(),
+            self.policy,
             self.collector,
             self.thread,
             self.executor,
@@ -108,21 +98,27 @@ class Loop:
     async def look(self) -> Decision:
         """One tick, with what came of it."""
         assert self.executor is not None
-        members = [a_member(n, created_at=OLD) for n in range(self.serving)]
-        if self.follows:
-            starting = range(self.serving, self.deployment.replicas)
-            members = [a_member(n, Phase.STARTING, self.now - 1.0) for n in starting] + members
-            members = members[: self.deployment.replicas]
+        members = self.members()
         self.discovery.find(OBJECT.name, members, self.now)
         self.roster.update(self.now)
-        self.collector.fixed = self._reading([m for m in members if m.phase is Phase.READY])
+        self.collector.fixed = self.reading([m for m in members if m.phase is Phase.READY])
         plan = await self.tick.run()
         if not self.deployment.hangs:
             assert await self.executor.idle(5.0)
         self.now += STEP_S
         return next(d for d in plan.decisions if d.server == OBJECT.name)
 
-    def _reading(self, members: list[Member]) -> FleetReading:
+    def members(self) -> list[Member]:
+        """Those that are there."""
+        members = [a_member(n, created_at=OLD) for n in range(self.serving)]
+        if self.follows:
+            starting = range(self.serving, self.deployment.replicas)
+            members = [a_member(n, Phase.STARTING, self.now - 1.0) for n in starting] + members
+            members = members[: self.deployment.replicas]
+        return members
+
+    def reading(self, members: list[Member]) -> FleetReading:
+        """What those that are ready tell."""
         told = [
             replace(
                 i,

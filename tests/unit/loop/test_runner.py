@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Freeze, FreezeDirection, Plan
+from controlplane.domain.decision import Plan
+from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode
 from controlplane.domain.ports import TickRecord

@@ -22,10 +22,12 @@ GIB = 2**30
 
 
 def answer(question: str) -> str:
-    """What the worker does: waits for a file, or fails, or answers at once."""
+    """What the worker does: waits for a file, or fails, or prints, or answers at once."""
     kind, _, rest = question.partition(" ")
     if kind == "fail":
         raise ValueError(rest)
+    if kind == "print":
+        os.write(1, rest.encode())
     while kind == "wait" and not Path(rest).exists():
         time.sleep(0.01)
     return f"{kind} answered"
@@ -43,6 +45,15 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_what_a_worker_prints_does_not_go_to_standard_output(
+    job: SlowJob[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert job.ask("print a line of the solver", NOW)
+    until(lambda: isinstance(job.newest(NOW), Known))
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "a line of the solver")
 
 
 def test_the_newest_answer_is_as_old_as_its_question_and_stays_while_the_next_is_made(

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
+from controlplane.decide.mig.settings import MigSettings, MigWish
 from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import BurnAlert, Severity
-from controlplane.domain.decision import Action, ActionStatus, Outcome, Override, OverrideKind, ReasonCode, Step, Target
+from controlplane.domain.decision import Action, ActionStatus, Outcome, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import Fleet
+from controlplane.domain.fleet import Fleet, Mode
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
+from controlplane.domain.layouts import MigMemory
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
 from controlplane.domain.observation import ControlMode, FleetReading, RatioInterval, RatioReading
 from controlplane.domain.picture import Picture
+from controlplane.domain.ports import AuditEntry
+from controlplane.domain.routing import Prices
 from controlplane.domain.signal import Known
+from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.sources import PrometheusSpec
+from controlplane.domain.state import PolicyState
 from controlplane.loop.executor import Executor
+from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.roster import Roster
 from controlplane.loop.store_thread import StoreThread
 from controlplane.loop.tick import Tick
@@ -205,6 +214,62 @@ def test_after_a_clock_was_set_forward_and_back_what_is_measured_counts_and_aler
             counts = await ticks.thread.call(lambda s: s.counts("a", ORDERS.key, back + 30.0, back + 3000.0))
             assert (counts.bad, counts.expected_s) == (2970 // 15 * 500, 2970.0)
         finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
+def test_who_takes_over_knows_what_people_said_and_what_was_kept_before_it_goes_on_with_changes_of_layouts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        ticks = Ticks(60.0, until=NOW)
+        seen: list[Snapshot] = []
+        taken: list[MigMemory] = []
+
+        def resume(_: object, look: Callable[[], Snapshot], kept: MigMemory, __: float) -> None:
+            seen.append(look())
+            taken.append(kept)
+
+        monkeypatch.setattr(ticks.tick._mig, "resume", resume)
+        memory = MigMemory(failures=3)
+        ticks.store.keep_mig(memory, AuditEntry(NOW, "control plane", "mig change ended", "*", "failed"))
+        freeze = Freeze("f", "", FreezeDirection.ALL, "ann", "drill", NOW, NOW + 60)
+        ticks.store.add_freeze(freeze)
+        try:
+            await ticks.tick.resume()
+            assert [snapshot.freezes for snapshot in seen] == [(freeze,)]
+            assert taken == [memory]
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
+def test_what_the_planner_of_layouts_learned_and_the_demand_that_it_holds_outlive_the_process() -> None:
+    held = {"a": ((NOW, 25.0), (NOW + 1, 2.0))}
+    capacity = {"a h100-80gb 1g.10gb": 8.0}
+
+    async def run() -> None:
+        ticks = Ticks(60.0, until=NOW)
+        settings = MigSettings(Mode.OBSERVE, 600.0, 3600.0, (MigWish("a", 6.0),))
+        planners = [MigPlanner(settings, Prices(), max_age_s=60.0) for _ in range(2)]
+        try:
+            ticks.tick._mig = planners[0]
+            await ticks.tick.resume()
+            planners[0].resume(
+                PolicyState(slice_capacity=capacity, slice_demand=held), ticks.tick._look, MigMemory(), NOW + 1
+            )
+            ticks.now = NOW + TICK_S
+            await ticks.tick.run()
+            ticks.restart()
+            ticks.tick._mig = planners[1]
+            await ticks.tick.resume()
+            assert planners[1].learned == capacity
+            assert planners[1].demand == {"a": ((NOW + 1, 25.0),)}, "as fine as a minute of an hour"
+        finally:
+            for planner in planners:
+                planner.close()
             ticks.thread.close()
 
     asyncio.run(run())

@@ -38,9 +38,11 @@ def a_decision(id_: str = "d-1", model: str = "a", **changes: object) -> Decisio
 
 
 class GatedActuator:
-    """Carries steps out once the gate is open; fails where told to."""
+    """Carries steps out once the gate is open; fails where told to. Each takes `takes_s` of `now`."""
 
     def __init__(self) -> None:
+        self.now = NOW
+        self.takes_s = 1.0
         self.gate = asyncio.Event()
         self.begun = asyncio.Event()
         self.applied: list[Action] = []
@@ -57,7 +59,8 @@ class GatedActuator:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return Outcome(action, ActionStatus.SUCCEEDED, NOW + 1, "done")
+        self.now += self.takes_s
+        return Outcome(action, ActionStatus.SUCCEEDED, self.now, "done")
 
     def follow(self, fleet: Fleet) -> None:
         self.fleet = fleet

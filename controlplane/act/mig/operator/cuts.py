@@ -39,20 +39,27 @@ def cuts_of(gpus: Sequence[GpuLayout]) -> Cuts:
     return tuple(_cut(gpu.layout, on=bool(gpu.mig)) for gpu in gpus)
 
 
+def unread(gpus: Sequence[GpuLayout]) -> str:
+    """Of which GPU, by UUID or index, it is not known how it is cut, and why; empty: of all it is."""
+    for index, gpu in enumerate(gpus):
+        if gpu.mig is None and (gpu.board or not gpu.name):
+            return f"GPU {gpu.uuid or index} of the same node cannot be read: {gpu.why}"
+    return ""
+
+
 def cuts_wanted(gpus: Sequence[GpuLayout], layouts: Mapping[str, Collection[Slice]]) -> Cuts:
     """With these layouts, by UUID; other GPUs stay as they are.
 
     Raises NotFoundError, ConflictError for a GPU that cannot be cut or of which it is not known how it is.
     """
-    known = {gpu.uuid: gpu for gpu in gpus}
+    known = {gpu.uuid: gpu for gpu in gpus if gpu.uuid}
     for uuid in layouts:
         if uuid not in known:
             raise NotFoundError("GPU of this node", uuid, tuple(known))
         if known[uuid].mig is None or known[uuid].why:
             raise ConflictError(f"GPU {uuid} cannot be cut: {known[uuid].why or 'whether MIG is on is not told'}")
-    for gpu in gpus:
-        if gpu.mig is None and gpu.board:
-            raise ConflictError(f"GPU {gpu.uuid} of the same node cannot be read: {gpu.why}")
+    if why := unread(gpus):
+        raise ConflictError(why)
     return tuple(
         _cut(layouts[gpu.uuid], on=bool(gpu.mig)) if gpu.uuid in layouts else _cut(gpu.layout, on=bool(gpu.mig))
         for gpu in gpus

@@ -60,6 +60,13 @@ OPERATOR_TABLE: tuple[Row, ...] = (
         "mig-manager is at work on all-disabled (pending)",
     ),
     row(
+        r"of the same node cannot be read",
+        C.BACKEND,
+        "mend or take out that GPU (it may come back when the node boots anew), then ask again: mig-parted tells GPUs"
+        " by their numbers, and cuts none of a node of which one does not answer",
+        "GPU 0 of the same node cannot be read: the GPU is lost",
+    ),
+    row(
         r": forbidden",
         C.CONTROL_NOT_ALLOWED,
         "give that right to the service account: deploy/kubernetes/mig.yaml has all that are needed",

@@ -26,7 +26,7 @@ class Phase(StrEnum):
 class Journal:
     """A change: to which configuration, by either of its names, how far, and since when (unix seconds).
 
-    `cordoned`: we cordoned the node, and may end that. `why` it failed.
+    `cordoned`: we cordoned the node, and may end that. `why` it failed. `models` that it touches, None: not told.
     """
 
     config: str
@@ -34,6 +34,7 @@ class Journal:
     since: float
     cordoned: bool
     why: str = ""
+    models: tuple[str, ...] | None = None
 
     def text(self) -> str:
         """As it is written."""
@@ -45,7 +46,8 @@ def journal_of(node: ApiObject) -> Journal | None:
     text = (node["metadata"].get("annotations") or {}).get(ANNOTATION, "")
     try:
         told = json.loads(text)
-        phase, since = Phase(told["phase"]), float(told["since"])
-        return Journal(str(told["config"]), phase, since, bool(told["cordoned"]), str(told["why"]))
+        phase, since, models = Phase(told["phase"]), float(told["since"]), told.get("models")
+        touched = None if models is None else tuple(map(str, models))
+        return Journal(str(told["config"]), phase, since, bool(told["cordoned"]), str(told["why"]), touched)
     except (TypeError, ValueError, KeyError):
         return None

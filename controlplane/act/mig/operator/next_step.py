@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from controlplane.act.mig.operator.cuts import Cuts, names_of
 from controlplane.act.mig.operator.draining import Drain
-from controlplane.act.mig.operator.journal import Journal, Phase, journal_of
+from controlplane.act.mig.operator.journal import ANNOTATION, Journal, Phase, journal_of
 from controlplane.kube.connection import ApiObject
 
 LABEL = "nvidia.com/mig.config"
@@ -42,6 +42,10 @@ class Do(StrEnum):
     """It failed before a GPU was touched: uncordon the node."""
     FAIL = "fail"
     """It failed: the node stays cordoned."""
+    HOLD = "hold"
+    """A person forbids it, and no GPU was touched: uncordon the node where we cordoned it."""
+    LEAVE = "leave"
+    """It is not ours any more: write nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class View:
     """A node as it is, and what is wanted of it.
 
     `cuts` None: not told now. `drain`: who has its GPUs. `pending_seen`: since the label was set, by this process.
+    `models` that the change touches, None: not told. `held`: why a person forbids it, empty: nobody does. `stopped`:
+    why this process may do nothing more, empty: it may. `begun`: it was, as this process saw.
     """
 
     node: ApiObject
@@ -79,6 +85,10 @@ class View:
     drain: Drain
     now: float
     pending_seen: bool
+    models: tuple[str, ...] | None = None
+    held: str = ""
+    stopped: str = ""
+    begun: bool = False
 
     @property
     def name(self) -> str:
@@ -147,6 +157,8 @@ def is_under_way(node: ApiObject, now: float, limits: Limits) -> bool:
 
 def next_step(view: View, limits: Limits) -> Next:
     """The next step of the change."""
+    if view.stopped:
+        return Next(Do.LEAVE, f"{view.stopped}; node {view.name} is left to it as it is")
     journal = view.journal
     if journal is None or journal.phase is Phase.FAILED or journal.config not in names_of(view.wanted):
         return _first(view)
@@ -156,17 +168,24 @@ def next_step(view: View, limits: Limits) -> Next:
 
 
 def _first(view: View) -> Next:
-    """Nothing was done yet for what is wanted now."""
+    """Nothing was done yet for what is wanted now, or nothing is left of it."""
+    is_so = view.state in {"success", ""} and not view.lacking
+    if view.begun and view.journal is None and not is_so:
+        return Next(Do.LEAVE, f"somebody let go of it: node {view.name} has no annotation {ANNOTATION} any more")
     if foreign := at_work_for_others(view.node):
         return Next(Do.REFUSE, foreign)
-    if view.state in {"success", ""} and not view.lacking:
+    if is_so:
         return Next(Do.FINISH, "it is cut so already")
+    if view.held:
+        return Next(Do.HOLD, view.held)
     if view.drain.alone and view.cuts != view.wanted:
         return Next(Do.REFUSE, _alone(view))
     return Next(Do.BEGIN)
 
 
 def _draining(view: View, journal: Journal, limits: Limits) -> Next:
+    if view.held:
+        return Next(Do.HOLD, view.held)
     if not view.drain.pods or view.cuts == view.wanted:  # nobody has to go where nothing is cut anew
         return Next(Do.LABEL)
     if view.drain.alone:
@@ -177,6 +196,7 @@ def _draining(view: View, journal: Journal, limits: Limits) -> Next:
 
 
 def _changing(view: View, journal: Journal, limits: Limits) -> Next:
+    """mig-manager has the word, and nobody can take it back: whatever people say, this goes to its end."""
     if view.label not in names_of(view.wanted):
         return Next(Do.FAIL, f"somebody set {LABEL} to {view.label or 'nothing'} meanwhile")
     if view.state == "success" and not view.lacking:

@@ -25,18 +25,24 @@ def seen(nodes: Nodes, name: str) -> tuple[ApiObject, Drain]:
     return nodes.read(name), drain_of(nodes.pods(name))
 
 
-def under_way(nodes: Nodes, namespace: str, config_map: str) -> list[tuple[str, Any]]:
-    """Nodes with a change that did not fail, and the entry that it is to, None where that is gone.
+def under_way(nodes: Nodes, namespace: str, config_map: str) -> list[tuple[str, Any, tuple[str, ...] | None]]:
+    """Nodes with a change that did not fail, the entry that it is to, None where that is gone, and the models touched.
 
     Raises ConflictError too, for a ConfigMap that is no file of mig-parted.
     """
     journals = [(str(node["metadata"]["name"]), journal_of(node)) for node in nodes.all()]
-    going = [(name, journal.config) for name, journal in journals if journal and journal.phase is not Phase.FAILED]
+    going = [(name, journal) for name, journal in journals if journal and journal.phase is not Phase.FAILED]
     if not going:
         return []
     found = nodes.config_map(namespace, config_map)
     there = entries(str((found.get("data") or {}).get(FILE, "")))
-    return [(name, there.get(config)) for name, config in going]
+    return [(name, there.get(journal.config), journal.models) for name, journal in going]
+
+
+def left_failed(nodes: Nodes) -> list[tuple[str, str]]:
+    """Nodes whose change failed and that nobody let go of since, and why it did."""
+    journals = [(str(node["metadata"]["name"]), journal_of(node)) for node in nodes.all()]
+    return [(name, journal.why) for name, journal in journals if journal and journal.phase is Phase.FAILED]
 
 
 def reason(nodes: Nodes, view: View) -> str:

@@ -36,7 +36,7 @@ def begin(nodes: Nodes, view: View) -> None:
     """Cordon the node."""
     journal = view.journal
     cordoned = (journal is not None and journal.cordoned) or not (view.node.get("spec") or {}).get("unschedulable")
-    begun = Journal(names_of(view.wanted)[0], Phase.DRAINING, view.now, cordoned)
+    begun = Journal(names_of(view.wanted)[0], Phase.DRAINING, view.now, cordoned, models=view.models)
     _patch(nodes, view, begun, {"spec": {"unschedulable": True}})
 
 

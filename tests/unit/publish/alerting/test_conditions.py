@@ -4,23 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.domain.conditions import AlertName
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Freeze,
-    FreezeDirection,
-    Outcome,
-    Override,
-    OverrideKind,
-    Reason,
-    ReasonCode,
-    Step,
-    Target,
-)
+from controlplane.domain.conditions import AlertName, Condition
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Reason, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
-from controlplane.domain.fleet import KubernetesQuery, Member, Phase, Ports, ServerKind, WorkloadSpec
+from controlplane.domain.fleet import KubernetesQuery, Member, Mode, Phase, Ports, ServerKind, WorkloadSpec
 from controlplane.domain.gpu import GpuReading
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
+from controlplane.domain.layouts import ChangeState, LayoutChange, MigPicture
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, ValueRatio
 from controlplane.domain.observation import ModelState, ProbeResult, RatioReading, SleepState
 from controlplane.domain.picture import Picture, Totals
@@ -200,8 +190,8 @@ def test_capacity_is_refused_where_requests_wait_while_the_most_instances_are_un
 LEARNED = {"bert": {("", "load"): StartupTimes(10, 0, 20.0, 40.0)}}
 
 
-def loading(for_s: float, step: Step = Step.LOAD, **more: object) -> list[str]:
-    action = Action("d-0", "bert", "t0", step, LOADED, NOW - for_s)
+def loading(for_s: float, step: Step = Step.LOAD, *, waits: bool = False, **more: object) -> list[str]:
+    action = Action("d-0", "bert", "t0", step, LOADED, NOW - for_s, waits=waits)
     picture = replace(a_picture(), in_flight=(action,), **({"startups": LEARNED} | more))  # type: ignore[arg-type]
     return [one.kind for one in found(picture)]
 
@@ -209,6 +199,7 @@ def loading(for_s: float, step: Step = Step.LOAD, **more: object) -> list[str]:
 def test_a_load_is_slow_when_it_takes_clearly_longer_than_was_learned() -> None:
     assert loading(60.1) == ["load"]
     assert loading(60.0) == []
+    assert loading(600.0, waits=True) == [], "it has not begun"
     assert loading(600.0, step=Step.UNLOAD) == []
     assert loading(600.0, step=Step.RELOAD) == [], "of that nothing was learned"
     assert loading(600.0, startups={"bert": {("", "load"): StartupTimes(2, 8, 20.0, 40.0)}}) == []
@@ -271,6 +262,12 @@ def test_four_turns_within_the_last_hour_are_flapping() -> None:
         ({"ecc_uncorrected": Known(0, NOW)}, []),
         ({"throttle_reasons": Known(("hw_thermal", "sw_power_cap"), NOW)}, [("GpuThrottled", "hw_thermal")]),
         ({"throttle_reasons": Known(("sw_power_cap", "clocks_setting"), NOW)}, []),
+        (
+            {"mig_enabled": Known(value=False, observed_at=NOW), "mig_pending": Known(value=True, observed_at=NOW)},
+            [("MigResetPending", "")],
+        ),
+        ({"mig_enabled": Known(value=True, observed_at=NOW), "mig_pending": Known(value=True, observed_at=NOW)}, []),
+        ({"mig_enabled": Known(value=False, observed_at=NOW), "mig_pending": Missing("an older agent")}, []),
         ({}, []),
     ],
 )
@@ -410,3 +407,12 @@ def test_an_override_that_is_followed_by_a_longer_one_of_its_kind_is_not_ending(
     soon = Override("o", "bert", OverrideKind.PIN, "ann", "x", NOW - 7200, NOW + 60, 2)
     later = replace(soon, id="p", created_at=NOW - 10, expires_at=NOW + 7200)
     assert found(replace(a_picture(), overrides=(soon, later))) == []
+
+
+def test_a_change_of_layouts_that_failed_is_told_with_its_node_until_another_one_begins() -> None:
+    failed = LayoutChange(ChangeState.FAILED, NOW - 60, 4, 1, "GPU-a of node-1: no room", NOW - 30, node="node-1")
+    (told,) = found(replace(a_picture(), mig=MigPicture(Mode.ACT, change=failed)))
+    assert told == Condition(AlertName.MIG_CHANGE_FAILED, node="node-1", detail="GPU-a of node-1: no room")
+    for state in (ChangeState.UNDER_WAY, ChangeState.HELD, ChangeState.DONE):
+        change = replace(failed, state=state)
+        assert found(replace(a_picture(), mig=MigPicture(Mode.ACT, change=change))) == []

@@ -3,17 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.domain.conditions import AlertName, Condition
-from controlplane.domain.decision import (
-    Action,
-    ActionStatus,
-    Freeze,
-    FreezeDirection,
-    Outcome,
-    Override,
-    OverrideKind,
-    Step,
-    Target,
-)
+from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.picture import Picture
 from controlplane.domain.routing import AlertSettings
 from controlplane.publish.alerting.catalogue import BY_NAME

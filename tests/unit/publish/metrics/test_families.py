@@ -12,21 +12,20 @@ from prometheus_client import CollectorRegistry
 from controlplane.decide.startups import by_knob
 from controlplane.domain.alerts import BurnAlert, BurnReading, BurnWindow, Severity
 from controlplane.domain.conditions import AlertName, Condition
-from controlplane.domain.decision import (
-    Action,
-    Decision,
-    Freeze,
-    FreezeDirection,
-    Override,
-    OverrideKind,
-    Reason,
-    ReasonCode,
-    Step,
-    Target,
-    Verdict,
-)
+from controlplane.domain.decision import Action, Decision, Reason, ReasonCode, Step, Target, Verdict
 from controlplane.domain.fleet import Mode
-from controlplane.domain.layouts import LaidGpu, LaidModel, LaidSlice, LayoutPlan, MigPicture
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
+from controlplane.domain.layouts import (
+    ChangeState,
+    LaidGpu,
+    LaidModel,
+    LaidSlice,
+    LayoutChange,
+    LayoutPlan,
+    MigPicture,
+    StepEnd,
+    StepKind,
+)
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import Adapters, Counter, FleetReading, HostGauge, SleepState
 from controlplane.domain.picture import LoopHealth, Picture, Totals
@@ -129,10 +128,13 @@ def the_picture() -> Picture:
             turns={("bert", "t"): (NOW - 9, NOW - 3)},
         ),
         mig=MigPicture(
-            Mode.RECOMMEND,
+            Mode.ACT,
             Known((LaidGpu("GPU-aaaa", "", "NVIDIA H200", "h200-141gb", 8, (WHOLE_SLICE,), (WHOLE_SLICE,)),), NOW),
             (LaidModel("bert", Known(9.0, NOW), {}, 4.0, 1.0),),
             Known(LayoutPlan({}, (), True, (), 2.0, 2.0, 0.5, 60.0, 120.0, 1.5), NOW - 30),  # noqa: FBT003
+            LayoutChange(ChangeState.UNDER_WAY, NOW - 5, 7, 3),
+            changes={ChangeState.FAILED: 2},
+            steps={(StepKind.START, StepEnd.FAILED): 1, (StepKind.CREATE, StepEnd.DONE): 3},
         ),
         conditions=(Condition(AlertName.GPU_XID, node="", gpu="GPU-aaaa", cause="79", detail="XID 79"),),
     )
@@ -200,6 +202,14 @@ NOTHING = dict.fromkeys(("model", "objective", "workload", "server", "kind"), ""
         ("mig_plan_cost", {}, 2),
         ("mig_plan_changed_slices", {}, 0),
         ("mig_plan_pays", {}, 1),
+        ("mig_changes_total", {"state": "failed"}, 2),
+        ("mig_changes_total", {"state": "done"}, 0),
+        ("mig_changes_total", {"state": "reset_required"}, 0),
+        ("mig_steps_total", {"step": "start", "outcome": "failed"}, 1),
+        ("mig_steps_total", {"step": "create", "outcome": "done"}, 3),
+        ("mig_steps_total", {"step": "mode", "outcome": "reset_required"}, 0),
+        ("mig_steps_total", {"step": "drain", "outcome": "reset_required"}, None),
+        ("mig_change_steps_left", {}, 4),
         ("decisions_total", {"step": "hold", "binding": "in_place"}, 6),
         ("effects_total", {"verdict": "harmed"}, 1),
         ("condition", NOTHING | {"alert": "GpuXid", "node": "", "gpu": "GPU-aaaa", "cause": "79"}, 1),

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from controlplane.act.dry_run import DryRunActuator
 from controlplane.act.metered import MeteredActuator
 from controlplane.act.retrying import RetryingActuator
-from controlplane.domain.decision import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ReplicaBounds, ServerKind, ServerSpec
+from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.objectives import Counts, Indicator, IndicatorSource, Judgement, Objective
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture

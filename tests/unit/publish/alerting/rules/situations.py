@@ -105,6 +105,19 @@ def of_condition(text: AlertText) -> list[Situation]:
             if held_s
             else []
         ),
+        *(
+            [
+                Situation(
+                    text.alert,
+                    "for hours",
+                    {TICKS: counting(held_s + 15, 4), condition: [*[1.0] * (held_s + 5), *gone(10)]},
+                    [(held_s, held_s + 5 + _KEPT)],
+                    labels,
+                )
+            ]
+            if held_s > 20
+            else []
+        ),
     ]
 
 

@@ -1,0 +1,21 @@
+"""Why nobody was found at an address, in a few words."""
+
+from __future__ import annotations
+
+import os
+
+import aiohttp
+
+from controlplane.domain.errors import UNRESOLVED
+
+
+def why_not(error: Exception) -> str:
+    """What happened to a connection, of what aiohttp or the system raised."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return "its URL is not valid"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return UNRESOLVED
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = getattr(cause, "errno", None)
+    # below 0 is a number of the resolver's
+    return os.strerror(number).lower() if number and number > 0 else str(error) or type(error).__name__
