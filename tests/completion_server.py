@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from typing import Any, Self
 
 from aiohttp import web
@@ -32,8 +33,10 @@ vllm:request_success_total{{engine="0",finished_reason="error",model_name="{mode
 class CompletionServer:
     """Serves one model on a free port of the loopback, or at `address`; an async context manager.
 
-    `asked`: path and body of each request. `token_s`: time that each token takes, `per_running_s` more for each running
-    request, of which there are at most `max_num_seqs`; `per_prompt_token_s`: time of prefill, a word being a token.
+    `asked`: path and body of each request. `took_s`: how long each streamed token did take, longer where the machine
+    is busy, by requests running and the tokens of the prompt that it waited for. `token_s`: time that each token takes,
+    `per_running_s` more for each running request, of which there are at most `max_num_seqs`; `per_prompt_token_s`: time
+    of prefill, a word being a token.
     `turn_away_above`: more requests at a time get a 503.
     `break_off`: end a stream after its first token, with this error or (empty) without a word. `refuse`: status and
     body of every answer. `key`: the bearer token that is wanted.
@@ -45,6 +48,7 @@ class CompletionServer:
         self.model = model
         self._address = address
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.took_s: dict[tuple[int, int], list[float]] = defaultdict(list)
         self.token_s = self.per_running_s = self.per_prompt_token_s = 0.0
         self.break_off: str | None = None
         self.refuse: tuple[int, dict[str, Any]] | None = None
@@ -137,12 +141,16 @@ class CompletionServer:
         if "messages" in asked:
             await _event(response, {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
         tokens, prompt_tokens = asked.get("max_tokens", 16), len(str(asked.get("prompt", "")).split())
+        began = time.perf_counter()
         await asyncio.sleep(self.per_prompt_token_s * prompt_tokens)
         for i in range(tokens):
             await asyncio.sleep(self.token_s + self.per_running_s * self._running)
             reason = "length" if i == tokens - 1 and self.break_off is None else None
             # in two parts, as a proxy may cut them
             await _event(response, {"choices": [_choice(asked, "x", reason, key="delta")]}, cut=7)
+            waited_for = prompt_tokens if i == 0 else 0
+            self.took_s[self._running, waited_for].append((now := time.perf_counter()) - began)
+            began = now
             if self.break_off is not None:
                 if self.break_off:
                     await _event(response, {"error": {"message": self.break_off, "code": 500}})

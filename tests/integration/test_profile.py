@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_the_line_of_a_model_on_a_real_triton_is_found(
     assert isinstance(profile, BatchProfile)
     assert (profile.max_batch, profile.instances) == (8, 1)
     for size in (1, 2, 4, 8):  # as its configuration has it
-        assert profile.service_s(size) == pytest.approx(SCALE * (0.00258 + 0.013691 * size), rel=0.1)
+        assert profile.service_s(size) == pytest.approx(SCALE * (0.00258 + 0.013691 * size), rel=0.1, abs=0.01)
     assert profile.relative_error < 0.1
     assert [step["concurrency"] for step in document["steps"]][:4] == [1, 2, 4, 8]
     assert document["steps"][3]["per_s"] > 1.05 * document["steps"][0]["per_s"]
@@ -77,9 +78,11 @@ async def test_the_lines_of_a_server_that_generates_tokens_are_found(vllm: Compl
     measured, steps = await profiled(vllm)
     profile = measured.profile
     assert isinstance(profile, TokenProfile)
-    assert [profile.itl_s(1), profile.itl_s(4)] == pytest.approx([0.045, 0.09], rel=0.2)
+    one, four, first = (fmean(vllm.took_s[key]) for key in ((1, 0), (4, 0), (1, 64)))
+    assert [profile.itl_s(1), profile.itl_s(4)] == pytest.approx([one, four], rel=0.2)
+    assert one >= 0.045 and four >= 0.09 and first >= 64 * 0.001 + 0.045  # noqa: PT018
     # prefill is up to the first token, which takes its time too
-    assert profile.prefill_s(64) == pytest.approx(64 * 0.001 + 0.045, rel=0.2)
+    assert profile.prefill_s(64) == pytest.approx(first, rel=0.2)
     assert (profile.kv_tokens, profile.max_num_seqs) == (16000, 4)
     assert (profile.prompt_tokens, profile.output_tokens) == (64, 4)
     assert [step.concurrency for step in steps] == [1, 2, 4, 8]
