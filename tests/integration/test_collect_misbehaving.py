@@ -34,7 +34,8 @@ GOOD = (
     ).encode()
 )
 """A vLLM, a gateway and an agent on one page."""
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
+FLOOD_TIMEOUT_S = 20.0
 wall_clock = time.time  # noqa: TID251 - real sockets live in real time
 
 
@@ -110,9 +111,9 @@ async def reset_now(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 BAD: dict[str, tuple[Handler, str]] = {
-    "hangs": (hang, "no answer within 0.5 s"),
-    "drips": (drip, "no answer within 0.5 s"),
-    "drips its head": (drip_head, "no answer within 0.5 s"),
+    "hangs": (hang, "no answer within 1 s"),
+    "drips": (drip, "no answer within 1 s"),
+    "drips its head": (drip_head, "no answer within 1 s"),
     "floods": (flood, "larger than 8 MiB"),
     "floods in chunks": (flood_in_chunks, "larger than 8 MiB"),
     "resets": (reset, "connection closed without an answer"),
@@ -176,22 +177,28 @@ def fleet(good: str, bad: str) -> Fleet:
     )
 
 
-def collector(of: Fleet) -> FleetCollector:
-    return FleetCollector(of, timeout_s=TIMEOUT_S, max_age_s=15, clock=wall_clock, nvml=False)
+def collector(of: Fleet, timeout_s: float = TIMEOUT_S) -> FleetCollector:
+    return FleetCollector(of, timeout_s=timeout_s, max_age_s=15, clock=wall_clock, nvml=False)
+
+
+def given_s(how: str) -> float:
+    """Time for an answer: a flood is cut off by its size, however long a busy machine takes to send it."""
+    return FLOOD_TIMEOUT_S if how.startswith("floods") else TIMEOUT_S
 
 
 @pytest.mark.parametrize("how", BAD)
 async def test_a_target_that_misbehaves_costs_only_itself(how: str) -> None:
     handler, why = BAD[how]
+    timeout_s = given_s(how)
     async with serving(says(answer(GOOD))) as good, serving(handler) as bad:
-        collect = collector(fleet(good, bad))
+        collect = collector(fleet(good, bad), timeout_s)
         begun = time.monotonic()
         for _ in range(2):
             await collect.collect(0)
         took_s = time.monotonic() - begun
         reading = collect.reading(wall_clock())
         await collect.close()
-    assert took_s < 6 * TIMEOUT_S, "of seven that misbehave, none waits for another"
+    assert took_s < 6 * timeout_s, "of seven that misbehave, none waits for another"
     model = reading.servers["good"].models["llm"]
     assert isinstance(model, Known)
     assert model.value.running == Known(23, model.observed_at)
@@ -245,14 +252,14 @@ async def test_one_page_of_a_triton_that_misbehaves_costs_what_it_alone_tells(pa
 
     async with serving(handle) as url:
         spec = ServerSpec("t", ServerKind.TRITON, url, f"{url}/metrics")
-        collect = collector(Fleet((spec,), (ModelSpec("llm", "tiny", ("t",), Mode.ACT),)))
+        collect = collector(Fleet((spec,), (ModelSpec("llm", "tiny", ("t",), Mode.ACT),)), given_s(how))
         begun = time.monotonic()
         await collect.collect(0)
         took_s = time.monotonic() - begun
         await collect.collect(0)
         reading = collect.reading(wall_clock()).servers["t"]
         await collect.close()
-    assert took_s < 6 * TIMEOUT_S, "it is not asked again and again"
+    assert took_s < 6 * given_s(how), "it is not asked again and again"
     assert known(reading.live) is True
     model = reading.models["llm"]
     if page == "v2/repository/index":

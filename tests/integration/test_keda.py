@@ -6,8 +6,9 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -53,8 +54,9 @@ class Plane:
         return self.now
 
     async def changed(self, timeout_s: float) -> None:
-        async with self._change:
-            await asyncio.wait_for(self._change.wait(), timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._change:
+                await self._change.wait()
 
     async def show(self, picture: Picture) -> None:
         async with self._change:
@@ -93,6 +95,18 @@ async def test_a_workload_at_zero_is_woken_through_the_stream_at_once(client: Cl
     assert not (await anext(stream)).result
     await plane.show(told(decided(1)))
     assert (await anext(stream)).result
+
+
+async def test_what_is_decided_while_an_answer_is_on_its_way_is_not_waited_for() -> None:
+    pictures = iter([told(decided(0)), told(decided(0)), told(decided(1))])
+
+    async def changed(_timeout_s: float) -> None:
+        pytest.fail("it has changed already")
+
+    scaler = ExternalScaler(KedaSettings(port=0), lambda: next(pictures), changed, 45.0)
+    stream = scaler.stream_is_active(REF, cast("aio.ServicerContext", None))
+    assert [(await anext(stream)).result for _ in range(2)] == [False, True]
+    await stream.aclose()  # type: ignore[attr-defined]
 
 
 async def test_while_nothing_is_decided_the_stream_says_nothing_and_the_calls_fail(

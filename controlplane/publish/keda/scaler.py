@@ -93,6 +93,7 @@ class ExternalScaler:
                 if active is not told:
                     told = active
                     yield pb.IsActiveResponse(result=active)
+                    continue  # what came while that was sent is not announced again
             await self._changed(_LOOK_S)
 
     async def metric_spec(self, ref: pb.ScaledObjectRef, context: aio.ServicerContext) -> pb.GetMetricSpecResponse:
