@@ -116,16 +116,22 @@ def _check_pods(asked: KubernetesBlock, path: str) -> Iterator[Fault]:
 
 
 def _check_shared(parts: Iterable[Part[WorkloadItem]]) -> Iterator[Fault]:
-    """A fault for each workload whose object another one before it scales already."""
-    scaled: list[tuple[str, KubernetesBlock]] = []
+    """A fault for each workload whose object another one before it has scaled already, at least one of both by us."""
+    scaled: list[tuple[Part[WorkloadItem], KubernetesBlock]] = []
     for part in parts:
         item, asked = part.item, part.item.kubernetes
-        if asked is None or asked.kind is None or asked.name is None or item.replicas is None or item.publish_only:
+        if asked is None or asked.kind is None or asked.name is None or item.replicas is None:
             continue
-        if first := next((name for name, other in scaled if _same_object(asked, other)), None):
-            allowed = f"an object of its own: workload {first} scales it, and two that set one number undo each other"
-            yield Fault(join(part.path, "kubernetes"), f"{asked.kind} {asked.name}", allowed)
-        scaled.append((item.name, asked))
+        shared = (
+            first.item.name + (" (publish_only)" if first.item.publish_only else "") + f" at {first.path}.kubernetes"
+            for first, other in scaled
+            if _same_object(asked, other) and not (item.publish_only and first.item.publish_only)
+        )
+        if found := next(shared, None):
+            given = f"{asked.kind} {asked.namespace}/{asked.name}" + (", publish_only" if item.publish_only else "")
+            allowed = f"an object of its own: workload {found} scales it, and two that set one number undo each other"
+            yield Fault(join(part.path, "kubernetes"), given, allowed)
+        scaled.append((part, asked))
 
 
 def _same_object(one: KubernetesBlock, other: KubernetesBlock) -> bool:

@@ -222,7 +222,10 @@ def scaling(*given: str) -> str:
 def test_one_object_is_scaled_by_one_workload(one: str, other: str) -> None:
     told = faults(scaling("namespace: ml, kind: Deployment, name: y", one, other))
     assert list(told) == ["workloads[2].kubernetes"]
-    assert " x: an object of its own: workload b scales it" in told["workloads[2].kubernetes"]
+    assert (
+        " ml/x: an object of its own: workload b at workloads[1].kubernetes scales it"
+        in told["workloads[2].kubernetes"]
+    )
 
 
 def test_a_shared_object_is_told_beside_what_else_is_wrong_with_it() -> None:
@@ -245,11 +248,28 @@ def test_objects_that_differ_in_anything_are_scaled_each(other: str) -> None:
     assert len(settings(scaling("namespace: ml, kind: L, name: x, api_version: a/v1", other)).fleet.workloads) == 2
 
 
+SHARED = scaling(*["namespace: ml, kind: Deployment, name: x"] * 2)
+PUBLISHED = "{max: 4}, publish_only: true}"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "first"),
+    [
+        (SHARED.rpartition("{max")[0] + PUBLISHED, "Deployment ml/x, publish_only", "a"),
+        (SHARED.replace("{max: 4}}", PUBLISHED, 1), "Deployment ml/x", "a (publish_only)"),
+    ],
+)
+def test_what_one_workload_scales_is_published_for_nothing_else_to_scale(text: str, given: str, first: str) -> None:
+    allowed = (
+        f"an object of its own: workload {first} at workloads[0].kubernetes scales it, and two that set one number"
+    )
+    assert faults(text) == {"workloads[1].kubernetes": f"{given}: {allowed} undo each other"}
+
+
 def test_an_object_may_be_told_of_by_a_workload_beside_the_one_that_scales_it() -> None:
-    text = scaling("namespace: ml, kind: Deployment, name: x", "namespace: ml, kind: Deployment, name: x")
-    head = text.rpartition("replicas")[0]
-    for more in ("replicas: {max: 4}, publish_only: true}", "gpus_per_replica: 1}"):
-        assert len(settings(head + more).fleet.workloads) == 2
+    told_only = f"{SHARED.rpartition('replicas')[0]}gpus_per_replica: 1}}"
+    for text in (told_only, SHARED.replace("{max: 4}}", PUBLISHED)):
+        assert len(settings(text).fleet.workloads) == 2
 
 
 def test_run_needs_something_that_finds_servers() -> None:
