@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -11,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from controlplane.api.console import routes as console
 from controlplane.api.docs_page import docs_page
 from controlplane.api.guards import Guards
+from controlplane.api.heads import Heads
 from controlplane.api.plane import Plane
 from controlplane.api.problems import Problem, install, responses
 from controlplane.api.routes import (
@@ -33,6 +33,7 @@ from controlplane.api.tokens import TokenFile
 from controlplane.config.units import is_loopback
 from controlplane.domain.errors import ConfigurationError, Fault
 from controlplane.loop.clock import Clock, wall_clock
+from controlplane.version import VERSION
 
 _GUARDED: tuple[APIRouter, ...] = (
     fleet.router,
@@ -81,7 +82,7 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
         raise ConfigurationError("configuration", (fault,))
     app = FastAPI(
         title="controlplane",
-        version=version("inference-controlplane"),
+        version=VERSION,
         summary="Observability and autoscaling control plane for GPU model serving",
         openapi_tags=_TAGS,
         docs_url=None,
@@ -95,6 +96,7 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
         app.include_router(router, responses=responses(401, 403, 422, 503))
     app.include_router(console.router)
     app.add_api_route("/docs", _docs, include_in_schema=False)
+    app.add_middleware(Heads)
     app.add_middleware(Guards, loopback_only=tokens is None)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

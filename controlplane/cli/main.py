@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -54,6 +55,25 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from controlplane.version import VERSION
+
+        print(f"controlplane {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print which version this is.")
+    ] = False,
+) -> None:
+    pass
+
+
 for commands in (run, agent, demo, check, rules, status, alerts):
     commands.register(app)
 app.add_typer(model.app, name="model")

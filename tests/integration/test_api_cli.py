@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 import threading
@@ -55,6 +56,21 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 def run(*arguments: str) -> int:
     return execute(list(arguments))
+
+
+def test_a_load_balancer_may_look_by_head_and_keep_its_connection(served: Served) -> None:
+    balancer = http.client.HTTPConnection(served.url.removeprefix("http://"), timeout=30)
+    for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/", 200), ("/nothing", 404)):
+        balancer.request("HEAD", path)
+        answer = balancer.getresponse()
+        length = int(answer.headers["content-length"])
+        assert (answer.status, answer.read()) == (status, b"")
+        balancer.request("GET", path)
+        answer = balancer.getresponse()
+        assert answer.status == status
+        body = answer.read()
+        assert path == "/metrics" or len(body) == length
+    balancer.close()
 
 
 def test_status_tells_servers_models_objectives_gpus_people_and_decisions(served: Served, capsys: Captured) -> None:

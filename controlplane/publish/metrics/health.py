@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
 
 from controlplane.domain import names
 from controlplane.domain.fleet import Phase
@@ -11,8 +10,7 @@ from controlplane.domain.picture import Picture
 from controlplane.domain.signal import Missing, known
 from controlplane.publish.metrics.gpus import Sample
 from controlplane.publish.metrics.served import host_samples
-
-_VERSION = version("inference-controlplane")
+from controlplane.version import VERSION
 
 
 def server_samples(picture: Picture) -> Iterator[Sample]:
@@ -54,7 +52,7 @@ def condition_samples(picture: Picture) -> Iterator[Sample]:
 def loop_samples(picture: Picture) -> Iterator[Sample]:
     """Of the loop."""
     health = picture.health
-    yield names.BUILD_INFO, (_VERSION,), 1.0
+    yield names.BUILD_INFO, (VERSION,), 1.0
     yield names.TICKS, (), health.ticks
     yield names.TICKS_SKIPPED, (), health.skipped
     yield names.TICKS_UNWRITTEN, (), health.unwritten

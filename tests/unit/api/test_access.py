@@ -134,6 +134,19 @@ async def test_each_route_asks_for_its_scope(
         assert scope.allows(needed) or answer.status_code == 403
 
 
+async def test_head_is_get_without_a_body_and_asks_for_the_same_scope(
+    guarded: FakePlane, secrets: dict[Scope, str]
+) -> None:
+    app = create_app(guarded, clock=guarded.loop.clock)
+    for secret in (None, secrets[Scope.VIEWER]):
+        async with caller(app, secret) as somebody:
+            for path in ("/", "/docs", "/nothing", *(filled(path) for method, path, _, _ in ROUTES if method == "GET")):
+                got, looked = await somebody.get(path), await somebody.head(path)
+                assert looked.status_code == got.status_code, path
+                assert looked.headers["content-type"] == got.headers["content-type"], path
+            assert (await somebody.head("/api/v1/models/bert/load")).status_code == 405, "it only has POST"
+
+
 async def test_a_wrong_or_outdated_token_is_refused(guarded: FakePlane, secrets: dict[Scope, str]) -> None:
     app = create_app(guarded, clock=guarded.loop.clock)
     async with caller(app, "cp_wrong") as somebody:

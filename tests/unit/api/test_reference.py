@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,7 @@ def test_the_reference_lists_the_problems_of_our_errors() -> None:
 
 async def test_openapi_says_tags_summaries_errors_and_examples(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
+    assert document["info"]["version"] == version("inference-controlplane")
     tags = {tag["name"] for tag in document["tags"]}
     for path, methods in document["paths"].items():
         for operation in methods.values():
