@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controlplane.domain.alerts import AlertState, Severity
+from controlplane.domain.decision import Decision, Reason, ReasonCode
 from controlplane.domain.fleet import Mode
 from controlplane.domain.gpu import GpuProcess, GpuReading, Placement, SliceReading
 from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
@@ -20,11 +21,11 @@ from controlplane.domain.layouts import (
     MigPicture,
 )
 from controlplane.domain.objectives import Counts, Judgement
-from controlplane.domain.observation import FleetReading
+from controlplane.domain.observation import ControlMode, FleetReading, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Known, Missing, Signal
 from controlplane.slo.alerts import AlertPolicy, judge_alerts
-from tests.unit.api.fakes import NOW, FakePlane
+from tests.unit.api.fakes import NOW, FakePlane, hold, ready
 
 HOSTILE = "<img src=x onerror=\"window.attacked='yes'\">"
 _GIB = 2**30
@@ -150,3 +151,73 @@ def _gpus() -> tuple[GpuReading, ...]:
             node="node-a",
         ),
     )
+
+
+class LargePlane(FakePlane):
+    """A fleet of many servers, each with a GPU, and a model to every four of them. `tick` goes to the next reading."""
+
+    def __init__(self, directory: Path, servers: int) -> None:
+        super().__init__(directory, configuration=_large(servers))
+        self.decisions = ()
+        self.ticks = 0
+
+    def tick(self) -> None:
+        """Fifteen seconds later, where one model in ten has another demand and everything was read anew."""
+        self.ticks += 1
+        self.loop.now += 15.0
+
+    def picture(self) -> Picture:
+        now, fleet = self.loop.now, self.loop.fleet
+        models = {server: (i, m.name) for i, m in enumerate(fleet.models) for server in m.runs_on}
+        return Picture(
+            now,
+            fleet,
+            FleetReading(
+                now,
+                {
+                    server.name: ServerReading(
+                        server.name,
+                        Known(value=True, observed_at=now),
+                        Known(ControlMode.EXPLICIT, now),
+                        1,
+                        {models[server.name][1]: ready(2, now)},
+                    )
+                    for server in fleet.servers
+                },
+                {},
+                {},
+                Known(tuple(self._gpu(n, now) for n in range(len(fleet.servers))), now),
+            ),
+            {},
+            tuple(self._decided(*models[server.name], server.name, now) for server in fleet.servers),
+            health=LoopHealth(self.ticks, 0, now - 4.0, 0.02, interval_s=15.0, leading=True),
+        )
+
+    def _decided(self, number: int, model: str, server: str, now: float) -> Decision:
+        demand = 40.0 + (self.ticks if number % 10 == 0 else 0)
+        numbers = {"demand_per_s": demand, "low_per_s": demand, "high_per_s": demand}
+        return replace(hold(now), model=model, server=server, reasons=(Reason(ReasonCode.DEMAND, numbers),))
+
+    def _gpu(self, number: int, now: float) -> GpuReading:
+        return GpuReading(
+            f"GPU-{number}",
+            0,
+            "NVIDIA L4",
+            Known(0.5, now),
+            Known(9 * _GIB, now),
+            Known(24 * _GIB, now),
+            Known(70.0, now),
+            Known(value=False, observed_at=now),
+            node=f"node-{number}",
+        )
+
+
+def _large(servers: int) -> str:
+    where = (
+        "kind: triton, http: 'http://127.0.0.1:8000', grpc: '127.0.0.1:8001', metrics: 'http://127.0.0.1:8002/metrics'"
+    )
+    lines = ["mode: recommend", "servers:", *(f"  - {{name: server-{n}, {where}}}" for n in range(servers)), "models:"]
+    for n in range(servers // 4):
+        on = ", ".join(f"server-{4 * n + i}" for i in range(4))
+        lines.append(f"  - {{name: model-{n}, runs_on: [{on}], objectives: [{{availability: 99.9%, window: 28d}}]}}")
+    return "\n".join(lines)

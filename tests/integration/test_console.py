@@ -18,7 +18,7 @@ from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.signal import Known, Missing
 from tests.browser import Browser, Tab, chromium_binary
 from tests.console_reading import BOXES, CONTRASTS, LOOK, row, says, told
-from tests.console_world import HOSTILE, ConsolePlane
+from tests.console_world import HOSTILE, ConsolePlane, LargePlane
 from tests.integration.test_api_cli import Served
 from tests.unit.api.fakes import NOW, FakePlane, scale_up
 
@@ -173,12 +173,19 @@ def test_what_goes_missing_goes_missing_on_the_page(plane: ConsolePlane, changin
 
 
 def test_what_is_partly_known_is_told_as_the_least_that_it_can_be(shown: Tab) -> None:
-    adds = """import("./console/signals.js").then(({ sum, total }) => {
+    adds = """(async () => {
+      const { sum, total } = await import("./console/signals.js");
+      const { draw } = await import("./console/dom.js");
+      const read = (content) => {
+        const here = document.createElement("p");
+        draw(here, content);
+        return here.textContent;
+      };
       const known = { state: "known", value: 2 }, none = { state: "missing", value: null };
       const stale = { state: "stale", value: 3, age_s: 70 };
       return [[known, known], [known, none], [none, none], [known, stale]]
-        .map((views) => total(sum(views)).textContent);
-    })"""
+        .map((views) => read(total(sum(views))));
+    })()"""
     assert shown.value(adds) == [
         "4",
         "at least 2 (1 of 2 not known)",
@@ -332,14 +339,148 @@ def test_what_a_person_opened_stays_open_while_the_page_reads_on(plane: ConsoleP
 
 
 def test_elements_are_found_again_where_they_moved(shown: Tab) -> None:
-    moved = """import("./console/dom.js").then(({ el, morph }) => {
-      const list = (...keys) => el("ul", null, keys.map((key) => el("li", { "data-key": key }, key)));
-      const here = list("a", "b", "c");
+    moved = """import("./console/dom.js").then(({ el, draw }) => {
+      const here = document.createElement("ul");
+      const list = (...keys) => draw(here, keys.map((key) => el("li", { "data-key": key }, key)));
+      list("a", "b", "c");
       const [a, , c] = here.children;
-      morph(here, list("c", "d", "a"));
+      list("c", "d", "a");
       return [here.textContent, here.children[0] === c, here.children[2] === a];
     })"""
     assert shown.value(moved) == ["cda", True, True]
+
+
+def test_whatever_was_drawn_becomes_what_is_wanted(shown: Tab) -> None:
+    differing = """import("./console/dom.js").then(({ el, draw }) => {
+      let seed = 7;
+      const any = (count) => (seed = (seed * 48271) % 2147483647) % count;
+      const said = () => ({ class: any(2) ? `c${any(3)}` : null, "data-key": any(2) ? `k${any(5)}` : undefined });
+      const made = (depth) => Array.from({ length: any(5) }, () =>
+        any(3) === 0 || depth === 0 ? `t${any(3)}` : el(["p", "b"][any(2)], said(), made(depth - 1)));
+      const here = document.createElement("div");
+      const wrong = [];
+      for (let i = 0; i < 500; i++) {
+        const [before, wanted] = [here.innerHTML, made(3)];
+        const anew = document.createElement("div");
+        draw(anew, structuredClone(wanted));
+        draw(here, wanted);
+        if (!here.isEqualNode(anew)) wrong.push([before, here.innerHTML, anew.innerHTML]);
+      }
+      return wrong.slice(0, 3);
+    })"""
+    assert shown.value(differing) == []
+
+
+@pytest.fixture(scope="module")
+def large_plane(tmp_path_factory: pytest.TempPathFactory) -> LargePlane:
+    """Forty servers with ten models, of which the first changes with each tick."""
+    return LargePlane(tmp_path_factory.mktemp("large"), 40)
+
+
+@pytest.fixture(scope="module")
+def large(large_plane: LargePlane) -> Iterator[Served]:
+    made = Served(large_plane)
+    yield made
+    made.close()
+
+
+def test_only_what_changed_is_drawn_again(large_plane: LargePlane, large: Served, tab: Tab) -> None:
+    tab.open(f"{large.url}/")
+    tab.until(SHOWN)
+    watch = """(() => {
+      window.changed = [];
+      window.made = 0;
+      const make = document.createElement;
+      document.createElement = function (...what) { window.made += 1; return make.apply(this, what); };
+      const row = ({ target }) => (target.closest ? target : target.parentElement).closest("tr")?.dataset.key;
+      new MutationObserver((all) => window.changed.push(...all.map(row)))
+        .observe(document.getElementById("shown"),
+          { subtree: true, childList: true, characterData: true, attributes: true });
+    })()"""
+    tab.value(watch)
+    large_plane.tick()
+    tab.value(LOOK)
+    tab.until(f"{says('loop', '1 done')} && window.changed.length")
+    units = {f'["model-0","server-{n}"]' for n in range(4)}
+    assert set(tab.value("window.changed")) == {"model-0", *units}
+    assert row(tab, "models", '["model-0","server-3"]')[6] == "41"
+    assert tab.value("window.made") == 0, "nothing is made that is there"
+
+
+def typed(tab: Tab, text: str) -> None:
+    """With a person's keys: the filter is reached by one of them, and what was there is typed over."""
+    tab.value("document.activeElement.blur()")
+    tab.call("Input.dispatchKeyEvent", type="keyDown", key="/", text="/")
+    assert tab.value("document.activeElement.id") == "filter"
+    tab.call("Input.insertText", text=text)
+
+
+def keys(tab: Tab, section: str) -> list[str]:
+    found: list[str] = tab.value(
+        f"Array.from(document.querySelectorAll('#{section} tbody tr'), (tr) => tr.dataset.key)"
+    )
+    return found
+
+
+def test_a_fleet_is_narrowed_to_what_is_looked_for(large: Served, tab: Tab) -> None:
+    tab.open(f"{large.url}/")
+    tab.until(SHOWN)
+    assert not tab.text("#matches")
+    typed(tab, "Server-14")
+    assert tab.text("#matches") == "1 of 10 models, 1 of 40 servers and workloads"
+    assert keys(tab, "models") == ["model-3", '["model-3","server-14"]'], "the model as a whole, and where it is meant"
+    assert keys(tab, "servers") == ["server-14"]
+    assert tab.text("#servers .count") == "1 of 40 shown"
+    assert tab.text("#gpus .body") == "none of 40 matches"
+    assert "40 of 40 live" in tab.text("#glance"), "at a glance is all of it"
+    typed(tab, "model-7")
+    assert keys(tab, "servers") == [f"server-{n}" for n in range(28, 32)], "a server by its models"
+    assert len(keys(tab, "models")) == 5
+    assert tab.value("location.hash") == "#filter=model-7"
+    typed(tab, HOSTILE)
+    assert tab.text("#matches") == "0 of 10 models, 0 of 40 servers and workloads"
+    assert tab.text("#models .body") == tab.text("#objectives .body") == "none of 10 matches"
+    assert tab.faults() == []
+
+
+def test_a_link_shows_what_was_looked_for_and_every_link_of_the_page_keeps_it(large: Served, tab: Tab) -> None:
+    tab.open("about:blank")
+    tab.open(f"{large.url}/#servers&filter=model-2%20")
+    tab.until(f"{SHOWN} && document.activeElement.id === 'servers'")
+    assert tab.value("document.getElementById('filter').value") == "model-2 "
+    assert keys(tab, "servers") == [f"server-{n}" for n in range(8, 12)]
+    top = "Math.round(document.getElementById('{}').getBoundingClientRect().top)"
+    tab.value("document.querySelector('nav a').click()")
+    tab.until("document.activeElement.id === 'models'")
+    assert tab.value("location.hash") == "#models&filter=model-2+"
+    assert 0 < tab.value(top.format("models")) < 400
+    tab.value("history.back()")
+    tab.until("document.activeElement.id === 'servers'")
+    tab.value("location.hash = '#models'")
+    tab.until("document.querySelectorAll('#models table')[0].tBodies[0].rows.length === 10")
+    assert tab.value("document.getElementById('filter').value") == ""
+    tab.value("location.hash = '#%&filter=%zz&nothing'")
+    tab.until("document.getElementById('filter').value === '%zz'")
+    assert tab.faults() == []
+
+
+def test_everything_of_a_kind_is_found_by_what_it_has_to_do_with(shown: Tab) -> None:
+    shown.value("location.hash = '#filter=BERT'")
+    shown.until("document.getElementById('matches').innerText")
+    try:
+        assert keys(shown, "people") == ["fr-1", "ov-1"], "a freeze of all holds it too"
+        assert keys(shown, "decisions") == ["de-0001-up"]
+        assert shown.value("document.querySelectorAll('#mig article').length") == 2
+        shown.value("location.hash = '#filter=resnet'")
+        shown.until("document.querySelectorAll('#mig p').length === 1")
+        assert shown.text("#mig .body") == "none of 5 matches"
+        assert keys(shown, "people") == ["fr-1"]
+        assert keys(shown, "servers") == ["triton-0"]
+        assert shown.text("#alerts .body") == "none of 2 matches"
+        assert shown.text("#decisions .body") == "none of 1 matches"
+    finally:
+        shown.value("location.hash = ''")
+        shown.until("!document.getElementById('matches').innerText")
 
 
 def test_nothing_is_read_while_nobody_sees_the_page(shown: Tab) -> None:

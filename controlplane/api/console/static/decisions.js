@@ -1,7 +1,7 @@
 // The last decisions that change something, with their reasons; all that is known of one where it is opened.
 
 import { ask } from "./api.js";
-import { el, prose, row, soft, table } from "./dom.js";
+import { draw, el, prose, row, soft, table } from "./dom.js";
 import { mark, none } from "./marks.js";
 import { clock, spoken } from "./words.js";
 
@@ -21,19 +21,17 @@ function one(decision, now) {
 }
 
 function reasons(decision) {
-  const lines = el("ul", { "data-own": "", class: "reasons" });
-  const details = el("details", null, el("summary", null, "all reasons"), lines);
-  details.addEventListener("toggle", () => details.open && explain(decision.id, lines));
-  return details;
+  const explained = ({ currentTarget: details }) => details.open && explain(decision.id, details.querySelector("ul"));
+  return el("details", { toggle: explained }, el("summary", null, "all reasons"), el("ul", { "data-own": "", class: "reasons" }));
 }
 
 // In the control plane's own words, as `controlplane explain` gives them.
 async function explain(id, lines) {
   try {
     const told = await ask(`api/v1/decisions/${encodeURIComponent(id)}/explain`);
-    lines.replaceChildren(...told.lines.map((line) => el("li", null, line)));
+    draw(lines, told.lines.map((line) => el("li", null, line)));
   } catch (error) {
-    lines.replaceChildren(el("li", null, `not read: ${error.message}`));
+    draw(lines, el("li", null, `not read: ${error.message}`));
   }
 }
 

@@ -1,10 +1,12 @@
 // The page: looks at the pace of the control plane's ticks, and shows what it sees.
 
+import { go, join, read } from "./address.js";
 import { alerts } from "./alerts.js";
 import { token } from "./api.js";
 import { Board } from "./board.js";
 import { decisions } from "./decisions.js";
-import { el, morph } from "./dom.js";
+import { draw, el } from "./dom.js";
+import { narrowed, tally } from "./filter.js";
 import { glance } from "./glance.js";
 import { gpus } from "./gpus.js";
 import { ageLine, loopLine, notice, notices } from "./loop.js";
@@ -23,40 +25,57 @@ const $ = (id) => document.getElementById(id);
 async function look() {
   await board.look();
   if (board.refused?.status === 401) token.forget();
+  attempt();
+  return board.refused ? null : board.pause_ms;
+}
+
+function attempt() {
   try {
     show();
   } catch (error) {
     console.error(error);
-    put($("notices"), notice(["bad", `The console failed on what the API told: ${error.message}. It is tried again.`]));
+    draw($("notices"), notice(["bad", `The console failed on what the API told: ${error.message}. It is tried again.`]));
   }
-  return board.refused ? null : board.pause_ms;
 }
 
 function show() {
   const { fleet } = board.parts;
-  put($("notices"), notices(board).map(notice));
-  put($("loop"), fleet.value ? loopLine(fleet.value) : "");
+  draw($("notices"), notices(board).map(notice));
+  draw($("loop"), fleet.value ? loopLine(fleet.value) : "");
   age();
   refused();
+  if (fleet.value !== null) sections();
+  const first = $("shown").hidden && fleet.value !== null;
   $("shown").hidden = fleet.value === null;
-  if (fleet.value !== null) sections(fleet.value);
+  if (first) go(read(location.hash).section);
   document.title = titled(fleet.value);
 }
 
-function sections(fleet) {
+function sections() {
   const now = board.clock_s;
-  const shown = {
-    glance: glance(fleet, board),
-    alerts: alerts(fleet, board),
-    models: models(fleet),
-    objectives: objectives(fleet),
-    decisions: [behind(board.parts.decisions), decisions(board.parts.decisions, now)],
-    people: people(fleet, now),
-    servers: servers(fleet),
-    gpus: gpus(fleet),
-    mig: [behind(board.parts.mig), mig(board.parts.mig, now)],
+  const values = { ...board.parts, fleet: board.parts.fleet.value };
+  const { text } = read(location.hash);
+  const left = narrowed(values, text);
+  const { fleet } = left;
+  const told = {
+    alerts: () => alerts(fleet, left.alerts),
+    models: () => models(fleet),
+    objectives: () => objectives(fleet),
+    decisions: () => [behind(board.parts.decisions), decisions(left.decisions, now)],
+    people: () => people(fleet, now),
+    servers: () => servers(fleet),
+    gpus: () => gpus(fleet),
+    mig: () => [behind(board.parts.mig), mig(left.mig, now)],
   };
-  for (const [id, content] of Object.entries(shown)) put($(id).querySelector(".body"), content);
+  const counts = tally(values, left);
+  const of = (id) => counts[id].map((count) => count.toLocaleString("en-US")).join(" of ");
+  draw($("glance").querySelector(".body"), glance(values.fleet, board));
+  for (const [id, content] of Object.entries(told)) {
+    const [some, all] = counts[id];
+    draw($(id).querySelector(".body"), text && all ? el("p", { class: "count" }, some ? `${of(id)} shown` : `none of ${all} matches`) : null,
+      text && all && !some ? null : content());
+  }
+  draw($("matches"), text ? `${of("models")} models, ${of("servers")} servers and workloads` : null);
 }
 
 // Of a part that could not be read again though the fleet could.
@@ -65,12 +84,8 @@ function behind({ value, at, why }) {
   return notice(["warn", `Read last ${Math.round((board.now() - at) / 1000)} s ago; since then: ${why}`]);
 }
 
-function put(here, content) {
-  morph(here, el("div", null, content));
-}
-
 function age() {
-  put($("age"), ageLine(board));
+  draw($("age"), ageLine(board));
 }
 
 function titled(fleet) {
@@ -81,7 +96,7 @@ function titled(fleet) {
 // The control plane wants a token, or another one.
 function refused() {
   const form = $("ask");
-  if (board.refused) put($("why"), `The control plane says: ${board.refused.message}`);
+  if (board.refused) draw($("why"), `The control plane says: ${board.refused.message}`);
   if (board.refused && form.hidden) {
     form.hidden = false;
     $("token").focus();
@@ -102,4 +117,5 @@ $("forget").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => poll.now());
 setInterval(() => document.hidden || age(), AGE_MS);
+join($("filter"), attempt);
 poll.now();

@@ -16,7 +16,7 @@ export function mig({ value, why }, now) {
     value.held ? el("p", null, mark("warn", `it is not carried out: ${value.held}`)) : null,
     change(value.change, now),
     models(value.models),
-    gpus(value.gpus),
+    gpus(value.gpus, value.narrowed),
   ];
 }
 
@@ -57,9 +57,9 @@ function models(all) {
   ];
 }
 
-function gpus({ state, value, why, age_s: age }) {
+function gpus({ state, value, why, age_s: age }, narrowed) {
   if (state === "missing") return none(`GPUs are not known: ${why}`);
-  if (!value.length) return none("no GPU is seen");
+  if (!value.length) return none(narrowed ? "no GPU matches" : "no GPU is seen");
   return [
     state === "stale" ? el("p", null, mark("unsure", `stale, ${duration(age)} old: ${why}`)) : null,
     value.map((gpu) => el("article", { "data-key": gpu.uuid, "aria-label": gpu.uuid },

@@ -13,7 +13,7 @@ const WORDS = {
 
 export function models(fleet) {
   if (!fleet.models.length) return none("No model is configured.");
-  const units = fleet.models.flatMap((model) => model.units.map((unit) => ({ model, unit })));
+  const units = fleet.models.flatMap((model) => model.listed.map((unit) => ({ model, unit })));
   const open = units.length <= OPEN_UP_TO ? "" : null;
   return [
     table("Models", ["model", "ready on", "instances", "demand/s", "capacity/s", "demand of capacity", "waiting"],

@@ -9,7 +9,7 @@ const PHASES = ["ready", "starting", "draining", "terminating"];
 
 export function servers(fleet) {
   return [
-    fleet.servers.length === 0 ? none("No server is configured or found.")
+    fleet.servers.length === 0 ? none(fleet.narrowed ? "No server matches." : "No server is configured or found.")
     : table("Servers", ["server", "kind", "live", "read", "model control", "starts seen"], fleet.servers.map(server)),
     problems(fleet.servers),
     silent("gateway", fleet.gateways),
