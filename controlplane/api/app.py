@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from controlplane.api.console import routes as console
 from controlplane.api.docs_page import docs_page
+from controlplane.api.feed import Feed
 from controlplane.api.guards import Guards
 from controlplane.api.heads import Heads
 from controlplane.api.plane import Plane
@@ -18,6 +19,7 @@ from controlplane.api.routes import (
     announcements,
     audit,
     decisions,
+    events,
     fleet,
     freezes,
     health,
@@ -48,6 +50,7 @@ _GUARDED: tuple[APIRouter, ...] = (
     hooks.router,
     decisions.router,
     operations.router,
+    events.router,
     audit.router,
 )
 
@@ -63,6 +66,7 @@ _TAGS = [
     {"name": "alerts", "description": "Whose error budget burns too fast, and what Alertmanagers send back."},
     {"name": "decisions", "description": "What was decided, why, and what came of it."},
     {"name": "operations", "description": "Where an instruction is on its way."},
+    {"name": "events", "description": "All of it as it happens."},
     {"name": "audit", "description": "Who asked for what."},
     {"name": "health", "description": "For probes and Prometheus; open without a token."},
 ]
@@ -90,6 +94,7 @@ def create_app(plane: Plane, *, clock: Clock = wall_clock) -> FastAPI:
     )
     app.state.plane = plane
     app.state.tokens = tokens
+    app.state.feed = Feed()
     install(app)
     app.include_router(health.router)
     for router in _GUARDED:

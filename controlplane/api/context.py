@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from controlplane.api.plane import Plane
 from controlplane.api.tokens import Scope, TokenFile
+from controlplane.domain.errors import ConfigurationError
 
 LOCAL_ACTOR = "local"
 _ACTOR_MAX = 100
@@ -57,6 +58,17 @@ async def caller(request: Request, credentials: _Credentials) -> Caller:
             401, "the token is not known or ran out", {"WWW-Authenticate": 'Bearer error="invalid_token"'}
         )
     return Caller(token.scope, token.name)
+
+
+async def still_taken(request: Request) -> bool:
+    """Whether the token that a long answer began with is still one, so that it goes no further than it."""
+    tokens: TokenFile | None = request.app.state.tokens
+    if tokens is None:
+        return True
+    try:
+        return tokens.find(request.headers["authorization"].partition(" ")[2].strip()) is not None
+    except ConfigurationError:
+        return False
 
 
 class _Needs:

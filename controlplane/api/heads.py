@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_HEAD = "controlplane.head"
+
+
+def is_head(scope: Scope) -> bool:
+    """Whether nobody wants the body."""
+    return scope.get(_HEAD) is True
+
 
 class Heads:
     """ASGI layer: to the routes below a HEAD is a GET, and of the answer only status and headers go out."""
@@ -19,4 +26,4 @@ class Heads:
         async def bodiless(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, bodiless)
+        await self._app({**scope, "method": "GET", _HEAD: True}, receive, bodiless)

@@ -41,9 +41,10 @@ async def serve(settings: Settings, listening: socket.socket, *, dry_run: bool) 
     _on_signals(stop)
     descriptors = raise_limit()
     plane = build(settings, dry_run=dry_run)
+    app = create_app(plane)
     server = _Server(
         uvicorn.Config(
-            create_app(plane),
+            app,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -59,6 +60,7 @@ async def serve(settings: Settings, listening: socket.socket, *, dry_run: bool) 
         await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         server.should_exit = True
+        app.state.feed.stop()
         stop.set()
         started = await asyncio.gather(running, return_exceptions=True)
         results = started + await asyncio.gather(serving, plane.stop(), return_exceptions=True)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Outcome
+from controlplane.domain.events import Event, Position
 from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.history import Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
@@ -377,6 +378,18 @@ class Store(Protocol):
 
     def audit_log(self, limit: int = 100) -> Sequence[AuditEntry]:
         """Newest first."""
+        ...
+
+    def newest_event(self) -> Position:
+        """The position of who has seen everything that happened."""
+        ...
+
+    def events(self, position: Position, limit: int, now: float) -> Sequence[Event]:
+        """What happened after a position, at most `limit`: decisions, outcomes, burn alerts and instructions.
+
+        By time, and those of a kind in the order in which they were written. Whoever goes on from the position of the
+        last one gets each once, also while others write. A position ahead of what there is counts as the newest.
+        """
         ...
 
     def prunings(self, now: float) -> Iterator[int]:

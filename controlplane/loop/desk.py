@@ -7,6 +7,7 @@ import uuid
 from controlplane.decide.compare import Comparison
 from controlplane.domain.decision import DecisionRecord
 from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.events import Event, Position
 from controlplane.domain.expected import Announced
 from controlplane.domain.history import AlertEvent
 from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind, Want
@@ -279,6 +280,15 @@ class Desk:
         if model:
             model_named(self._loop, model)
         return list(await self._reports.call(lambda s: s.alert_events(model, limit))) if limit else []
+
+    async def newest_event(self) -> Position:
+        """Where somebody begins who wants to know only what happens from now on."""
+        return await self._reports.call(lambda s: s.newest_event())
+
+    async def events(self, position: Position, limit: int) -> list[Event]:
+        """What happened after a position, at most `limit`."""
+        now = self._clock()
+        return list(await self._reports.call(lambda s: s.events(position, limit, now)))
 
     async def overrides(self) -> tuple[Override, ...]:
         """Those in force."""

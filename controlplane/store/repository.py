@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from controlplane.domain.alerts import AlertStates
 from controlplane.domain.decision import Action, Decision, DecisionRecord, Outcome
+from controlplane.domain.events import Event, Position
 from controlplane.domain.expected import Announced
 from controlplane.domain.history import BUCKETS_S, Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.instructions import Freeze, Override, Want
@@ -19,7 +20,7 @@ from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.received import ReceivedAlert
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
-from controlplane.store import ahead, configs, histograms, journal, judging, people, received, slices, startups
+from controlplane.store import ahead, configs, events, histograms, journal, judging, people, received, slices, startups
 from controlplane.store.engine import reading, writing
 from controlplane.store.lease import LeaseRow, fence
 from controlplane.store.levels import FINEST_S
@@ -345,6 +346,16 @@ class SqlStore:
         """Newest first."""
         with reading(self._engine) as connection:
             return people.audit_entries(connection, limit)
+
+    def newest_event(self) -> Position:
+        """The position of who has seen everything that happened."""
+        with reading(self._engine) as connection:
+            return events.newest(connection)
+
+    def events(self, position: Position, limit: int, now: float) -> Sequence[Event]:
+        """What happened after a position, at most `limit`, each kind in the order in which it was written."""
+        with reading(self._engine) as connection:
+            return events.after(connection, position, limit, now)
 
     def prunings(self, now: float) -> Iterator[int]:
         """Delete what is past its time, one short transaction for each item asked for; gives how many rows it deleted.

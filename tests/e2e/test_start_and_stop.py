@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import urllib.request
 
 import pytest
 
@@ -46,6 +47,17 @@ def test_sigterm_ends_it_within_five_seconds_in_the_middle_of_a_load(
     stubs(rig, "slow", 1)
     statuses = [o["status"] for d in plane.decisions("slow") for o in d["outcomes"]]
     assert statuses[0] == "interrupted"
+
+
+def test_who_follows_what_happens_is_told_the_end_and_holds_up_none(idle_plane: Plane) -> None:
+    idle_plane.start()
+    with urllib.request.urlopen(f"{idle_plane.url}/api/v1/events", timeout=60) as stream:
+        assert stream.readline().startswith(b"id: ")
+        code, took_s = idle_plane.stop()
+        stream.read()  # a stream that breaks off raises IncompleteRead
+    assert (code, took_s < 5) == (0, True), idle_plane.log_text()
+    assert idle_plane.events("stopped")
+    assert "Traceback" not in idle_plane.log_text()
 
 
 def refused(plane: Plane) -> tuple[int, list[str]]:

@@ -76,6 +76,7 @@ ROUTES: list[tuple[str, str, Any, Scope | None]] = [
     ("GET", "/api/v1/decisions/{decision_id}", None, Scope.VIEWER),
     ("GET", "/api/v1/decisions/{decision_id}/explain", None, Scope.VIEWER),
     ("GET", "/api/v1/operations/{operation_id}", None, Scope.VIEWER),
+    ("GET", "/api/v1/events", None, Scope.VIEWER),
     ("GET", "/api/v1/audit", None, Scope.ADMIN),
 ]
 
@@ -120,6 +121,7 @@ async def test_each_route_asks_for_its_scope(
     guarded: FakePlane, secrets: dict[Scope, str], method: str, path: str, body: Any, needed: Scope | None
 ) -> None:
     app = create_app(guarded, clock=guarded.loop.clock)
+    app.state.feed.stop()  # who follows then is told what there is, and no more
     async with caller(app) as nobody:
         answer = await nobody.request(method, filled(path), json=body)
     if needed is None:
@@ -138,6 +140,7 @@ async def test_head_is_get_without_a_body_and_asks_for_the_same_scope(
     guarded: FakePlane, secrets: dict[Scope, str]
 ) -> None:
     app = create_app(guarded, clock=guarded.loop.clock)
+    app.state.feed.stop()
     for secret in (None, secrets[Scope.VIEWER]):
         async with caller(app, secret) as somebody:
             for path in ("/", "/docs", "/nothing", *(filled(path) for method, path, _, _ in ROUTES if method == "GET")):

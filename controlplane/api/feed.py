@@ -1,0 +1,64 @@
+"""Those who follow what happens. The store is their queue, so that a slow one costs no memory here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from controlplane.domain.errors import StoreBusyError, StoreError
+from controlplane.domain.events import Event, Position
+from controlplane.loop.desk import Desk
+
+MOST_READERS = 32
+_AT_ONCE = 100
+_PAUSE_S = 1.0
+_BEAT_S = 15.0
+
+
+class Feed:
+    """Lets in so many at a time, and ends all of them when the control plane stops."""
+
+    def __init__(self) -> None:
+        self._readers = 0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Every reader ends as soon as it is through with what it has."""
+        self._stopping.set()
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Whether there was room for one more; taken until the end of the block."""
+        room = self._readers < MOST_READERS
+        self._readers += room
+        try:
+            yield room
+        finally:
+            self._readers -= room
+
+    async def follow(
+        self, desk: Desk, position: Position, allowed: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[Event | None]:
+        """Everything after a position, each once, until it is stopped or no longer `allowed`; None now and then.
+
+        While the store fails nothing comes, and nothing is left out afterwards.
+        """
+        clock = asyncio.get_running_loop().time
+        beat_at = clock() + _BEAT_S
+        while not self._stopping.is_set() and await allowed():
+            found: list[Event] = []
+            with suppress(StoreError, StoreBusyError):
+                found = await desk.events(position, _AT_ONCE)
+            for event in found:
+                yield event
+                position = event.position
+            if found:
+                beat_at = clock() + _BEAT_S
+            elif clock() >= beat_at:
+                yield None
+                beat_at = clock() + _BEAT_S
+            if len(found) < _AT_ONCE:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE_S):
+                        await self._stopping.wait()
