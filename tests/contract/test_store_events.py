@@ -89,11 +89,13 @@ def test_what_gets_its_number_first_and_is_there_last_is_not_left_out(postgres: 
     thread.start()
     assert numbered.wait(60)
     store.audit(an_entry(NOW + 2))
-    assert store.events(position, 100, NOW + 3) == []
+    before = store.events(position, 100, NOW + 3)
     go_on.set()
     thread.join(60)
-    assert [event.value for event in store.events(position, 100, NOW + 3)] == [an_entry(NOW + 1), an_entry(NOW + 2)]
+    after = store.events(position, 100, NOW + 3)
     store.close()
+    assert before == []
+    assert [event.value for event in after] == [an_entry(NOW + 1), an_entry(NOW + 2)]
 
 
 def test_a_number_that_never_came_holds_up_what_is_behind_it_for_a_moment_only(url: str) -> None:
