@@ -464,6 +464,46 @@ def test_a_link_shows_what_was_looked_for_and_every_link_of_the_page_keeps_it(la
     assert tab.faults() == []
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("LLAMA", "m on llama/0 llama/1, n on | llama/0, llama/1 | llama | 1, 3, 4"),
+        ("meta", "m on llama/0 llama/1 | llama/0, llama/1 | llama | 1, 2, 3, 4"),
+        ("llama/1", "m on llama/1 | llama/1 | llama | 1, 3, 4"),
+        (" other ", "n on |  | other | 4"),
+        ("llama.1", " |  |  | 4"),
+    ],
+)
+def test_a_workload_is_found_by_its_models_and_servers_and_they_by_it(shown: Tab, text: str, found: str) -> None:
+    servers, workload = ("llama/0", "llama/1"), {"name": "llama"}
+    on = [{"server": name} for name in servers]
+    told: dict[str, object] = {
+        "servers": [{"name": name, "workload": "llama"} for name in servers],
+        "workloads": [workload, {"name": "other"}],
+        "models": [
+            {"name": "m", "served_name": "meta/chat", "units": on, "workloads": [workload]},
+            {"name": "n", "served_name": "n", "units": [], "workloads": [workload, {"name": "other"}]},
+        ],
+        "gpus": {"value": None},
+        "overrides": [
+            {"id": "1", "model": "", "server": "", "workload": "llama"},
+            {"id": "2", "model": "m", "server": "elsewhere", "workload": ""},
+            {"id": "3", "model": "m", "server": "", "workload": ""},
+        ],
+        "freezes": [{"id": "4", "model": "", "workload": ""}],
+    }
+    parts = {"fleet": told} | {part: {"value": None} for part in ("alerts", "decisions", "mig")}
+    narrow = f"""import("./console/filter.js").then(({{ narrowed }}) => {{
+      const {{ fleet }} = narrowed({json.dumps(parts)}, {json.dumps(text)});
+      const listed = (model) => model.listed.map((unit) => unit.server).join(" ");
+      const models = fleet.models.map((model) => `${{model.name}} on ${{listed(model)}}`.trim());
+      const held = [...fleet.overrides, ...fleet.freezes].map((one) => one.id);
+      const named = (all) => all.map((one) => one.name);
+      return [models, named(fleet.servers), named(fleet.workloads), held].map((all) => all.join(", ")).join(" | ");
+    }})"""
+    assert shown.value(narrow) == found
+
+
 def test_everything_of_a_kind_is_found_by_what_it_has_to_do_with(shown: Tab) -> None:
     shown.value("location.hash = '#filter=BERT'")
     shown.until("document.getElementById('matches').innerText")
