@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
+
 from controlplane.domain.errors import StoreBusyError, StoreError
 from controlplane.domain.events import Event, Position
 from controlplane.loop.desk import Desk
@@ -14,6 +17,21 @@ MOST_READERS = 32
 _AT_ONCE = 100
 _PAUSE_S = 1.0
 _BEAT_S = 15.0
+_STALLED_S = 60.0
+
+
+class EventStream(StreamingResponse):
+    """Ends also where its reader takes nothing for a while, whose place is for another then."""
+
+    media_type = "text/event-stream"
+
+    async def stream_response(self, send: Send) -> None:  # noqa: D102 - Starlette's
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(_STALLED_S):
+                await send(message)
+
+        with suppress(TimeoutError):
+            await super().stream_response(in_time)
 
 
 class Feed:

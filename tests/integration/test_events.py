@@ -177,6 +177,18 @@ def test_so_many_follow_and_no_more_until_one_leaves(served: Served, monkeypatch
         one.close()
 
 
+def test_who_takes_nothing_gives_the_place_to_another(
+    plane: FakePlane, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MOST_READERS", 1)
+    monkeypatch.setattr(feed, "_STALLED_S", 0.2)
+    entry = AuditEntry(NOW, "ann", "freeze", "bert", "x" * 100_000)
+    for _ in range(100):  # more than sockets hold
+        asyncio.run(plane.store.call(lambda store: store.audit(entry)))
+    Follower(served, "0.0.0.0")
+    assert until_free(served).answer.status == 200
+
+
 def test_a_stream_outlives_a_store_that_is_away_and_leaves_nothing_out(
     plane: FakePlane, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from controlplane.api.context import ThePlane, Viewer, still_taken
-from controlplane.api.feed import MOST_READERS, Feed
+from controlplane.api.feed import MOST_READERS, EventStream, Feed
 from controlplane.api.heads import is_head
 from controlplane.api.views.events import told
 from controlplane.domain.events import Event, Position
@@ -20,7 +19,6 @@ from controlplane.domain.events import Event, Position
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
 _AGAIN_MS = 2000
-_TYPE = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """The latter has nginx send on what comes as it comes."""
 
@@ -59,8 +57,8 @@ def _place(feed: TheFeed, _: Viewer) -> Iterator[None]:
 @router.get(
     "",
     summary="What happens, as it happens",
-    response_class=StreamingResponse,
-    responses={200: {"description": "Server-sent events, until one of both ends it", "content": {_TYPE: {}}}},
+    response_class=EventStream,
+    responses={200: {"description": "Server-sent events, until one of both ends it"}},
 )
 async def events(
     request: Request,
@@ -68,10 +66,10 @@ async def events(
     feed: TheFeed,
     start: Annotated[Position, Depends(_start)],
     _: Annotated[None, Depends(_place)],
-) -> StreamingResponse:
+) -> EventStream:
     """Events `decision`, `outcome`, `alert` and `instruction`, each with JSON as data and an id to go on from."""
     found = feed.follow(plane.desk, start, partial(still_taken, request))
-    return StreamingResponse(_written(start, found, is_head(request.scope)), media_type=_TYPE, headers=_HEADERS)
+    return EventStream(_written(start, found, is_head(request.scope)), headers=_HEADERS)
 
 
 async def _written(start: Position, found: AsyncIterator[Event | None], only_headers: bool) -> AsyncIterator[bytes]:
