@@ -173,7 +173,11 @@ class Executor:
 
     async def let_go(self) -> None:
         """Begin nothing that waits, and wait for nothing under way; the servers finish what they began."""
-        tasks = [task for _, task in self._flying.values()]
+        flying = list(self._flying.items())
+        tasks = [task for _, (_, task) in flying]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for knob, entry in flying:  # a task that is cancelled before its first step never runs, its `finally` neither
+            if self._flying.get(knob) is entry:
+                del self._flying[knob]

@@ -255,3 +255,12 @@ async def test_what_is_let_go_of_is_waited_for_no_more_and_what_waits_is_not_beg
     bench.actuator.gate.set()
     await asyncio.sleep(0.01)
     assert [action.model for action in bench.actuator.applied] == ["a"]
+
+
+async def test_what_is_let_go_of_before_it_ran_at_all_can_be_begun_again(bench: Bench) -> None:
+    bench.start(a_decision())
+    await bench.executor.let_go()  # the lease was lost right after the tick
+    assert bench.executor.in_flight == ()
+    bench.start(a_decision())
+    (outcome,) = await bench.done()
+    assert outcome.status is ActionStatus.SUCCEEDED
