@@ -157,26 +157,33 @@ class Leader:
         pause_s = self._pause_s()
         while True:
             await asyncio.sleep(pause_s)
-            pause_s = self._lease_s / _RENEWALS
-            try:
-                await self._resumed(loop)
-                await self.attempt(loop)
-                pause_s = self._pause_s()
-            except ControlPlaneError as error:
-                log.warning("the lease was neither taken nor renewed", sure_s=self._sure_s(), error=str(error))
-            except Exception:
-                log.exception("the lease was neither taken nor renewed")
+            pause_s = await self._round(loop)
 
-    async def _resumed(self, loop: Loop) -> None:
-        """Let go of a lease with which nothing can be begun, so that another may try."""
+    async def _round(self, loop: Loop) -> float:
+        """Ask once; gives the seconds until the next time. Never raises."""
+        try:
+            if await self._gave_up(loop):
+                return 2 * self._lease_s / _RENEWALS  # whoever stands by asks at least once meanwhile
+            await self.attempt(loop)
+            return self._pause_s()
+        except ControlPlaneError as error:
+            log.warning("the lease was neither taken nor renewed", sure_s=self._sure_s(), error=str(error))
+        except Exception:
+            log.exception("the lease was neither taken nor renewed")
+        return self._lease_s / _RENEWALS
+
+    async def _gave_up(self, loop: Loop) -> bool:
+        """Let go of a lease with which nothing can be begun, so that another may try. Whether it did."""
         if self._resuming is None or not self._resuming.done() or self._resuming.cancelled():
-            return
+            return False
         error, self._resuming = self._resuming.exception(), None
-        if error is not None:
-            log.error("took the lease but cannot go on from what the store holds; letting go", error=str(error))
-            held = self._held
-            await self._lose(loop)
-            await self._call(lambda: self._leases.release(held))
+        if error is None:
+            return False
+        log.error("took the lease but cannot go on from what the store holds; letting go", error=str(error))
+        held = self._held
+        await self._lose(loop)
+        await self._call(lambda: self._leases.release(held))
+        return True
 
     def _pause_s(self) -> float:
         """Who stands by asks again when the lease may have run out."""

@@ -207,5 +207,21 @@ async def test_it_renews_by_itself_and_what_cannot_be_resumed_is_let_go_of_for_a
     await a.leader.close()
 
 
+async def test_one_that_cannot_go_on_from_the_store_leaves_the_lease_to_another_before_it_tries_again(row: Row) -> None:
+    a, b = Plane(row, "a"), Plane(row, "b")
+    a.told.error = StoreError("its state cannot be read")
+    await a.attempt()
+    await b.attempt()
+    pause_s = await a.leader._round(a.told)
+    assert row.lease.holder == "", "it does not take at once what it let go of"
+    assert pause_s > b.leader._pause_s(), "the other asks sooner"
+    await b.attempt()
+    assert b.leads
+    assert await a.leader._round(a.told) > 0.0
+    assert a.leader.standing().leader == "b"
+    await a.leader.close()
+    await b.leader.close()
+
+
 def test_each_process_has_a_name_of_its_own() -> None:
     assert own_name() != own_name()
