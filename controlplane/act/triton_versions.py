@@ -9,14 +9,14 @@ loaded or changed last: its policy may be an old one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from controlplane.act.failures import classify
 from controlplane.act.outcome import Done
 from controlplane.act.triton_control import TritonControl
 from controlplane.domain.decision import Action, Target
-from controlplane.domain.errors import ActionError, ControlPlaneError
+from controlplane.domain.errors import ActionError, ControlPlaneError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.instance_groups import with_total
 from controlplane.domain.rollout import KeptConfigs
@@ -104,7 +104,8 @@ async def set_versions(
     except ActionError as error:
         # a load that is late may still come: the next step sees to that
         if error.failure is not FailureClass.TIMEOUT:
-            await send(with_versions(config, before))
+            with suppress(ActionError, TargetUnreachableError):  # the verdict stands, and the way back is a step of its own
+                await send(with_versions(config, before))
         raise
     return Done(f"serves version {', '.join(target.versions)}; before: {', '.join(before)}")
 
