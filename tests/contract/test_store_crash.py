@@ -51,7 +51,7 @@ def settled():
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         with reading(engine) as connection:
             if connection.execute(others).scalar() == 0:

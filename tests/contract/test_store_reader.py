@@ -28,7 +28,7 @@ from tests.unit.api.fakes import CONFIGURATION
 async def wired(url: str) -> AsyncIterator[ControlPlane]:
     plane = build(replace(parse_settings(CONFIGURATION, {}), store_url=url))
     yield plane
-    await asyncio.wait_for(plane.stop(), 10.0)
+    await asyncio.wait_for(plane.stop(), 30.0)
 
 
 async def test_a_tick_is_written_while_a_report_is_read(url: str) -> None:

@@ -324,7 +324,7 @@ async def test_a_server_that_is_away_is_asked_again_and_found_when_it_is_back(tr
     class Comeback(Tries):
         async def sleep(self, seconds: float) -> None:
             await asyncio.to_thread(rig.start)
-            await asyncio.sleep(1.1)  # the longest pause before gRPC tries a lost server again
+            await asyncio.sleep(1.5)  # gRPC tries a lost server again after 1.2 s at the latest
             await super().sleep(seconds)
 
     back = Comeback()

@@ -169,7 +169,7 @@ def test_a_watch_tells_all_since_a_version_as_its_selector_sees_it(cluster: Clus
     cluster.gone("b")
     began = time.monotonic()
     told = cluster.events(version, "app=x")
-    assert 0.5 < time.monotonic() - began < 5
+    assert 0.5 < time.monotonic() - began < 20
     assert told == [
         ("ADDED", "a"),
         ("ADDED", "b"),

@@ -71,7 +71,7 @@ class Under:
 
     async def change(self, *layouts: tuple[Slice, ...], dry_run: bool = False) -> NodeChange:
         wanted = {gpu.uuid: layout for gpu, layout in zip(self.node.gpus, layouts, strict=False)}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             change = await self.actuator.change(self.node.name, wanted, dry_run=dry_run)
         await self.actuator.close()
         return change
@@ -571,7 +571,7 @@ async def test_a_freeze_while_pods_are_drained_opens_the_node_and_leaves_its_gpu
     going = asyncio.create_task(change)
     await until(lambda: len(api_server.asked("create", "pods/eviction")) > 2)
     said.append("everything is frozen by ann")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         held = await going
     assert (held.state, held.detail) == (
         LayoutState.HELD,
@@ -646,7 +646,7 @@ class Draining:
         self._finalize(self.node, None)
 
     async def ended(self) -> NodeChange:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.going
 
     def _finalize(self, node: GpuNode, finalizers: list[str] | None) -> None:
@@ -759,7 +759,7 @@ async def test_once_mig_manager_has_the_word_the_next_leader_waits_for_it(node: 
     going = asyncio.create_task(change)
     await until(lambda: node.read().metadata.labels[LABEL] != "all-disabled")
     lost.append("another control plane may lead by now")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await going).state is LayoutState.HELD
     assert '"phase": "changing"' in cordoned(node)
     node.idle = False

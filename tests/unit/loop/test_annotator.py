@@ -73,7 +73,7 @@ class Grafana:
 
 
 async def until(so: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not so():  # noqa: ASYNC110 - polled
             await asyncio.sleep(0.005)
 
@@ -148,6 +148,6 @@ async def test_it_ends_while_grafana_hangs() -> None:
     annotator.start()
     loop.set_overrides(1)
     await until(lambda: grafana.waiting)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await annotator.close()
     grafana.gate.set()

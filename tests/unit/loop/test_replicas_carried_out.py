@@ -39,6 +39,7 @@ class Deployment:
         self.asked: list[int] = []
         self.refuses = False
         self.hangs = False
+        self.begun = asyncio.Event()
 
     async def control_mode(self, server: str) -> None:
         raise NotImplementedError(server)
@@ -46,6 +47,7 @@ class Deployment:
     async def apply(self, action: Action) -> Outcome:
         assert (action.step, action.server) == (Step.SCALE, OBJECT.name)
         self.asked.append(action.target.instances)
+        self.begun.set()
         if self.refuses:
             remedy = "grant patch on deployments/scale"
             return Outcome(action, ActionStatus.FAILED, action.issued_at + 1.0, "403", FailureClass.UNKNOWN, remedy)
@@ -104,7 +106,7 @@ class Loop:
         self.collector.fixed = self.reading([m for m in members if m.phase is Phase.READY])
         plan = await self.tick.run()
         if not self.deployment.hangs:
-            assert await self.executor.idle(5.0)
+            assert await self.executor.idle(30.0)
         self.now += STEP_S
         return next(d for d in plan.decisions if d.server == OBJECT.name)
 
@@ -174,7 +176,7 @@ async def test_what_was_set_and_does_not_show_yet_is_not_set_again_each_tick(loo
 async def test_while_a_step_is_under_way_no_other_begins(loop: Loop) -> None:
     loop.deployment.hangs, loop.follows = True, False
     await loop.look()
-    await asyncio.sleep(0.05)
+    await loop.deployment.begun.wait()
     loop.per_s = 60.0
     decision = await loop.look()
     assert (decision.step, decision.binding, loop.deployment.asked) == (Step.HOLD, ReasonCode.IN_FLIGHT, [5])
@@ -196,7 +198,7 @@ async def test_a_step_that_is_refused_is_tried_again_after_its_back_off(loop: Lo
 async def test_one_killed_in_the_middle_goes_on_and_sets_the_same(loop: Loop) -> None:
     loop.deployment.hangs = True
     await loop.look()
-    await asyncio.sleep(0.05)
+    await loop.deployment.begun.wait()
     assert loop.executor is not None
     for _, task in loop.executor._flying.values():
         task.cancel()

