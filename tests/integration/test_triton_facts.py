@@ -88,16 +88,14 @@ def state_of(client: triton.InferenceServerClient, model: str) -> str:
 
 
 def test_an_unload_answers_long_before_the_model_is_gone(client: triton.InferenceServerClient) -> None:
-    began = time.monotonic()
     client.unload_model(BERT)
-    answered_s = time.monotonic() - began
     assert state_of(client, BERT) == "UNLOADING"
     with pytest.raises(InferenceServerException, match=r"Request for unknown model: .* has no available versions"):
         client.infer(BERT, row())
+    ends = time.monotonic() + 30
     while state_of(client, BERT) != "UNAVAILABLE":
-        assert time.monotonic() - began < 15
+        assert time.monotonic() < ends
         time.sleep(0.02)
-    assert time.monotonic() - began > 5 * answered_s
 
 
 def test_a_restart_forgets_what_was_loaded_and_every_override(
@@ -141,7 +139,7 @@ def test_requests_that_find_a_full_queue_are_counted_nowhere(triton_rig: RigFact
     refused = asyncio.run(ask())
     assert refused
     assert all("Exceeds maximum queue size" in message for message in refused)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (counted := counts(rig, "narrow"))["success"] < 12 - len(refused):  # counted just after it is answered
         assert time.monotonic() < deadline, counted
         time.sleep(0.05)
@@ -173,12 +171,20 @@ async def test_only_the_page_of_a_model_says_that_it_is_not_loaded_yet(triton_ri
 
         assert await said() == (200, 400), "a server without any model is ready"
         loading = asyncio.create_task(grpc.load_model("slow"))
-        await asyncio.sleep(0.5)
+        await until_loading(grpc, "slow")
         assert await said() == (400, 400), "nor is one that loads a model"
         await loading
         assert await said() == (200, 200)
         answered = await grpc.infer("slow", row())
         assert answered.as_numpy("SUM").tolist() == [[1.0]]
+
+
+async def until_loading(client: triton_aio.InferenceServerClient, model: str) -> None:
+    async with asyncio.timeout(30):
+        while not any(
+            row.name == model and row.state == "LOADING" for row in (await client.get_model_repository_index()).models
+        ):
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -189,7 +195,7 @@ async def test_a_load_over_http_stalls_other_requests_and_one_over_grpc_does_not
     rig = triton_rig([BERT], start=False, load=(BERT,), extra_args=("--http-thread-count=1",))
     write_model(rig.repository, "slow", load_s=2.0)
     await asyncio.to_thread(rig.start)
-    slowest_s = 0.0
+    answered = 0
     async with aiohttp.ClientSession() as http, triton_aio.InferenceServerClient(rig.grpc_url) as grpc:
 
         async def load() -> None:
@@ -200,14 +206,13 @@ async def test_a_load_over_http_stalls_other_requests_and_one_over_grpc_does_not
                     assert answer.status == 200
 
         loading = asyncio.create_task(load())
-        await asyncio.sleep(0.2)
+        await until_loading(grpc, "slow")
         while not loading.done():
-            began = time.monotonic()
             async with http.post(f"{rig.http_url}/v2/models/{BERT}/infer", json=INFERENCE) as answer:
                 assert answer.status == 200
-            slowest_s = max(slowest_s, time.monotonic() - began)
+            answered += 1
         await loading
-    assert slowest_s > 1.0 if protocol == "http" else slowest_s < 1.0
+    assert answered <= 2 if protocol == "http" else answered > 4
 
 
 @asynccontextmanager
@@ -254,7 +259,7 @@ async def test_an_update_under_backlog_works_at_once_and_returns_once_the_queue_
                 one_instance = await executions(asking) - before
 
                 raising = asyncio.create_task(asking.load_model(BERT, config=three))
-                assert await stubs_within(bert, 3, 5.0)
+                assert await stubs_within(bert, 3, 30.0)
                 await asyncio.sleep(0.5)
                 before = await executions(asking)
                 await asyncio.sleep(1.5)
@@ -266,7 +271,7 @@ async def test_an_update_under_backlog_works_at_once_and_returns_once_the_queue_
                 assert not again.done()
                 assert len(await asyncio.to_thread(bert.stub_pids, BERT)) == 3, "the second update waits"
                 assert await asyncio.to_thread(count_of, client, BERT) == 1, "the old count is shown"
-            await asyncio.wait_for(asyncio.gather(raising, again), 10)
+            await asyncio.wait_for(asyncio.gather(raising, again), 30)
             assert await asyncio.to_thread(count_of, client, BERT) == 4
 
 
@@ -276,5 +281,5 @@ async def test_with_the_rate_limiter_on_an_update_under_backlog_returns_at_once(
         async with triton_aio.InferenceServerClient(rig.grpc_url) as asking, backlog(rig):
             for count in (3, 4):
                 config = await asyncio.to_thread(with_count, client, BERT, count)
-                await asyncio.wait_for(asking.load_model(BERT, config=config), 3)
+                await asyncio.wait_for(asking.load_model(BERT, config=config), 30)
                 assert await asyncio.to_thread(count_of, client, BERT) == count
