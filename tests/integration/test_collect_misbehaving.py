@@ -320,7 +320,7 @@ async def test_no_connection_is_kept_since_triton_would_not_stop_before_it_is_cl
         ended.append(await reader.read())
 
     pages = Pages()
-    async with serving(keeps) as url, asyncio.timeout(5):
+    async with serving(keeps) as url, asyncio.timeout(30):
         for _ in range(3):
             assert await pages.get("t", url, 1) == b"ok"
         while len(ended) < 3:  # noqa: ASYNC110 - the server side sees the end of a connection a moment later

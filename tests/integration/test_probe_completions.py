@@ -43,7 +43,7 @@ async def watching(
 
 
 async def first(collector: FleetCollector) -> ProbeResult:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (results := collector.reading(wall_clock()).probes["m"]):  # noqa: ASYNC110 - polled
             await asyncio.sleep(0.01)
     return results[0]
@@ -124,7 +124,7 @@ async def test_an_answer_that_drips_too_slowly_is_given_up_in_its_own_time(vllm:
     async with watching(vllm, ProbeSpec(60, 0.5, CHAT)) as collector:
         result = await first(collector)
     assert result.error == "no answer within 0.5 s"
-    assert 0.5 <= result.latency_s < 5, "the probe has 60 s until the next one"
+    assert 0.5 <= result.latency_s < 30, "the probe has 60 s until the next one"
 
 
 async def test_a_model_that_is_asleep_is_not_probed_until_it_wakes(vllm: CompletionServer) -> None:
@@ -140,7 +140,7 @@ async def test_a_model_that_is_asleep_is_not_probed_until_it_wakes(vllm: Complet
 async def test_a_model_that_falls_asleep_under_a_probe_is_no_failure(vllm: CompletionServer) -> None:
     async with watching(vllm, ProbeSpec(60, 0.5, CHAT)) as collector:
         vllm.awake.clear()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not vllm.asked:  # noqa: ASYNC110 - polled
                 await asyncio.sleep(0.01)
         await look(collector)
@@ -157,12 +157,12 @@ async def test_what_the_server_refuses_for_our_own_fault_is_shown_and_is_no_even
     (tmp_path / "key").write_text("wrong")
     probe = ProbeSpec(0.05, 2, token_file=str(tmp_path / "key"))
     async with watching(vllm, probe) as collector:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (told := model(await look(collector)).recent_failures):  # noqa: ASYNC110 - polled
                 await asyncio.sleep(0.05)
         assert told[-1] == "not probed: Unauthorized"
         (tmp_path / "key").unlink()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while "cannot be read" not in model(await look(collector)).recent_failures[-1]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert collector.reading(wall_clock()).probes["m"] == ()
@@ -173,12 +173,12 @@ async def test_what_the_server_refuses_for_our_own_fault_is_shown_and_is_no_even
 
 async def test_own_requests_are_told_from_use(vllm: CompletionServer) -> None:
     async with watching(vllm, ProbeSpec(0.05, 2)) as collector:
-        for _ in range(5):
-            await asyncio.sleep(0.2)
-            await collector.collect(0)
-        intervals = model(await look(collector)).intervals
-    probes = sum(interval.probes for interval in intervals)
-    assert probes >= 10
+        async with asyncio.timeout(30):
+            probes = 0
+            while probes < 10:
+                await asyncio.sleep(0.2)
+                intervals = model(await look(collector)).intervals
+                probes = sum(interval.probes for interval in intervals)
     assert sum(interval.completed for interval in intervals) - probes <= 1, "one may end between two readings"
 
 
