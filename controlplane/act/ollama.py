@@ -148,7 +148,7 @@ class OllamaActuator:
             async with self._session.request(
                 method, f"{spec.http}{path}", json=request, timeout=timeout, allow_redirects=False
             ) as answer:
-                status, text = answer.status, await answer.text()
+                status, text = answer.status, await answer.text(errors="replace")
         except aiohttp.ClientError as error:
             raise TargetUnreachableError(spec.name, why_not(error)) from error
         return answer_of(spec.name, f"{spec.http}{path}", status, text, table=OLLAMA_TABLE)

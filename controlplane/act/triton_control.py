@@ -82,7 +82,7 @@ class TritonControl:
         url = f"{self._http}/v2/models/{quote(model, safe='')}/config"
         with self._answer(short=True):
             async with self._session.get(url, allow_redirects=False) as response:
-                text = await response.text()
+                text = await response.text(errors="replace")
         return answer_of(self._name, url, response.status, text)
 
     async def counters(self, model: str) -> Counters:

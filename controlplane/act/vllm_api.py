@@ -111,7 +111,7 @@ class VllmApi:
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as answer:
-                status, text = answer.status, await answer.text()
+                status, text = answer.status, await answer.text(errors="replace")
         except aiohttp.ClientError as error:
             raise TargetUnreachableError(spec.name, why_not(error)) from error
         told = _json(text)

@@ -132,7 +132,7 @@ class MigAgents:
         )
         try:
             async with request as response:
-                status, text = response.status, await response.text()
+                status, text = response.status, await response.text(errors="replace")
         except TimeoutError:
             raise TargetUnreachableError(f"agent {node}", f"no answer within {timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
