@@ -71,7 +71,7 @@ async def test_moves_wait_for_the_end_of_a_tick_and_are_taken_in_as_one(moving: 
     await moving.start()
     moving.tick.hold_s = 0.2
     moving.runner.nudge()
-    await moving.until(lambda: moving.tick.running == 1)
+    await moving.until(lambda: moving.tick.most_running == 1)
     for count in range(1, 6):
         moving.discovery.find("w", [member(str(i)) for i in range(count)], NOW)
     await moving.until(lambda: bool(moving.followed))
