@@ -104,7 +104,7 @@ async def set_versions(
     except ActionError as error:
         # a load that is late may still come: the next step sees to that
         if error.failure is not FailureClass.TIMEOUT:
-            with suppress(ActionError, TargetUnreachableError):  # the verdict stands, and the way back is a step of its own
+            with suppress(ActionError, TargetUnreachableError):  # the verdict stands, and the next step goes back too
                 await send(with_versions(config, before))
         raise
     return Done(f"serves version {', '.join(target.versions)}; before: {', '.join(before)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import aiohttp
 
 from controlplane.collect.exposition import OPENMETRICS_END
 from controlplane.collect.names import Names
-from controlplane.domain.errors import UNRESOLVED, MalformedPageError, TargetUnreachableError
+from controlplane.domain.errors import UNRESOLVED, MalformedPageError, TargetUnreachableError, no_tls
 
 LIMIT_BYTES = 8 * 2**20
 REFUSED = "connection refused"
@@ -196,7 +197,10 @@ def _hint(status: int) -> str:
 
 
 def _why(error: Exception) -> str:
-    number = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else getattr(error, "errno", None)
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ssl.SSLError):
+        return no_tls(cause)
+    number = getattr(cause, "errno", None)
     if number == errno.ECONNREFUSED:
         return REFUSED
     if isinstance(error, aiohttp.ClientConnectorDNSError):

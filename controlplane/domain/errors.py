@@ -44,6 +44,14 @@ UNRESOLVED = "its host name does not resolve"
 """`why` of a TargetUnreachableError where no name server knows the host."""
 
 
+def no_tls(error: Exception) -> str:
+    """The same where no TLS connection came about, of the ssl.SSLError that tells why."""
+    if refused := getattr(error, "verify_message", ""):
+        return f"no TLS connection: its certificate is not accepted ({refused})"
+    reason = str(getattr(error, "reason", None) or "no reason was told")
+    return f"no TLS connection ({reason.lower().replace('_', ' ')})"
+
+
 class TargetUnreachableError(TransientError):
     """A server, page or API gave no usable answer in time.
 

@@ -181,10 +181,10 @@ async def test_only_the_page_of_a_model_says_that_it_is_not_loaded_yet(triton_ri
 
 async def until_loading(client: triton_aio.InferenceServerClient, model: str) -> None:
     async with asyncio.timeout(30):
-        while not any(
-            row.name == model and row.state == "LOADING" for row in (await client.get_model_repository_index()).models
-        ):
+        states: set[tuple[str, str]] = set()
+        while (model, "LOADING") not in states:
             await asyncio.sleep(0.01)
+            states = {(row.name, row.state) for row in (await client.get_model_repository_index()).models}
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import requests
 from requests.auth import AuthBase
 
 from controlplane.collect.token_file import read_token
-from controlplane.domain.errors import UNRESOLVED, QueryRefusedError
+from controlplane.domain.errors import UNRESOLVED, QueryRefusedError, no_tls
 
 _PART_BYTES = 2**16
 
@@ -77,13 +78,13 @@ def why_not(error: BaseException) -> str:
         inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
         if isinstance(seen, socket.gaierror):
             return UNRESOLVED
+        if isinstance(seen, ssl.SSLError):
+            return no_tls(seen)
         if isinstance(seen, ConnectionRefusedError):
             return "connection refused"
         if isinstance(seen, OSError) and not isinstance(seen, requests.RequestException) and seen.errno:
             return os.strerror(seen.errno).lower()
         seen = inner if isinstance(inner, BaseException) else (seen.__cause__ or seen.__context__)
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS failed: is its certificate signed by an authority that is known here?"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the answer ended before its end"
     return "connection closed without an answer"
