@@ -147,15 +147,20 @@ def all_wants(connection: Connection) -> tuple[Want, ...]:
 
 
 def add_audit(connection: Connection, entry: AuditEntry) -> None:
-    """Append to the audit log."""
-    row = {"at": entry.at, "actor": entry.actor, "verb": entry.verb, "subject": entry.subject, "detail": entry.detail}
-    connection.execute(audit.insert().values(**row))
+    """Append to the audit log, whatever characters are in what others said."""
+    texts = {"actor": entry.actor, "verb": entry.verb, "subject": entry.subject, "detail": entry.detail}
+    connection.execute(audit.insert().values(at=entry.at, **{key: _storable(text) for key, text in texts.items()}))
 
 
 def audit_entries(connection: Connection, limit: int) -> Sequence[AuditEntry]:
     """Newest first."""
     query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
     return [AuditEntry(row.at, row.actor, row.verb, row.subject, row.detail) for row in connection.execute(query)]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL, and no database half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _holds(table: Table, now: float) -> ColumnElement[bool]:
