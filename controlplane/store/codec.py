@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from controlplane.domain.alerts import AlertState, AlertStates
 from controlplane.domain.decision import Action, Decision, Effect, Outcome
@@ -33,7 +34,11 @@ class Codec(Generic[T]):
 
     def dump(self, value: T) -> str:
         """JSON text; zones are their names. Infinity and NaN are kept, which the type's own serializer makes null."""
-        return to_json(value, fallback=str).decode()
+        try:
+            return to_json(value, fallback=str).decode()
+        except PydanticSerializationError:  # half of a surrogate pair, in what a server said
+            plain = to_jsonable_python(value, fallback=str)
+            return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()
 
     def load(self, body: str) -> T:
         """The value. Raises StoreError when the text holds none."""
