@@ -67,9 +67,9 @@ KUBERNETES_TABLE: tuple[Row, ...] = (
         "Deployment llama: somebody set 8 replicas meanwhile, where 2 were",
     ),
     row(
-        r"patch pods .*answered 404|answered 409",
+        r"answered 409",
         C.SUPERSEDED,
-        "it went, or somebody wrote it at that moment: it is begun anew on what there is then",
+        "somebody wrote it at that moment: it is begun anew on what there is then",
         "cannot patch pods in namespace ml: the API server answered 409 (Operation cannot be fulfilled on pods"
         ' "llama-a": the object has been modified)',
     ),
