@@ -33,7 +33,7 @@ models:
         plane = build(parse_settings(text, {}))
         await plane.start()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while len(plane.picture().fleet.members) < 3 or not plane.picture().fleet.scaling["w"].unscheduled:
                     await plane.runner.changed(1.0)
                 ticks = plane.picture().health.ticks

@@ -61,7 +61,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     command = folder / "copies.sh"
     command.write_text(COMMAND)
     command.chmod(0o755)
-    options = ("--copies", str(command), "--copies-timeout", "2")
+    options = ("--copies", str(command), "--copies-timeout", "6")
     with cutting_agent(build(tmp_path_factory.mktemp("nvml")), folder, *options) as started:
         yield started
     for file in folder.glob("*.pid"):
@@ -148,7 +148,7 @@ async def test_a_command_that_hangs_is_killed_with_what_it_started_and_holds_up_
     assert not hanging.done()
     failed = await hanging
     assert failed.state is CopyState.FAILED
-    assert failed.detail.endswith("start did not end within 2 s and was killed: pulling the image")
+    assert failed.detail.endswith("start did not end within 6 s and was killed: pulling the image")
     await until(lambda: not is_alive(int(child.read_text())))
     child.unlink()
     await run(agents, Act.DRAIN, piece=Slice("1g.10gb", 0))

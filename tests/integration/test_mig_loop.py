@@ -114,7 +114,7 @@ mig:
 
 
 async def until(plane: ControlPlane, wanted: Callable[[], object]) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 120
     while not wanted():
         assert time.monotonic() < ends, plane.picture().mig
         with suppress(TimeoutError):
