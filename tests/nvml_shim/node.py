@@ -39,7 +39,7 @@ class Node:
         headers = {} if token is None else {"Authorization": token}
         request = urllib.request.Request(f"{self.url}{path}", sent, headers)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answered:
+            with urllib.request.urlopen(request, timeout=60) as answered:
                 return Answer(answered.status, json.load(answered), answered.headers.get_content_type())
         except urllib.error.HTTPError as error:
             with error:
