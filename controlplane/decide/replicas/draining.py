@@ -13,6 +13,7 @@ from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.idle import quiet_s
 from controlplane.decide.replicas.pool import Pool, identity
 from controlplane.decide.replicas.scaled import Scaled
+from controlplane.decide.replicas.steps import was_not_put_back
 from controlplane.domain.decision import Reason, ReasonCode, Step, Target
 from controlplane.domain.fleet import KubernetesQuery, Member, Phase, ServerKind
 from controlplane.domain.observation import ModelReading, ModelState
@@ -67,6 +68,9 @@ def _down(one: Scaled, first: Sequence[Member], drain: Drain, policy: Policy, no
 
 
 def _put_back(one: Scaled) -> Scaled:
+    """Put back who is out of traffic; where that has just failed, more that are wanted come first."""
+    if one.decision.actionable and one.replicas > one.pool.present and any(map(was_not_put_back, one.pool.results)):
+        return one
     reason = Reason(ReasonCode.PUT_BACK, {"replicas": float(len(one.pool.draining))})
     present = one.pool.present
     return _traffic(one, present, reason, asked=max(present, one.before.asked or 0))

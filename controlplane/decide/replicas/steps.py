@@ -8,7 +8,7 @@ from controlplane.decide.limits import held_by
 from controlplane.decide.policy import Policy
 from controlplane.decide.replicas.pool import Pool, lead_s
 from controlplane.decide.replicas.scaled import Scaled
-from controlplane.domain.decision import OF_REPLICAS, ActionStatus, Decision, Reason, ReasonCode, Step
+from controlplane.domain.decision import OF_REPLICAS, ActionStatus, Decision, Outcome, Reason, ReasonCode, Step
 from controlplane.domain.state import WorkloadState
 
 # More would overflow after a week of failures.
@@ -22,7 +22,7 @@ def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
             case ActionStatus.SUCCEEDED if outcome.action.step is Step.SCALE:
                 count, at = outcome.action.target.instances, outcome.finished_at
                 state = replace(state, failures=0, remedy="", act_at=0.0, set_to=count, set_at=at)
-            case ActionStatus.FAILED:
+            case ActionStatus.FAILED if not was_not_put_back(outcome):
                 wait_s = min(policy.back_off_max_s, policy.back_off_min_s * 2.0 ** min(state.failures, _DOUBLINGS))
                 state = replace(
                     state,
@@ -31,11 +31,17 @@ def absorb(pool: Pool, state: WorkloadState, policy: Policy) -> WorkloadState:
                     act_at=outcome.finished_at + wait_s,
                     asked=pool.present,
                 )
-            case ActionStatus.DROPPED | ActionStatus.INTERRUPTED:
+            case ActionStatus.FAILED | ActionStatus.DROPPED | ActionStatus.INTERRUPTED:
                 state = replace(state, asked=pool.present)
             case _:  # what leads up to a step says nothing of how that one goes
                 pass
     return state
+
+
+def was_not_put_back(outcome: Outcome) -> bool:
+    """Whether replicas could not be put back into traffic; that is tried each tick, and no other step waits for it."""
+    action = outcome.action
+    return outcome.status is ActionStatus.FAILED and action.step is Step.TRAFFIC and not action.lowers
 
 
 def held(one: Scaled, now: float) -> Scaled:

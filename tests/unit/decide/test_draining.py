@@ -176,6 +176,18 @@ def test_putting_back_is_tried_each_tick_until_it_is_done() -> None:
     assert fleet.out == []
 
 
+def test_who_cannot_be_put_back_keeps_no_others_from_coming() -> None:
+    """For want of the right to patch pods, say, which nothing but a person mends."""
+    fleet = Fleet.serving(3, wanted=2)
+    fleet.tick()
+    fleet.wanted = 6
+    assert fleet.tick(fails=True).step is Step.TRAFFIC
+    more = fleet.tick()
+    assert (more.step, more.target and more.target.instances, len(fleet.out)) == (Step.SCALE, 6, 1)
+    assert fleet.tick(fails=True).step is Step.TRAFFIC, "nor is it given up"
+    assert fleet.state.failures == 0
+
+
 def test_who_is_not_ready_goes_first_and_is_waited_for_only_if_it_ever_served() -> None:
     fleet = Fleet.serving(3, wanted=2)
     fleet.start()
