@@ -122,10 +122,10 @@ def test_of_many_that_want_it_at_the_same_moment_one_gets_it(url: str) -> None:
     def contend(number: int) -> list[tuple[str, int]]:
         won = []
         for _ in range(5):
-            together.wait(10)
+            together.wait(60)
             taken = stores[number].lease.take(f"plane {number}", LONG_S)
             won.append((taken.holder, taken.epoch))
-            together.wait(10)
+            together.wait(60)
             if taken.holder == f"plane {number}":
                 stores[number].lease.release(taken.epoch)
         return won

@@ -61,7 +61,7 @@ class Running:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Its exit status after the signal."""
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @contextlib.contextmanager
