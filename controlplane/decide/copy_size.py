@@ -20,14 +20,15 @@ class CopySize:
     """Bytes of a copy. `declared`: whatever its instances; None: as it was measured, if it was.
 
     `whole` by the instances with which it was seen to come or go. One instance more takes at most `more_bytes`, None:
-    not known; one fewer gives back `fewer_bytes`. `apart`: instances were seen to come or go apart from their copy.
+    not known; one fewer gives back `fewer_bytes`. `apart`: what one took or gave back, each time that instances were
+    seen to come or go apart from their copy.
     """
 
     declared: int | None = None
     whole: Mapping[int, int] = field(default_factory=dict)
     more_bytes: int | None = None
     fewer_bytes: int = 0
-    apart: bool = False
+    apart: tuple[float, ...] = ()
 
     def of(self, instances: int) -> int | None:
         """A copy with so many; None: not known."""
@@ -53,7 +54,10 @@ UNKNOWN = CopySize()
 
 
 def measured(samples: Iterable[MemorySample]) -> CopySize:
-    """By what was seen of late, of which the most counts: servers free memory late, or not at all."""
+    """By what was seen of late, of which the most counts: servers free memory late, or not at all.
+
+    What raises were seen to take counts in place of what loads with several counts differed by.
+    """
     whole: dict[int, int] = {}
     raises: list[float] = []
     lowered: list[float] = []
@@ -64,7 +68,7 @@ def measured(samples: Iterable[MemorySample]) -> CopySize:
         else:
             each = sample.size_bytes / (high - low)
             (raises if sample.after == high else lowered).append(each)
-    raises += [
+    raises = raises or [
         (whole[many] - whole[few]) / (many - few) for few, many in pairwise(sorted(whole)) if whole[many] > whole[few]
     ]
     share = min((size / count for count, size in whole.items()), default=None)
@@ -73,4 +77,4 @@ def measured(samples: Iterable[MemorySample]) -> CopySize:
     if not raises and share is not None and most is not None:
         most = max(most, share)  # what was lowered may have freed less than it had
     fewer = min(seen, default=0.0) if share is None else min([*seen, share]) if seen else 0.0
-    return CopySize(None, whole, None if most is None else math.ceil(most), math.floor(fewer), apart=bool(seen))
+    return CopySize(None, whole, None if most is None else math.ceil(most), math.floor(fewer), apart=tuple(seen))

@@ -42,7 +42,7 @@ def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> Un
             if raised and pending is not None and outcome.failure not in NO_ANSWER:
                 # Out of memory or refused: stay where it was, and believe that for a while.
                 kept = pending.from_instances
-                ceiling = _failed_beyond(state.ceiling, kept, pending.to_instances, policy, outcome.finished_at)
+                ceiling = failed_beyond(state.ceiling, kept, pending.to_instances, policy, outcome.finished_at)
                 state = replace(state, instances=kept, expectation=None, ceiling=ceiling)
         elif outcome.status is ActionStatus.DROPPED:
             state = replace(state, expectation=None)
@@ -105,10 +105,10 @@ def conclude(state: UnitState, effect: Effect, policy: Policy, now: float) -> Un
         return state
     lower, upper = expectation.from_instances, expectation.to_instances
     if effect.verdict is Verdict.HARMED:
-        ceiling = _failed_beyond(ceiling, lower, upper, policy, now)
+        ceiling = failed_beyond(ceiling, lower, upper, policy, now)
         return replace(state, expectation=None, undo_to=lower, ceiling=ceiling)
     if effect.verdict is Verdict.NO_GAIN:
-        return replace(state, expectation=None, ceiling=_failed_beyond(ceiling, upper, upper, policy, now))
+        return replace(state, expectation=None, ceiling=failed_beyond(ceiling, upper, upper, policy, now))
     refuted = effect.verdict is Verdict.HELPED and ceiling is not None and upper > ceiling.instances
     return replace(state, expectation=None, ceiling=None if refuted else ceiling)
 
@@ -129,7 +129,7 @@ def lifted(ceiling: Ceiling, policy: Policy, now: float, *, eased: bool) -> Ceil
     return None if now - ceiling.until >= policy.ceiling_s * _LONGEST else ceiling
 
 
-def _failed_beyond(before: Ceiling | None, instances: int, to: int, policy: Policy, now: float) -> Ceiling:
+def failed_beyond(before: Ceiling | None, instances: int, to: int, policy: Policy, now: float) -> Ceiling:
     """The ceiling after a raise to `to` failed; where it went beyond the one `before` that failed again."""
     times = before.times + 1 if before is not None and to > before.instances else 1
     return Ceiling(instances, now + believed_s(times, policy), times)

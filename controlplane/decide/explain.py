@@ -77,6 +77,7 @@ _TEXT: Mapping[ReasonCode, str] = {
     ReasonCode.HANDOVER: "one goes once those that stay have their instances ({each}), each for {per_s}/s",
     ReasonCode.ROUTED: "unloaded once the gateway {gateway} has dropped this server: {why}",
     ReasonCode.NO_ROOM: "not loaded: it takes {takes_mib}, and {free_mib} are left on the server",
+    ReasonCode.ROOM_DOUBTED: "what it takes was only measured: in spite of that a try with {instances} instances",
     ReasonCode.DRAINING: "{replicas} replicas that are to go take no new requests: {left} have not ended what they "
     "have, for {waited_s} s of at most {timeout_s} s",
     ReasonCode.DRAINED: "{replicas} replicas that are to go have ended what they had",
@@ -125,6 +126,7 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.NO_ROOM, "step"): "no {step}: it takes {takes_mib} more, and {free_mib} are left on the server",
     (ReasonCode.NO_ROOM, "wanted"): "{wanted} instances would take {takes_mib} more, and {free_mib} are left on the "
     "server",
+    (ReasonCode.ROOM_DOUBTED, "left_s"): "what it takes was only measured: one step is tried in {left_s} s",
     (ReasonCode.HANDOVER, "why"): "stays until those that stay are ready for its part: {why}",
     (ReasonCode.PLACED, "unknown"): "stays as it is until its place is known: {unknown}",
     (ReasonCode.PLACED, "ensembles"): "it is on servers with {ensembles}, with which it is loaded",

@@ -48,7 +48,7 @@ def most(unit: Unit, present: Target, highest: int) -> int:
 def cut(unit: Unit, draft: Draft, present: Target) -> Draft:
     """The draft with no more instances than there is room for. What a person set is set so or not at all."""
     wanted = draft.target.instances
-    reason = _raise(unit, present, wanted) if draft.target.loaded else None
+    reason = refused(unit, draft, present)
     if reason is None or (draft.by_person and unit.instances_told is not None):
         return draft
     step = unit.reading.instances_per_step if unit.reading is not None else 1
@@ -59,6 +59,11 @@ def cut(unit: Unit, draft: Draft, present: Target) -> Draft:
         return draft
     numbers = {"wanted": float(wanted), **reason.numbers}
     return draft.because(Reason(ReasonCode.NO_ROOM, numbers), Target(loaded=True, instances=fits))
+
+
+def refused(unit: Unit, draft: Draft, present: Target) -> Reason | None:
+    """Why the draft's instances, or the load with them, do not fit; None: they do, or are no more than are there."""
+    return _raise(unit, present, draft.target.instances) if draft.target.loaded else None
 
 
 def _raise(unit: Unit, present: Target, instances: int) -> Reason | None:

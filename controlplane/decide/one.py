@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
 
-from controlplane.decide import effects, expected, fits, people, placed, placement, rollout, tuning
+from controlplane.decide import doubt, effects, expected, fits, people, placed, placement, rollout, tuning
 from controlplane.decide.advising import advised
 from controlplane.decide.blocks import blocked
 from controlplane.decide.demand import Demand, estimate
@@ -29,7 +29,8 @@ _MENDED = (Step.HOLD, Step.SET_INSTANCES, Step.CONFIGURE)
 
 def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tuple[Decision, UnitState, Effect | None]:
     """What should be done with one model on one server, the state for the next tick, and the effect judged now."""
-    state = tuning.absorb(effects.absorb(state, unit.results, policy), unit.results, policy)
+    state = doubt.absorb(effects.absorb(state, unit.results, policy), unit.results, policy)
+    state = tuning.absorb(state, unit.results, policy)
     state = rollout.advanced(unit, state, now)
     if state.expectation is not None and state.expectation.done_at == 0 and unit.in_flight is None:
         state = replace(state, expectation=None)
@@ -59,7 +60,7 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     draft = people.freeze(draft, base, unit.freezes, now)
     floor, acts = placed.floor(unit, present), unit.spec.mode is Mode.ACT
     draft = people.override(draft, base, unit.override, floor, now, acts=acts)
-    draft = fits.cut(unit, draft, present)
+    unit, draft, state = doubt.doubted(unit, state, draft, present, policy, now)
     state = _settled(unit, state, draft, now)
     advice, state = advised(unit, state, now)
     draft = tuning.wish(unit, state, draft, present, advice, now)

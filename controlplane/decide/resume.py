@@ -8,7 +8,7 @@ from controlplane.decide.effects import believed_s
 from controlplane.decide.placing.spread import LONGEST_HOLD_S
 from controlplane.decide.policy import Policy
 from controlplane.decide.tuning import longest_refusal_s
-from controlplane.domain.state import Expectation, PolicyState, Spread, UnitState, WorkloadState
+from controlplane.domain.state import Ceiling, Expectation, PolicyState, Spread, UnitState, WorkloadState
 
 
 def resumed(state: PolicyState, policy: Policy, now: float) -> PolicyState:
@@ -59,14 +59,14 @@ def _workload(state: WorkloadState, policy: Policy, now: float) -> WorkloadState
 
 
 def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
-    ceiling = unit.ceiling
     return replace(
         unit,
         used_at=None if unit.used_at is None else min(unit.used_at, now),
         recommended=tuple((min(at, now), count) for at, count in unit.recommended),
         learned_until=min(unit.learned_until, now),
         expectation=_expectation(unit.expectation, now),
-        ceiling=ceiling and replace(ceiling, until=min(ceiling.until, now + believed_s(ceiling.times, policy))),
+        ceiling=_ceiling(unit.ceiling, policy, now),
+        full=_ceiling(unit.full, policy, now),
         retry_at=min(unit.retry_at, now + policy.back_off_max_s),
         blind_since=None if unit.blind_since is None else min(unit.blind_since, now),
         changed_at=min(unit.changed_at, now),
@@ -80,6 +80,10 @@ def _unit(unit: UnitState, policy: Policy, now: float) -> UnitState:
         gone_since=None if unit.gone_since is None else min(unit.gone_since, now),
         leaving_since=None,  # nobody told the gateway meanwhile
     )
+
+
+def _ceiling(ceiling: Ceiling | None, policy: Policy, now: float) -> Ceiling | None:
+    return ceiling and replace(ceiling, until=min(ceiling.until, now + believed_s(ceiling.times, policy)))
 
 
 def _expectation(pending: Expectation | None, now: float) -> Expectation | None:

@@ -110,6 +110,8 @@ class ReasonCode(StrEnum):
     """It is unloaded only once the gateway is seen not to route to it any more."""
     NO_ROOM = "no_room"
     """The server has less memory left than the model takes."""
+    ROOM_DOUBTED = "room_doubted"
+    """That rests on what was measured alone, and one step is tried in spite of it, now or after a while."""
     DRAINING = "draining"
     """Replicas that are to go take no new requests, and end what they have."""
     DRAINED = "drained"

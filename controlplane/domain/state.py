@@ -37,7 +37,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """More instances than `instances` gave no more throughput; believed until `until`, and remembered for longer.
+    """More instances than `instances` are of no use; believed until `until`, and remembered for longer.
 
     `times` a raise beyond it failed in a row.
     """
@@ -95,7 +95,8 @@ class UnitState:
     `changed_at`: end of the last successful action. `blind_since`: since when data are missing (None: they are there).
     `gone_since`: since when its discovered server has left (None: it is there).
     `batching`: since when its batching is configured as it is, and what is advised on it; None while it is not loaded.
-    `memory` holds what it was seen to take on the server, the last few times; empty: that is not known.
+    `memory` holds what it was seen to take on the server, the last few times; empty: that is not known. `full`: by that
+    alone there is no room for more instances, none at all where it is 0; one more is tried once it is not believed.
     `leaving_since`: since when the gateway before it is told to drop it (None: it is not).
     `tuning`: what of that was carried out; `refused`: what of it did not help.
     `rollout` to another version, while the instruction holds or until it is rolled back.
@@ -119,6 +120,7 @@ class UnitState:
     gone_since: float | None = None
     batching: BatchingMemory | None = None
     memory: tuple[MemorySample, ...] = ()
+    full: Ceiling | None = None
     leaving_since: float | None = None
     tuning: Tuning | None = None
     refused: tuple[Refusal, ...] = ()

@@ -101,7 +101,7 @@ def test_what_triton_holds_twice_for_a_while_has_to_fit_twice(step: Step, target
     world = measured(8, "a")
     (server,), (model,) = world.fleet.servers, world.fleet.models
     here = Target(loaded=True, instances=2, versions=("1",))
-    size = CopySize(None, {1: GIB}, GIB, GIB, apart=True)
+    size = CopySize(None, {1: GIB}, GIB, GIB, apart=(GIB,))
     unit = Unit(model, server, None, ModelReading(ModelState.READY), free_bytes=gib * GIB, size=size)
     assert takes(unit, step, here, target) == gib * GIB
     assert no_room(unit, step, here, target) is None
