@@ -8,7 +8,7 @@ import typer
 
 from controlplane.cli.client import path_of
 from controlplane.cli.instructing import Wait, instruct
-from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
+from controlplane.cli.options import DEFAULT_URL, Json, NumberCommand, Reason, TokenFile, Ttl, Url, api_of
 from controlplane.cli.output import counted, print_json
 
 app = typer.Typer(help="Models, and instructions about them.", rich_markup_mode=None)
@@ -70,7 +70,7 @@ def unload(
     instruct(api_of(url, token_file), "POST", path_of("models", model, "unload"), body, wait, as_json=as_json)
 
 
-@app.command("instances")
+@app.command("instances", cls=NumberCommand)
 def instances(
     model: _Model,
     count: Annotated[int, typer.Argument(metavar="N", min=0, help="Total per server, inside the model's bounds.")],
@@ -104,7 +104,7 @@ def pin(
     instruct(api_of(url, token_file), "POST", path_of("models", model, "pin"), body, 5.0, as_json=as_json)
 
 
-@app.command("bounds")
+@app.command("bounds", cls=NumberCommand)
 def bounds(
     model: _Model,
     least: Annotated[int, typer.Argument(metavar="MIN", min=1, help="Fewest instances per server.")],
@@ -123,7 +123,7 @@ def bounds(
     instruct(api_of(url, token_file), "PUT", path_of("models", model, "bounds"), body, wait, as_json=as_json)
 
 
-@app.command("rollout")
+@app.command("rollout", cls=NumberCommand)
 def rollout(
     model: _Model,
     version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Its number in the model repository.")],

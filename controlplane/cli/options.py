@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from controlplane.cli.client import Api
 from controlplane.domain.errors import ConfigurationError, Fault
@@ -27,6 +29,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Ttl = Annotated[str, typer.Option("--for", help="How long it holds, such as 30m or 2h.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; shown to everybody and kept.")]
 Config = Annotated[Path, typer.Option("--config", envvar="CONTROLPLANE_CONFIG", help="The configuration file.")]
+
+
+_BELOW_ZERO = re.compile(r"-[0-9.]+")
+
+
+class NumberCommand(TyperCommand):
+    """A command with numbers as arguments: one below zero is refused as that number, and not as an unknown option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that are left over."""
+        ctx.ignore_unknown_options = any(_BELOW_ZERO.fullmatch(argument) for argument in args)
+        return super().parse_args(ctx, args)
 
 
 def api_of(url: str, token_file: Path | None) -> Api:

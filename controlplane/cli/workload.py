@@ -8,7 +8,7 @@ import typer
 
 from controlplane.cli.client import path_of
 from controlplane.cli.instructing import Wait, instruct
-from controlplane.cli.options import DEFAULT_URL, Json, Reason, TokenFile, Ttl, Url, api_of
+from controlplane.cli.options import DEFAULT_URL, Json, NumberCommand, Reason, TokenFile, Ttl, Url, api_of
 from controlplane.cli.output import counted, print_json
 
 app = typer.Typer(help="Workloads, and instructions about their replicas.", rich_markup_mode=None)
@@ -18,7 +18,7 @@ _Workload = Annotated[str, typer.Argument(metavar="WORKLOAD", help="Name of the 
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    root.command("scale")(scale)
+    root.command("scale", cls=NumberCommand)(scale)
     root.add_typer(app, name="workload")
 
 
@@ -59,7 +59,7 @@ def list_workloads(*, url: Url = DEFAULT_URL, token_file: TokenFile = None, as_j
     show(workloads_table(found), people_table(overrides, list(freezes.values())))
 
 
-@app.command("bounds")
+@app.command("bounds", cls=NumberCommand)
 def bounds(
     workload: _Workload,
     least: Annotated[int, typer.Argument(metavar="MIN", min=0, help="Fewest replicas.")],

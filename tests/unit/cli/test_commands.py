@@ -254,6 +254,14 @@ def test_an_argument_that_is_no_text_is_told(capsys: pytest.CaptureFixture[str])
     ("arguments", "thing", "value"),
     [
         (["model", "instances", "bert", "abc"], "'N'", "'abc'"),
+        (["model", "instances", "bert", "-1"], "'N'", "-1"),
+        (["model", "instances", "bert", "-1", "--for", "2h"], "'N'", "-1"),
+        (["model", "instances", "bert", "-1.5"], "'N'", "-1.5"),
+        (["model", "bounds", "bert", "-1", "3"], "'MIN'", "-1"),
+        (["model", "bounds", "bert", "1", "-12"], "'MAX'", "-12"),
+        (["model", "rollout", "bert", "-2"], "'VERSION'", "-2"),
+        (["scale", "llama", "-1"], "'N'", "-1"),
+        (["workload", "bounds", "llama", "-1", "4"], "'MIN'", "-1"),
         (["agent", "--port", "99999"], "'--port'", "99999"),
         (["decisions", "--limit", "0"], "'--limit'", "0"),
     ],
@@ -265,6 +273,12 @@ def test_a_number_that_is_not_allowed_is_told_with_its_option_and_its_value(
     told = capsys.readouterr().err
     assert thing in told
     assert value in told
+    assert "option: " not in told
+
+
+def test_an_option_that_is_not_known_is_told_beside_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["model", "instances", "bert", "1", "--four", "2h"]) == 2
+    assert "No such option: --four" in capsys.readouterr().err
 
 
 def test_what_the_api_refuses_is_told_by_the_options_of_the_command_line() -> None:
