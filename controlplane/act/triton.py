@@ -20,8 +20,8 @@ from controlplane.act.failures import silent_faults
 from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import Counters, TritonControl
 from controlplane.act.triton_versions import NOT_LOADED_REMEDY, Memory, as_serving, set_versions
-from controlplane.domain.batching import BatchingKnobs, with_batching
-from controlplane.domain.decision import Action, Outcome, Step
+from controlplane.domain.batching import with_batching
+from controlplane.domain.decision import Action, Outcome, Step, Target
 from controlplane.domain.errors import ActionError, ControlPlaneError, NotFoundError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
@@ -148,11 +148,11 @@ class TritonActuator:
                 load = self._load if action.step is Step.LOAD else self._reload
                 return await load(control, action, model)
             case Step.SET_INSTANCES:
-                return await self._set_instances(control, model, action.target.instances)
+                return await self._set_instances(control, model, action.target)
             case Step.UNLOAD:
                 return await self._unload(control, model)
             case Step.CONFIGURE:
-                return await self._configure(control, model, action.target.batching)
+                return await self._configure(control, model, action.target)
             case Step.SET_VERSIONS:
                 return await self._set_versions(control, action, model)
             case Step.HOLD | Step.SCALE | Step.TRAFFIC:
@@ -174,14 +174,14 @@ class TritonActuator:
             raise
         config = await control.config(model)
         if instances > 0 and total_instances(with_total(config, instances)) != total_instances(config):
-            done = await self._set_instances(control, model, instances)
+            done = await self._set_instances(control, model, action.target)
             return Done(f"loaded; {done.detail}{_warnings(config)}")
         if "READY" not in before and config.get("backend") == "python":
-            self._settle(control, server, model, config)
+            self._settle(control, server, model, await as_serving(control, model, config, action.target))
         return Done(f"loaded with {_counted(total_instances(config))}{_warnings(config)}")
 
-    async def _set_instances(self, control: TritonControl, model: str, instances: int) -> Done:
-        config = await control.config(model)
+    async def _set_instances(self, control: TritonControl, model: str, target: Target) -> Done:
+        instances, config = target.instances, await control.config(model)
         have = total_instances(config)
         wanted = with_total(config, instances)
         will_have = total_instances(wanted)
@@ -189,7 +189,7 @@ class TritonActuator:
         if will_have == have:
             return Done(f"has {_counted(have)} already{rounded}")
         before = await control.counters(model)
-        await self._send_load(control, model, await as_serving(control, model, wanted))
+        await self._send_load(control, model, await as_serving(control, model, wanted, target))
         in_place = _was_in_place(before, await control.counters(model))
         how = {True: "in place", False: "by a full reload", None: "no traffic that would tell if in place"}[in_place]
         warnings = _warnings(config, _as_stats(before))
@@ -228,21 +228,20 @@ class TritonActuator:
         if "READY" not in (await control.states(model) or frozenset()):
             return await self._load(control, action, model)
         instances = action.target.instances
-        config = await control.config(model)
-        config = await as_serving(control, model, config)
+        config = await as_serving(control, model, await control.config(model), action.target)
         wanted = with_total(config, instances) if instances > 0 else config
         parameters = dict(wanted.get("parameters", {}))
         parameters[_RELOAD_PARAMETER] = {"string_value": f"{self._clock():.3f}"}
         await self._send_load(control, model, {**wanted, "parameters": parameters})
         return Done(f"reloaded with {_counted(total_instances(wanted))}", in_place=False)
 
-    async def _configure(self, control: TritonControl, model: str, knobs: BatchingKnobs | None) -> Done:
+    async def _configure(self, control: TritonControl, model: str, target: Target) -> Done:
         """Other dynamic batching by a full reload in the background; all else stays as it is."""
         config = await control.config(model)
-        wanted = config if knobs is None else with_batching(config, knobs)
+        wanted = config if target.batching is None else with_batching(config, target.batching)
         if wanted == config:
             return Done("has that batching already")
-        await self._send_load(control, model, await as_serving(control, model, wanted))
+        await self._send_load(control, model, await as_serving(control, model, wanted, target))
         return Done(f"reloaded with other batching{_warnings(wanted)}", in_place=False)
 
     async def _send_load(self, control: TritonControl, model: str, config: Mapping[str, Any] | None = None) -> None:

@@ -39,18 +39,21 @@ def with_versions(config: Mapping[str, Any], versions: Sequence[str]) -> dict[st
 class Memory:
     """The configurations by which servers that restart load the versions that a rollout decided on.
 
-    A policy of versions is part of a whole configuration, which Triton tells of loaded models only. Without a `store`
-    nothing is remembered. Raises ActionError of class SUPERSEDED, which is no version's fault, where the store fails.
+    A policy of versions is part of a whole configuration, which Triton tells of loaded models only. A server of which
+    none was kept gets that of another one, as long as it takes it. Without a `store` nothing is remembered. Raises
+    ActionError of class SUPERSEDED, which is no version's fault, where the store fails.
     """
 
     def __init__(self, store: KeptConfigs | None) -> None:
         self._store = store
+        self._own_only: set[tuple[str, str]] = set()
 
     async def keep(self, action: Action, config: Mapping[str, Any]) -> None:
         """Remember the configuration of the model before its versions are set."""
         if self._store is not None:
             with _stored():
                 await self._store.keep(action.model, action.server, config)
+            self._own_only.discard((action.model, action.server))
 
     async def of(self, action: Action) -> dict[str, Any] | None:
         """That with which the action loads the versions that it names; None: by the repository's own policy."""
@@ -58,6 +61,8 @@ class Memory:
             return None
         with _stored():
             known = await self._store.kept(action.model, action.server)
+            if known is None and (action.model, action.server) not in self._own_only:
+                known = await self._store.kept_elsewhere(action.model)
         return known and with_versions(known, action.target.versions)
 
     async def refused(self, action: Action, why: ActionError) -> None:
@@ -65,6 +70,7 @@ class Memory:
         if self._store is not None and why.failure is FailureClass.INVALID_CONFIGURATION:
             with _stored():
                 await self._store.drop(action.model, action.server)
+            self._own_only.add((action.model, action.server))
 
 
 @contextmanager
@@ -75,9 +81,15 @@ def _stored() -> Iterator[None]:
         raise ActionError(f"nothing was done: {error}", FailureClass.SUPERSEDED, _STORE_REMEDY) from error
 
 
-async def as_serving(control: TritonControl, model: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with the policy that is in force, where one that lists versions was read back."""
-    if "specific" not in config.get("version_policy", {}):
+async def as_serving(
+    control: TritonControl, model: str, config: Mapping[str, Any], target: Target
+) -> Mapping[str, Any]:
+    """The configuration with a policy of just the versions that serve, where a rollout or the policy itself lists some.
+
+    Triton looks into the repository at each override: by the policy that was read back it would load what a rollout
+    keeps away from there. Without a rollout that is the policy's will.
+    """
+    if not target.versions and "specific" not in config.get("version_policy", {}):
         return config
     ready = await control.ready_versions(model)
     return with_versions(config, ready) if ready else config

@@ -25,6 +25,8 @@ from controlplane.domain.state import Expectation, UnitState
 
 # A dead backend is reloaded in place of these.
 _MENDED = (Step.HOLD, Step.SET_INSTANCES, Step.CONFIGURE)
+# After these Triton looks into its repository: they name the versions of a rollout.
+_LOADING = (Step.LOAD, Step.SET_INSTANCES, Step.RELOAD, Step.CONFIGURE)
 
 
 def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tuple[Decision, UnitState, Effect | None]:
@@ -173,8 +175,6 @@ def _to_step(
     """The decision: which step leads from what is to the draft's target, if it may be taken now."""
     target = draft.target
     step = _step_between(present, target)
-    if step is Step.LOAD and state.rollout is not None:
-        target = replace(target, versions=state.rollout.versions)
     draft, versions = _to_versions(unit, state, draft, step)
     if versions and unit.reading is not None:
         step, target = Step.SET_VERSIONS, replace(target, versions=versions, batching=None)
@@ -190,6 +190,8 @@ def _to_step(
     if step is not Step.HOLD and now < state.retry_at:
         reason = Reason(ReasonCode.BACK_OFF, {"failures": float(state.failures), "left_s": state.retry_at - now})
         draft, step = draft.because(reason), Step.HOLD
+    if step in _LOADING and state.rollout is not None:
+        target = replace(target, versions=state.rollout.versions)
     # Whoever pinned a model did not ask for its reload: in `recommend` that stays a recommendation.
     by_person = step is Step.SET_VERSIONS or (
         step not in (Step.RELOAD, Step.CONFIGURE) and (draft.by_person or _asked(draft))

@@ -1,11 +1,14 @@
 """Rollout of another version of a model: server by server, beside the old one, and back where it does not prove itself.
 
-    beside -> verifying -> retiring -> done            back from each of them: rolling_back -> rolled_back
+    holding -> waiting -> beside -> verifying -> retiring -> done
+    back from where it has begun: rolling_back -> rolled_back
     what it decided on is not there any more: lapsed
 
 One server at a time goes through it, in the model's order; one on which the model is not loaded is passed over until it
-is. Where one fails, all that have it already go back. A phase says which versions should serve, so a server that lost
-them in a restart gets them again. It ends without a step: what serves then serves on, until the server restarts.
+is. Those whose turn has not come are told to serve just what they serve: else a restart, or another count of instances,
+would bring them what came to the repository. Where one fails, all that have it already go back. A phase says which
+versions should serve, so a server that lost them in a restart gets them again. It ends without a step: what serves then
+serves on, until the server restarts.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.observation import Interval, ModelReading, ModelState, ProbeResult
-from controlplane.domain.rollout import BOTH, FAILED, OVER, Rollout, RolloutPhase, Served
+from controlplane.domain.rollout import BOTH, FAILED, OVER, UNBEGUN, Rollout, RolloutPhase, Served
 from controlplane.domain.signal import known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import UnitState, unit_key
@@ -42,6 +45,7 @@ _OF_THE_MODEL = (
     FailureClass.CONTROL_NOT_ALLOWED,
     FailureClass.INVALID_CONFIGURATION,
 )
+_NOTHING = Served(0, 0.0, 0.0, None)
 _ANSWERED = (RolloutPhase.ROLLING_BACK, RolloutPhase.LAPSED)
 
 
@@ -55,15 +59,20 @@ def turn_of(snapshot: Snapshot, units: Mapping[str, UnitState], model: ModelSpec
     if told is None:
         return None
     front = failed = ""
+    begun: list[Rollout] = []
     for name in (told.server,) if told.server else model.runs_on:
         state = units.get(unit_key(model.name, name))
         memory = state.rollout if state is not None else None
         here = memory if memory is not None and memory.id == told.id else None
+        if here is not None and here.holds and here.phase not in UNBEGUN:
+            begun.append(here)
         if here is not None and here.why:
             failed = failed or f"{name}: {here.why}"
         elif not front and (here is None or here.phase not in OVER) and not _is_away(snapshot, model.name, name):
             front = name
-    return Turn(told, front == server, failed)
+    proved = all(memory.phase is RolloutPhase.DONE for memory in begun)
+    until = () if not begun else (told.version,) if proved else begun[0].before
+    return Turn(told, front == server, failed, until)
 
 
 def _is_away(snapshot: Snapshot, model: str, server: str) -> bool:
@@ -78,14 +87,16 @@ def advanced(unit: Unit, state: UnitState, now: float) -> UnitState:
     memory = _after_steps(state.rollout, unit.results)
     turn = unit.turn
     if memory is not None and (turn is None or turn.told.id != memory.id):
-        if memory.phase in OVER:
+        if memory.phase in (*UNBEGUN, *OVER):
             memory = None
         elif memory.phase is not RolloutPhase.ROLLING_BACK:
             memory = _back(memory, "the rollout was withdrawn or ran out", now)
     elif memory is not None and turn is not None:
         memory = _on(unit, turn, memory, now)
-    if memory is None and turn is not None and turn.may_begin and not turn.failed:
-        memory = _begun(unit, turn.told, now)
+    if memory is None and turn is not None:
+        memory = _held(unit, turn, now)
+    if memory is not None and memory.phase in UNBEGUN and turn is not None and turn.may_begin and not turn.failed:
+        memory = _begun(unit, turn.told, memory, now)
     before = state.rollout.phase if state.rollout is not None else None
     if memory is not None and memory.phase in _ANSWERED and before is not memory.phase:
         state = replace(state, failures=0, retry_at=0.0)  # a failed step is answered by another one, at once
@@ -96,17 +107,18 @@ def wanted(unit: Unit, memory: Rollout | None) -> tuple[str, ...]:
     """The versions for which a step is needed; empty: for none."""
     if memory is None or unit.reading is None or not unit.reading.versions:
         return ()
-    held = memory.phase in OVER or memory.phase is RolloutPhase.VERIFYING
+    held = memory.phase in (*OVER, RolloutPhase.WAITING, RolloutPhase.VERIFYING)
     return () if held and unit.reading.versions == memory.versions else memory.versions
 
 
 def reason(turn: Turn | None, memory: Rollout | None) -> Reason | None:
     """Where the rollout stands, in words; None: there is none."""
-    if memory is not None:
+    if memory is not None and (memory.phase not in UNBEGUN or turn is None):
         words = {"version": memory.version, "what": in_words(memory)}
     elif turn is not None:
         what = f"it failed on {turn.failed}" if turn.failed else "its turn has not come"
-        words = {"version": turn.told.version, "what": f"not begun: {what}"}
+        here = "" if memory is None else f"; until then it serves version {', '.join(memory.before)}"
+        words = {"version": turn.told.version, "what": f"not begun: {what}{here}"}
     else:
         return None
     return Reason(ReasonCode.ROLLOUT, {}, words)
@@ -122,7 +134,8 @@ def left(memory: Rollout | None, now: float) -> Rollout | None:
 
     In the middle of it nothing was decided yet: that is no failure of the version, and is begun anew if it comes back.
     """
-    return None if memory is None or memory.phase in (*BOTH, RolloutPhase.RETIRING) else lapsed(memory, now)
+    undecided = (*UNBEGUN, *BOTH, RolloutPhase.RETIRING)
+    return None if memory is None or memory.phase in undecided else lapsed(memory, now)
 
 
 def in_words(memory: Rollout) -> str:
@@ -131,10 +144,25 @@ def in_words(memory: Rollout) -> str:
     return f"{phase}: {memory.why}" if memory.why else phase
 
 
-def _begun(unit: Unit, told: Override, now: float) -> Rollout | None:
-    present, reading = unit.present, unit.reading
-    if reading is None or present is None or not present.loaded or not reading.versions:
+def _held(unit: Unit, turn: Turn, now: float) -> Rollout | None:
+    """What a server whose turn has not come is to serve: what it serves, and what others did where that is the new one.
+
+    One on which the model is not loaded is to load that; None: nothing is known.
+    """
+    present, reading, told = unit.present, unit.reading, turn.told
+    if reading is None or present is None:
         return None
+    here = reading.versions if present.loaded else ()
+    before = here if here and told.version not in here else turn.until or here
+    phase = RolloutPhase.HOLDING if present.loaded else RolloutPhase.WAITING
+    return Rollout(told.id, told.version, before, phase, now, _NOTHING) if before else None
+
+
+def _begun(unit: Unit, told: Override, held: Rollout, now: float) -> Rollout:
+    """The rollout begun where what was held serves; else that is loaded, or set, first."""
+    present, reading = unit.present, unit.reading
+    if reading is None or present is None or not present.loaded or reading.versions != held.before:
+        return held
     served = _served(reading.intervals, now - told.verify_s)
     phase = RolloutPhase.DONE if reading.versions == (told.version,) else RolloutPhase.BESIDE
     before = tuple(v for v in reading.versions if v != told.version) or reading.versions
@@ -157,7 +185,7 @@ def _not_set(memory: Rollout, outcome: Outcome) -> Rollout:
     """What serves goes on, so that a way back may be tried again; after the end of it nothing is left to try."""
     if memory.phase is RolloutPhase.BESIDE:
         return _back(memory, _said(outcome), outcome.finished_at)
-    gone = memory.phase in OVER and outcome.failure is FailureClass.VERSION_NOT_AVAILABLE
+    gone = memory.phase in (*UNBEGUN, *OVER) and outcome.failure is FailureClass.VERSION_NOT_AVAILABLE
     return lapsed(memory, outcome.finished_at) if gone else memory
 
 
@@ -176,6 +204,7 @@ def _said(outcome: Outcome) -> str:
 
 
 _FOLLOWING = {
+    RolloutPhase.HOLDING: RolloutPhase.WAITING,
     RolloutPhase.BESIDE: RolloutPhase.VERIFYING,
     RolloutPhase.RETIRING: RolloutPhase.DONE,
     RolloutPhase.ROLLING_BACK: RolloutPhase.ROLLED_BACK,
@@ -193,7 +222,7 @@ def _back(memory: Rollout, why: str, now: float) -> Rollout:
 
 def _on(unit: Unit, turn: Turn, memory: Rollout, now: float) -> Rollout:
     """One step on by what is seen."""
-    if memory.phase in FAILED or not memory.holds:
+    if memory.phase in (*UNBEGUN, *FAILED) or not memory.holds:
         return memory
     if turn.failed:
         return _back(memory, f"it failed on {turn.failed}", now)

@@ -23,11 +23,15 @@ _FIXED = (OverrideKind.INSTANCES, OverrideKind.PIN)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a rollout leaves to one server: whether it may begin, and why it failed on another, empty: it has not."""
+    """What a rollout leaves to one server: whether it may begin, and why it failed on another, empty: it has not.
+
+    `until`: the versions for a server that has not begun, by those that have; empty: none has.
+    """
 
     told: Override
     may_begin: bool
     failed: str = ""
+    until: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,8 +201,8 @@ class Store(Protocol):
         """Keep a model's configuration on a server for as long as the state of ticks has a rollout there that holds."""
         ...
 
-    def kept_config(self, model: str, server: str) -> dict[str, Any] | None:
-        """The one kept, None: there is none."""
+    def kept_config(self, model: str, server: str = "") -> dict[str, Any] | None:
+        """The one kept, without a server that of the first; None: there is none."""
         ...
 
     def drop_config(self, model: str, server: str) -> None:

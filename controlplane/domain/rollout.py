@@ -11,6 +11,10 @@ from typing import Any, Protocol
 class RolloutPhase(StrEnum):
     """Where it stands. Each says which versions should serve."""
 
+    HOLDING = "holding"
+    """Its turn has not come: it is told to serve just what it serves, whatever else comes to the repository."""
+    WAITING = "waiting"
+    """It was told so."""
     BESIDE = "beside"
     """The new version is being loaded beside the old ones."""
     VERIFYING = "verifying"
@@ -25,6 +29,7 @@ class RolloutPhase(StrEnum):
     """Over, and what it decided on no longer holds: it is not there any more. The repository's own policy does."""
 
 
+UNBEGUN = (RolloutPhase.HOLDING, RolloutPhase.WAITING)
 OVER = (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK, RolloutPhase.LAPSED)
 FAILED = (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)
 BOTH = (RolloutPhase.BESIDE, RolloutPhase.VERIFYING)
@@ -47,7 +52,7 @@ class Served:
 class Rollout:
     """Memory of a rollout on one server. `id` is that of the instruction.
 
-    `before`: the versions that served when it began, and `served` what they did just before. `since`: when its phase
+    `before`: the versions that serve until it begins, and `served` what they did just before. `since`: when its phase
     began. `why` it failed; empty: it has not.
     """
 
@@ -71,7 +76,7 @@ class Rollout:
             return ()
         if self.phase in BOTH:
             return ascending({*self.before, self.version})
-        return self.before if self.phase in FAILED else (self.version,)
+        return self.before if self.phase in (*UNBEGUN, *FAILED) else (self.version,)
 
 
 class KeptConfigs(Protocol):
@@ -86,6 +91,10 @@ class KeptConfigs(Protocol):
 
     async def kept(self, model: str, server: str) -> dict[str, Any] | None:
         """The one kept, None: there is none."""
+        ...
+
+    async def kept_elsewhere(self, model: str) -> dict[str, Any] | None:
+        """One that is kept of the model, whichever its server; None: there is none."""
         ...
 
     async def drop(self, model: str, server: str) -> None:

@@ -22,6 +22,10 @@ class StoredConfigs:
         """The one kept, None: there is none."""
         return await self._store.call(lambda s: s.kept_config(model, server))
 
+    async def kept_elsewhere(self, model: str) -> dict[str, Any] | None:
+        """One that is kept of the model, whichever its server; None: there is none."""
+        return await self._store.call(lambda s: s.kept_config(model))
+
     async def drop(self, model: str, server: str) -> None:
         """Forget it."""
         await self._store.call(lambda s: s.drop_config(model, server))

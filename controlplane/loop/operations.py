@@ -9,7 +9,7 @@ from controlplane.decide.rollout import in_words
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.fleet import ModelSpec, Phase, WorkloadSpec
 from controlplane.domain.instructions import Override, OverrideKind
-from controlplane.domain.rollout import OVER
+from controlplane.domain.rollout import OVER, UNBEGUN
 from controlplane.domain.state import unit_key
 from controlplane.loop.present import fulfilled, listed, present, replicas_of, silent
 from controlplane.loop.waker import LoopView
@@ -81,7 +81,11 @@ def _of_model(loop: LoopView, override: Override) -> tuple[OperationStatus, str]
 def _of_rollout(loop: LoopView, override: Override) -> tuple[OperationStatus, str]:
     servers = (override.server,) if override.server else _staying(loop, model_named(loop, override.model))
     stands = {name: loop.rollouts.get(unit_key(override.model, name)) for name in servers}
-    here = {name: found for name, found in stands.items() if found is not None and found.id == override.id}
+    here = {
+        name: found
+        for name, found in stands.items()
+        if found is not None and found.id == override.id and found.phase not in UNBEGUN
+    }
     detail = "; ".join(f"{name}: {in_words(found)}" for name, found in here.items())
     if any(found.why for found in here.values()):
         return OperationStatus.FAILED, detail

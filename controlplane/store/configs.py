@@ -21,11 +21,14 @@ def keep_config(connection: Connection, model: str, server: str, config: Mapping
     connection.execute(statement.on_conflict_do_update(index_elements=["model", "server"], set_=row))
 
 
-def kept_config(connection: Connection, model: str, server: str) -> dict[str, Any] | None:
-    """The one kept, None: there is none. Raises StoreError where it cannot be read."""
-    body = connection.execute(select(kept_configs.c.body).where(_of(model, server))).scalar()
-    if body is None:
+def kept_config(connection: Connection, model: str, server: str = "") -> dict[str, Any] | None:
+    """The one kept, without a server that of the first; None: there is none. Raises StoreError for a damaged one."""
+    which = _of(model, server) if server else kept_configs.c.model == model
+    kept = select(kept_configs.c.server, kept_configs.c.body).where(which).order_by(kept_configs.c.server)
+    row = connection.execute(kept.limit(1)).first()
+    if row is None:
         return None
+    server, body = row
     try:
         found = json.loads(body)
     except ValueError:

@@ -121,8 +121,8 @@ class SqlStore:
         with self._writing() as connection:
             configs.keep_config(connection, model, server, config)
 
-    def kept_config(self, model: str, server: str) -> dict[str, Any] | None:
-        """The one kept, None: there is none."""
+    def kept_config(self, model: str, server: str = "") -> dict[str, Any] | None:
+        """The one kept, without a server that of the first; None: there is none."""
         with reading(self._engine) as connection:
             return configs.kept_config(connection, model, server)
 

@@ -29,11 +29,13 @@ def test_it_is_kept_by_model_and_server_and_the_newest_replaces_the_one_before(s
     store.keep_config("bert", "t0", CONFIG)
     store.keep_config("bert", "t1", OTHER)
     assert (store.kept_config("bert", "t0"), store.kept_config("bert", "t1")) == (CONFIG, OTHER)
-    assert store.kept_config("resnet", "t0") is None
+    assert store.kept_config("bert") == CONFIG, "of the first server"
+    assert (store.kept_config("resnet", "t0"), store.kept_config("resnet")) == (None, None)
     store.keep_config("bert", "t0", OTHER)
     assert store.kept_config("bert", "t0") == OTHER
     store.drop_config("bert", "t0")
     assert (store.kept_config("bert", "t0"), store.kept_config("bert", "t1")) == (None, OTHER)
+    assert store.kept_config("bert") == OTHER
 
 
 def test_it_outlives_the_process_while_the_rollout_holds(url: str) -> None:

@@ -79,6 +79,12 @@ def phases(plane: Plane) -> dict[str, str]:
     return {unit["server"]: "" if unit["rollout"] is None else unit["rollout"]["phase"] for unit in units}
 
 
+def instances(plane: Plane, server: str) -> int | None:
+    """Those that are known to be there."""
+    (unit,) = [unit for unit in plane.get(f"models/{MODEL}")["units"] if unit["server"] == server]
+    return unit["instances"]["value"] if unit["instances"]["state"] == "known" else None
+
+
 def carried_out(plane: Plane, rigs: dict[str, TritonRig], operation: str) -> tuple[dict[str, Any], list[set[str]]]:
     """The operation once it is over, and which servers served two versions at each look."""
     seen: list[set[str]] = []
@@ -137,3 +143,35 @@ def test_a_version_that_fails_on_the_first_server_never_comes_to_the_second(
     assert starts(rigs["t1"], MODEL) == begun
     assert both == [set()]
     assert gateway.failed == {}
+
+
+def test_a_server_whose_turn_has_not_come_serves_the_old_version_whatever_happens_to_it(
+    rigs: dict[str, TritonRig], plane: Plane
+) -> None:
+    first, second = rigs.values()
+    (old,) = versions(second, MODEL)
+    (new,) = {add_version(rig, MODEL) for rig in rigs.values()}
+    operation = roll(plane, MODEL, new, verify="10m")
+    until("the first serves both", lambda: versions(first, MODEL) == [old, new], 30, plane.log_text)
+    until("the second waits", lambda: phases(plane)["t1"] == "waiting", 30, plane.log_text)
+
+    two = {"min": 2, "max": 2, "server": "t1", "ttl": "1h", "reason": "more"}
+    assert plane.call("PUT", f"models/{MODEL}/bounds", two)[0] == 202
+    until("it has two instances", lambda: instances(plane, "t1") == 2, 30, plane.log_text)
+    assert versions(second, MODEL) == [old]
+
+    second.kill()
+    logged = len(second.log_text())
+    second.start()
+    until("it is back", lambda: versions(second, MODEL) == [old] and instances(plane, "t1") == 2, 30, plane.log_text)
+    assert f"loading: {MODEL}:{new}" not in second.log_text()[logged:]
+
+    second.kill()
+    log = second.log_path
+    with TritonRig(second.repository, load=[MODEL], ports=second.ports, log_path=log) as by_itself:
+        until("what it loaded itself is taken back", lambda: versions(by_itself, MODEL) == [old], 30, plane.log_text)
+        assert f"loading: {MODEL}:{new}" in by_itself.log_text()[logged:]
+    second.start()
+    until("it is back", lambda: versions(second, MODEL) == [old], 30, plane.log_text)
+    assert plane.call("DELETE", f"overrides/{operation}")[0] == 200
+    until("all serve the old one", lambda: all(versions(rig, MODEL) == [old] for rig in rigs.values()), 30)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +69,11 @@ async def actuator_of(rig: TritonRig, **options: Any) -> AsyncIterator[TritonAct
         await actuator.close()
 
 
-async def do(actuator: TritonActuator, step: Step, model: str, instances: int = 1) -> Outcome:
+async def do(
+    actuator: TritonActuator, step: Step, model: str, instances: int = 1, versions: tuple[str, ...] = ()
+) -> Outcome:
     target = Target(loaded=step is not Step.UNLOAD, instances=0 if step is Step.UNLOAD else instances)
+    target = replace(target, versions=versions)
     return await actuator.apply(Action("id", model, "triton-0", step, target, 999.0))
 
 
@@ -237,6 +242,22 @@ async def test_failures_carry_their_class_and_remedy_and_the_old_version_serves_
         await stubs(rig, "fits_twice", 2)
         await infer(rig, "fits_twice", 4)
         assert (await do(actuator, Step.SET_INSTANCES, "fits_twice", 2)).detail == "has 2 instances already"
+
+
+@pytest.mark.parametrize("step", [Step.SET_INSTANCES, Step.RELOAD])
+async def test_in_a_rollout_a_step_brings_no_version_that_came_to_the_repository_meanwhile(
+    triton_rig: RigFactory, step: Step
+) -> None:
+    rig = triton_rig([], start=False)
+    write_model(rig.repository, "m")
+    rig.start()
+    async with actuator_of(rig) as actuator, triton.InferenceServerClient(rig.grpc_url) as client:
+        assert (await do(actuator, Step.LOAD, "m", versions=("1",))).status is OK
+        shutil.copytree(rig.repository / "m" / "1", rig.repository / "m" / "2")
+        outcome = await do(actuator, step, "m", 2, versions=("1",))
+        assert outcome.status is OK, outcome
+        await stubs(rig, "m", 2)
+        assert [await client.is_model_ready("m", version) for version in "12"] == [True, False]
 
 
 async def test_a_model_put_into_the_repository_later_is_found(triton_rig: RigFactory) -> None:

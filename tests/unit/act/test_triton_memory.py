@@ -79,6 +79,10 @@ class Store:
         self._told()
         return self.configs.get((model, server))
 
+    async def kept_elsewhere(self, model: str) -> dict[str, Any] | None:
+        self._told()
+        return next((config for (name, _), config in sorted(self.configs.items()) if name == model), None)
+
     async def drop(self, model: str, server: str) -> None:
         self._told()
         self.configs.pop((model, server), None)
@@ -139,6 +143,28 @@ async def test_a_configuration_that_a_server_takes_no_more_is_forgotten(tritons:
     assert (again.status, here.sent[-1], here.ready) == (ActionStatus.SUCCEEDED, None, ("2",))
     await do(store, Step.SET_VERSIONS, "t0", "1")
     assert here.ready == ("1",), "and the next one goes by what is there now"
+
+
+async def test_a_server_of_which_none_is_kept_loads_by_that_of_another(tritons: dict[str, FakeTriton]) -> None:
+    store = Store()
+    await do(store, Step.SET_VERSIONS, "t0", "1")
+    tritons["t1"].restart()
+    tritons["t1"].group = tritons["t0"].group
+    outcome = await do(store, Step.LOAD, "t1", "1")
+    assert (outcome.status, policies(tritons["t1"])) == (ActionStatus.SUCCEEDED, [["1"]]), outcome
+
+
+async def test_what_another_has_is_not_tried_again_on_a_server_that_refused_it(tritons: dict[str, FakeTriton]) -> None:
+    store = Store()
+    await do(store, Step.SET_VERSIONS, "t0", "1")
+    tritons["t1"].restart()
+    actuator = TritonActuator(FLEET, clock=lambda: 1000.0, kept=store)
+    action = Action("d", "m", "t1", Step.LOAD, Target(loaded=True, instances=1, versions=("1",)), 999.0)
+    outcomes = [await actuator.apply(action) for _ in range(2)]
+    await actuator.close()
+    assert [o.failure for o in outcomes] == [FailureClass.INVALID_CONFIGURATION, None]
+    assert tritons["t1"].sent[1:] == [None], "by the repository's policy"
+    assert await store.kept("m", "t0") is not None
 
 
 @pytest.mark.parametrize("step", [Step.SET_VERSIONS, Step.LOAD])

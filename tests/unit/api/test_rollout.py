@@ -39,6 +39,7 @@ async def test_it_is_pending_until_it_is_done_on_every_server(client: httpx.Asyn
     assert (override["kind"], override["version"], override["verify_s"]) == ("rollout", "2", 600.0)
     where = answer.headers["location"]
     for phase, why, status, detail in (
+        (RolloutPhase.WAITING, "", "pending", "waiting: triton-0"),
         (RolloutPhase.VERIFYING, "", "pending", "triton-0: verifying"),
         (RolloutPhase.DONE, "", "succeeded", "triton-0: done"),
         (RolloutPhase.LAPSED, "", "succeeded", "triton-0: lapsed"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.decide.explain import reason_text
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.decide.rollout import fault
@@ -71,6 +72,11 @@ class World:
         assert plan is not None
         return {d.server: d for d in plan.decisions}
 
+    def decided(self) -> dict[str, Decision]:
+        """The decisions of a tick that nobody carries out."""
+        plan, _ = decide(Snapshot(self.fleet, self._reading(), overrides=self.told), self.state, Policy(), self.now)
+        return {d.server: d for d in plan.decisions}
+
     def serving(self, server: str) -> tuple[str, ...]:
         return self.serves[server]
 
@@ -116,7 +122,7 @@ class World:
 def test_one_server_after_the_other_serves_both_proves_the_new_one_and_lets_the_old_one_go() -> None:
     world = World()
     world.tick(20)
-    assert world.steps == [("a", BOTH), ("a", NEW), ("b", BOTH), ("b", NEW)]
+    assert world.steps == [("a", BOTH), ("b", OLD), ("a", NEW), ("b", BOTH), ("b", NEW)]
     assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, RolloutPhase.DONE)
     assert {d.step for d in world.tick().values()} == {Step.HOLD}
 
@@ -137,8 +143,83 @@ def test_where_one_server_fails_all_go_back_and_nothing_is_tried_again(fails: di
     world.tick(40)
     assert world.serves == dict.fromkeys(SERVERS, OLD)
     assert (world.phase("a"), world.phase("b")) == (RolloutPhase.ROLLED_BACK, RolloutPhase.ROLLED_BACK)
-    assert world.steps[:3] == [("a", BOTH), ("a", NEW), ("b", BOTH)]
-    assert sorted(world.steps[3:]) == [("a", OLD), ("b", OLD)]
+    assert world.steps[:4] == [("a", BOTH), ("b", OLD), ("a", NEW), ("b", BOTH)]
+    assert sorted(world.steps[4:]) == [("a", OLD), ("b", OLD)]
+
+
+def rolls_out(world: World) -> list[tuple[str, ...]]:
+    """What the second server is seen to serve until all is over."""
+    seen = [world.serving("b")]
+    for _ in range(40):
+        world.tick()
+        if world.serving("b") != seen[-1]:
+            seen.append(world.serving("b"))
+    return seen
+
+
+def test_a_server_whose_turn_has_not_come_is_told_once_to_serve_what_it_serves() -> None:
+    world = World(bad=("a",))
+    world.tick(40)
+    assert [versions for server, versions in world.steps if server == "b"] == [OLD]
+    assert world.phase("b") is RolloutPhase.WAITING
+    texts = [reason_text(r) for r in world.tick()["b"].reasons if r.code is ReasonCode.ROLLOUT]
+    failed = "rollout of version 2: not begun: it failed on a: two probes in a row failed: wrong shape"
+    assert texts == [f"{failed}; until then it serves version 1"]
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_server_that_restarts_before_its_turn_loads_what_served(failed: bool) -> None:
+    world = World(bad=("a",) if failed else ())
+    world.tick(20 if failed else 2)
+    assert world.phase("b") is RolloutPhase.WAITING
+    world.serves["b"], world.steps = (), []
+    assert world.tick()["b"].target == Target(loaded=True, instances=2, versions=OLD)
+    assert ("b", OLD) in world.steps
+    assert rolls_out(world) == ([OLD] if failed else [OLD, BOTH, NEW])
+
+
+def test_a_raise_on_a_server_that_waits_names_the_version_that_serves() -> None:
+    world = World()
+    world.tick(2)
+    world.fleet = replace(FLEET, models=(replace(MODEL, instances_min=3, instances_max=3),))
+    raised = world.decided()["b"]
+    assert (raised.step, raised.target) == (Step.SET_INSTANCES, Target(loaded=True, instances=3, versions=OLD))
+
+
+def test_a_server_that_loads_the_newest_by_itself_before_its_turn_is_brought_back_and_begins_then() -> None:
+    world = World()
+    world.tick(2)
+    world.serves["b"] = NEW
+    assert world.tick()["b"].step is Step.SET_VERSIONS
+    assert rolls_out(world) == [OLD, BOTH, NEW]
+
+
+def test_a_server_that_was_away_when_the_rollout_began_loads_what_served_elsewhere() -> None:
+    for away, seen in ((1, [(), OLD, BOTH, NEW]), (40, [(), NEW])):
+        world = World()
+        world.serves["b"] = ()
+        world.fleet = replace(FLEET, models=(replace(MODEL, runs_on=("a",)),))
+        world.tick(away)
+        world.fleet = FLEET
+        assert rolls_out(world) == seen, "what is proved everywhere is loaded at once"
+        assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, RolloutPhase.DONE)
+
+
+def test_what_a_waiting_server_does_not_have_any_more_is_forgotten() -> None:
+    world = World()
+    world.tick(2)
+    world.serves["b"], world.folders = (), NEW
+    world.tick(20)
+    assert world.serves == dict.fromkeys(SERVERS, NEW)
+    assert world.phase("b") is RolloutPhase.LAPSED
+
+
+def test_one_that_is_withdrawn_leaves_nothing_of_a_server_that_waits() -> None:
+    world = World()
+    world.tick(2)
+    world.told, world.steps = (), []
+    world.tick(4)
+    assert (world.phase("b"), [server for server, _ in world.steps]) == (None, ["a"])
 
 
 def test_a_version_of_which_nothing_is_seen_is_not_proved() -> None:
