@@ -256,6 +256,7 @@ def test_the_policy_state_of_the_last_tick_comes_back_equal(store: SqlStore) -> 
         batches=(BatchSum(4, 2, 17.25, 0.1 + 0.2),),
         expectation=Expectation("d1", 1, 2, NOW, 10.0),
         ceiling=Ceiling(3, math.inf),
+        full=Ceiling(2, NOW + 60, 2),
     )
     state = PolicyState({"bert@t0": unit, "resnet@t0": UnitState()})
     store.write_tick(a_tick(state=PolicyState({"old@t0": UnitState()})))

@@ -175,6 +175,7 @@ unit_states = st.builds(
     learned_until=st.one_of(st.just(0.0), past),
     expectation=st.one_of(st.none(), expectations),
     ceiling=st.one_of(st.none(), ceilings),
+    full=st.one_of(st.none(), ceilings),
     failures=st.integers(0, 2000),
     retry_at=st.one_of(st.just(0.0), st.floats(NOW - 100, NOW + 600)),
     blind_since=st.one_of(st.none(), past),
