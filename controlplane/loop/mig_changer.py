@@ -25,6 +25,8 @@ from controlplane.loop.mig_people import forbidden, touched
 log = structlog.get_logger(__name__)
 
 _BROKEN_OFF = "the control plane that carried it out ended"
+Note = Callable[[str, str, MigMemory], Awaitable[None]]
+"""Writes down what is begun or how it ended, and what the next process is to know of it. Raises ControlPlaneError."""
 
 
 class _Going:
@@ -78,8 +80,8 @@ class MigChanger:
     After a failure, or where a GPU, a node in the middle or the store held it, no plan is carried out for `rest_s`
     seconds, for twice as long after each further one, up to `most_s`, until one is done. `may_act` is asked last before
     each step, and all the time while a node is changed: whether this process leads for certain.
-    `note(verb, detail, kept)` writes down what is begun and how it ended, and what the next process is to know of it:
-    what cannot be is not begun.
+    `noting` gives what notes a change, as of the term in which it is begun: it may end when others led since, and what
+    they wrote is newer. What cannot be written down is not begun.
     """
 
     def __init__(
@@ -90,9 +92,9 @@ class MigChanger:
         may_act: Callable[[], bool],
         rest_s: float,
         most_s: float,
-        note: Callable[[str, str, MigMemory], Awaitable[None]],
+        noting: Callable[[], Note],
     ) -> None:
-        self._hands, self._clock, self._may_act, self._note = hands, clock, may_act, note
+        self._hands, self._clock, self._may_act, self._noting = hands, clock, may_act, noting
         self._rest_s, self._most_s = rest_s, most_s
         self._tasks: list[asyncio.Task[None]] = []
         self._going: _Going | None = None
@@ -135,7 +137,7 @@ class MigChanger:
         self._begun, self._going = begun, _Going(self, look, plan, nodes)
         self.change = LayoutChange(ChangeState.UNDER_WAY, self._clock(), len(plan.steps))
         log.info("change of MIG layouts begun", steps=len(plan.steps), gpus=len({step.uuid for step in plan.steps}))
-        self._start(self._run(plan, nodes, self._going), "mig-change")
+        self._start(self._run(plan, nodes, self._going, self._noting()), "mig-change")
 
     def left_out(self, now: float) -> Mapping[str, str]:
         """GPUs of which nothing is to be asked for now, by UUID, with why: they held the last change."""
@@ -150,7 +152,7 @@ class MigChanger:
         self.halt()
         self._resume_at, self._going, self._begun = math.inf, _Going(self, look), kept or self._begun
         before = [task for task in self._tasks if not task.done()]
-        self._start(self._resumed(before, self._going, kept), "mig-resume")
+        self._start(self._resumed(before, self._going, kept, self._noting()), "mig-resume")
 
     def resume_is_due(self, now: float) -> bool:
         """Whether something was broken off and may be half done: a node is not to stay drained for that."""
@@ -213,11 +215,11 @@ class MigChanger:
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks = [*(task for task in self._tasks if not task.done()), asyncio.create_task(work, name=name)]
 
-    async def _run(self, plan: LayoutPlan, nodes: Mapping[str, str], going: _Going) -> None:
+    async def _run(self, plan: LayoutPlan, nodes: Mapping[str, str], going: _Going, note: Note) -> None:
         gpus = len({step.uuid for step in plan.steps})
         try:
             told = f"{len(plan.steps)} steps on {gpus} GPUs: {'; '.join(plan.reasons)}"
-            await self._note("mig change begun", told, self._kept())
+            await note("mig change begun", told, self._kept())
         except ControlPlaneError as error:
             self._end(ChangeState.HELD, f"it cannot be written down: {error}", rests=True)
             return
@@ -227,7 +229,7 @@ class MigChanger:
             why = f": {change.why}" if change.why else ""
             told = f"{change.state}, {change.done} of {change.steps} steps{why}"
             try:
-                await self._note("mig change ended", told, self._kept())
+                await note("mig change ended", told, self._kept())
             except ControlPlaneError as error:
                 log.error("the end of a change of MIG layouts is not written down", error=str(error))
 
@@ -253,7 +255,9 @@ class MigChanger:
         else:
             self._end(ChangeState.DONE, "")
 
-    async def _resumed(self, before: Collection[asyncio.Task[None]], going: _Going, kept: MigMemory | None) -> None:
+    async def _resumed(
+        self, before: Collection[asyncio.Task[None]], going: _Going, kept: MigMemory | None, note: Note
+    ) -> None:
         try:
             if before:
                 await asyncio.wait(before)
@@ -267,18 +271,18 @@ class MigChanger:
         except HeldError as error:
             self._resume_at = self._clock()  # as after one of this process
             log.warning("a change of MIG layouts that was begun is held", why=str(error))
-            await self._note_of_before("held", error)
+            await self._note_of_before(note, "held", error)
         except FailedError as error:
             self.change = LayoutChange(ChangeState.UNDER_WAY, self._clock(), 0)
             self._end(ChangeState.FAILED, str(error), error.node, rests=True)
-            await self._note_of_before("failed", error)
+            await self._note_of_before(note, "failed", error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again later
             self._resume_at = self._clock() + self._rest_s
             log.error("a change of MIG layouts that was begun is not resumed", why=str(error))
 
-    async def _note_of_before(self, how: str, error: HeldError | FailedError) -> None:
+    async def _note_of_before(self, note: Note, how: str, error: HeldError | FailedError) -> None:
         with suppress(ControlPlaneError):  # it is in the log
-            await self._note(f"mig change {how}", f"of an earlier process: {error}", self._kept())
+            await note(f"mig change {how}", f"of an earlier process: {error}", self._kept())
 
     def _end(self, state: ChangeState, why: str, node: str = "", *, rests: bool = False) -> None:
         now = self._clock()

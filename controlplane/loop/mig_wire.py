@@ -18,7 +18,7 @@ from controlplane.domain.layouts import MigMemory
 from controlplane.domain.mig import Slice
 from controlplane.domain.ports import AuditEntry
 from controlplane.loop.clock import Clock
-from controlplane.loop.mig_changer import MigChanger
+from controlplane.loop.mig_changer import MigChanger, Note
 from controlplane.loop.mig_going import Hands
 from controlplane.loop.mig_hands import ByAgents
 from controlplane.loop.mig_nodes import ByNodes
@@ -32,9 +32,9 @@ def mig_changer(
     clock: Clock,
     serves: Callable[[str, str, Slice], bool],
     may_act: Callable[[], bool],
-    store: StoreThread,
+    of_term: Callable[[], StoreThread],
 ) -> MigChanger | None:
-    """None where the configuration lets nothing be changed."""
+    """None where the configuration lets nothing be changed. `of_term` as in `noted_in`."""
     mig = settings.mig
     if mig is None or mig.mode is not Mode.ACT:
         return None
@@ -45,12 +45,19 @@ def mig_changer(
     urls = {a.name: _origin(a.url) for a in settings.fleet.agents if a.name in (mig.agents or ())}
     agents = MigAgents(urls, partial(read_token, mig.token_file), source=f"mig.token_file {mig.token_file}")
     hands = _hands(mig, agents, clock, serves)
+    noting = partial(noted_in, of_term, clock)
+    return MigChanger(hands, clock, may_act=may_act, rest_s=mig.every_s, most_s=mig.dwell_s, noting=noting)
+
+
+def noted_in(of_term: Callable[[], StoreThread], clock: Clock) -> Note:
+    """Notes in the store, in which `of_term` lets nobody write once this process leads no more or leads anew."""
+    store = of_term()
 
     async def note(verb: str, detail: str, kept: MigMemory) -> None:
         entry = AuditEntry(clock(), "control plane", verb, "*", detail)
         await store.call(lambda s: s.keep_mig(kept, entry))
 
-    return MigChanger(hands, clock, may_act=may_act, rest_s=mig.every_s, most_s=mig.dwell_s, note=note)
+    return note
 
 
 def _origin(url: str) -> str:

@@ -183,7 +183,11 @@ def build(
     def serves(model: str, gpu: str, piece: Slice) -> bool:
         return copy_serves(roster.fleet, collector.reading(clock()), settings.mig, model, gpu, piece)
 
-    changer = None if dry_run else mig_changer(settings, clock, serves, leader.may_act, deciding)
+    def of_term() -> StoreThread:
+        epoch = leader.epoch  # as it is now, whoever leads later
+        return kept.store.beside(kept.fenced(lambda: epoch))
+
+    changer = None if dry_run else mig_changer(settings, clock, serves, leader.may_act, of_term)
     mig = MigPlanner(settings.mig, settings.prices, max_age_s=settings.policy.data_max_age_s, changer=changer)
     tick = Tick(
         roster=roster,

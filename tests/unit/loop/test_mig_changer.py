@@ -29,7 +29,7 @@ from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Known, Missing, Signal, Stale, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.sources import AgentSpec
-from controlplane.loop.mig_changer import MigChanger, _Going
+from controlplane.loop.mig_changer import MigChanger, Note, _Going
 from controlplane.loop.mig_going import Hands, moved
 from controlplane.loop.mig_hands import ByAgents
 from controlplane.loop.mig_nodes import ByNodes, Held, Stopped
@@ -91,7 +91,7 @@ class Bench:
         self.kept: list[MigMemory] = []
         self.store_away = ""
         self.changer = MigChanger(
-            self.hands, lambda: self.now, may_act=lambda: self.leads, rest_s=600.0, most_s=3600.0, note=self.note
+            self.hands, lambda: self.now, may_act=lambda: self.leads, rest_s=600.0, most_s=3600.0, noting=self.noting
         )
         did = self.changer.did
         self.done = 0
@@ -102,6 +102,9 @@ class Bench:
             self.after(self.done)
 
         self.changer.did = told  # type: ignore[method-assign]
+
+    def noting(self) -> Note:
+        return self.note
 
     async def note(self, verb: str, detail: str, kept: MigMemory) -> None:
         if self.store_away:
@@ -267,7 +270,7 @@ async def test_before_anything_is_begun_the_plan_is_kept_and_at_its_end_what_cam
         touched.append(len(bench.nodes.calls))
         await note(verb, detail, kept)
 
-    bench.changer._note = noted
+    bench.changer._noting = lambda: noted
     done = await bench.change()
     begun, ended = bench.kept
     assert touched[0] == 0

@@ -23,7 +23,7 @@ def test_a_token_that_cannot_be_read_is_told_at_the_start_and_is_no_refusal(
     store = StoreThread(open_store(f"sqlite:///{tmp_path / 'history.db'}"))
     try:
         with capture_logs() as logs:
-            assert mig_changer(settings, lambda: 0.0, lambda *_: True, lambda: True, store) is not None
+            assert mig_changer(settings, lambda: 0.0, lambda *_: True, lambda: True, lambda: store) is not None
     finally:
         store.close()
     assert [line["log_level"] for line in logs] == (["warning"] if told else [])
