@@ -258,7 +258,8 @@ class PolicyState:
     that count against the changes of a minute.
     `marks` by server, the newest last, are what its memory is compared with. `slice_capacity`: requests per second that
     a copy was seen to serve, by "MODEL BOARD PROFILE" of its MIG slice; the planner of layouts learns it, as it does
-    `slice_demand`: times, and requests per second then, by model. `spreads` by model.
+    `slice_demand`: times, and requests per second then, by model; and `slice_resets`: GPUs that wait for a reset, by
+    UUID, each with its node and when that was read. `spreads` by model.
     """
 
     units: Mapping[str, UnitState] = field(default_factory=dict)
@@ -270,6 +271,7 @@ class PolicyState:
     slice_capacity: Mapping[str, float] = field(default_factory=dict)
     spreads: Mapping[str, Spread] = field(default_factory=dict)
     slice_demand: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    slice_resets: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 def unit_key(model: str, server: str) -> str:

@@ -45,8 +45,8 @@ class MigPlanner:
     """The newest plan of layouts. Nothing here waits but `try_out` and `close`; `answer` plans in a worker process.
 
     The demand to be held is the highest of the last dwell, so that it falls only after it was less for so long; one
-    that is not known is the one that was known last. What was `learned` of capacities, and the `demand`, are the loop's
-    to keep.
+    that is not known is the one that was known last. What was `learned` of capacities, the `demand`, and for which
+    `resets` GPUs wait, are the loop's to keep.
     """
 
     def __init__(
@@ -90,6 +90,11 @@ class MigPlanner:
         """Times, and requests per second then, by model, from which the demand is held, as PolicyState keeps it."""
         return self._demand.kept
 
+    @property
+    def resets(self) -> Mapping[str, tuple[str, float]]:
+        """GPUs that wait for a reset, by UUID, as PolicyState keeps them."""
+        return self._resets.kept
+
     def rest(self) -> None:
         """Another decides from here on: no further step is begun, and what was seen is forgotten."""
         if self._changer is not None:
@@ -105,6 +110,7 @@ class MigPlanner:
         self._learned = {_place(key): per_s for key, per_s in before.slice_capacity.items()}
         if self._settings is not None:
             self._demand.take_over(before.slice_demand, (wish.name for wish in self._settings.models), now)
+            self._resets.take_over(before.slice_resets, self._settings.agents, now)
         self._begun = kept
         if self._changer is not None:
             self._changer.resume(look, kept)

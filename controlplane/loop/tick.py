@@ -225,7 +225,8 @@ class Tick:
         self._startups.written(outcome.action.model for outcome in snapshot.results)
         self._findings.note(fleet, snapshot.results)
         plan, self._state = decide(snapshot, self._state, self._policy, now)
-        self._state = replace(self._state, slice_capacity=self._mig.learned, slice_demand=self._mig.demand)
+        learned, demand, resets = self._mig.learned, self._mig.demand, self._mig.resets
+        self._state = replace(self._state, slice_capacity=learned, slice_demand=demand, slice_resets=resets)
         self._placer.ask(snapshot, self._state, now)
         self._placements = snapshot.placements
         self._strain.note(plan.decisions, now)

@@ -433,6 +433,22 @@ def test_gpus_that_wait_for_a_reset_are_out_of_service_and_hold_what_would_take_
     made.close()
 
 
+def test_a_gpu_that_waits_for_a_reset_while_its_agent_is_ended_is_out_of_service_for_the_next_process_too(
+    changer: Kept,
+) -> None:
+    first = MigPlanner(SETTINGS, Prices(), max_age_s=60.0, answer=echo)
+    first.picture(FLEET, a_reading(CUT, a_waiting_gpu("GPU-c")), NOW)
+    settings = replace(SETTINGS, mode=Mode.ACT)
+    made = MigPlanner(settings, Prices(), max_age_s=60.0, answer=drains, changer=changer)  # type: ignore[arg-type]
+    with closing(first), closing(made):
+        made.resume(PolicyState(slice_resets=first.resets), lambda: SEEN, MigMemory(), NOW)
+        for at in (NOW, NOW + 15):
+            made.tick(FLEET, a_reading(CUT, at=at), (), at, lambda: SEEN)
+            until_planned(made, NOW)
+        assert made.picture(FLEET, a_reading(CUT), NOW + 15).held.startswith("GPU-c waits for a reset; 1 more")
+        assert changer.begun == []
+
+
 def test_what_is_left_half_done_is_gone_on_with_once_it_is_due(acting: MigPlanner, changer: Kept) -> None:
     tick(acting, NOW)
     assert changer.resumed == []

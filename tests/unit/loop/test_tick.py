@@ -246,9 +246,10 @@ def test_who_takes_over_knows_what_people_said_and_what_was_kept_before_it_goes_
     asyncio.run(run())
 
 
-def test_what_the_planner_of_layouts_learned_and_the_demand_that_it_holds_outlive_the_process() -> None:
+def test_what_the_planner_of_layouts_learned_and_holds_and_which_gpus_wait_for_a_reset_outlive_the_process() -> None:
     held = {"a": ((NOW, 25.0), (NOW + 1, 2.0))}
     capacity = {"a h100-80gb 1g.10gb": 8.0}
+    resets = {"GPU-c": ("node-a", NOW)}
 
     async def run() -> None:
         ticks = Ticks(60.0, until=NOW)
@@ -257,9 +258,8 @@ def test_what_the_planner_of_layouts_learned_and_the_demand_that_it_holds_outliv
         try:
             ticks.tick._mig = planners[0]
             await ticks.tick.resume()
-            planners[0].resume(
-                PolicyState(slice_capacity=capacity, slice_demand=held), ticks.tick._look, MigMemory(), NOW + 1
-            )
+            before = PolicyState(slice_capacity=capacity, slice_demand=held, slice_resets=resets)
+            planners[0].resume(before, ticks.tick._look, MigMemory(), NOW + 1)
             ticks.now = NOW + TICK_S
             await ticks.tick.run()
             ticks.restart()
@@ -267,6 +267,7 @@ def test_what_the_planner_of_layouts_learned_and_the_demand_that_it_holds_outliv
             await ticks.tick.resume()
             assert planners[1].learned == capacity
             assert planners[1].demand == {"a": ((NOW + 1, 25.0),)}, "as fine as a minute of an hour"
+            assert planners[1].resets == resets
         finally:
             for planner in planners:
                 planner.close()
