@@ -128,6 +128,7 @@ def document(question: MigQuestion, planned: MigPlan) -> dict[str, Any]:
         ],
         "unserved": [{"model": u.model, "short": u.short, "why": u.why.value} for u in planned.unserved],
         "goals": [{"name": g.name, "value": g.value, "bound": g.bound, "gap": g.gap} for g in planned.goals],
+        "faults": list(planned.faults),
     }
 
 

@@ -101,6 +101,8 @@ def steps_table(steps: Sequence[MigStep]) -> Iterator[RenderableType]:
 
 def plan_lines(plan: MigPlan) -> Iterator[str]:
     """What is not served, what it comes to, and how good that is."""
+    for fault in sorted(set(plan.faults)):
+        yield f"[red]the solver failed[/], so a better plan may be missed: {escape(fault)}"
     for short in plan.unserved:
         yield f"[red]not served[/]: {short.short:g}/s of {escape(short.model)} ({short.why.value})"
     cost = plan.cost

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from controlplane.decide.mig.evenly import evenly
 from controlplane.decide.mig.layouts import Layout, fits
-from controlplane.decide.mig.needs import capacity_on
 from controlplane.decide.mig.order import order
 from controlplane.decide.mig.values import Assignment, Gpu, MigPlan, MigQuestion, Place
 from controlplane.domain.mig import Slice
@@ -88,12 +88,6 @@ def _plan(question: MigQuestion, planned: MigPlan, has: Mapping[str, _On]) -> Mi
 
 def _assigned(question: MigQuestion, planned: MigPlan, has: Mapping[str, _On]) -> Iterator[Assignment]:
     """As planned, or, of a copy that is there in place of that, with its part of the slice."""
-    models = {model.name: model for model in question.models}
-    boards = {gpu.uuid: gpu.board for gpu in question.gpus}
     as_planned = {(a.model, a.place): a for a in planned.assignments}
-    for uuid, on in sorted(has.items()):
-        for piece, names in sorted(on.items()):
-            for name in sorted(names):
-                per_s = capacity_on(models[name], boards[uuid], piece.profile) if name in models else 0.0
-                here = Assignment(name, Place(uuid, piece), per_s / len(names), 1.0 / len(names))
-                yield as_planned.get((name, here.place), here)
+    for here in evenly(question.models, {gpu.uuid: gpu.board for gpu in question.gpus}, has):
+        yield as_planned.get((here.model, here.place), here)

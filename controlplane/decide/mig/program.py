@@ -14,12 +14,13 @@ The l are not whole: what models have of slices that one set shares can be sprea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp
 from scipy.sparse import csr_matrix, vstack
 
 from controlplane.decide.mig.boards import Board
@@ -34,6 +35,7 @@ TOLERANCE = 1e-6
 """A share of a demand so small counts as nothing, as it does for the solver."""
 
 _ROUNDS = 8
+_OPTIMAL, _INFEASIBLE = 0, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,8 @@ class Program:
 
     def __init__(self, needs: Needs, groups: Sequence[Group], patterns: Sequence[Pattern]) -> None:
         self._needs, self._groups = needs, groups
+        self.faults: list[str] = []
+        """What the solver said each time that it failed."""
         self.z = [(g, c) for g, group in enumerate(groups) for c in np.flatnonzero(group.choices.worth).tolist()]
         self.y = [
             (m, o) for o, offer in enumerate(needs.offers) for m in sorted(offer.gain) if not needs.models[m].share
@@ -92,12 +96,6 @@ class Program:
     def gain(self, m: int, pattern: int) -> float:
         """The share of its demand that a model is served with all of the time of a slice that the pattern shares."""
         return self._needs.offers[self.w[pattern].offer].gain[m]
-
-    def nothing(self) -> Vector:
-        """Columns with which no GPU is used and nothing served: always possible, unless all must be served."""
-        columns = self._costs("z", [0.0 if c else float(self._groups[g].count) for g, c in self.z])
-        columns[self._parts["u"]] = 1.0
-        return columns
 
     def unserved(self) -> Vector:
         """The goal of serving all: demand per second that is not served."""
@@ -153,22 +151,32 @@ class Program:
         for name, values in (fixed or {}).items():
             high = high.copy()
             low[self._parts[name]] = high[self._parts[name]] = values
-        found = milp(
+        asked = partial(
+            milp,
             costs,
             constraints=[LinearConstraint(*rows) for rows in (*self._rows, *self._tightening, *self._roomy(rank))],
             integrality=self._integral,
             bounds=Bounds(low, high),
-            options={"mip_rel_gap": gap, "node_limit": nodes},
         )
+        found = self._solved(lambda options: asked(options={"mip_rel_gap": gap, "node_limit": nodes} | options))
         bound = found.get("mip_dual_bound")
         columns = None if found.x is None else np.where(self._integral > 0, np.round(found.x), found.x)
-        return Solution(columns, -np.inf if bound is None else float(bound), found.status == 2)
+        return Solution(columns, -np.inf if bound is None else float(bound), found.status == _INFEASIBLE)
+
+    def _solved(self, solve: Callable[[dict[str, bool]], OptimizeResult]) -> OptimizeResult:
+        """What is found; where the solver fails, which tells nothing of what there is, what is without presolve."""
+        found = solve({})
+        if _failed(found):
+            found = solve({"presolve": False})
+        if _failed(found):
+            self.faults.append(found.message)
+        return found
 
     def tighten(self, costs: Vector) -> tuple[float, Vector]:
         """Add rows that the relaxation for a goal violates, and give its value and what each column costs above it.
 
         A solution with one more of a column (its reduced cost) is that much above the value at least. The value is inf
-        where the relaxation has no solution.
+        where the relaxation has no solution, -inf where the solver fails.
         """
         value, reduced = np.inf, np.zeros(self.columns)
         for _ in range(_ROUNDS):
@@ -194,7 +202,8 @@ class Program:
         matrix = vstack([matrix for matrix, _, _ in rows], format="csr")
         low, high = (np.concatenate([row[i] for row in rows]) for i in (1, 2))
         above, below, equal = low > -np.inf, high < np.inf, low == high
-        found = linprog(
+        asked = partial(
+            linprog,
             costs,
             A_ub=vstack([matrix[below & ~equal], -matrix[above & ~equal]]),
             b_ub=np.concatenate([high[below & ~equal], -low[above & ~equal]]),
@@ -202,8 +211,9 @@ class Program:
             b_eq=low[equal],
             bounds=np.stack([np.zeros(self.columns), self._high], axis=1),
         )
-        if found.x is None:
-            return np.inf, np.zeros(self.columns), None
+        found = self._solved(lambda options: asked(options=options))
+        if found.status != _OPTIMAL:
+            return np.inf if found.status == _INFEASIBLE else -np.inf, np.zeros(self.columns), None
         return float(found.fun), np.where(self._integral > 0, found.lower.marginals, 0.0), found.x
 
     def _costs(self, name: str, costs: Sequence[float]) -> Vector:
@@ -281,3 +291,8 @@ class Program:
     def _room(self, i: int) -> Rank:
         g, c = self.z[i]
         return self._groups[g].choices.rooms[c]
+
+
+def _failed(found: OptimizeResult) -> bool:
+    """Whether the solver neither found nor proved anything, nor came to a limit, for which scipy has no status."""
+    return found.status not in {_OPTIMAL, _INFEASIBLE} and "limit" not in found.message

@@ -153,8 +153,10 @@ def _reasons(ask: MigAsk, planned: MigPlan, judged: Worth, *, between: bool) -> 
     if between and planned.steps:
         copies = sum(step.act is Act.START for step in planned.steps)
         yield f"between two plans: {copies} copies more, on room that is free"
+    for fault in sorted(set(planned.faults)):
+        yield f"the solver failed, so a better plan may be missed: {fault}"
     if not planned.steps:
-        yield "what is there is as it should be"
+        yield "what is there stays" if planned.faults else "what is there is as it should be"
     elif judged.pays:
         yield f"it pays after {judged.pays_after_s:.0f} s, within the dwell of {ask.dwell_s:.0f} s"
     elif judged.gain_per_s <= 0:

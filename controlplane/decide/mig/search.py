@@ -37,7 +37,8 @@ class Found:
 
     `copies`: whole slices by model and offer, by index. `shared`: how many slices the models of a pattern share, and
     how much of their time together each has. `kept`: whether `layouts` is that which changes least; else it is known
-    only how many GPUs are to be cut how.
+    only how many GPUs are to be cut how. `faults`: what the solver said where it failed; what is found holds all the
+    same, and bounds are of what was proved.
     """
 
     layouts: dict[str, Layout]
@@ -45,10 +46,15 @@ class Found:
     shared: tuple[tuple[Pattern, int, dict[int, float]], ...]
     goals: tuple[MigGoal, ...]
     kept: bool
+    faults: tuple[str, ...] = ()
+
+
+class NothingFoundError(Exception):
+    """The solver found no plan at all within its limits, or failed; says why. There always is one."""
 
 
 def search(needs: Needs, gpus: Sequence[Gpu], limits: MigLimits) -> Found:
-    """The best that is found for all goals."""
+    """The best that is found for all goals. Raises NothingFoundError."""
     if not needs.offers:
         asked = sum(model.demand for model in needs.models)
         return Found({}, {}, (), (MigGoal("unserved", asked, asked), MigGoal("cost", 0.0, 0.0)), kept=True)
@@ -58,8 +64,7 @@ def search(needs: Needs, gpus: Sequence[Gpu], limits: MigLimits) -> Found:
     first = Program(needs, groups, patterns)
     cheapest, unserved, cost = _cheapest(first, limits)
     if not complete:
-        _, *bounds = _cheapest(Program(needs, groups, needs.without_memory()), limits)
-        unserved, cost = _bounded(unserved, cost, *bounds)
+        unserved, cost = _bounded(unserved, cost, Program(needs, groups, needs.without_memory()), limits)
     cheapest, drained = _fewest_drained(first, cheapest, cost, limits)
     if not complete:
         drained = replace(drained, bound=0.0)
@@ -75,10 +80,12 @@ def search(needs: Needs, gpus: Sequence[Gpu], limits: MigLimits) -> Found:
     second.keep(second.drained(), drained.value)
     columns, changes = _least_change(second, limits, first.part("y", cheapest), first.part("w", cheapest))
     if columns is None:
-        return _found(first, cheapest, alike, (unserved, cost, drained, changes), kept=False)
-    second.keep(second.changes(), changes.value)
-    columns, room = _roomiest(second, columns, limits)
-    return _found(second, columns, near_alike, (unserved, cost, drained, changes, room), kept=True)
+        found = _found(first, cheapest, alike, (unserved, cost, drained, changes), kept=False)
+    else:
+        second.keep(second.changes(), changes.value)
+        columns, room = _roomiest(second, columns, limits)
+        found = _found(second, columns, near_alike, (unserved, cost, drained, changes, room), kept=True)
+    return replace(found, faults=(*first.faults, *second.faults))
 
 
 def _alike(gpus: Sequence[Gpu], key: Callable[[Gpu], Any]) -> list[list[Gpu]]:
@@ -96,18 +103,20 @@ def _cheapest(program: Program, limits: MigLimits) -> tuple[Vector, MigGoal, Mig
     costs, unserved = program.cost(), MigGoal("unserved", 0.0, 0.0)
     program.serve_all()
     least, _ = program.tighten(costs)
-    found = program.solve(costs, limits.nodes) if math.isfinite(least) else Solution(None, -math.inf)
+    found = program.solve(costs, limits.nodes) if least < math.inf else Solution(None, -math.inf)
     columns = found.columns
     if columns is None:
         program.serve_some()
         most = program.solve(program.unserved(), limits.nodes)
-        served = program.nothing() if most.columns is None else most.columns
+        served = most.columns
+        if served is None:
+            raise NothingFoundError(program.faults[-1] if program.faults else f"nothing within {limits.nodes} nodes")
         unserved = _goal("unserved", float(program.unserved() @ served), most.bound)
         program.keep(program.unserved(), unserved.value)
         least, _ = program.tighten(costs)
         found = program.solve(costs, limits.nodes)
         columns = served if found.columns is None else found.columns
-    bound = max(found.bound, least)
+    bound = _proved(found.bound, least)
     if all(float(cost).is_integer() for cost in costs):
         bound = math.ceil(bound - TOLERANCE)
     return columns, unserved, _goal("cost", float(costs @ columns), bound)
@@ -123,11 +132,15 @@ def _fewest_drained(program: Program, cheapest: Vector, cost: MigGoal, limits: M
     found = program.solve(costs, limits.nodes)
     if found.columns is None:
         return cheapest, MigGoal("drained_copies", float(costs @ cheapest), 0.0)
-    return found.columns, _goal("drained_copies", float(costs @ found.columns), max(found.bound, least))
+    return found.columns, _goal("drained_copies", float(costs @ found.columns), _proved(found.bound, least))
 
 
-def _bounded(unserved: MigGoal, cost: MigGoal, unserved_bound: MigGoal, cost_bound: MigGoal) -> tuple[MigGoal, MigGoal]:
+def _bounded(unserved: MigGoal, cost: MigGoal, more: Program, limits: MigLimits) -> tuple[MigGoal, MigGoal]:
     """What is proved of the goals by a program that allows more. Of the cost nothing is, where that serves more."""
+    try:
+        _, unserved_bound, cost_bound = _cheapest(more, limits)
+    except NothingFoundError:
+        return replace(unserved, bound=0.0), replace(cost, bound=0.0)
     unserved = replace(unserved, bound=min(unserved.value, unserved_bound.bound))
     return unserved, replace(cost, bound=0.0 if unserved.gap else min(cost.value, cost_bound.bound))
 
@@ -141,7 +154,7 @@ def _least_change(program: Program, limits: MigLimits, whole: Vector, shared: Ve
         columns, bound = found.columns, found.bound
     else:
         columns, bound = _near_change(program, limits, costs, reduced, least, {"y": whole, "w": shared})
-    bound = math.ceil(max(bound, least, 0.0) - TOLERANCE) if math.isfinite(least) else 0
+    bound = math.ceil(_proved(bound, least, 0.0) - TOLERANCE) if least < math.inf else 0
     if columns is None:
         return None, MigGoal("changed_slices", math.inf, bound)
     return columns, _goal("changed_slices", float(costs @ columns), bound)
@@ -181,6 +194,11 @@ def _roomiest(program: Program, columns: Vector, limits: MigLimits) -> tuple[Vec
         if found.impossible and proved == at:
             proved = at + 1
     return columns, MigGoal("room", len(larger), proved)
+
+
+def _proved(*bounds: float) -> float:
+    """The best of these bounds of what is never below 0; one that is not finite proves nothing."""
+    return max((bound for bound in bounds if math.isfinite(bound)), default=0.0)
 
 
 def _goal(name: str, value: float, bound: float) -> MigGoal:

@@ -135,7 +135,7 @@ class MigPlan:
 
     `layouts` has every GPU by its UUID. `goals`, the later ones as far as those before them allow: `unserved` demand,
     `cost` (GPUs used, or their price), `drained_copies`, `changed_slices` and `room`: for how many larger profiles
-    there is none.
+    there is none. `faults`: what the solver said where it failed; values and bounds hold all the same.
     """
 
     layouts: Mapping[str, Layout]
@@ -143,6 +143,7 @@ class MigPlan:
     steps: tuple[MigStep, ...]
     unserved: tuple[Unserved, ...]
     goals: tuple[MigGoal, ...]
+    faults: tuple[str, ...] = ()
 
     @property
     def gpus_used(self) -> int:
