@@ -19,59 +19,15 @@ from controlplane.domain.mig import NodeOutcome
 from controlplane.domain.snapshot import Snapshot
 from controlplane.loop.clock import Clock
 from controlplane.loop.mig_failing import FailingCopies
-from controlplane.loop.mig_going import FailedError, Hands, HeldError, ResetRequiredError, moved
-from controlplane.loop.mig_people import forbidden, touched
+from controlplane.loop.mig_going import FailedError, Hands, HeldError, ResetRequiredError
+from controlplane.loop.mig_one_change import OneChange, Outdated
+from controlplane.loop.mig_people import forbidden
 
 log = structlog.get_logger(__name__)
 
 _BROKEN_OFF = "the control plane that carried it out ended"
 Note = Callable[[str, str, MigMemory], Awaitable[None]]
 """Writes down what is begun or how it ended, and what the next process is to know of it. Raises ControlPlaneError."""
-
-
-class _Going:
-    """One change, asked and told as Going has it; `plan` None: of an earlier process. `halted`: it begins no step."""
-
-    def __init__(
-        self,
-        changer: MigChanger,
-        look: Callable[[], Snapshot],
-        plan: LayoutPlan | None = None,
-        nodes: Mapping[str, str] | None = None,
-    ) -> None:
-        self._changer, self._look, self._plan, self._nodes = changer, look, plan, nodes or {}
-        self.halted = False
-
-    def may_go(self) -> None:
-        """Raises HeldError where no step is to be begun any more."""
-        if why := self.stopped() or self.forbidden(moved(self._plan)):
-            raise HeldError(why)
-
-    def stopped(self) -> str:
-        """Why nothing more is to be done, not even to what was begun; empty: this process leads for certain."""
-        return NOT_LEADING if self.halted or not self._changer.leads() else ""
-
-    def did(self, steps: int) -> None:
-        """So many more are done."""
-        self._changer.did(steps)
-
-    def came(self, kind: StepKind, end: StepEnd) -> None:
-        """One step came to this end."""
-        self._changer.steps[kind, end] += 1
-
-    def started(self, model: str, uuid: str, *, answers: bool) -> None:
-        """A copy answers, or its start failed."""
-        self._changer.copies.started(model, uuid, answers=answers)
-
-    def touched(self, node: str) -> tuple[str, ...] | None:
-        """The models that draining the node disturbs, or that are to be there; None: not known."""
-        seen, planned = touched(node, self._look()), {} if self._plan is None else self._plan.layouts
-        wanted = (piece.models for uuid, of in planned.items() if self._nodes.get(uuid) == node for piece in of)
-        return None if seen is None else tuple(sorted({*seen, *(name for names in wanted for name in names)}))
-
-    def forbidden(self, models: Collection[str] | None) -> str:
-        """Why a person forbids moving these models now; empty: nobody does."""
-        return self._changer.forbidden(models, self._look())
 
 
 class MigChanger:
@@ -97,7 +53,7 @@ class MigChanger:
         self._hands, self._clock, self._may_act, self._noting = hands, clock, may_act, noting
         self._rest_s, self._most_s = rest_s, most_s
         self._tasks: list[asyncio.Task[None]] = []
-        self._going: _Going | None = None
+        self._going: OneChange | None = None
         self._failures = 0
         self._left_out: dict[str, tuple[str, float]] = {}
         self._resume_at = math.inf
@@ -127,14 +83,22 @@ class MigChanger:
             return NOT_LEADING
         if self.change is not None and at < self.change.again_at:
             return f"the last change came to nothing; the next is not before {self.change.again_at - at:.0f} s are over"
-        return forbidden(self._hands.touches(plan, nodes, _Going(self, lambda: now, plan, nodes)), now, at)
+        return forbidden(self._hands.touches(plan, nodes, OneChange(self, lambda: now, plan, nodes)), now, at)
 
-    def begin(self, plan: LayoutPlan, nodes: Mapping[str, str], look: Callable[[], Snapshot], begun: MigMemory) -> None:
+    def begin(
+        self,
+        plan: LayoutPlan,
+        nodes: Mapping[str, str],
+        look: Callable[[], Snapshot],
+        begun: MigMemory,
+        outdated: Outdated = lambda _: "",
+    ) -> None:
         """Begin to carry out a plan; nothing may be under way. `look` gives what people said, for rechecks.
 
         `begun`: the last plan of all, and what was out of service before it, as kept with the change from here on.
+        `outdated` is asked before each round but the first.
         """
-        self._begun, self._going = begun, _Going(self, look, plan, nodes)
+        self._begun, self._going = begun, OneChange(self, look, plan, nodes, outdated)
         self.change = LayoutChange(ChangeState.UNDER_WAY, self._clock(), len(plan.steps))
         log.info("change of MIG layouts begun", steps=len(plan.steps), gpus=len({step.uuid for step in plan.steps}))
         self._start(self._run(plan, nodes, self._going, self._noting()), "mig-change")
@@ -150,7 +114,7 @@ class MigChanger:
         this process did not lead for certain. `kept` of the last one that led: its newest change is told on.
         """
         self.halt()
-        self._resume_at, self._going, self._begun = math.inf, _Going(self, look), kept or self._begun
+        self._resume_at, self._going, self._begun = math.inf, OneChange(self, look), kept or self._begun
         before = [task for task in self._tasks if not task.done()]
         self._start(self._resumed(before, self._going, kept, self._noting()), "mig-resume")
 
@@ -178,6 +142,14 @@ class MigChanger:
         """Told after each step."""
         if self.change is not None:
             self.change = replace(self.change, done=self.change.done + steps)
+
+    def came(self, kind: StepKind, end: StepEnd) -> None:
+        """Told to what end a step came."""
+        self.steps[kind, end] += 1
+
+    def started(self, model: str, uuid: str, *, answers: bool) -> None:
+        """Told that a copy answers, or that its start failed."""
+        self.copies.started(model, uuid, answers=answers)
 
     async def ended(self) -> None:
         """Wait until nothing is under way."""
@@ -215,7 +187,7 @@ class MigChanger:
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks = [*(task for task in self._tasks if not task.done()), asyncio.create_task(work, name=name)]
 
-    async def _run(self, plan: LayoutPlan, nodes: Mapping[str, str], going: _Going, note: Note) -> None:
+    async def _run(self, plan: LayoutPlan, nodes: Mapping[str, str], going: OneChange, note: Note) -> None:
         gpus = len({step.uuid for step in plan.steps})
         try:
             told = f"{len(plan.steps)} steps on {gpus} GPUs: {'; '.join(plan.reasons)}"
@@ -233,7 +205,7 @@ class MigChanger:
             except ControlPlaneError as error:
                 log.error("the end of a change of MIG layouts is not written down", error=str(error))
 
-    async def _carry_out(self, plan: LayoutPlan, nodes: Mapping[str, str], going: _Going) -> None:
+    async def _carry_out(self, plan: LayoutPlan, nodes: Mapping[str, str], going: OneChange) -> None:
         try:
             await self._hands.carry_out(plan, nodes, going)
         except HeldError as error:
@@ -256,7 +228,7 @@ class MigChanger:
             self._end(ChangeState.DONE, "")
 
     async def _resumed(
-        self, before: Collection[asyncio.Task[None]], going: _Going, kept: MigMemory | None, note: Note
+        self, before: Collection[asyncio.Task[None]], going: OneChange, kept: MigMemory | None, note: Note
     ) -> None:
         try:
             if before:

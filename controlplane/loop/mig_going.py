@@ -49,6 +49,10 @@ class Going(Protocol):
         """Raises HeldError where no step is to be begun any more."""
         ...
 
+    def pays(self, left: Sequence[LayoutStep]) -> None:
+        """Raises HeldError where these steps, which are left of the plan, do not pay any more."""
+        ...
+
     def did(self, steps: int) -> None:
         """So many more are done."""
         ...

@@ -49,8 +49,9 @@ Work = Callable[[], Awaitable[None]]
 class ByAgents:
     """Slice by slice through the agents of the nodes; a wave is begun when the one before is wholly done.
 
-    Before a round all GPUs that are left to change are read anew, and all copies that were started have to answer. At
-    most `plan_share` of the GPUs of a plan are taken out of service by it, but one always, or two that need each other.
+    Before a round what is left has to pay still, all GPUs that are left to change are read anew, and all copies that
+    were started have to answer. At most `plan_share` of the GPUs of a plan are taken out of service by it, but one
+    always, or two that need each other.
     `serves(model, gpu, slice)` tells whether a copy answers; one that was started is waited for `start_s` seconds. No
     more than `at_once` nodes are cut, or copies started and drained, at the same time.
     """
@@ -78,6 +79,7 @@ class ByAgents:
             steps = tuple(of_round)
             if number:
                 going.may_go()
+                going.pays(plan.steps[done:])
             within_plan(taken_out(plan.steps[:done]), taken_out(steps), plan, self._plan_share)
             if number:
                 await self._answering(_running(plan.steps[:done]), nodes)

@@ -62,10 +62,12 @@ class ByNodes:
         now = before(plan)
         changed = _changed(plan)
         taken: set[str] = set()
-        for node in sorted({nodes[uuid] for uuid in changed}):
+        of_plan = sorted({nodes[uuid] for uuid in changed})
+        for at, node in enumerate(of_plan):
             going.may_go()
             drained = {uuid for uuid in nodes if nodes[uuid] == node}
             if taken:
+                going.pays([step for step in plan.steps if nodes[step.uuid] in of_plan[at:]])
                 within_plan(taken, drained, plan, self._plan_share)
             taken |= drained
             here = sorted(uuid for uuid in changed if nodes[uuid] == node)

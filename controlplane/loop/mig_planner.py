@@ -4,49 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-import structlog
-
-from controlplane.config.mig.boards import boards
-from controlplane.decide.mig.asked import Occupied, capacities, demand_of, question
-from controlplane.decide.mig.copies import CopyCapacity
+from controlplane.decide.mig.asked import Occupied
 from controlplane.decide.mig.proposal import MigAsk, propose
+from controlplane.decide.mig.rest import outdated
 from controlplane.decide.mig.settings import MigSettings
 from controlplane.decide.mig.still_out import still_out
 from controlplane.decide.mig.values import MigQuestion
 from controlplane.decide.mig.worth import BY_LABEL, BY_NVML, served_now
 from controlplane.domain.decision import Decision
 from controlplane.domain.errors import ConflictError, NotFoundError
-from controlplane.domain.fleet import Fleet, Mode, workload_of
-from controlplane.domain.layouts import LaidModel, LayoutPlan, MigMemory, MigPicture
+from controlplane.domain.fleet import Fleet, Mode
+from controlplane.domain.layouts import LayoutPlan, LayoutStep, MigMemory, MigPicture
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.routing import Prices
-from controlplane.domain.signal import Known, Missing, Signal, Stale
+from controlplane.domain.signal import Known, Missing, Signal
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 from controlplane.loop.mig_bounds import full, lost
 from controlplane.loop.mig_changer import MigChanger
-from controlplane.loop.mig_demand import HeldDemand
+from controlplane.loop.mig_needs import MigNeeds
 from controlplane.loop.mig_resets import ResetWaits
-from controlplane.loop.mig_seen import UNNAMED, capacity_told, laid, occupied
+from controlplane.loop.mig_seen import laid, occupied
 from controlplane.loop.slow_job import SlowJob
-
-log = structlog.get_logger(__name__)
 
 _POLL_S = 0.05
 _BETWEEN_S = 60.0
 """Between two plans it is looked so often whether a model that is short has free room."""
-_UNKNOWN = "no slice here has memory enough, or what a copy serves is known of none: see `profiles`"
 
 
 class MigPlanner:
     """The newest plan of layouts. Nothing here waits but `try_out` and `close`; `answer` plans in a worker process.
 
-    The demand to be held is the highest of the last dwell, so that it falls only after it was less for so long; one
-    that is not known is the one that was known last. What was `learned` of capacities, the `demand`, and for which
-    `resets` GPUs wait, are the loop's to keep.
+    What was `learned` of capacities, the `demand`, and for which `resets` GPUs wait, are the loop's to keep.
     """
 
     def __init__(
@@ -59,7 +52,9 @@ class MigPlanner:
         changer: MigChanger | None = None,
     ) -> None:
         """`changer` carries out plans that pay, in mode ACT."""
-        self._settings, self._prices, self._max_age_s = settings, prices, max_age_s
+        self._settings = settings
+        wishes, dwell_s = ((), 0.0) if settings is None else (settings.models, settings.dwell_s)
+        self._needs = MigNeeds(wishes, dwell_s, prices, max_age_s=max_age_s)
         self._changer = changer if settings is not None and settings.mode is Mode.ACT else None
         self._taken_at = self._ended_at = 0.0
         self._held = ""
@@ -70,25 +65,23 @@ class MigPlanner:
         self._job = SlowJob("mig", answer, max_age_s=math.inf)
         self._tried = SlowJob("mig dry run", answer, max_age_s=math.inf)
         self._trying = asyncio.Lock()
-        self._demand = self._no_demand()
-        self._missing: dict[str, str] = {}
-        self._learned: dict[tuple[str, str, str], float] = {}
         self._resets = ResetWaits()
         self._asked_at = -math.inf
         self._why = ""
-        self._asked: MigAsk | None = None
+        self._asked: dict[float, MigAsk] = {}
+        """What the plans that may yet be begun were asked for, by when."""
         self._begun = MigMemory()
         """The last plan that was begun, with the GPUs that were out of service before it."""
 
     @property
     def learned(self) -> Mapping[str, float]:
         """Requests per second that a copy was seen to serve, as PolicyState keeps it."""
-        return {" ".join(place): per_s for place, per_s in self._learned.items()}
+        return self._needs.learned
 
     @property
     def demand(self) -> Mapping[str, tuple[tuple[float, float], ...]]:
         """Times, and requests per second then, by model, from which the demand is held, as PolicyState keeps it."""
-        return self._demand.kept
+        return self._needs.kept_demand
 
     @property
     def resets(self) -> Mapping[str, tuple[str, float]]:
@@ -99,7 +92,8 @@ class MigPlanner:
         """Another decides from here on: no further step is begun, and what was seen is forgotten."""
         if self._changer is not None:
             self._changer.halt()
-        self._demand, self._missing, self._asked_at, self._held = self._no_demand(), {}, -math.inf, ""
+        self._needs.forget_demand()
+        self._asked_at, self._held = -math.inf, ""
         self._begins, self._begun = True, MigMemory()
 
     def resume(self, before: PolicyState, look: Callable[[], Snapshot], kept: MigMemory, now: float) -> None:
@@ -107,9 +101,8 @@ class MigPlanner:
 
         `look` as in `tick`.
         """
-        self._learned = {_place(key): per_s for key, per_s in before.slice_capacity.items()}
+        self._needs.take_over(before, now)
         if self._settings is not None:
-            self._demand.take_over(before.slice_demand, (wish.name for wish in self._settings.models), now)
             self._resets.take_over(before.slice_resets, self._settings.agents, now)
         self._begun = kept
         if self._changer is not None:
@@ -134,20 +127,23 @@ class MigPlanner:
             self._begins, self._whole = False, Missing("never asked")
             self._taken_at = math.nextafter(now, -math.inf)
         gpus = self._gpus(fleet, reading, now)
-        self._note_demand(fleet, reading, settings, now)
-        self._learn(gpus, decisions)
+        self._needs.note(fleet, reading, gpus, decisions, now)
         if settings.mode is Mode.OBSERVE or not self._free(gpus, reading, settings, now, look):
             return
         due = now - self._asked_at >= settings.every_s
         if not due and (self._changer is None or now - self._looked_at < _BETWEEN_S):
             return
-        asked = self._question(gpus, settings, {}, now)
+        asked = self._ask(gpus, settings, {}, now)
         self._why = asked.why if isinstance(asked, Missing) else ""
         self._looked_at = now
         if not isinstance(asked, Known) or not (due or _is_short(asked.value.question)):
             return
         if self._job.ask(replace(asked.value, between=not due), now):
-            self._asked, self._asked_at = asked.value, now if due else self._asked_at
+            before = {
+                signal.observed_at for signal in (self._newest(now), self._whole) if not isinstance(signal, Missing)
+            }
+            self._asked = {at: ask for at, ask in self._asked.items() if at in before} | {now: asked.value}
+            self._asked_at = now if due else self._asked_at
 
     def picture(self, fleet: Fleet, reading: FleetReading, now: float) -> MigPicture:
         """Layouts now, and what was planned last."""
@@ -159,7 +155,7 @@ class MigPlanner:
             return MigPicture(gpus=shown)
         if isinstance(newest, Missing):
             newest = Missing(self._why or ("mig.mode is observe" if settings.mode is Mode.OBSERVE else newest.why))
-        models = tuple(self._models(gpus, settings, planned, now))
+        models = tuple(self._needs.models(gpus, planned, now))
         if self._changer is None:
             return MigPicture(settings.mode, shown, models, newest)
         changes, steps = dict(self._changer.ended_in), dict(self._changer.steps)
@@ -178,7 +174,7 @@ class MigPlanner:
             if name not in names:
                 raise NotFoundError("model of mig", name, names)
         gpus = occupied(fleet, reading, settings)
-        asked = self._question(gpus, settings, demand, now)
+        asked = self._ask(gpus, settings, demand, now)
         if not isinstance(asked, Known):
             raise ConflictError(asked.why if isinstance(asked, Missing) else "the reading is stale")
         async with self._trying:
@@ -188,7 +184,7 @@ class MigPlanner:
             found = self._tried.newest(now)
             if self._tried.problem or not isinstance(found, Known):
                 raise ConflictError(f"no plan was made: {self._tried.problem or 'the worker gave no answer'}")
-        models = tuple(self._models(gpus, settings, found.value, now))
+        models = tuple(self._needs.models(gpus, found.value, now))
         return MigPicture(settings.mode, Known(laid(gpus, found.value), now), models, found)
 
     async def stop(self) -> None:
@@ -223,24 +219,30 @@ class MigPlanner:
         newest, self._held = self._newest(now), ""
         if isinstance(newest, Missing) or newest.observed_at <= max(self._taken_at, changer.ended_at):
             return True
-        plan = newest.value
-        if not (plan.pays and plan.steps):
+        plan, ask = newest.value, self._asked.get(newest.observed_at)
+        if ask is None or not (plan.pays and plan.steps):
             return True
         nodes = {one.gpu.reading.uuid: one.gpu.reading.node for one in gpus}
-        self._held = changer.held(plan, nodes, look(), now) or self._full(plan, gpus, settings)
+        stale = partial(self._outdated, ask, plan)
+        self._held = changer.held(plan, nodes, look(), now) or self._full(ask, plan, gpus, settings)
+        if not self._held and (why := stale(plan.steps)):
+            self._held, self._asked_at = why, -math.inf
         if self._held:
             return True
         self._taken_at = newest.observed_at
-        if self._asked is not None and not plan.between:
-            self._begun = MigMemory(plan, self._asked.out | self._lost(gpus))
-        changer.begin(plan, nodes, look, self._begun)
+        if not plan.between:
+            self._begun = MigMemory(plan, ask.out | self._lost(gpus))
+        changer.begin(plan, nodes, look, self._begun, stale)
         return False
 
-    def _full(self, plan: LayoutPlan, gpus: Sequence[Occupied], settings: MigSettings) -> str:
+    def _outdated(self, ask: MigAsk, plan: LayoutPlan, left: Sequence[LayoutStep]) -> str:
+        return outdated(ask, plan, left, self._needs.demand)
+
+    def _full(self, ask: MigAsk, plan: LayoutPlan, gpus: Sequence[Occupied], settings: MigSettings) -> str:
         """Why the plan may not take so many GPUs out of service; asked anew where others are by now than when asked."""
         lost = self._lost(gpus)
         why = full(plan, self._resets.uuids, lost, settings)
-        if why and self._asked is not None and self._asked.waiting != len(self._resets.uuids | lost):
+        if why and ask.waiting != len(self._resets.uuids | lost):
             self._asked_at = -math.inf
         return why
 
@@ -263,95 +265,25 @@ class MigPlanner:
             return self._whole
         return newest
 
-    def _note_demand(self, fleet: Fleet, reading: FleetReading, settings: MigSettings, now: float) -> None:
-        for wish in settings.models:
-            spec = fleet.model(wish.name)
-            seen: Signal[float] = Missing(UNNAMED) if spec is None else demand_of(spec, reading, now, self._max_age_s)
-            self._missing[wish.name] = seen.why if isinstance(seen, Missing) else ""
-            if isinstance(seen, Known):
-                self._demand.note(wish.name, seen.value, now)
-
-    def _no_demand(self) -> HeldDemand:
-        return HeldDemand(0.0 if self._settings is None else self._settings.dwell_s)
-
-    def _learn(self, gpus: Sequence[Occupied], decisions: Sequence[Decision]) -> None:
-        """Capacities of copies on slices, by the decisions about their servers; a workload's where all are alike."""
-        on: dict[tuple[str, str], set[tuple[str, str]]] = {}
-        for one in gpus:
-            if one.gpu.board is None:
-                continue
-            for uuid, units in one.units.items():
-                place = (one.gpu.board.key, one.gpu.pieces[uuid].profile)
-                for model, server in units:
-                    on.setdefault((model, server), set()).add(place)
-                    on.setdefault((model, workload_of(server)), set()).add(place)
-        for decision in decisions:
-            places = on.get((decision.model, decision.server), set())
-            per_s = capacity_told(decision)
-            if len(places) == 1 and per_s:
-                self._learned[decision.model, *next(iter(places))] = per_s
-
-    def _question(
+    def _ask(
         self, gpus: Sequence[Occupied], settings: MigSettings, given: Mapping[str, float], now: float
     ) -> Signal[MigAsk]:
-        demand = self._demand.highest() | dict(given)
-        unknown = [wish.name for wish in settings.models if wish.name not in demand]
-        if unknown:
-            return Missing(
-                f"the demand of {unknown[0]} was never known: {self._missing.get(unknown[0], 'no tick yet')}"
-            )
-        if all(one.why for one in gpus):
-            return Missing(gpus[0].why if gpus else "no GPU is seen")
-        uuids = {one.gpu.reading.uuid: self._prices.of(one.gpu.reading.name) for one in gpus}
-        prices = {uuid: price for uuid, price in uuids.items() if price is not None}
-        known_of = self._capacities(gpus, settings)
-        asked = question(settings.models, demand, known_of, gpus, prices)
-        pace = BY_NVML if settings.operator is None else BY_LABEL
-        begun = self._begun
-        out = frozenset[str]() if begun.plan is None else still_out(begun.plan, begun.out, asked.gpus)
+        asked = self._needs.question(gpus, given)
+        if not isinstance(asked, Known):
+            return Missing(asked.why)
+        pace, begun = BY_NVML if settings.operator is None else BY_LABEL, self._begun
+        out = frozenset[str]() if begun.plan is None else still_out(begun.plan, begun.out, asked.value.gpus)
         waiting = len(self._resets.uuids | self._lost(gpus))
-        ask = MigAsk(asked, settings.dwell_s, pace, max_share=settings.max_share, waiting=waiting, out=out)
+        ask = MigAsk(asked.value, settings.dwell_s, pace, max_share=settings.max_share, waiting=waiting, out=out)
         if self._changer is not None:
             copies = self._changer.copies
             ask = replace(ask, resting=copies.resting(now), behind=copies.models(now))
-        return Known(ask, 0.0)
-
-    def _capacities(
-        self, gpus: Sequence[Occupied], settings: MigSettings
-    ) -> dict[str, dict[tuple[str, str], CopyCapacity]]:
-        keys = {one.gpu.board.key for one in gpus if one.gpu.board is not None}
-        here = [boards()[key] for key in sorted(keys)]
-        return {wish.name: capacities(wish, here, self._learned) for wish in settings.models}
-
-    def _models(
-        self, gpus: Sequence[Occupied], settings: MigSettings, planned: LayoutPlan | None, now: float
-    ) -> Iterator[LaidModel]:
-        known_of = self._capacities(gpus, settings)
-        for wish in settings.models:
-            seen, why = self._demand.of(wish.name), self._missing.get(wish.name, "no tick yet")
-            held: Signal[float] = Missing(why)
-            if seen is not None:
-                at, per_s = seen
-                held = Stale(per_s, at, now - at, why) if why else Known(per_s, at)
-            found = known_of[wish.name]
-            yield LaidModel(
-                wish.name,
-                held,
-                {place: (c.low_per_s, c.high_per_s, c.basis.value) for place, c in found.items()},
-                None if planned is None else planned.short_now_per_s.get(wish.name),
-                None if planned is None else planned.short_then_per_s.get(wish.name),
-                "" if found else _UNKNOWN if any(one.gpu.board for one in gpus) else "no GPU here can be cut",
-            )
+        return Known(ask, now)
 
 
 def _is_short(question: MigQuestion) -> bool:
     served = served_now(question)
     return any(model.demand > served[model.name] * (1 + 1e-6) for model in question.models)
-
-
-def _place(key: str) -> tuple[str, str, str]:
-    model, board, profile = key.split(" ")
-    return model, board, profile
 
 
 def _without(reading: FleetReading) -> Missing:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from controlplane.decide.mig.evenly import evenly
 from controlplane.decide.mig.layouts import Layout, fits
 from controlplane.decide.mig.order import order
+from controlplane.decide.mig.serving import serving
 from controlplane.decide.mig.values import Assignment, Gpu, MigPlan, MigQuestion, Place
 from controlplane.domain.mig import Slice
 
@@ -89,5 +89,5 @@ def _plan(question: MigQuestion, planned: MigPlan, has: Mapping[str, _On]) -> Mi
 def _assigned(question: MigQuestion, planned: MigPlan, has: Mapping[str, _On]) -> Iterator[Assignment]:
     """As planned, or, of a copy that is there in place of that, with its part of the slice."""
     as_planned = {(a.model, a.place): a for a in planned.assignments}
-    for here in evenly(question.models, {gpu.uuid: gpu.board for gpu in question.gpus}, has):
+    for here in serving(question.models, {gpu.uuid: gpu.board for gpu in question.gpus}, has):
         yield as_planned.get((here.model, here.place), here)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from controlplane.decide.mig.evenly import evenly
 from controlplane.decide.mig.needs import Needs, needs_of
 from controlplane.decide.mig.order import order
+from controlplane.decide.mig.serving import serving
 from controlplane.decide.mig.values import Assignment, Lack, MigGoal, MigPlan, MigQuestion, Unserved
 from controlplane.domain.mig import Act
 
@@ -47,7 +47,7 @@ def _as_it_is(question: MigQuestion, needs: Needs, why: str) -> MigPlan:
     """Nothing is changed, and nothing proved."""
     gpus = question.gpus
     on = {gpu.uuid: {piece: gpu.models.get(piece, ()) for piece in gpu.layout} for gpu in gpus}
-    assignments = tuple(evenly(question.models, {gpu.uuid: gpu.board for gpu in gpus}, on))
+    assignments = tuple(serving(question.models, {gpu.uuid: gpu.board for gpu in gpus}, on))
     unserved = tuple(_unserved(needs, assignments))
     cost = sum(gpu.price for gpu in gpus if any(gpu.models.values()))
     goals = (MigGoal("unserved", sum(one.short for one in unserved), 0.0), MigGoal("cost", cost, 0.0))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controlplane.decide.mig.boards import WHOLE
 from controlplane.decide.mig.needs import capacity_on
-from controlplane.decide.mig.values import Gpu, MigModel, MigPlan, MigQuestion, Place
+from controlplane.decide.mig.serving import serving
+from controlplane.decide.mig.values import Assignment, Gpu, MigModel, MigPlan, MigQuestion, Place
 from controlplane.domain.mig import Act
 
 SHORT_WEIGHT = 100.0
@@ -59,9 +61,10 @@ def worth(question: MigQuestion, plan: MigPlan, dwell_s: float, pace: Pace = BY_
         dwell * (sum_m W v_m (short_now_m - short_then_m) + price_now - price_then)  >  disturbance
         disturbance = sum_m W v_m lost_m + GPU time of slices on which nothing answers yet
 
-    `v_m` is the GPU time (times its price) that a request of model m takes on the slices it is to have, `short` its
-    demand that is not served, W SHORT_WEIGHT, `price` that of the GPUs in use. `lost_m` are requests that are not
-    served while a step interrupts: its copy's capacity, no more than is asked, from the drain to the start of another.
+    `v_m` is the GPU time (times its price) that a request of model m takes on the slices it is to have, or has where it
+    is to have none, `short` its demand that is not served, W SHORT_WEIGHT, `price` that of the GPUs in use. `lost_m`
+    are requests that are not served while a step interrupts: its copy's capacity, no more than is asked, from the drain
+    to the start of another.
     Whatever is started keeps its slice busy for `start_s` before it answers. A plan without steps pays for nothing.
     """
     demand = {model.name: model.demand for model in question.models}
@@ -127,14 +130,17 @@ def _lost(
 
 
 def _values(question: MigQuestion, plan: MigPlan) -> dict[str, float]:
-    """GPU time, times its price, that a request of each model takes as planned."""
+    """GPU time, times its price, that a request of each model takes as planned; where none of it is, as it is there."""
     gpus = {gpu.uuid: gpu for gpu in question.gpus}
-    spent, served = defaultdict[str, float](float), defaultdict[str, float](float)
-    for a in plan.assignments:
-        gpu = gpus[a.place.uuid]
-        spent[a.model] += a.share * _share(gpu, a.place) * gpu.price
-        served[a.model] += a.capacity
-    return {name: spent[name] / served[name] for name in sorted(served) if served[name] > 0}
+    value = dict[str, float]()
+    for copies in (_there(question), plan.assignments):
+        spent, served = defaultdict[str, float](float), defaultdict[str, float](float)
+        for a in copies:
+            gpu = gpus[a.place.uuid]
+            spent[a.model] += a.share * _share(gpu, a.place) * gpu.price
+            served[a.model] += a.capacity
+        value |= {name: spent[name] / served[name] for name in sorted(served) if served[name] > 0}
+    return value
 
 
 def _share(gpu: Gpu, place: Place) -> float:
@@ -143,14 +149,15 @@ def _share(gpu: Gpu, place: Place) -> float:
 
 def served_now(question: MigQuestion) -> defaultdict[str, float]:
     """Per second and model, what the copies that are there serve."""
-    models = {model.name: model for model in question.models}
     served = defaultdict[str, float](float)
-    for gpu in question.gpus:
-        for piece, names in gpu.models.items():
-            for name in names:
-                if name in models:
-                    served[name] += capacity_on(models[name], gpu.board, piece.profile) / len(names)
+    for copy in _there(question):
+        served[copy.model] += copy.capacity
     return served
+
+
+def _there(question: MigQuestion) -> Iterator[Assignment]:
+    gpus = question.gpus
+    return serving(question.models, {gpu.uuid: gpu.board for gpu in gpus}, {gpu.uuid: gpu.models for gpu in gpus})
 
 
 def _price_now(question: MigQuestion) -> float:

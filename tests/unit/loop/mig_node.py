@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.decide.mig import WHOLE, Board, Gpu, Slice
@@ -112,6 +112,9 @@ class Free:
 
     def may_go(self) -> None:
         """Always."""
+
+    def pays(self, _: Sequence[object]) -> None:
+        """It does."""
 
     def did(self, steps: int) -> None:
         self.done += steps

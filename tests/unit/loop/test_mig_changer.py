@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from controlplane.config.mig.boards import boards
 from controlplane.decide.mig import Gpu, MigModel, MigQuestion, Slice
 from controlplane.decide.mig.proposal import MigAsk, propose
+from controlplane.decide.mig.rest import outdated
 from controlplane.domain.errors import StoreError
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.instructions import Freeze, FreezeDirection
@@ -19,6 +20,7 @@ from controlplane.domain.layouts import (
     ChangeState,
     LayoutChange,
     LayoutPlan,
+    LayoutStep,
     MigMemory,
     MigPicture,
     StepEnd,
@@ -29,10 +31,11 @@ from controlplane.domain.observation import FleetReading
 from controlplane.domain.signal import Known, Missing, Signal, Stale, known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.sources import AgentSpec
-from controlplane.loop.mig_changer import MigChanger, Note, _Going
+from controlplane.loop.mig_changer import MigChanger, Note
 from controlplane.loop.mig_going import Hands, moved
 from controlplane.loop.mig_hands import ByAgents
 from controlplane.loop.mig_nodes import ByNodes, Held, Stopped
+from controlplane.loop.mig_one_change import OneChange
 from controlplane.publish.alerting.mig import change_failed
 from tests.property.test_mig_changes import anew
 from tests.unit.loop.cut_gpus import CUT, FLEET, a_gpu, a_reading, process
@@ -428,6 +431,46 @@ async def test_a_copy_that_stops_answering_ends_it_before_the_next_round() -> No
     assert cut_so_far(bench) == first
 
 
+async def test_a_round_that_does_not_pay_any_more_is_not_begun_and_the_next_plan_may_be_at_once() -> None:
+    bench = Bench(four(), max_share=0.25)
+    ask, first = MigAsk(four(), 3600.0, max_share=0.25), sum(step.round == 0 for step in bench.plan.steps)
+    demand = {"small": 20.0}
+
+    def rises(done: int) -> None:
+        if done == first:
+            demand["small"] = 30.0
+
+    bench.after = rises
+    bench.changer.begin(
+        bench.plan,
+        bench.nodes.node_of,
+        lambda: bench.snapshot,
+        MigMemory(bench.plan),
+        lambda left: outdated(ask, bench.plan, left, demand),
+    )
+    await bench.changer.ended()
+    held = bench.changer.change
+    assert held is not None
+    assert (held.state, held.done, held.again_at) == (ChangeState.HELD, first, NOW)
+    assert "30/s are asked of small by now, not 20/s; short of 0/s now" in held.why
+    assert bench.noted[-1][1].endswith(held.why)
+
+
+async def test_under_the_operator_a_node_is_not_begun_where_that_does_not_pay_any_more() -> None:
+    bench = Bench(replace(four(), models=(MigModel("small", 140.0, {"1g.10gb": 5.0}, 6.0),)), operator=True)
+    asked: list[set[str]] = []
+
+    def told(left: Sequence[LayoutStep]) -> str:
+        asked.append({bench.nodes.node_of[step.uuid] for step in left})
+        return "it does not pay any more"
+
+    bench.changer.begin(bench.plan, bench.nodes.node_of, lambda: bench.snapshot, MigMemory(), told)
+    await bench.changer.ended()
+    assert (asked, [node for node, _ in bench.operator.asked]) == ([{"node-1"}], ["node-0"])
+    assert bench.changer.change is not None
+    assert (bench.changer.change.why, bench.changer.change.again_at) == ("it does not pay any more", NOW)
+
+
 async def test_one_plan_takes_no_more_gpus_out_of_service_than_it_may() -> None:
     bench = Bench(four(), max_share=0.25, plan_share=0.5)
     held = await bench.change()
@@ -579,7 +622,7 @@ async def test_after_a_change_that_failed_what_it_left_half_done_is_due_again() 
 
 
 def test_a_node_that_is_drained_touches_every_model_seen_on_its_gpus() -> None:
-    going = _Going(Bench().changer, lambda: Snapshot(FLEET, a_reading(CUT)))
+    going = OneChange(Bench().changer, lambda: Snapshot(FLEET, a_reading(CUT)))
     assert going.touched("node-a") == ("small",)
 
 
@@ -597,7 +640,7 @@ def test_a_node_that_is_drained_touches_every_model_seen_on_its_gpus() -> None:
 def test_where_not_all_that_computes_on_a_node_is_known_a_freeze_of_any_model_holds_it(gpus: Signal[Any]) -> None:
     bench = Bench(operator=True)
     now = Snapshot(FLEET, replace(a_reading(CUT), gpus=gpus), freezes=freeze("another").freezes)
-    going = _Going(bench.changer, lambda: now)
+    going = OneChange(bench.changer, lambda: now)
     assert going.touched("node-a") is None
     assert going.forbidden(going.touched("node-a")) == "another is frozen by ann: incident 7"
     assert bench.changer.held(bench.plan, dict.fromkeys(bench.plan.layouts, "node-a"), now, NOW) != ""

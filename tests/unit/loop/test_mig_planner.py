@@ -31,6 +31,7 @@ from controlplane.domain.signal import Known, Missing, Stale
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 from controlplane.loop.mig_failing import FailingCopies
+from controlplane.loop.mig_one_change import Outdated
 from controlplane.loop.mig_planner import MigPlanner
 from controlplane.loop.mig_seen import occupied
 from controlplane.store.codec import POLICY_STATE
@@ -237,8 +238,16 @@ class Kept:
         assert at >= NOW
         return self.why
 
-    def begin(self, plan: LayoutPlan, nodes: dict[str, str], look: Callable[[], Snapshot], begun: MigMemory) -> None:
+    def begin(
+        self,
+        plan: LayoutPlan,
+        nodes: dict[str, str],
+        look: Callable[[], Snapshot],
+        begun: MigMemory,
+        outdated: Outdated,
+    ) -> None:
         assert look() is SEEN
+        self.outdated = outdated
         self.kept.append(begun)
         self.begun.append((plan, nodes))
         self.busy = True
@@ -447,6 +456,35 @@ def test_a_gpu_that_waits_for_a_reset_while_its_agent_is_ended_is_out_of_service
             until_planned(made, NOW)
         assert made.picture(FLEET, a_reading(CUT), NOW + 15).held.startswith("GPU-c waits for a reset; 1 more")
         assert changer.begun == []
+
+
+def consolidates(ask: MigAsk) -> LayoutPlan:
+    """A plan that pays by draining the copy that is there, where nothing is asked of it."""
+    drain = (LayoutStep(0, "drain", "GPU-a", "1g.10gb", 0, "small"),)
+    layouts = {"GPU-a": (LaidSlice("1g.10gb", 0, 1), LaidSlice("3g.40gb", 4, 4)), "GPU-b": ()}
+    return replace(echo(ask), layouts=layouts, pays=True, steps=drain, cost=0.0)
+
+
+def test_a_plan_is_judged_by_the_demand_there_is_when_it_is_begun_and_before_each_round(changer: Kept) -> None:
+    settings = replace(SETTINGS, mode=Mode.ACT)
+    made = MigPlanner(settings, Prices(), max_age_s=60.0, answer=consolidates, changer=changer)  # type: ignore[arg-type]
+
+    def asked_of(per_s: float, at: float) -> None:
+        made.tick(FLEET, a_reading(CUT, EMPTY, per_s=per_s, at=at), (), at, lambda: SEEN)
+
+    with closing(made):
+        asked_of(0.0, NOW)
+        until_planned(made, NOW)
+        asked_of(4.0, NOW + 15)
+        held = "4/s are asked of small by now, not 0/s; short of 0/s now, it would be of 4/s"
+        assert made.picture(FLEET, a_reading(CUT, EMPTY), NOW + 15).held.endswith(held)
+        assert changer.begun == []
+        plan = until_planned(made, NOW + 15)  # it is asked anew at once
+        asked_of(4.0, NOW + 30)
+        assert [begun for begun, _ in changer.begun] == [plan]
+        assert changer.outdated(plan.steps) == ""
+        asked_of(5.0, NOW + 45)
+        assert "5/s are asked of small by now, not 4/s" in changer.outdated(plan.steps)
 
 
 def test_what_is_left_half_done_is_gone_on_with_once_it_is_due(acting: MigPlanner, changer: Kept) -> None:
