@@ -90,6 +90,19 @@ class MigNeeds:
         prices = {uuid: price for uuid, price in uuids.items() if price is not None}
         return Known(question(self._wishes, demand, self._capacities(gpus), gpus, prices), 0.0)
 
+    def unknown(self, gpus: Sequence[Occupied]) -> Iterator[tuple[str, str]]:
+        """GPUs, by UUID, with a copy of which nobody knows what it serves: it is not one that serves nothing. And why.
+
+        One for which 0 is given is to go.
+        """
+        known_of = self._capacities(gpus)
+        barred = {wish.name for wish in self._wishes if 0.0 in wish.profiles.values()}
+        for one in gpus:
+            names = {name for names in one.models.values() for name in names if name in known_of} - barred
+            for name in sorted(names):
+                if one.gpu.board is not None and all(key != one.gpu.board.key for key, _ in known_of[name]):
+                    yield one.gpu.reading.uuid, f"what a copy of {name} serves on {one.gpu.board.key} is not known"
+
     def models(self, gpus: Sequence[Occupied], planned: LayoutPlan | None, now: float) -> Iterator[LaidModel]:
         """The models as they are shown."""
         known_of = self._capacities(gpus)

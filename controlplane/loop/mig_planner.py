@@ -173,7 +173,7 @@ class MigPlanner:
         for name in demand:
             if name not in names:
                 raise NotFoundError("model of mig", name, names)
-        gpus = occupied(fleet, reading, settings)
+        gpus = self._gpus(fleet, reading, now)
         asked = self._ask(gpus, settings, demand, now)
         if not isinstance(asked, Known):
             raise ConflictError(asked.why if isinstance(asked, Missing) else "the reading is stale")
@@ -250,10 +250,13 @@ class MigPlanner:
         return lost(gpus, self._begun, None if self._settings is None else self._settings.agents)
 
     def _gpus(self, fleet: Fleet, reading: FleetReading, now: float) -> tuple[Occupied, ...]:
-        """With those left out that held the last change. Which wait for a reset is noted also while another decides."""
+        """With those left out that held the last change, or of which it is not known what they serve.
+
+        Which wait for a reset is noted also while another decides.
+        """
         gpus = occupied(fleet, reading, self._settings)
         self._resets.note(gpus)
-        out = {} if self._changer is None else self._changer.left_out(now)
+        out = {**dict(self._needs.unknown(gpus)), **({} if self._changer is None else self._changer.left_out(now))}
         return tuple(replace(one, why=one.why or out.get(one.gpu.reading.uuid, "")) for one in gpus) if out else gpus
 
     def _newest(self, now: float) -> Signal[LayoutPlan]:

@@ -183,6 +183,23 @@ def test_models_that_are_not_named_and_nodes_that_are_not_named_are_left_alone()
     assert shown.value[0].why == "small is on it, which mig.models does not name"
 
 
+@pytest.mark.parametrize(
+    ("profiles", "why"),
+    [({}, "what a copy of small serves on h100-80gb is not known"), ({"1g.10gb": 0.0}, ""), ({"2g.20gb": 5.0}, "")],
+)
+def test_a_copy_of_which_nobody_knows_what_it_serves_is_left_alone(profiles: dict[str, float], why: str) -> None:
+    """Planned with as one that serves nothing it would be drained."""
+    made = MigPlanner(
+        replace(SETTINGS, models=(MigWish("small", 6.0, profiles),)), Prices(), max_age_s=60.0, answer=echo
+    )
+    with closing(made):
+        made.tick(FLEET, a_reading(CUT, EMPTY), (), NOW)
+        assert set(until_planned(made, NOW).layouts) == ({"GPU-b"} if why else {"GPU-a", "GPU-b"})
+        shown = made.picture(FLEET, a_reading(CUT, EMPTY), NOW).gpus
+        assert isinstance(shown, Known)
+        assert [gpu.why for gpu in shown.value] == [why, ""]
+
+
 def test_layouts_are_shown_though_nothing_is_configured() -> None:
     picture = MigPlanner(None, Prices(), max_age_s=60.0).picture(FLEET, a_reading(CUT, a_gpu("GPU-c", mig=False)), NOW)
     assert picture.mode is None
