@@ -22,7 +22,7 @@ from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, Server
 from controlplane.domain.signal import Known, Missing, known
 from tests.integration.test_collect_misbehaving import BAD, PAGE, answer, hang, says, serving
 
-TIMEOUT_S = 1.5
+TIMEOUT_S = 2.5
 GOOD = 40
 wall_clock = time.time  # noqa: TID251 - real sockets live in real time
 
