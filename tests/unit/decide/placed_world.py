@@ -10,7 +10,7 @@ from controlplane.decide.placing import PlacementQuestion, place
 from controlplane.decide.placing.question import question
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
-from controlplane.domain.decision import Decision, Step
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, Step, Target
 from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, RoutesSpec, ServerKind, ServerSpec
 from controlplane.domain.instructions import Freeze, Override
@@ -41,6 +41,8 @@ def a_model(name: str, gib: int | None, servers: Iterable[str] = ("t0", "t1"), *
 
 SERVICE_S = 0.01
 """Of every request of a model that has some."""
+AGAIN_S = 600.0
+"""What is done is looked at anew so often."""
 
 
 class PlacedWorld:
@@ -51,6 +53,7 @@ class PlacedWorld:
     not 1. A server in `dead` answers nobody, one in `unread` is not read. A request takes `service_s`; the instances of
     a server do no more than `most_per_s`. `obeyed` False: no instances come, whoever asks for them. `outdated`: what is
     loaded in place of what is configured. `failing`: by so many of a model's requests each failing one is.
+    `timed` False: what executions take is not told.
     """
 
     def __init__(self, rooms: Mapping[str, int | None], models: Iterable[ModelSpec], **held: Iterable[str]) -> None:
@@ -82,9 +85,11 @@ class PlacedWorld:
         self.loads = 0
         self.outdated = ""
         self.failing = 0
+        self.timed = True
         self._loaded_at: dict[tuple[str, str], float] = {}
         self.plan: Signal[Placement] = Missing("not asked yet")
-        self._wishes: PlacementQuestion | None = None
+        self._asked: PlacementQuestion | None = None
+        self._results: tuple[Outcome, ...] = ()
 
     def snapshot(self) -> Snapshot:
         """What is seen now."""
@@ -98,6 +103,7 @@ class PlacedWorld:
             freezes=self.freezes,
             placements={EDGE: self.plan},
             announced=self.announced,
+            results=self._results,
         )
 
     def _server(self, name: str) -> ServerReading:
@@ -117,20 +123,30 @@ class PlacedWorld:
         plan, self.state = decide(snapshot, self.state, Policy(), self.now)
         self.decisions = plan.decisions
         self._ask(snapshot)
-        for decision in plan.decisions:
-            if decision.actionable and decision.step is Step.LOAD:
-                self.held[decision.server].add(decision.model)
-                self._loaded_at[decision.model, decision.server] = self.now
-                self.loads += 1
-                if decision.target and decision.target.instances > 1 and self.obeyed:
-                    self.counts[decision.model, decision.server] = decision.target.instances
-            if decision.actionable and decision.step is Step.UNLOAD:
-                self.held[decision.server].discard(decision.model)
-                self.counts.pop((decision.model, decision.server), None)
-            if decision.actionable and decision.step is Step.SET_INSTANCES and decision.target and self.obeyed:
-                self.counts[decision.model, decision.server] = decision.target.instances
+        done = [self._done(decision) for decision in plan.decisions if decision.actionable]
+        self._results = tuple(outcome for outcome in done if outcome is not None)
         self.now += 15.0
         return plan.decisions
+
+    def _done(self, decision: Decision) -> Outcome | None:
+        """Carry a step out, and what came of it; None: nothing did."""
+        unit, target = (decision.model, decision.server), decision.target or Target(loaded=False, instances=0)
+        match decision.step:
+            case Step.LOAD:
+                self.held[decision.server].add(decision.model)
+                self._loaded_at[unit] = self.now
+                self.loads += 1
+                if target.instances > 1 and self.obeyed:
+                    self.counts[unit] = target.instances
+            case Step.UNLOAD:
+                self.held[decision.server].discard(decision.model)
+                self.counts.pop(unit, None)
+            case Step.SET_INSTANCES if self.obeyed:
+                self.counts[unit] = target.instances
+            case _:
+                return None
+        action = Action(decision.id, *unit, decision.step, target, self.now, decision.current)
+        return Outcome(action, ActionStatus.SUCCEEDED, self.now + 1.0)
 
     def run(self, ticks: int = 20) -> None:
         """So many ticks."""
@@ -142,13 +158,23 @@ class PlacedWorld:
         return next(d for d in self.decisions if (d.model, d.server) == (model, server))
 
     def _ask(self, snapshot: Snapshot) -> None:
-        """Place anew when what is wanted has changed."""
+        """Place anew, as the loop does, when what is wanted has changed or what is there is not on the way."""
         asked = known(question(snapshot, self.state, self.fleet.routes[0])) if self.fleet.routes else None
-        if asked is None:
-            return
-        wishes = replace(asked, servers=tuple(replace(room, present={}, taken_bytes={}) for room in asked.servers))
-        if wishes != self._wishes:
-            self.plan, self._wishes = Known(place(asked), self.now), wishes
+        if asked is not None and (self._asked is None or self._is_new(asked, self._asked)):
+            self.plan, self._asked = Known(place(asked), self.now), asked
+
+    def _is_new(self, asked: PlacementQuestion, last: PlacementQuestion) -> bool:
+        if not isinstance(self.plan, Known) or self.now - self.plan.observed_at > AGAIN_S:
+            return True
+        if _wishes(asked) != _wishes(last):
+            return True
+        plan = self.plan.value
+        before = {room.name: set(room.present) for room in last.servers}
+        here = {room.name: set(room.present) for room in asked.servers}
+        target = {name: set(plan.target[name]) for name in here}
+        if here == target != before:
+            return True
+        return any(not (before[n] & target[n] <= here[n] <= before[n] | target[n]) for n in here)
 
     def _reading(self, model: str, server: str) -> Signal[ModelReading]:
         if model not in self.held[server]:
@@ -180,7 +206,7 @@ class PlacedWorld:
                 instances=count,
                 pending_start=waiting,
                 pending_end=waiting,
-                batches=(executed(1, round(5 * done), slowed_s, 0.0),) if done else (),
+                batches=(executed(1, round(5 * done), slowed_s, 0.0),) if done and self.timed else (),
             )
             for i in range(12, 0, -1)
             if self.now - 5 * i > since
@@ -196,3 +222,12 @@ class PlacedWorld:
             )
             for m in self.fleet.models
         }
+
+
+def _wishes(asked: PlacementQuestion) -> PlacementQuestion:
+    """The question without what the moves themselves change."""
+    return replace(
+        asked,
+        servers=tuple(replace(room, present={}, taken_bytes={}) for room in asked.servers),
+        models=tuple(replace(model, busy_share=None, instances=1) for model in asked.models),
+    )

@@ -241,7 +241,8 @@ def test_where_memory_has_no_room_for_all_its_instances_the_old_copy_stays_besid
     world.run(10)
     assert world.counts == {("m", "t0"): 5, ("m", "t1"): 3}
     assert world.held == {"t0": {"m"}, "t1": {"m"}}
-    assert "2 GiB too few" in told(world)
+    assert "t1 has 3 of 5 instances" in told(world)
+    assert "5 instances would take 2 GiB more" in "; ".join(map(reason_text, world.of("m", "t1").reasons))
     world.fleet = replace(
         world.fleet, servers=(world.fleet.servers[0], replace(world.fleet.servers[1], memory_bytes=5 * GIB))
     )

@@ -139,7 +139,7 @@ def test_where_the_rest_could_do_less_than_was_learned_copies_come_and_go_ever_l
     made = world(per_s, instances=8)
     made.most_per_s = 150
     made.run(4 * HOUR_TICKS)
-    assert made.loads <= 5
+    assert made.loads <= 6
 
 
 def test_a_server_that_is_down_keeps_no_copy_on_the_others() -> None:
