@@ -11,6 +11,7 @@ from controlplane.decide.forecast import Event
 from controlplane.decide.memory import GpuMemory
 from controlplane.decide.one import decide_unit
 from controlplane.decide.placing.handover import handover, with_components
+from controlplane.decide.placing.served import noted
 from controlplane.decide.placing.spread import follows, spread
 from controlplane.decide.placing.turn import Handover
 from controlplane.decide.policy import Policy
@@ -97,9 +98,11 @@ class _Units:
         units = self._apart(model)
         if not self.by_model(model):
             return units
+        units = noted(units)
         parts = ((name, self._models.get(name)) for name in model.components)
         held = with_components(
-            self._handover(units), {name: self._handover(self._apart(part)) for name, part in parts if part is not None}
+            self._handover(units),
+            {name: self._handover(noted(self._apart(part))) for name, part in parts if part is not None},
         )
         counts = {unit.server.name: unit.present.instances for unit, _ in units if unit.present is not None}
         return [

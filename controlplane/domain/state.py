@@ -98,6 +98,8 @@ class UnitState:
     `memory` holds what it was seen to take on the server, the last few times; empty: that is not known. `full`: by that
     alone there is no room for more instances, none at all where it is 0; one more is tried once it is not believed.
     `leaving_since`: since when the gateway before it is told to drop it (None: it is not).
+    `served`: the instances that a placed copy had while all copies of the model were to stay, 0 for one that has come
+    since (None: not known).
     `tuning`: what of that was carried out; `refused`: what of it did not help.
     `rollout` to another version, while the instruction holds or until it is rolled back.
     """
@@ -122,6 +124,7 @@ class UnitState:
     memory: tuple[MemorySample, ...] = ()
     full: Ceiling | None = None
     leaving_since: float | None = None
+    served: int | None = None
     tuning: Tuning | None = None
     refused: tuple[Refusal, ...] = ()
     rollout: Rollout | None = None

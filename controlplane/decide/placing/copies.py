@@ -13,7 +13,10 @@ from controlplane.decide.learning import curve, items_per_request
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Step, Target
+from controlplane.domain.fleet import Phase
+from controlplane.domain.observation import ModelState
 from controlplane.domain.profiles import BatchProfile
+from controlplane.domain.signal import known
 from controlplane.domain.state import UnitState
 
 
@@ -100,6 +103,13 @@ def together(loaded: Sequence[tuple[Unit, UnitState]], policy: Policy, now: floa
         waits=any(d.backlog > 0 or d.censored for d in demands),
         unbounded=any(not math.isfinite(d.high_per_s) for d in demands),
     )
+
+
+def away(unit: Unit) -> bool:
+    """Whether it is known to hold no copy and to take none: nobody is asked of it, as in the question of placing."""
+    live = None if unit.seen is None else known(unit.seen.live)
+    absent = unit.reading is not None and unit.reading.state is ModelState.ABSENT
+    return live is False or absent or unit.phase not in (None, Phase.READY)
 
 
 def _best(copies: Sequence[Copy]) -> tuple[Capacity, int] | None:

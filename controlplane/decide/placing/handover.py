@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from controlplane.decide.placing.copies import Copy, Together, together
+from controlplane.decide.placing.served import served
 from controlplane.decide.placing.spread import Loaded
 from controlplane.decide.placing.turn import Handover
 from controlplane.decide.policy import Policy
@@ -42,7 +43,8 @@ def handover(units: Loaded, policy: Policy, now: float) -> Handover | None:
     kept = math.ceil(sum(_kept(unit, state) for unit, state in goes) / len(stays))
     each_per_s = seen.level_per_s / len(stays)
     copies = {unit.server.name: copy for (unit, _), copy in zip(loaded, seen.copies, strict=True)}
-    unknown = math.ceil(sum(copy.instances for copy in seen.copies) / len(stays))
+    before = sum(served(*pair, copy.instances) for pair, copy in zip(loaded, seen.copies, strict=True))
+    unknown = math.ceil(before / len(stays))
     least = {
         unit.server.name: _least(seen, unit, copies[unit.server.name], each_per_s, kept, unknown) for unit in stays
     }
@@ -85,7 +87,8 @@ def relied_on(reasons: Iterable[Reason]) -> dict[str, int]:
 def _least(seen: Together, unit: Unit, copy: Copy, each_per_s: float, kept: int, unknown: int) -> int:
     """The instances of one that stays: for its part of the demand, at least as many as were `kept` for it so far.
 
-    The most that it may have where that would not do; `unknown` where it is not known what an instance can take.
+    The most that it may have where that would not do; where it is not known what an instance can take, as many as make
+    up what served before (`unknown`).
     """
     most = _most(unit, copy)
     capacity = copy.capacity or seen.capacity

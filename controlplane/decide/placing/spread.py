@@ -12,13 +12,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from controlplane.decide.placing.copies import Together, together
+from controlplane.decide.placing.copies import Together, away, together
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
 from controlplane.domain.decision import Reason, ReasonCode
-from controlplane.domain.fleet import ModelSpec, Phase
-from controlplane.domain.observation import ModelState
-from controlplane.domain.signal import known
+from controlplane.domain.fleet import ModelSpec
 from controlplane.domain.state import PolicyState, Spread, UnitState
 
 # Fewer copies must hold this much more than the demand, so that a number at the edge does not swing.
@@ -47,7 +45,7 @@ def spread(model: ModelSpec, units: Loaded, before: Spread | None, policy: Polic
 
     What is not known lowers nothing. Where it was never decided on, as many as there are stay; None: that is not known.
     """
-    units = [pair for pair in units if not _away(pair[0])]
+    units = [pair for pair in units if not away(pair[0])]
     loaded = [pair for pair in units if pair[0].present is not None and pair[0].present.loaded]
     unread = any(unit.present is None for unit, _ in units)
     if before is None and unread:
@@ -93,13 +91,6 @@ def reason(model: ModelSpec, state: Spread) -> Reason:
 
 def _bounded(model: ModelSpec, copies: int) -> int:
     return max(model.copies_min, min(model.copies_max, copies))
-
-
-def _away(unit: Unit) -> bool:
-    """Whether it is known to hold no copy and to take none: nobody is asked of it, as in the question of placing."""
-    live = None if unit.seen is None else known(unit.seen.live)
-    absent = unit.reading is not None and unit.reading.state is ModelState.ABSENT
-    return live is False or absent or unit.phase not in (None, Phase.READY)
 
 
 def _aged(state: Spread, policy: Policy, now: float) -> Spread:

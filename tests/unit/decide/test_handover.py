@@ -9,6 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.decide.explain import headline, reason_text
+from controlplane.decide.policy import Policy
+from controlplane.decide.resume import resumed
 from controlplane.domain.decision import Step
 from controlplane.domain.instructions import Override, OverrideKind
 from controlplane.domain.state import MemorySample, UnitState
@@ -247,6 +249,80 @@ def test_where_memory_has_no_room_for_all_its_instances_the_old_copy_stays_besid
         world.fleet, servers=(world.fleet.servers[0], replace(world.fleet.servers[1], memory_bytes=5 * GIB))
     )
     assert min(moved(world)) >= 5
+
+
+def untimed(*copies: int, kept: int = 1) -> PlacedWorld:
+    """A model of which it is not known what an instance takes, with so many instances on each server."""
+    places = {f"t{i}": ["m"] for i, count in enumerate(copies) if count}
+    most = a_model("m", 2, ["t0", "t1", "t2"], instances_max=32, copies_min=kept)
+    world = PlacedWorld({"t0": 8, "t1": 8, "t2": 8}, [most], **places)
+    world.timed = False
+    world.counts = {("m", f"t{i}"): count for i, count in enumerate(copies) if count}
+    world.per_s = {"m": 4 * ONE_PER_S}
+    world.run(2)
+    return world
+
+
+@pytest.mark.parametrize("slow", [0, 3 * DWELL_TICKS])
+def test_where_it_is_not_known_what_instances_take_a_copy_that_moves_is_to_have_as_many_and_no_more(slow: int) -> None:
+    world = untimed(5, 0, 0)
+    a_pin(world)
+    world.obeys = slow == 0
+    found = set()
+    for _ in range(slow):
+        world.tick()
+        found.add(world.counts.get(("m", "t1"), 5))
+    world.obeys = True
+    moved(world)
+    world.run(5)
+    assert (world.counts, found - {5}) == ({("m", "t1"): 5}, set())
+
+
+def test_where_it_is_not_known_the_one_that_stays_has_what_both_had_and_that_once() -> None:
+    world = untimed(3, 3, 0, kept=2)
+    world.fleet = replace(world.fleet, models=(replace(world.fleet.models[0], copies_min=1),))
+    world.obeys = False
+    world.run(10)
+    (stays,) = {d.server for d in world.decisions if "m" in world.held[d.server] and d.target and d.target.loaded}
+    assert world.counts["m", stays] == 6, "once, and not of what it was raised to again"
+    world.obeys = True
+    world.run(5)
+    assert world.counts == {("m", stays): 6}
+
+
+def test_of_several_that_go_all_are_made_up_for_and_the_next_asks_for_no_more() -> None:
+    world = untimed(3, 4, 0, kept=2)
+    world.fleet = replace(world.fleet, models=(replace(world.fleet.models[0], copies_min=1),))
+    world.overrides = (said(server="t2"),)
+    seen = []
+    for _ in range(10):
+        world.tick()
+        seen.append(serving(world))
+    assert world.held == {"t0": set(), "t1": set(), "t2": {"m"}}
+    assert world.counts == {("m", "t2"): 7}
+    assert min(seen) >= 7, seen
+
+
+def test_a_copy_that_has_served_alone_since_it_came_counts_when_the_next_is_to_go() -> None:
+    world = untimed(5, 0, 0)
+    a_pin(world)
+    moved(world)
+    world.fleet = replace(world.fleet, models=(replace(world.fleet.models[0], copies_min=2),))
+    world.run(5)
+    assert sum(world.counts.values()) == 10
+    world.fleet = replace(world.fleet, models=(replace(world.fleet.models[0], copies_min=1),))
+    world.run(5)
+    assert world.counts == {("m", "t1"): 10}
+
+
+def test_after_a_restart_in_the_middle_no_more_is_asked_for_than_before_it() -> None:
+    world = untimed(3, 3, 0, kept=2)
+    world.fleet = replace(world.fleet, models=(replace(world.fleet.models[0], copies_min=1),))
+    world.obeys = False
+    world.run(4)
+    world.state = resumed(world.state, Policy(), world.now)
+    world.run(4)
+    assert sorted(world.counts.values()) == [3, 6]
 
 
 SERVERS = ("t0", "t1", "t2")
