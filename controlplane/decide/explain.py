@@ -127,6 +127,11 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.NO_ROOM, "wanted"): "{wanted} instances would take {takes_mib} more, and {free_mib} are left on the "
     "server",
     (ReasonCode.ROOM_DOUBTED, "left_s"): "what it takes was only measured: one step is tried in {left_s} s",
+    (
+        ReasonCode.HANDOVER,
+        "holders",
+    ): "goes once those that stay have the instances for which there is room ({each}), not "
+    "all for its part ({per_s}/s): {holders} has the rest, and waits for this one",
     (ReasonCode.HANDOVER, "why"): "stays until those that stay are ready for its part: {why}",
     (ReasonCode.PLACED, "unknown"): "stays as it is until its place is known: {unknown}",
     (ReasonCode.PLACED, "ensembles"): "it is on servers with {ensembles}, with which it is loaded",

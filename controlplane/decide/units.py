@@ -10,10 +10,9 @@ from controlplane.decide import expected, people, rollout
 from controlplane.decide.forecast import Event
 from controlplane.decide.memory import GpuMemory
 from controlplane.decide.one import decide_unit
-from controlplane.decide.placing.handover import handover, with_components
+from controlplane.decide.placing.leaving import handovers
 from controlplane.decide.placing.served import noted
 from controlplane.decide.placing.spread import follows, spread
-from controlplane.decide.placing.turn import Handover
 from controlplane.decide.policy import Policy
 from controlplane.decide.room import Room
 from controlplane.decide.unit import Unit
@@ -88,6 +87,10 @@ class _Units:
         )
         self._wants = _wants(snapshot)
         self.room = room
+        self._placed = {
+            model.name: noted(self._apart(model)) for model in snapshot.fleet.models if self.by_model(model)
+        }
+        self._handovers = handovers(self._placed, self._models, policy, now)
 
     def by_model(self, model: ModelSpec) -> bool:
         """Whether a gateway routes by model before one of its servers."""
@@ -95,30 +98,22 @@ class _Units:
 
     def of_model(self, model: ModelSpec) -> list[tuple[Unit, UnitState]]:
         """The model on each of its servers, with the state of before. One of a model is on no server twice."""
-        units = self._apart(model)
-        if not self.by_model(model):
-            return units
-        units = noted(units)
-        parts = ((name, self._models.get(name)) for name in model.components)
-        held = with_components(
-            self._handover(units),
-            {name: self._handover(noted(self._apart(part))) for name, part in parts if part is not None},
-        )
+        units = self._placed.get(model.name)
+        if units is None:
+            return self._apart(model)
         counts = {unit.server.name: unit.present.instances for unit, _ in units if unit.present is not None}
         return [
             (
                 replace(
                     unit,
-                    handover=held,
+                    handover=self._handovers[model.name],
                     beside=max((count for name, count in counts.items() if name != unit.server.name), default=0),
+                    free_bytes=self.room.free_bytes(unit.server.name),
                 ),
                 before,
             )
             for unit, before in units
         ]
-
-    def _handover(self, units: list[tuple[Unit, UnitState]]) -> Handover | None:
-        return handover(units, self._policy, self._now)
 
     def _apart(self, model: ModelSpec) -> list[tuple[Unit, UnitState]]:
         """The units of a model, each by itself."""

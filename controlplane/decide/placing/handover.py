@@ -7,29 +7,32 @@ first, whoever wished for the move, and only then is the gateway told.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from controlplane.decide import fits
 from controlplane.decide.placing.copies import Copy, Together, together
 from controlplane.decide.placing.served import served
 from controlplane.decide.placing.spread import Loaded
 from controlplane.decide.placing.turn import Handover
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Unit
-from controlplane.domain.decision import Reason, ReasonCode
+from controlplane.domain.decision import Reason, ReasonCode, Target
 from controlplane.domain.fleet import ServerKind
+from controlplane.domain.sizes import memory_text
 from controlplane.domain.state import UnitState
 
 _ON = "instances on "
 
 
-def handover(units: Loaded, policy: Policy, now: float) -> Handover | None:
+def handover(units: Loaded, policy: Policy, now: float, *, later: bool = False) -> Handover | None:
     """What is to be so before a copy goes, by the units of a model on all servers.
 
-    None: it is no copy's turn, or none is to stay. What is not known keeps the copy.
+    None: it is no copy's turn, or none is to stay. What is not known keeps the copy. `later`: as if it were the turn of
+    all copies that are to go.
     """
     loaded = [pair for pair in units if pair[0].present is not None and pair[0].present.loaded]
-    goes = [pair for pair in loaded if pair[0].placed is not None and pair[0].placed.goes]
+    goes = [pair for pair in loaded if _goes(pair[0], later=later)]
     if not goes or not any(unit.placed is not None and unit.placed.stays for unit, _ in units):
         return None
     stays = [unit for unit, _ in loaded if unit.placed is not None and unit.placed.stays]
@@ -48,17 +51,22 @@ def handover(units: Loaded, policy: Policy, now: float) -> Handover | None:
     least = {
         unit.server.name: _least(seen, unit, copies[unit.server.name], each_per_s, kept, unknown) for unit in stays
     }
-    why = next((_lacks(unit, least[unit.server.name]) for unit in stays if _has(unit) < least[unit.server.name]), "")
+    lacking = [unit for unit in stays if _has(unit) < least[unit.server.name]]
     # once the gateway was told, its requests are on their way
     told = any(state.leaving_since is not None for _, state in goes)
-    if not why and seen.waits and not told and any(_has(u) < _most(u, copies[u.server.name]) for u in stays):
-        why = "requests wait"
-    return Handover(least, each_per_s, why)
+    waits = seen.waits and not told
+    if lacking:
+        needs = {unit.server.name: _takes(unit, least[unit.server.name]) for unit in lacking}
+        fitting = _fitting(lacking, least, needs, told=told)
+        why = _lacks(lacking[0], least, needs if fitting else {})
+        return Handover(least, each_per_s, why, waits, needs, fitting)
+    why = "requests wait" if waits and any(_has(u) < _most(u, copies[u.server.name]) for u in stays) else ""
+    return Handover(least, each_per_s, why, waits)
 
 
-def with_components(own: Handover | None, components: dict[str, Handover | None]) -> Handover | None:
+def with_components(own: Handover | None, components: Mapping[str, Handover | None]) -> Handover | None:
     """That of an ensemble, which goes no sooner than each of its components can."""
-    if own is None or own.why:
+    if own is None or own.why or own.holders:
         return own
     whys = (f"its component {name}: {one.why}" for name, one in components.items() if one is not None and one.why)
     return replace(own, why=next(whys, ""))
@@ -74,8 +82,10 @@ def readied(unit: Unit, instances: int) -> tuple[int, Reason] | None:
 def reason(held: Handover) -> Reason:
     """What is waited for, or was, and on which servers."""
     numbers = {"per_s": held.per_s} | {f"{_ON}{server}": float(count) for server, count in held.instances.items()}
-    each = ", ".join(f"{count} on {server}" for server, count in held.instances.items())
-    return Reason(ReasonCode.HANDOVER, numbers, {"each": each} | ({"why": held.why} if held.why else {}))
+    words = {"each": ", ".join(f"{count} on {server}" for server, count in held.instances.items())}
+    if held.holders:
+        words["holders"] = " and ".join(held.holders)
+    return Reason(ReasonCode.HANDOVER, numbers, words | ({"why": held.why} if held.why else {}))
 
 
 def relied_on(reasons: Iterable[Reason]) -> dict[str, int]:
@@ -115,15 +125,57 @@ def _most(unit: Unit, copy: Copy) -> int:
 
     Where not all copies have a place, by all that is in the way: one goes all the same, once the others have that.
     """
-    step = 1 if unit.reading is None else unit.reading.instances_per_step
-    most = max(1, unit.spec.instances_max)
+    step, most = _step(unit), max(1, unit.spec.instances_max)
     if unit.placed is not None and unit.placed.short:
         most = min(most, copy.most)
     return most - most % step or most
 
 
-def _lacks(unit: Unit, least: int) -> str:
-    return f"{unit.server.name} has {_has(unit)} of {least} instances"
+def _goes(unit: Unit, *, later: bool) -> bool:
+    return unit.placed is not None and (unit.placed.goes or (later and unit.placed.later))
+
+
+def _lacks(unit: Unit, least: Mapping[str, int], needs: Mapping[str, int | None]) -> str:
+    name = unit.server.name
+    why, needed = f"{name} has {_has(unit)} of {least[name]} instances", needs.get(name)
+    if needed is None or unit.free_bytes is None:
+        return why
+    return f"{why}, and {memory_text(needed - unit.free_bytes)} too few for the rest"
+
+
+def _takes(unit: Unit, least: int) -> int | None:
+    """Bytes of the instances that it lacks, None: not known."""
+    return unit.size.between(_has(unit), _rounded(unit, least))
+
+
+def _fitting(
+    lacking: list[Unit], least: Mapping[str, int], needs: Mapping[str, int | None], *, told: bool
+) -> dict[str, int]:
+    """For how many instances there is room, where each that lacks some has those, or the gateway was told already.
+
+    Empty: something else is in the way, or that is not known.
+    """
+    fitting = dict(least)
+    for unit in lacking:
+        name, has = unit.server.name, _has(unit)
+        wanted = _rounded(unit, least[name])
+        there = fits.most(unit, Target(loaded=True, instances=has), wanted)
+        if unit.instances_told is not None or there >= wanted or needs[name] is None:
+            return {}
+        there = max(has, there - there % _step(unit))
+        if has < there and not told:
+            return {}
+        fitting[name] = there
+    return fitting
+
+
+def _rounded(unit: Unit, instances: int) -> int:
+    """As many as its instance groups can have."""
+    return -(-instances // _step(unit)) * _step(unit)
+
+
+def _step(unit: Unit) -> int:
+    return 1 if unit.reading is None else unit.reading.instances_per_step
 
 
 def _has_none(unit: Unit) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controlplane.domain.decision import Reason, ReasonCode, Step
 from controlplane.domain.fleet import ModelSpec, RoutesSpec
@@ -24,8 +24,9 @@ class Placed:
     `wanted`: whether it is to be there; None: that is not known yet. `due`: whether it is the turn of its move; what
     is neither due nor as wanted stays as it is. `routed`: servers to which the gateway routes it. `instances` of a
     copy that is loaded. `component`: of ensembles, which Triton loads it with. `stays`: in the end it is there, as a
-    component with an ensemble; `goes`: it is its turn to leave, or that of its ensembles. `short`: not all copies that
-    are wanted have a place.
+    component with an ensemble; `goes`: it is its turn to leave, or that of its ensembles; `later`: it leaves once those
+    moves are done of which it is the turn; `comes` with so many instances by a move that is not done, 0: by none.
+    `short`: not all copies that are wanted have a place.
     """
 
     gateway: str
@@ -37,6 +38,8 @@ class Placed:
     component: bool = False
     stays: bool = False
     goes: bool = False
+    later: bool = False
+    comes: int = 0
     short: bool = False
 
 
@@ -44,12 +47,19 @@ class Placed:
 class Handover:
     """What the copies that stay are to be before one of a placed model goes: so many `instances` on each server.
 
-    `per_s` arrivals per second are then the part of each. `why` they are not ready for it; empty: they are.
+    `per_s` arrivals per second are then the part of each. `why` they are not ready for it; empty: they are. `waits`:
+    requests wait, and the gateway was not told yet. `needs` bytes by server do the instances take that are lacking,
+    None: not known. `fitting`: for so many there is room now, where nothing else is in the way; empty: something is.
+    `holders`: models that have the room for what is lacking, and wait for this one: it goes all the same.
     """
 
     instances: Mapping[str, int]
     per_s: float = 0.0
     why: str = ""
+    waits: bool = False
+    needs: Mapping[str, int | None] = field(default_factory=dict)
+    fitting: Mapping[str, int] = field(default_factory=dict)
+    holders: tuple[str, ...] = ()
 
 
 class Turn:
@@ -65,6 +75,8 @@ class Turn:
         self._due = {(move.model, move.server): move for move in undone if move.wave == wave}
         self._waits = Counter((move.model, move.server) for move in undone if move.wave > wave)
         self._left = len(self._due)
+        self._comes = {(move.model, move.server): move.instances for move in undone if move.step is Step.LOAD}
+        self._later = {(move.model, move.server) for move in undone if move.wave > wave and move.step is Step.UNLOAD}
         self._ensembles: dict[str, list[ModelSpec]] = {}
         for model in snapshot.fleet.models:
             for name in model.components:
@@ -91,6 +103,8 @@ class Turn:
             move.instances if move else 1,
             stays=wanted is True,
             goes=move is not None and move.step is Step.UNLOAD,
+            later=(model.name, server) in self._later,
+            comes=self._comes.get((model.name, server), 0),
             short=any(entry.model == model.name for entry in self._plan.unplaced),
         )
 
@@ -111,6 +125,7 @@ class Turn:
             component=True,
             stays=stays,
             goes=not stays and (leaves or not needing),
+            later=not stays and any((e.name, server) in self._later for e in ensembles),
             short=any(entry.model == e.name for e in ensembles for entry in self._plan.unplaced)
             if self._plan
             else False,
