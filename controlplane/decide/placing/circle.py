@@ -102,14 +102,13 @@ def _with_room_in_the_end(
     it would not be there when it is looked for. Nobody relies on who goes sooner or later, nor on who does only then.
     """
     stuck = {group: one for group, one in leaving.items() if group not in gone and not one.waits}
-    sure = {server: room.left for server, room in rooms.items()}
-    claims = {server: room.claimed for server, room in rooms.items()}
-    claimed = [claims, *(one.needs for group, one in leaving.items() if group not in stuck)]
     held_up = {one.gateway for group, one in leaving.items() if group[1] and group not in stuck}
+    now = {server: room.left for server, room in rooms.items()}
+    wanted = [{server: room.claimed for server, room in rooms.items()}, *(one.needs for one in leaving.values())]
+    needed, unknown = _added(*wanted), {s for part in wanted for s, n in part.items() if n is None}
     while True:
-        wanted = [*claimed, *(one.needs for one in stuck.values())]
-        room, needed = _added(sure, *(one.frees for one in stuck.values())), _added(*wanted)
-        full = {s for part in wanted for s, n in part.items() if n is None or needed[s] > room[s]}
+        room = _added(now, *(one.frees for one in stuck.values()))
+        full = unknown | {s for s, n in needed.items() if n > room[s]}
         kept = {
             group: one
             for group, one in stuck.items()
