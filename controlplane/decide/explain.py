@@ -132,6 +132,11 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
         "holders",
     ): "goes once those that stay have the instances for which there is room ({each}), not "
     "all for its part ({per_s}/s): {holders} has the rest, and waits for this one",
+    (
+        ReasonCode.HANDOVER,
+        "holders_of_components",
+    ): "goes once its components have the instances there for which there is "
+    "room, not all for their part: {holders_of_components} has the rest, and waits for this one",
     (ReasonCode.HANDOVER, "why"): "stays until those that stay are ready for its part: {why}",
     (ReasonCode.PLACED, "unknown"): "stays as it is until its place is known: {unknown}",
     (ReasonCode.PLACED, "ensembles"): "it is on servers with {ensembles}, with which it is loaded",

@@ -84,7 +84,7 @@ def reason(held: Handover) -> Reason:
     numbers = {"per_s": held.per_s} | {f"{_ON}{server}": float(count) for server, count in held.instances.items()}
     words = {"each": ", ".join(f"{count} on {server}" for server, count in held.instances.items())}
     if held.holders:
-        words["holders"] = " and ".join(held.holders)
+        words["holders" if any(held.instances.values()) else "holders_of_components"] = " and ".join(held.holders)
     return Reason(ReasonCode.HANDOVER, numbers, words | ({"why": held.why} if held.why else {}))
 
 

@@ -151,6 +151,33 @@ def test_a_gateway_that_is_slow_is_told_the_same_all_the_time() -> None:
     assert world.counts == {("a", "t1"): 6, ("b", "t0"): 6}
 
 
+def test_an_ensemble_goes_first_by_what_its_components_lack() -> None:
+    both = ["t0", "t1"]
+    parts = [a_model(name, None, both, instances_max=8) for name in "ab"]
+    wholes = [a_model(name, None, both, components=(part,)) for name, part in (("e", "a"), ("f", "b"))]
+    world = PlacedWorld(dict.fromkeys(both, 7), [*wholes, *parts], t0=["e", "a"], t1=["f", "b"])
+    world.counts = {("a", "t0"): 3, ("b", "t1"): 3}
+    units = {f"{name}@{server}": UnitState(wanted=True, instances=3, memory=EACH_GIB) for name, server in world.counts}
+    world.state = replace(world.state, units=units)
+    world.run(2)
+    world.overrides = (pinned("e", "t1"), pinned("f", "t0"))
+    gone = []
+    for _ in range(LONG_TICKS):
+        gone += [told(world, d.model, d.server) for d in world.tick() if d.step is Step.UNLOAD and d.actionable]
+        for whole, part in (("e", "a"), ("f", "b")):  # as Triton does
+            for server, held in world.held.items():
+                if whole in held and part not in held:
+                    held.add(part)
+                    world.counts[part, server] = 3
+                if whole not in held and part in held:
+                    held.remove(part)
+                    world.counts.pop((part, server))
+        world.per_s = dict.fromkeys("ab", 5.2 * ONE_PER_S)  # which came once the ensembles were there
+    assert world.held == {"t0": {"f", "b"}, "t1": {"e", "a"}}
+    assert world.counts == {("a", "t1"): 6, ("b", "t0"): 6}
+    assert ["goes once its components have the instances" in text for text in gone] == [True, False]
+
+
 def test_who_leaves_in_a_later_turn_has_the_room_too() -> None:
     """Until a has gone c does not come, so that d does not leave t1, where a lacks an instance."""
     leaving = {("a", True): leaves({"t0": 3}, {"t1": 1}), ("d", False): leaves({"t1": 2}, {}, cramped=False)}
