@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hypothesis import example, given, settings
@@ -70,6 +71,11 @@ def told(model: str, turn: int, server: str) -> Override:
     return Override(f"{model}{turn}", model, OverrideKind.LOADED, "me", "by hand", at, at + 1e6, server=server)
 
 
+def everywhere(held: Mapping[str, Iterable[str]]) -> set[str]:
+    """All models that have a copy."""
+    return {name for names in held.values() for name in names}
+
+
 def says_why(decision: Decision) -> bool:
     """Whether a copy that is not where it is to be says what it waits for."""
     return any(
@@ -90,11 +96,12 @@ def fits_in_the_end(made: PlacedWorld, plan: Placement, room_gib: int) -> bool:
     return all(sum(wanted.get((m, s), 1) for m in models) <= room_gib for s, models in plan.target.items())
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(cases())
 @example(Case(2, 7, (6, 6), (0, 1), ((1, 0), (0, 1)), (0.87, 0.87)))
+@example(Case(2, 2, (1, 1, 1, 1), (0, 1, 1, 0), ((0, 0, 0, 0), (0, 0, 0, 1)), (0.6, 0.6, 0.6, 0.6)))
 @example(Case(3, 7, (6, 6, 6), (0, 1, 2), ((1, 2, 0), (2, 0, 1)), (0.87, 0.87, 0.87)))
-def test_it_comes_to_rest_with_all_in_place_or_told_why_and_no_model_is_ever_without_a_copy(case: Case) -> None:
+def test_it_comes_to_rest_with_all_in_place_or_told_why_and_no_model_loses_its_last_copy(case: Case) -> None:
     made = world(case)
     servers = list(made.held)
     for turn, wanted in enumerate(case.wanted):
@@ -103,10 +110,13 @@ def test_it_comes_to_rest_with_all_in_place_or_told_why_and_no_model_is_ever_wit
         )
         steps = []
         for _ in range(TICKS):
+            had = everywhere(made.held)
+            plan = known(made.plan)
             steps.append([d for d in made.tick() if d.actionable])
             for server, held in made.held.items():
                 assert sum(made.counts.get((name, server), 1) for name in held) <= case.room_gib
-            assert all(any(m.name in held for held in made.held.values()) for m in made.fleet.models)
+            # who has no place, since people want others there, is not kept
+            assert plan is None or had & everywhere(plan.target) <= everywhere(made.held)
         assert not any(steps[-QUIET_TICKS:]), steps
         plan = known(made.plan)
         assert plan is not None
