@@ -61,6 +61,7 @@ def world(case: Case) -> PlacedWorld:
     made.state = replace(made.state, units=units)
     most_per_s = [share * count * 0.8 / SERVICE_S for share, count in zip(case.load, case.instances, strict=True)]
     made.per_s = dict(zip(names, most_per_s, strict=True))
+    made.most_instances = case.room_gib
     made.run(2)
     return made
 
@@ -74,6 +75,11 @@ def told(model: str, turn: int, server: str) -> Override:
 def everywhere(held: Mapping[str, Iterable[str]]) -> set[str]:
     """All models that have a copy."""
     return {name for names in held.values() for name in names}
+
+
+def is_a_try(decision: Decision) -> bool:
+    """Whether it is tried what measured memory refuses, as is done ever more rarely where there is no room."""
+    return any(reason.code is ReasonCode.ROOM_DOUBTED for reason in decision.reasons)
 
 
 def says_why(decision: Decision) -> bool:
@@ -112,7 +118,7 @@ def test_it_comes_to_rest_with_all_in_place_or_told_why_and_no_model_loses_its_l
         for _ in range(TICKS):
             had = everywhere(made.held)
             plan = known(made.plan)
-            steps.append([d for d in made.tick() if d.actionable])
+            steps.append([d for d in made.tick() if d.actionable and not is_a_try(d)])
             for server, held in made.held.items():
                 assert sum(made.counts.get((name, server), 1) for name in held) <= case.room_gib
             # who has no place, since people want others there, is not kept

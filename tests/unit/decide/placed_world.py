@@ -12,6 +12,7 @@ from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
 from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, Step, Target
 from controlplane.domain.expected import Announced
+from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, RoutesSpec, ServerKind, ServerSpec
 from controlplane.domain.instructions import Freeze, Override
 from controlplane.domain.observation import (
@@ -53,7 +54,7 @@ class PlacedWorld:
     not 1. A server in `dead` answers nobody, one in `unread` is not read. A request takes `service_s`; the instances of
     a server do no more than `most_per_s`. `obeyed` False: no instances come, whoever asks for them. `outdated`: what is
     loaded in place of what is configured. `failing`: by so many of a model's requests each failing one is.
-    `timed` False: what executions take is not told.
+    `timed` False: what executions take is not told. A server runs out of memory beyond `most_instances` of all models.
     """
 
     def __init__(self, rooms: Mapping[str, int | None], models: Iterable[ModelSpec], **held: Iterable[str]) -> None:
@@ -76,6 +77,7 @@ class PlacedWorld:
         self.weights: dict[str, float] = {}
         self.service_s: dict[str, float] = {}
         self.most_per_s = math.inf
+        self.most_instances = math.inf
         self.seen = True
         self.obeyed = True
         self.dead: set[str] = set()
@@ -131,6 +133,11 @@ class PlacedWorld:
     def _done(self, decision: Decision) -> Outcome | None:
         """Carry a step out, and what came of it; None: nothing did."""
         unit, target = (decision.model, decision.server), decision.target or Target(loaded=False, instances=0)
+        action = Action(decision.id, *unit, decision.step, target, self.now, decision.current)
+        others = sum(self.counts.get((name, unit[1]), 1) for name in self.held[unit[1]] - {unit[0]})
+        if decision.step is not Step.UNLOAD and others + target.instances > self.most_instances:
+            full = FailureClass.OUT_OF_MEMORY
+            return Outcome(action, ActionStatus.FAILED, self.now + 1.0, "CUDA out of memory", failure=full)
         match decision.step:
             case Step.LOAD:
                 self.held[decision.server].add(decision.model)
@@ -145,7 +152,6 @@ class PlacedWorld:
                 self.counts[unit] = target.instances
             case _:
                 return None
-        action = Action(decision.id, *unit, decision.step, target, self.now, decision.current)
         return Outcome(action, ActionStatus.SUCCEEDED, self.now + 1.0)
 
     def run(self, ticks: int = 20) -> None:
