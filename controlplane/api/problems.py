@@ -12,8 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from controlplane.config.faults import shown
+from controlplane.config.faults import allowed, shown
 from controlplane.domain.errors import (
     ConfigurationError,
     ConflictError,
@@ -33,7 +34,7 @@ class FieldError(BaseModel):
     """One field of a request that is not as it should be."""
 
     where: str = Field(description="Path of the field, as in body.ttl", examples=["body.ttl"])
-    problem: str = Field(examples=["Field required"])
+    problem: str = Field(examples=["it is required"])
 
 
 class Problem(BaseModel):
@@ -58,6 +59,9 @@ _STATUS: tuple[tuple[type[ControlPlaneError], int, str], ...] = (
 
 _KINDS = {413: "too-large", 422: "validation"}
 """Where the type is not the status' own phrase."""
+
+_NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
+_UNKNOWN = "no such field is known"
 
 
 def problem(
@@ -108,13 +112,21 @@ async def _own(request: Request, error: Exception) -> JSONResponse:
 
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    errors = [
-        FieldError(where=".".join(map(str, e["loc"])), problem=e["msg"].removeprefix("Value error, "))
-        for e in error.errors()
-    ]
-    told = zip(errors, error.errors(), strict=True)
+    told = [(_field(found), found) for found in error.errors()]
     detail = "; ".join(f"{e.where}: {_given(found) if len(found['loc']) > 1 else ''}{e.problem}" for e, found in told)
-    return problem(request.url.path, 422, "validation", detail, errors=errors)
+    return problem(request.url.path, 422, "validation", detail, errors=[e for e, _ in told])
+
+
+def _field(found: Any) -> FieldError:
+    """Where something is wrong and what is allowed there, from what pydantic and FastAPI tell."""
+    kind, place = found["type"], found["loc"]
+    if kind == "json_invalid":
+        return FieldError(where="body", problem=f"no JSON: {found['ctx']['error']} at character {place[-1]}")
+    if kind in _NO_OBJECT:
+        return FieldError(where=".".join(map(str, place)), problem="an object is needed, sent as application/json")
+    return FieldError(
+        where=".".join(map(str, place)), problem=_UNKNOWN if kind == "extra_forbidden" else allowed(found)
+    )
 
 
 def _given(found: Mapping[str, Any]) -> str:
@@ -125,9 +137,27 @@ def _given(found: Mapping[str, Any]) -> str:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code  # a body that is no JSON at all
+    status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    if status == HTTPStatus.BAD_REQUEST:  # FastAPI's, of a body that the parser of JSON gives up on
+        status, detail = 422, "body: no JSON that can be read: nested too deep, a number too long, or not UTF-8"
+    elif detail == HTTPStatus(status).phrase and status == HTTPStatus.NOT_FOUND:
+        detail = "there is no such route; /docs lists all"
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = methods = _methods(request)
+        detail = f"{request.method} is not allowed; allowed are {methods}"
     kind = _KINDS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-")
-    return problem(request.url.path, status, kind, str(error.detail), headers=dict(error.headers or {}))
+    return problem(request.url.path, status, kind, detail, headers=headers)
+
+
+def _methods(request: Request) -> str:
+    """All methods at this path: each of them is a route of its own, of which the framework names one."""
+
+    def routed(method: str) -> bool:
+        scope = dict(request.scope, method=method)
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    found = [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if routed(method)]
+    return ", ".join(sorted([*found, "HEAD"] if "GET" in found else found))
 
 
 def unexpected(path: str, error: Exception) -> JSONResponse:

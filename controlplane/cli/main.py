@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -43,6 +44,7 @@ from controlplane.cli.output import complain
 from controlplane.domain.errors import ConfigurationError, ControlPlaneError
 
 OK, FAILED, USAGE = 0, 1, 2
+INTERRUPTED = 128 + signal.SIGINT
 _OF_OUTPUT = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EDQUOT})
 
 # The root of what is raised on a command line that is not understood. Newer versions of typer carry a copy of click,
@@ -104,10 +106,18 @@ def _is_text(argument: str) -> bool:
     return True
 
 
-def _given(error: Exception) -> str:
-    """The value that was not understood: newer versions of typer leave it out, and have it from pydantic."""
-    errors = getattr(error.__cause__, "errors", None)
-    return f", and not {errors()[0]['input']!r}" if callable(errors) else ""
+def _misunderstood(error: typer.BadParameter) -> str:
+    """What is wrong with the command line, and where its usage stands."""
+    from pydantic import ValidationError
+
+    from controlplane.config.faults import allowed, shown
+
+    told = error.format_message().rstrip(".")
+    if isinstance(error.__cause__, ValidationError):  # newer versions of typer ask pydantic, which tells no value
+        found = error.__cause__.errors(include_url=False)[0]
+        told = f"{told.removesuffix(error.message.rstrip('.'))}{shown(found['input'])} is not allowed; {allowed(found)}"
+    stop = "" if told.endswith("?") else "."
+    return f"{told}{stop} See `{error.ctx.command_path if error.ctx else 'controlplane'} --help`."
 
 
 def _unwritten(error: OSError) -> int:
@@ -125,7 +135,7 @@ def _told(error: Exception) -> int:
     if isinstance(error, OSError):
         return _unwritten(error)
     if isinstance(error, _CommandLineError):
-        complain(f"{error.format_message().rstrip('.')}{_given(error)}. See `controlplane --help`.")
+        complain(_misunderstood(error))
         return USAGE
     if not isinstance(error, typer.Abort):
         complain(error)
@@ -136,11 +146,11 @@ def _told(error: Exception) -> int:
 
 def execute(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code. Faults become a line on standard error, never a traceback."""
-    command = typer.main.get_command(app)
     if (odd := next((a for a in arguments if not _is_text(a)), None)) is not None:
         complain(f"argument {odd!a} is not allowed; text in UTF-8. See `controlplane --help`.")
         return USAGE
     try:
+        command = typer.main.get_command(app)
         code = int(command(list(arguments), prog_name="controlplane", standalone_mode=False) or OK)
         sys.stdout.flush()
     except OSError as error:
@@ -149,4 +159,6 @@ def execute(arguments: Sequence[str]) -> int:
         return _told(error)
     except (typer.Abort, ControlPlaneError, _CommandLineError) as error:
         return _told(error)
+    except KeyboardInterrupt:  # outside of a command; inside, typer makes an exit of it
+        return INTERRUPTED
     return code

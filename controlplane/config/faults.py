@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,11 +16,22 @@ _CREDENTIALS = re.compile(r"(?<=//)\S*@|^[^\s/@:]+:(?!//)[^\s@]*@|(?<=password=)
 _BEHIND_THE_PATH = re.compile(r"(//[^\s?#]*[?#])\S+")
 _LONGEST = 80
 
+_ALLOWED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("string_type", "string_unicode"), "text"),
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys"),
+    "list_type": "a list",
+    "missing": "it is required",
+}
+"""By pydantic's kind of finding; the rest is told by its own words."""
+
 
 def shown(value: object) -> str:
     """A value as a message may hold it: short, and without what of a URL may be secret: user, query, fragment."""
     if value is None or isinstance(value, dict | list):
-        return {type(None): "nothing", dict: "a mapping", list: "a list"}[type(value)]
+        return {type(None): "nothing", dict: "a mapping", list: "a list" if value else "an empty list"}[type(value)]
     if isinstance(value, bool):
         return str(value).lower()
     text = _CREDENTIALS.sub(lambda m: "***@" if m[0].endswith("@") else "***", str(value))
@@ -66,30 +77,25 @@ def _fault(cls: type[BaseModel], details: ErrorDetails, path: str) -> Fault:
             return Fault(where, "this key", f"{loc[-1]}_file: no secret in the file, but the path of one that holds it")
         return Fault(where, "this key", one_of(loc[-1], keys))
     if kind == "missing":
-        return Fault(where, "nothing", "it is required")
-    return Fault(where, shown(given), _allowed(kind, details, given))
+        return Fault(where, "nothing", allowed(details))
+    return Fault(where, shown(given), "text; put quotes around it" if kind == "string_type" else allowed(details))
 
 
-def _allowed(kind: str, details: ErrorDetails, given: object) -> str:
-    ctx: dict[str, Any] = details.get("ctx", {})
+def allowed(details: ErrorDetails) -> str:
+    """What may stand where pydantic found something else, in the words of all our faults."""
+    kind, given, ctx = details["type"], details.get("input"), details.get("ctx", {})
     if kind == "value_error":
-        return str(ctx["error"])
-    if kind == "enum":
+        return str(ctx.get("error") or details["msg"])
+    if isinstance(given, float) and not math.isfinite(given):
+        return "a finite number"
+    if kind in {"enum", "literal_error"}:
         return one_of(given, re.findall(r"'([^']*)'", ctx["expected"]))
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:
-        return "a mapping of keys"
-    fixed = {
-        "int_type": "a whole number",
-        "int_parsing": "a whole number",
-        "int_from_float": "a whole number",
-        "bool_type": "true or false",
-        "bool_parsing": "true or false",
-        "string_type": "text; put quotes around it",
-        "list_type": "a list",
-        "string_too_short": "at least one character",
-        "too_short": "at least one entry",
-    }
-    return fixed.get(kind) or details["msg"].replace("Input should be ", "")
+    if kind in {"string_too_short", "too_short"}:
+        one, more = ("character", "characters") if kind == "string_too_short" else ("entry", "entries")
+        return f"at least one {one}" if ctx["min_length"] == 1 else f"at least {ctx['min_length']} {more}"
+    if kind == "string_too_long":
+        return f"at most {ctx['max_length']} characters"
+    return _ALLOWED.get(kind) or details["msg"].replace("Input should be ", "")
 
 
 def _block_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

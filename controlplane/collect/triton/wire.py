@@ -19,6 +19,7 @@ from controlplane.collect import families
 from controlplane.collect.counters import FAILED, Executed, Executions, Totals
 from controlplane.collect.exposition import Labels, Page
 from controlplane.collect.triton.detail import Details, read_details
+from controlplane.config.faults import allowed, join, shown
 from controlplane.domain.errors import MalformedPageError
 from controlplane.domain.instance_groups import gpu_indices, instance_step, total_instances
 from controlplane.domain.observation import Counter, ModelState
@@ -318,6 +319,8 @@ def read_inputs(body: bytes) -> list[Tensor]:
 
 
 def _first(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg']}" if place else fault["msg"]
+    found = error.errors(include_url=False)[0]
+    if found["type"] == "json_invalid":  # its input is all of the page
+        return found["msg"]
+    told = f"{shown(found['input'])} is not allowed; {allowed(found)}"
+    return f"{join('', *found['loc'])}: {told}" if found["loc"] else told

@@ -15,8 +15,8 @@ SAID = {"ttl": "2h", "reason": "launch"}
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "says"),
     [
-        ("GET", "/api/v1/nothing", None, 404, "Not Found"),
-        ("PATCH", "/api/v1/models", None, 405, "Method Not Allowed"),
+        ("GET", "/api/v1/nothing", None, 404, "no such route; /docs lists all"),
+        ("PATCH", "/api/v1/models", None, 405, "PATCH is not allowed; allowed are GET, HEAD"),
         ("GET", "/api/v1/models/nobody", None, 404, "known: bert, resnet, watched"),
         ("POST", "/api/v1/models/nobody/load", SAID, 404, "no model named 'nobody'"),
         ("POST", "/api/v1/models/bert/load", SAID | {"server": "t9"}, 404, "t9"),
@@ -24,8 +24,8 @@ SAID = {"ttl": "2h", "reason": "launch"}
         ("PUT", "/api/v1/models/bert/instances", SAID | {"instances": 9}, 409, "allowed are 1 to 8"),
         ("POST", "/api/v1/models/resnet/pin", SAID, 409, "nothing to pin"),
         ("POST", "/api/v1/overrides", SAID | {"model": "bert", "kind": "instances"}, 409, "allowed are 1 to 8"),
-        ("POST", "/api/v1/models/bert/load", {"ttl": "2h"}, 422, "body.reason: Field required"),
-        ("POST", "/api/v1/models/bert/load", {"reason": "x"}, 422, "body.ttl: Field required"),
+        ("POST", "/api/v1/models/bert/load", {"ttl": "2h"}, 422, "body.reason: it is required"),
+        ("POST", "/api/v1/models/bert/load", {"reason": "x"}, 422, "body.ttl: it is required"),
         ("POST", "/api/v1/models/bert/load", SAID | {"reason": "a\x1b[2Jb"}, 422, "printable"),
         ("POST", "/api/v1/models/bert/load", SAID | {"instnaces": 3}, 422, "instnaces"),
         ("POST", "/api/v1/models/bert/load?wait=9999", SAID, 422, "query.wait"),
@@ -34,7 +34,13 @@ SAID = {"ttl": "2h", "reason": "launch"}
         ("POST", "/api/v1/freezes", SAID | {"ttl": "soon"}, 422, "body.ttl: 'soon' is not allowed; a duration from 1s"),
         ("POST", "/api/v1/freezes", SAID | {"ttl": "1ms"}, 422, "body.ttl: '1ms' is not allowed; a duration from 1s"),
         ("POST", "/api/v1/freezes", SAID | {"ttl": 0.5}, 422, "body.ttl: 0.5 is not allowed; a duration from 1s"),
-        ("GET", "/api/v1/decisions?limit=0", None, 422, "query.limit: '0' is not allowed"),
+        ("POST", "/api/v1/freezes", SAID | {"reason": ""}, 422, "'' is not allowed; at least one character"),
+        ("POST", "/api/v1/freezes", SAID | {"reason": "a" * 501}, 422, "is not allowed; at most 500 characters"),
+        ("POST", "/api/v1/freezes", SAID | {"direction": "x"}, 422, "'x' is not allowed; one of: all, no_up, no_down"),
+        ("POST", "/api/v1/freezes", [], 422, "body: an object is needed, sent as application/json"),
+        ("PUT", "/api/v1/models/bert/instances", SAID | {"instances": 2.5}, 422, "2.5 is not allowed; a whole number"),
+        ("GET", "/api/v1/decisions?limit=0", None, 422, "'0' is not allowed; greater than or equal to 1"),
+        ("GET", "/api/v1/decisions?limit=x", None, 422, "query.limit: 'x' is not allowed; a whole number"),
         ("DELETE", "/api/v1/workloads/nope/overrides", None, 404, "no model or workload named 'nope'"),
         ("GET", "/api/v1/decisions/nothing", None, 404, "nothing"),
         ("GET", "/api/v1/decisions/nothing/explain", None, 404, "nothing"),
@@ -45,7 +51,7 @@ SAID = {"ttl": "2h", "reason": "launch"}
     ],
 )
 async def test_every_refusal_is_a_problem_document(
-    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None, status: int, says: str
+    client: httpx.AsyncClient, method: str, path: str, body: Any, status: int, says: str
 ) -> None:
     answer = await client.request(method, path, json=body)
     assert answer.status_code == status
@@ -66,6 +72,14 @@ async def test_a_body_that_is_no_json_is_a_problem_that_does_not_echo_it(
     assert answer.status_code == 422
     assert answer.json()["type"] == "urn:controlplane:problem:validation"
     assert "hunter2" not in answer.text
+    assert answer.json()["detail"].startswith("body: no JSON")
+
+
+async def test_a_method_that_a_path_has_not_is_told_with_all_that_it_has(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/api/v1/freezes", json=SAID)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+    assert answer.json()["detail"] == "PUT is not allowed; allowed are DELETE, GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("error", [StoreBusyError("the database is locked"), StoreError("the disk is full")])

@@ -276,6 +276,30 @@ def test_a_number_that_is_not_allowed_is_told_with_its_option_and_its_value(
     assert "option: " not in told
 
 
+def test_what_is_not_understood_is_told_with_the_help_of_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["scale", "llama"]) == 2
+    assert capsys.readouterr().err == "controlplane: Missing argument 'N'. See `controlplane scale --help`.\n"
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_standard_stream_that_is_closed_is_no_bug_and_no_place_for_other_files(closed: int) -> None:
+    runs = f"import os; from controlplane.cli.entry import main\ntry: main()\nfinally: os.write({closed}, b'')"
+    closes = (
+        f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-c', {runs!r}, '--version'])"
+    )
+    done = subprocess.run([sys.executable, "-c", closes], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed != 1)
+
+
+def test_ctrl_c_before_a_command_is_reached_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("controlplane.cli.main.typer.main.get_command", interrupted)
+    assert execute(["check"]) == 130
+
+
 def test_an_option_that_is_not_known_is_told_beside_a_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["model", "instances", "bert", "1", "--four", "2h"]) == 2
     assert "No such option: --four" in capsys.readouterr().err

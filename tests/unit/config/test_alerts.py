@@ -167,7 +167,7 @@ cost: {gpu_hour: -1, gpu_hours: {A100: .nan}}
     assert "did you mean 'saturday'" in found["alerts.teams[1].mutes[0].days[0]"]
     assert found["alerts.teams[1].mutes[0].since"] == "1320 | a time of day in quotes, '00:00' to '24:00'"
     assert "IANA" in found["alerts.teams[1].mutes[0].location"]
-    assert found["alerts.teams[2].page"] == "a list | at least one entry"
+    assert found["alerts.teams[2].page"] == "an empty list | at least one entry"
     assert found["alerts.teams[3].mutes[0].severities"] == "nothing | it is required"
     assert found["alerts.freezes[0].alert"] == "a mapping | at least one entry"
     assert "no_down" in found["alerts.freezes[0].direction"]
