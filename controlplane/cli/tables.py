@@ -235,7 +235,7 @@ def decisions_table(decisions: Sequence[Mapping[str, Any]]) -> RenderableType:
         cells = (d["id"], clock_time(d["at"]), escape(d["model"]), escape(d["server"]))
         table.add_row(
             *((f"{cells[0]}\n{cells[1]}", f"{cells[2]}\n {cells[3]}") if narrow else cells),
-            escape(d["headline"]) + (" [dim](by a person)[/]" if d["by_person"] else ""),
+            escape(d["headline"]) + (" [dim](by request)[/]" if d["by_person"] else ""),
             _came_of(d),
         )
     return table

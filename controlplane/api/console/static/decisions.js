@@ -15,7 +15,7 @@ export function decisions({ value, why }, now) {
 }
 
 function one(decision, now) {
-  const by = decision.by_person ? soft(" (by a person)") : null;
+  const by = decision.by_person ? soft(" (by request)") : null;
   return row(decision.id, clock(decision.at, now), decision.model, decision.server,
     [prose(decision.headline), by, reasons(decision)], cameOf(decision));
 }
