@@ -29,6 +29,7 @@ class EventStream(StreamingResponse):
         async def in_time(message: Message) -> None:
             async with asyncio.timeout(_STALLED_S):
                 await send(message)
+            await asyncio.sleep(0)  # others have their turn, and a reader that left is known to have
 
         with suppress(TimeoutError):
             await super().stream_response(in_time)

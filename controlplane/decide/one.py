@@ -240,7 +240,7 @@ def _hindrance(unit: Unit, state: UnitState, draft: Draft, step: Step, now: floa
 
 def _to_versions(unit: Unit, state: UnitState, draft: Draft, step: Step) -> tuple[Draft, tuple[str, ...]]:
     """The draft with where a rollout stands, and the versions to be set now, with the instances; none: no such step."""
-    reason = rollout.reason(unit.turn, state.rollout)
+    reason = rollout.reason(unit, state.rollout)
     if reason is None:
         return draft, ()
     versions = rollout.wanted(unit, state.rollout) if step in _MENDED else ()

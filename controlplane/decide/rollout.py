@@ -111,10 +111,14 @@ def wanted(unit: Unit, memory: Rollout | None) -> tuple[str, ...]:
     return () if held and unit.reading.versions == memory.versions else memory.versions
 
 
-def reason(turn: Turn | None, memory: Rollout | None) -> Reason | None:
+def reason(unit: Unit, memory: Rollout | None) -> Reason | None:
     """Where the rollout stands, in words; None: there is none."""
+    turn = unit.turn
     if memory is not None and (memory.phase not in UNBEGUN or turn is None):
         words = {"version": memory.version, "what": in_words(memory)}
+        verifies = memory.phase is RolloutPhase.VERIFYING and unit.reading is not None
+        if verifies and not _was_seen(memory, unit.reading.intervals, unit.probes):
+            words["what"] += ": no request or probe of that version was answered yet"
     elif turn is not None:
         what = f"it failed on {turn.failed}" if turn.failed else "its turn has not come"
         here = "" if memory is None else f"; until then it serves version {', '.join(memory.before)}"

@@ -330,8 +330,10 @@ class Tick:
         return {name: at for name, at in self._written_until.items() if now - at <= most_s.get(name, 0.0)}
 
     def close(self) -> None:
-        """End what works for ticks beside them."""
+        """End what works for ticks beside them; what the store did not take until now is lost, and told."""
         self._placer.close()
+        if self._backlog:
+            log.error("stopped while the store is away; ticks that waited for it are lost", lost=len(self._backlog))
 
     def due(self, late_s: float) -> None:
         """Note how much later than due a tick begins."""

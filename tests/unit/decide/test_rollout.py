@@ -60,6 +60,7 @@ class World:
     state: PolicyState = field(default_factory=PolicyState)
     steps: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     _results: tuple[Outcome, ...] = ()
+    probed: bool = True
 
     def tick(self, times: int = 1, every_s: float = 15.0) -> dict[str, Decision]:
         """The decisions of the last of so many ticks."""
@@ -114,7 +115,7 @@ class World:
             ProbeResult(self.now - ago, name, 0.01, "wrong shape" if name in self.bad else "", version="2")
             for name in SERVERS
             for ago in (2.0, 1.0)
-            if self.serves[name] == BOTH
+            if self.serves[name] == BOTH and self.probed
         )
         return FleetReading(self.now, {name: of(name) for name in SERVERS}, {}, {"m": probes}, Known((), self.now))
 
@@ -125,6 +126,17 @@ def test_one_server_after_the_other_serves_both_proves_the_new_one_and_lets_the_
     assert world.steps == [("a", BOTH), ("b", OLD), ("a", NEW), ("b", BOTH), ("b", NEW)]
     assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, RolloutPhase.DONE)
     assert {d.step for d in world.tick().values()} == {Step.HOLD}
+
+
+def test_a_version_that_nobody_has_asked_is_not_let_alone_and_explained_by_that() -> None:
+    world = World(probed=False)
+    world.tick(20)
+    assert world.phase("a") is RolloutPhase.VERIFYING
+    texts = [reason_text(r) for r in world.tick()["a"].reasons if r.code is ReasonCode.ROLLOUT]
+    assert texts == ["rollout of version 2: verifying: no request or probe of that version was answered yet"]
+    world.probed = True
+    texts = [reason_text(r) for r in world.decided()["a"].reasons if r.code is ReasonCode.ROLLOUT]
+    assert texts == ["rollout of version 2: retiring"]
 
 
 def test_a_version_is_watched_for_as_long_as_was_said() -> None:

@@ -158,6 +158,24 @@ def test_a_load_that_failed_is_known_after_a_restart_until_one_succeeds_or_it_is
     asyncio.run(run())
 
 
+def test_ticks_that_the_store_did_not_take_before_the_end_are_told_as_lost() -> None:
+    async def run() -> None:
+        ticks = Ticks(15.0, until=NOW + 7200.0)
+        try:
+            await ticks.tick.resume()
+            ticks.store.lease.take("another", 1e9, sole=True)
+            for _ in range(2):
+                ticks.now += TICK_S
+                await ticks.tick.run()
+            with capture_logs() as logs:
+                ticks.tick.close()
+            assert [log["lost"] for log in logs] == [2]
+        finally:
+            ticks.thread.close()
+
+    asyncio.run(run())
+
+
 def test_while_another_has_the_store_nothing_is_written_or_done_and_it_does_not_lead() -> None:
     async def run() -> None:
         ticks = Ticks(15.0, until=NOW + 7200.0)
