@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -61,6 +60,7 @@ _KINDS = {413: "too-large", 422: "validation"}
 """Where the type is not the status' own phrase."""
 
 _NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
+_NEEDS_OBJECT = "an object is needed, sent as application/json"
 _UNKNOWN = "no such field is known"
 
 
@@ -113,8 +113,8 @@ async def _own(request: Request, error: Exception) -> JSONResponse:
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     told = [(_field(found), found) for found in error.errors()]
-    detail = "; ".join(f"{e.where}: {_given(found) if len(found['loc']) > 1 else ''}{e.problem}" for e, found in told)
-    return problem(request.url.path, 422, "validation", detail, errors=[e for e, _ in told])
+    detail = "; ".join(f"{field.where}: {_given(found)}{field.problem}" for field, found in told)
+    return problem(request.url.path, 422, "validation", detail, errors=[field for field, _ in told])
 
 
 def _field(found: Any) -> FieldError:
@@ -122,17 +122,16 @@ def _field(found: Any) -> FieldError:
     kind, place = found["type"], found["loc"]
     if kind == "json_invalid":
         return FieldError(where="body", problem=f"no JSON: {found['ctx']['error']} at character {place[-1]}")
+    where = ".".join(map(str, place))
     if kind in _NO_OBJECT:
-        return FieldError(where=".".join(map(str, place)), problem="an object is needed, sent as application/json")
-    return FieldError(
-        where=".".join(map(str, place)), problem=_UNKNOWN if kind == "extra_forbidden" else allowed(found)
-    )
+        return FieldError(where=where, problem="an object" if len(place) > 1 else _NEEDS_OBJECT)
+    return FieldError(where=where, problem=_UNKNOWN if kind == "extra_forbidden" else allowed(found))
 
 
-def _given(found: Mapping[str, Any]) -> str:
+def _given(found: Any) -> str:
     """What stands there, where that is one value and not all of a body."""
-    value = found["input"]
-    return "" if isinstance(value, dict | list) or value is None else f"{shown(value)} is not allowed; "
+    whole = len(found["loc"]) == 1 or found["type"] in {"missing", "json_invalid"}
+    return "" if whole else f"{shown(found['input'])} is not allowed; "
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -22,10 +22,13 @@ _ALLOWED = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     **dict.fromkeys(("string_type", "string_unicode"), "text"),
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys"),
+    **dict.fromkeys(("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a time as in RFC 3339"),
     "list_type": "a list",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_long": "at most {max_length} characters",
     "missing": "it is required",
 }
-"""By pydantic's kind of finding; the rest is told by its own words."""
+"""By pydantic's kind of finding, of whose context it is filled; the rest is told by its own words."""
 
 
 def shown(value: object) -> str:
@@ -93,9 +96,7 @@ def allowed(details: ErrorDetails) -> str:
     if kind in {"string_too_short", "too_short"}:
         one, more = ("character", "characters") if kind == "string_too_short" else ("entry", "entries")
         return f"at least one {one}" if ctx["min_length"] == 1 else f"at least {ctx['min_length']} {more}"
-    if kind == "string_too_long":
-        return f"at most {ctx['max_length']} characters"
-    return _ALLOWED.get(kind) or details["msg"].replace("Input should be ", "")
+    return _ALLOWED[kind].format(**ctx) if kind in _ALLOWED else details["msg"].replace("Input should be ", "")
 
 
 def _block_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
