@@ -116,8 +116,8 @@ def reason(unit: Unit, memory: Rollout | None) -> Reason | None:
     turn = unit.turn
     if memory is not None and (memory.phase not in UNBEGUN or turn is None):
         words = {"version": memory.version, "what": in_words(memory)}
-        verifies = memory.phase is RolloutPhase.VERIFYING and unit.reading is not None
-        if verifies and not _was_seen(memory, unit.reading.intervals, unit.probes):
+        intervals = unit.reading.intervals if unit.reading is not None else ()
+        if memory.phase is RolloutPhase.VERIFYING and not _was_seen(memory, intervals, unit.probes):
             words["what"] += ": no request or probe of that version was answered yet"
     elif turn is not None:
         what = f"it failed on {turn.failed}" if turn.failed else "its turn has not come"

@@ -195,7 +195,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("text", "words"),
     [
         ("", "the file: nothing is not allowed"),
-        ("[]", "the file: a list is not allowed"),
+        ("[]", "the file: an empty list is not allowed"),
         ("{}", "gpus: nothing is not allowed; a list"),
         ('{"gpus": [], "models": [], "models": []}', "models: 2 of this key is not allowed"),
         ('{"gpus": [], "models": [{"name": "m", "demand": NaN, "profiles": {}}]}', "models[0].demand: nan"),
