@@ -12,20 +12,24 @@ from dataclasses import replace
 
 from controlplane.decide import fits
 from controlplane.decide.copy_size import UNKNOWN
-from controlplane.decide.effects import NO_ANSWER, believed_s, failed_beyond, lifted
+from controlplane.decide.effects import believed_s, failed_beyond, lifted
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Draft, Unit
 from controlplane.domain.decision import ActionStatus, Outcome, Reason, ReasonCode, Step, Target
+from controlplane.domain.failures import FailureClass
 from controlplane.domain.state import Ceiling, UnitState
 
 _TRIES = (Step.LOAD, Step.SET_INSTANCES)
 
 
 def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> UnitState:
-    """The state after the outcomes of the last actions: where a try failed the refusal is believed for longer."""
+    """The state after the outcomes of the last actions: where a try failed the refusal is believed for longer.
+
+    Also where nobody answered: a server that has no memory left ends in the middle of it.
+    """
     for outcome in results:
         full, action = state.full, outcome.action
-        failed = outcome.status is ActionStatus.FAILED and outcome.failure not in NO_ANSWER
+        failed = outcome.status is ActionStatus.FAILED and outcome.failure is not FailureClass.SUPERSEDED
         if full is not None and failed and action.step in _TRIES and action.target.instances > full.instances:
             again = failed_beyond(full, full.instances, action.target.instances, policy, outcome.finished_at)
             state = replace(state, full=again)

@@ -26,15 +26,16 @@ ODD = MemorySample(1, 2, 20 * GIB)
 class MeasuredWorld(PlacedWorld):
     """A model that wants eight instances on a server with room for `holds` of 1 GiB each.
 
-    A step to more fails for want of memory; what one takes is measured.
+    A step to more fails for want of memory, and where it `dies` so the server restarts; what one takes is measured.
     """
 
-    def __init__(self, *samples: MemorySample, holds: int = 8, loaded: bool = True) -> None:
+    def __init__(self, *samples: MemorySample, holds: int = 8, loaded: bool = True, dies: bool = False) -> None:
         super().__init__({"t0": 8}, [a_model("a", None, ["t0"], instances_max=16)], **({"t0": ["a"]} if loaded else {}))
         self.fleet = replace(self.fleet, routes=())
         self.per_s = {"a": 6.4 / SERVICE_S}
         self.state = replace(self.state, units={"a@t0": UnitState(wanted=True, instances=1, memory=samples)})
         self.holds = holds
+        self.dies = dies
         self.failed_at: list[float] = []
         self._results: tuple[Outcome, ...] = ()
 
@@ -55,12 +56,14 @@ class MeasuredWorld(PlacedWorld):
         self._results = (Outcome(action, ActionStatus.SUCCEEDED, at),)
         if self.count > self.holds:
             self.failed_at.append(at)
-            if before:
+            if before and not self.dies:
                 self.counts["a", "t0"] = before
             else:
                 self.held["t0"].clear()
                 self.counts.clear()
             lack = ("CUDA out of memory", FailureClass.OUT_OF_MEMORY, "fewer instances")
+            if self.dies:
+                lack = ("connection reset by peer", FailureClass.UNREACHABLE, "look whether it runs")
             self._results = (Outcome(action, ActionStatus.FAILED, at, *lack),)
         elif self.count > before:
             unit = self.state.units["a@t0"]
@@ -129,6 +132,14 @@ def test_a_load_that_one_odd_measurement_refuses_is_tried_too() -> None:
 
 def test_a_load_that_fails_for_want_of_memory_is_not_tried_every_few_minutes() -> None:
     world = MeasuredWorld(replace(COPY, size_bytes=20 * GIB), loaded=False, holds=0)
+    world.run_for(4 * 3600)
+    assert [round((at - NOW) / BELIEVED_S) for at in world.failed_at] == [1, 3, 7]
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_try_by_which_the_server_dies_is_not_made_every_few_minutes(loaded: bool) -> None:
+    samples = (COPY, ODD) if loaded else (replace(COPY, size_bytes=20 * GIB),)
+    world = MeasuredWorld(*samples, holds=int(loaded), loaded=loaded, dies=True)
     world.run_for(4 * 3600)
     assert [round((at - NOW) / BELIEVED_S) for at in world.failed_at] == [1, 3, 7]
 
