@@ -63,7 +63,11 @@ class Memory:
             known = await self._store.kept(action.model, action.server)
             if known is None and (action.model, action.server) not in self._own_only:
                 known = await self._store.kept_elsewhere(action.model)
-        return known and with_versions(known, action.target.versions)
+        if known is None:
+            return None
+        instances = action.target.instances
+        known = with_total(known, instances) if instances > 0 else known  # the room for more may be gone since
+        return with_versions(known, action.target.versions)
 
     async def refused(self, action: Action, why: ActionError) -> None:
         """Forget one that the server does not take any more: with fewer GPUs than it had, or under another name."""

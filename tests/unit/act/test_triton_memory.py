@@ -13,6 +13,7 @@ from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Ta
 from controlplane.domain.errors import ActionError, NotLeadingError, StoreBusyError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
+from controlplane.domain.instance_groups import total_instances
 
 GPUS = {"t0": [0, 1, 2, 3], "t1": [0]}
 SERVERS = tuple(ServerSpec(n, ServerKind.TRITON, "http://x", "http://x", grpc="x:1") for n in GPUS)
@@ -122,6 +123,15 @@ async def test_each_server_loads_by_its_own_configuration_after_a_restart_of_all
         here.restart()
         outcome = await do(store, Step.LOAD, server, "1")
         assert (outcome.status, here.ready, policies(here)) == (ActionStatus.SUCCEEDED, ("1",), [["1"]]), outcome
+
+
+async def test_no_more_instances_are_loaded_than_there_are_to_be(tritons: dict[str, FakeTriton]) -> None:
+    store, here = Store(), tritons["t1"]
+    await do(store, Step.SET_VERSIONS, "t1", "1")
+    store.configs["m", "t1"]["instance_group"] = [{**here.group, "count": 8}]
+    here.restart()
+    await do(store, Step.LOAD, "t1", "1")
+    assert [total_instances(config or {}) for config in here.sent] == [1]
 
 
 async def test_what_is_not_in_a_rollout_is_loaded_by_the_repositorys_policy(tritons: dict[str, FakeTriton]) -> None:
