@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import structlog
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
 from controlplane.domain.errors import StoreBusyError, StoreError
 from controlplane.domain.events import Event, Position
 from controlplane.loop.desk import Desk
+
+log = structlog.get_logger(__name__)
 
 MOST_READERS = 32
 _AT_ONCE = 100
@@ -61,14 +64,19 @@ class Feed:
     ) -> AsyncIterator[Event | None]:
         """Everything after a position, each once, until it is stopped or no longer `allowed`; None now and then.
 
-        While the store fails nothing comes, and nothing is left out afterwards.
+        While the store is busy nothing comes, and nothing is left out afterwards; it ends where the store cannot be
+        read: a stream that shows that it lives would hide that.
         """
         clock = asyncio.get_running_loop().time
         beat_at = clock() + _BEAT_S
         while not self._stopping.is_set() and await allowed():
             found: list[Event] = []
-            with suppress(StoreError, StoreBusyError):
-                found = await desk.events(position, _AT_ONCE)
+            try:
+                with suppress(StoreBusyError):
+                    found = await desk.events(position, _AT_ONCE)
+            except StoreError as error:
+                log.warning("a stream of events ends", position=str(position), error=str(error))
+                return
             for event in found:
                 yield event
                 position = event.position

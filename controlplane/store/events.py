@@ -16,7 +16,10 @@ from controlplane.store.codec import ALERT_EVENT, DECISION, OUTCOME
 from controlplane.store.tables import alert_events, audit, decisions, outcomes
 
 _SETTLED_S = 2.0
-"""So long a transaction may take between its number and its commit: until then one of a lower number may still come."""
+"""So long a transaction may take between its number and its commit: until then one of a lower number may still come.
+
+A time that is further ahead is that of another clock, which tells nothing: it is not waited for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def _rows(
         query = query.where(kind.which)
     for row in connection.execute(query).all():
         at = getattr(row, kind.at)
-        if row.seq > seen + 1 and at > now - _SETTLED_S:
+        if row.seq > seen + 1 and abs(now - at) < _SETTLED_S:
             return
         yield at, name, row
         seen = row.seq

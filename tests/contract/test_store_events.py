@@ -107,3 +107,11 @@ def test_a_number_that_never_came_holds_up_what_is_behind_it_for_a_moment_only(u
     assert [event.value for event in store.events(Position(), 100, NOW + 3)] == [an_entry(NOW)]
     assert [event.value for event in store.events(Position(), 100, NOW + 5)] == [an_entry(NOW), an_entry(NOW + 2)]
     store.close()
+
+
+def test_a_clock_that_is_ahead_holds_up_nobody_who_follows(url: str) -> None:
+    store = open_store(url)
+    store.audit(an_entry(NOW + 3600, "adjust_exclude"))
+    store.audit(an_entry(NOW + 3600))
+    assert [event.value for event in store.events(Position(), 100, NOW)] == [an_entry(NOW + 3600)]
+    store.close()

@@ -15,7 +15,7 @@ import pytest
 from controlplane.api import feed
 from controlplane.api.tokens import Scope, create_token
 from controlplane.domain.decision import Action, ActionStatus, Outcome
-from controlplane.domain.errors import StoreBusyError
+from controlplane.domain.errors import StoreBusyError, StoreError
 from controlplane.domain.picture import LoopHealth
 from controlplane.domain.ports import AuditEntry
 from tests.integration.test_api_cli import Served
@@ -209,6 +209,20 @@ def test_a_stream_outlives_a_store_that_is_away_and_leaves_nothing_out(
             time.sleep(0.01)
     assert one.next()["data"]["detail"] == "number 1"
     one.close()
+
+
+def test_a_stream_ends_where_the_store_cannot_be_read(
+    plane: FakePlane, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(*_: object) -> None:
+        raise StoreError("what the store holds cannot be read")
+
+    one = Follower(served)
+    one.block()
+    monkeypatch.setattr(plane.desk, "events", damaged)
+    monkeypatch.setattr(feed, "_BEAT_S", 0.05)
+    with pytest.raises(EOFError):
+        one.block()
 
 
 def test_a_stream_goes_no_further_than_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated
 
@@ -47,7 +47,7 @@ async def _start(
         raise RequestValidationError([fault]) from None
 
 
-def _place(feed: TheFeed, _: Viewer) -> Iterator[None]:
+async def _place(feed: TheFeed, _: Viewer) -> AsyncIterator[None]:
     with feed.place() as room:
         if not room:
             raise HTTPException(503, f"{MOST_READERS} follow already; more are not allowed")
