@@ -70,9 +70,10 @@ def turn_of(snapshot: Snapshot, units: Mapping[str, UnitState], model: ModelSpec
             failed = failed or f"{name}: {here.why}"
         elif not front and (here is None or here.phase not in OVER) and not _is_away(snapshot, model.name, name):
             front = name
-    proved = all(memory.phase is RolloutPhase.DONE for memory in begun)
-    until = () if not begun else (told.version,) if proved else begun[0].before
-    return Turn(told, front == server, failed, until)
+    proved = bool(begun) and not failed and all(memory.phase is RolloutPhase.DONE for memory in begun)
+    older = [memory.before for memory in begun if told.version not in memory.before]
+    until = next(iter(older), begun[0].before if begun else ())
+    return Turn(told, front == server, failed, until, proved)
 
 
 def _is_away(snapshot: Snapshot, model: str, server: str) -> bool:
@@ -151,12 +152,15 @@ def in_words(memory: Rollout) -> str:
 def _held(unit: Unit, turn: Turn, now: float) -> Rollout | None:
     """What a server whose turn has not come is to serve: what it serves, and what others did where that is the new one.
 
-    One on which the model is not loaded is to load that; None: nothing is known.
+    One on which the model is not loaded is to load that. Where it is proved on all that have begun both get the new
+    one, and go back with the others where it fails later. None: nothing is known.
     """
     present, reading, told = unit.present, unit.reading, turn.told
-    if reading is None or present is None:
+    if reading is None or present is None or (present.loaded and not reading.versions):
         return None
     here = reading.versions if present.loaded else ()
+    if turn.proved and (not here or told.version in here):
+        return Rollout(told.id, told.version, turn.until, RolloutPhase.DONE, now, _NOTHING)
     before = here if here and told.version not in here else turn.until or here
     phase = RolloutPhase.HOLDING if present.loaded else RolloutPhase.WAITING
     return Rollout(told.id, told.version, before, phase, now, _NOTHING) if before else None

@@ -25,13 +25,14 @@ _FIXED = (OverrideKind.INSTANCES, OverrideKind.PIN)
 class Turn:
     """What a rollout leaves to one server: whether it may begin, and why it failed on another, empty: it has not.
 
-    `until`: the versions for a server that has not begun, by those that have; empty: none has.
+    `until`: the versions that those served that have begun; empty: none has. `proved`: all of them are done.
     """
 
     told: Override
     may_begin: bool
     failed: str = ""
     until: tuple[str, ...] = ()
+    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

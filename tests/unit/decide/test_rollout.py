@@ -47,7 +47,7 @@ class World:
     """Servers that do what is decided; `broken` ones fail to load the new version, on `bad` ones its probes fail.
 
     `folders` are the versions in the repository; by its own policy the latest is loaded. A server that serves none has
-    restarted.
+    restarted; nothing is read of those that are `down`, and no versions of those that are `vague`.
     """
 
     now: float = NOW
@@ -57,6 +57,8 @@ class World:
     serves: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(SERVERS, OLD))
     broken: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+    vague: tuple[str, ...] = ()
     state: PolicyState = field(default_factory=PolicyState)
     steps: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     _results: tuple[Outcome, ...] = ()
@@ -104,7 +106,8 @@ class World:
 
     def _reading(self) -> FleetReading:
         def of(name: str) -> ServerReading:
-            reading = ModelReading(ModelState.READY, instances=Known(2, self.now), versions=self.serves[name])
+            versions = () if name in self.vague else self.serves[name]
+            reading = ModelReading(ModelState.READY, instances=Known(2, self.now), versions=versions)
             reading = reading if self.serves[name] else ModelReading(ModelState.UNLOADED)
             return ServerReading(
                 name, Known(value=True, observed_at=self.now), Known(ControlMode.EXPLICIT, self.now), 1,
@@ -113,11 +116,12 @@ class World:
 
         probes = tuple(
             ProbeResult(self.now - ago, name, 0.01, "wrong shape" if name in self.bad else "", version="2")
-            for name in SERVERS
+            for name in self.serves
             for ago in (2.0, 1.0)
             if self.serves[name] == BOTH and self.probed
         )
-        return FleetReading(self.now, {name: of(name) for name in SERVERS}, {}, {"m": probes}, Known((), self.now))
+        servers = {name: of(name) for name in self.serves if name not in self.down}
+        return FleetReading(self.now, servers, {}, {"m": probes}, Known((), self.now))
 
 
 def test_one_server_after_the_other_serves_both_proves_the_new_one_and_lets_the_old_one_go() -> None:
@@ -215,6 +219,28 @@ def test_a_server_that_was_away_when_the_rollout_began_loads_what_served_elsewhe
         world.fleet = FLEET
         assert rolls_out(world) == seen, "what is proved everywhere is loaded at once"
         assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, RolloutPhase.DONE)
+
+
+def test_one_that_came_while_the_new_version_was_proved_everywhere_goes_back_too_where_it_fails_later() -> None:
+    world = World(bad=("b",), down=("b",))
+    world.tick(20)
+    assert world.phase("a") is RolloutPhase.DONE
+    world.serves["c"] = ()
+    third, model = replace(FLEET.servers[0], name="c"), replace(MODEL, runs_on=(*SERVERS, "c"))
+    world.fleet = Fleet((*FLEET.servers, third), (model,))
+    world.tick(2)
+    assert world.serving("c") == NEW
+    world.down = ()
+    world.tick(40)
+    assert world.serves == dict.fromkeys("abc", OLD)
+
+
+def test_a_server_whose_versions_are_not_told_is_taken_for_none_that_has_the_new_one() -> None:
+    world = World(vague=("b",))
+    world.tick(20)
+    assert (world.phase("a"), world.phase("b")) == (RolloutPhase.DONE, None)
+    world.vague = ()
+    assert rolls_out(world) == [OLD, BOTH, NEW]
 
 
 def test_what_a_waiting_server_does_not_have_any_more_is_forgotten() -> None:
