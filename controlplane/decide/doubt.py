@@ -2,16 +2,15 @@
 
 Somebody else's memory that came or went in the same seconds is in a measurement, and what is refused would never teach
 better. So a refusal is believed for as long as that a raise gives nothing: longer the more often it was measured, twice
-as long each time that the try fails. One step is tried, and where it succeeds the measurements that refused it go: what
-the step itself took is measured. What a person declared is not doubted.
+as long each time that the try fails. One step is tried, one on a server at a time, and where it succeeds the
+measurements that refused it go: what the step itself took is measured. What a person declared is not doubted.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.decide import fits
-from controlplane.decide.copy_size import UNKNOWN
+from controlplane.decide import fits, rollout
 from controlplane.decide.effects import believed_s, failed_beyond, lifted
 from controlplane.decide.policy import Policy
 from controlplane.decide.unit import Draft, Unit
@@ -38,17 +37,17 @@ def absorb(state: UnitState, results: tuple[Outcome, ...], policy: Policy) -> Un
 
 def doubted(
     unit: Unit, state: UnitState, draft: Draft, present: Target, policy: Policy, now: float
-) -> tuple[Unit, Draft, UnitState]:
+) -> tuple[Draft, UnitState]:
     """The draft as far as there is room for it, or with one step more where it is time to try that.
 
-    With the unit by which such a step is not refused, and the state that remembers since when it was.
+    With the state that remembers since when that is refused.
     """
     state = _refuted(state, present, now)
     wanted, draft = draft, fits.cut(unit, draft, present)
     comes = draft.target.instances > present.instances and fits.refused(unit, draft, present) is None
     if unit.size.declared is not None or comes or fits.refused(unit, wanted, present) is None:
         full = state.full and lifted(state.full, policy, now, eased=False)
-        return unit, draft, replace(state, full=full)
+        return draft, replace(state, full=full)
     full = state.full
     if full is None:
         times = _measured(unit)
@@ -56,10 +55,18 @@ def doubted(
     full = replace(full, instances=min(full.instances, present.instances))
     state = replace(state, full=full)
     if now < full.until:
-        return unit, draft.noting(Reason(ReasonCode.ROOM_DOUBTED, {"left_s": full.until - now})), state
+        return draft.noting(Reason(ReasonCode.ROOM_DOUBTED, {"left_s": full.until - now})), state
+    if unit.unsettled or rollout.wanted(unit, state.rollout):
+        return draft.noting(Reason(ReasonCode.ROOM_DOUBTED, {}, {"server": unit.server.name})), state
     target = Target(loaded=True, instances=_one_step(unit, wanted, present))
-    reason = Reason(ReasonCode.ROOM_DOUBTED, {"instances": float(target.instances)})
-    return replace(unit, size=UNKNOWN), draft.because(reason, target), state
+    return draft.because(Reason(ReasonCode.ROOM_DOUBTED, {"instances": float(target.instances)}), target), state
+
+
+def tries(draft: Draft, step: Step) -> bool:
+    """Whether the step is taken in spite of what was measured."""
+    return step in _TRIES and any(
+        reason.code is ReasonCode.ROOM_DOUBTED and "instances" in reason.numbers for reason in draft.reasons
+    )
 
 
 def _measured(unit: Unit) -> int:

@@ -127,6 +127,8 @@ _VARIANTS: Mapping[tuple[ReasonCode, str], str] = {
     (ReasonCode.NO_ROOM, "wanted"): "{wanted} instances would take {takes_mib} more, and {free_mib} are left on the "
     "server",
     (ReasonCode.ROOM_DOUBTED, "left_s"): "what it takes was only measured: one step is tried in {left_s} s",
+    (ReasonCode.ROOM_DOUBTED, "server"): "what it takes was only measured: one step is tried once nothing else changes "
+    "on {server}",
     (
         ReasonCode.HANDOVER,
         "holders",

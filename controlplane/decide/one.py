@@ -62,7 +62,7 @@ def decide_unit(unit: Unit, state: UnitState, policy: Policy, now: float) -> tup
     draft = people.freeze(draft, base, unit.freezes, now)
     floor, acts = placed.floor(unit, present), unit.spec.mode is Mode.ACT
     draft = people.override(draft, base, unit.override, floor, now, acts=acts)
-    unit, draft, state = doubt.doubted(unit, state, draft, present, policy, now)
+    draft, state = doubt.doubted(unit, state, draft, present, policy, now)
     state = _settled(unit, state, draft, now)
     advice, state = advised(unit, state, now)
     draft = tuning.wish(unit, state, draft, present, advice, now)
@@ -223,8 +223,8 @@ def _mended(
 
 def _no_room(unit: Unit, draft: Draft, step: Step, present: Target, target: Target) -> Reason | None:
     """The memory that stands against a step, whoever asked for it. A backend that died has given its own back."""
-    dead = any(reason.code is ReasonCode.DEAD_BACKEND for reason in draft.reasons)
-    return None if step is Step.RELOAD and dead else fits.no_room(unit, step, present, target)
+    dead = step is Step.RELOAD and any(reason.code is ReasonCode.DEAD_BACKEND for reason in draft.reasons)
+    return None if dead or doubt.tries(draft, step) else fits.no_room(unit, step, present, target)
 
 
 def _hindrance(unit: Unit, state: UnitState, draft: Draft, step: Step, now: float) -> tuple[Reason | None, UnitState]:

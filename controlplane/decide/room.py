@@ -20,6 +20,8 @@ class Room:
         self._sizes = copy_sizes(snapshot.fleet, state.units)
         self._free = free_bytes(snapshot, gpu, self._sizes)
         self._turns = turns(snapshot)
+        self._unsettled = {action.server for action in snapshot.in_flight}
+        self._unsettled |= {name for name, marks in state.marks.items() if len(marks) > 1}
 
     def placed(self, model: ModelSpec, server: str) -> Placed | None:
         """What the placement wants of a model on a server; None where all servers of the model hold it."""
@@ -34,8 +36,14 @@ class Room:
         """What the model takes on a server."""
         return self._sizes[model]
 
+    def unsettled(self, server: str) -> bool:
+        """Whether a step is under way there, or what the last one took is not measured yet."""
+        return server in self._unsettled
+
     def taken(self, unit: Unit, decision: Decision) -> None:
         """Count a step that was decided."""
+        if decision.actionable:
+            self._unsettled.add(unit.server.name)
         free, current, target = self._free.get(unit.server.name), decision.current, decision.target
         if not decision.actionable or free is None or current is None or target is None or unit.spec.lora is not None:
             return

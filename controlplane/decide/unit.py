@@ -45,7 +45,8 @@ class Unit:
     `forecast` what its arrivals taught; `startups` are its server's, by knob.
     `placed` is None where all servers of the model hold it, `spread` where their number does not follow its demand,
     `handover` where it is no copy's turn to go. `beside`: the most instances that a copy has on another server.
-    `free_bytes` are left on the server, None: not known; `size` is what the model takes.
+    `free_bytes` are left on the server, None: not known; `size` is what the model takes. `unsettled`: a step is under
+    way there, or what the last one took is not measured yet.
     `turn`: where it stands in a rollout of the model that is in force; `probes` of it, oldest first.
     """
 
@@ -73,6 +74,7 @@ class Unit:
     beside: int = 0
     free_bytes: int | None = None
     size: CopySize = UNKNOWN
+    unsettled: bool = False
     turn: Turn | None = None
     probes: tuple[ProbeResult, ...] = ()
 

@@ -162,6 +162,7 @@ class _Units:
             placed=placed,
             spread=held,
             free_bytes=self.room.free_bytes(name),
+            unsettled=self.room.unsettled(name),
             size=self.room.size(model.name),
             turn=turn,
             probes=tuple(p for p in snapshot.reading.probes.get(model.name, ()) if p.server == name),

@@ -9,11 +9,13 @@ import pytest
 from controlplane.decide.explain import headline, reason_text
 from controlplane.decide.policy import Policy
 from controlplane.decide.resume import resumed
-from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, ReasonCode, Step
+from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.instructions import Override, OverrideKind
+from controlplane.domain.observation import ModelReading
+from controlplane.domain.signal import Known, Signal, known
 from controlplane.domain.snapshot import Snapshot
-from controlplane.domain.state import MemorySample, UnitState
+from controlplane.domain.state import MemoryMark, MemorySample, UnitState
 from tests.unit.decide.placed_world import GIB, NOW, SERVICE_S, PlacedWorld, a_model
 
 BELIEVED_S = Policy().ceiling_s
@@ -153,6 +155,48 @@ def test_a_raise_that_a_person_wants_is_tried_whole() -> None:
     assert world.count == 1
     world.run(7)
     assert world.count == 5
+
+
+def test_one_is_tried_at_a_time_on_a_server_so_that_what_it_takes_can_be_measured() -> None:
+    world = PlacedWorld(
+        {"t0": 12}, [a_model(name, None, ["t0"], instances_max=2) for name in "abc"], t0=["a", "b", "c"]
+    )
+    world.fleet = replace(world.fleet, routes=())
+    world.per_s = dict.fromkeys("abc", 6.4 / SERVICE_S)
+    unit = UnitState(wanted=True, instances=1, memory=(COPY, ODD))
+    world.state = replace(world.state, units=dict.fromkeys(("a@t0", "b@t0", "c@t0"), unit))
+    mark = MemoryMark(0, {}, NOW)
+    tried = []
+    for _ in range(int(BELIEVED_S / TICK_S) + 6):
+        begun = [d.model for d in world.tick() if d.actionable]
+        tried += [begun] if begun else []
+        if tried == [["a"], ["b"]]:
+            world.state = replace(world.state, marks={"t0": (mark, mark)})
+    assert tried == [["a"], ["b"]], "and not before what the last one took is measured"
+    assert [reason_text(r) for r in world.of("c", "t0").reasons if r.code is ReasonCode.ROOM_DOUBTED] == [
+        "what it takes was only measured: one step is tried once nothing else changes on t0"
+    ]
+    world.state = replace(world.state, marks={})
+    world.tick()
+    assert world.of("c", "t0").step is Step.SET_INSTANCES
+
+
+def test_a_new_version_is_not_tried_in_spite_of_what_was_measured_and_goes_first() -> None:
+    class Versioned(MeasuredWorld):
+        def _reading(self, model: str, server: str) -> Signal[ModelReading]:
+            reading = known(super()._reading(model, server))
+            assert reading is not None
+            return Known(replace(reading, versions=("1",)), self.now)
+
+    world = Versioned(COPY, ODD)
+    world.run_for(BELIEVED_S - 60)
+    world.overrides = (
+        Override("o", "a", OverrideKind.ROLLOUT, "me", "new", world.now, world.now + 3600, version="2", verify_s=60.0),
+    )
+    world.now += 60
+    world.tick()
+    begun = world.of("a", "t0")
+    assert (begun.step, begun.target) == (Step.SET_VERSIONS, Target(loaded=True, instances=1, versions=("1", "2")))
 
 
 def test_what_was_declared_is_not_doubted() -> None:
