@@ -121,12 +121,18 @@ def reason(unit: Unit, memory: Rollout | None) -> Reason | None:
         if memory.phase is RolloutPhase.VERIFYING and not _was_seen(memory, intervals, unit.probes):
             words["what"] += ": no request or probe of that version was answered yet"
     elif turn is not None:
-        what = f"it failed on {turn.failed}" if turn.failed else "its turn has not come"
-        here = "" if memory is None else f"; until then it serves version {', '.join(memory.before)}"
-        words = {"version": turn.told.version, "what": f"not begun: {what}{here}"}
+        words = {"version": turn.told.version, "what": f"not begun: {_why_not_begun(turn, memory)}"}
     else:
         return None
     return Reason(ReasonCode.ROLLOUT, {}, words)
+
+
+def _why_not_begun(turn: Turn, held: Rollout | None) -> str:
+    older = "" if held is None else f"version {', '.join(held.before)}"
+    if turn.may_begin and not turn.failed:
+        return f"it begins from {older}, which it does not serve yet" if older else "what it serves is not known"
+    why = f"it failed on {turn.failed}" if turn.failed else "its turn has not come"
+    return f"{why}; until then it serves {older}" if older else why
 
 
 def lapsed(memory: Rollout, now: float) -> Rollout:

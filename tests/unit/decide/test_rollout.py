@@ -210,6 +210,22 @@ def test_a_server_that_loads_the_newest_by_itself_before_its_turn_is_brought_bac
     assert rolls_out(world) == [OLD, BOTH, NEW]
 
 
+def test_whose_turn_has_come_tells_what_it_waits_for() -> None:
+    def stands(world: World) -> str:
+        world.serves["b"] = NEW  # it restarts all the time, and loads the newest
+        (told,) = [reason_text(r) for r in world.tick()["b"].reasons if r.code is ReasonCode.ROLLOUT]
+        return told.removeprefix("rollout of version 2: not begun: ")
+
+    assert [stands(World(vague=("b",)))] == ["its turn has not come"]
+    for vague, why in (
+        (("b",), "what it serves is not known"),
+        ((), "it begins from version 1, which it does not serve yet"),
+    ):
+        world = World(vague=vague)
+        world.tick()
+        assert [stands(world) for _ in range(20)][-1] == why
+
+
 def test_a_server_that_was_away_when_the_rollout_began_loads_what_served_elsewhere() -> None:
     for away, seen in ((1, [(), OLD, BOTH, NEW]), (40, [(), NEW])):
         world = World()
