@@ -116,7 +116,7 @@ async def set_versions(
     config = with_total(config, target.instances)
     try:
         await send(with_versions(config, target.versions))
-        await _check(control, model, [v for v in target.versions if v not in before], answers)
+        await _check(control, model, before, target.versions, answers)
     except ActionError as error:
         # a load that is late may still come: the next step sees to that
         if error.failure is not FailureClass.TIMEOUT:
@@ -126,13 +126,21 @@ async def set_versions(
     return Done(f"serves version {', '.join(target.versions)}; before: {', '.join(before)}")
 
 
-async def _check(control: TritonControl, model: str, new: Sequence[str], answers: Answers) -> None:
-    """Raises ActionError for one of the new versions that is not there or does not answer."""
-    there = await control.ready_versions(model) if new else ()
-    for version in new:
+async def _check(
+    control: TritonControl, model: str, before: Sequence[str], wanted: Sequence[str], answers: Answers
+) -> None:
+    """Raises ActionError for a version that is not there, old ones too, and for a new one that does not answer.
+
+    Triton takes a list of versions of which some are not in its repository, and drops those without a word.
+    """
+    there = await control.ready_versions(model)
+    for version in wanted:
         if version not in there:
             message = f"version {version} of {model} is not in the model repository"
             raise ActionError(message, FailureClass.VERSION_NOT_AVAILABLE, _NOT_THERE_REMEDY)
+    for version in wanted:
+        if version in before:
+            continue
         if why := await answers(version):
             failure, remedy = classify(why)
             # the load itself was answered, and is not to be tried again as one that was not

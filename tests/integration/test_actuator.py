@@ -244,6 +244,24 @@ async def test_failures_carry_their_class_and_remedy_and_the_old_version_serves_
         assert (await do(actuator, Step.SET_INSTANCES, "fits_twice", 2)).detail == "has 2 instances already"
 
 
+async def test_a_version_beside_an_old_one_that_is_gone_from_the_repository_fails_and_something_serves_on(
+    triton_rig: RigFactory,
+) -> None:
+    rig = triton_rig([], start=False)
+    write_model(rig.repository, "m")
+    rig.start()
+    async with actuator_of(rig) as actuator, triton.InferenceServerClient(rig.grpc_url) as client:
+        assert (await do(actuator, Step.LOAD, "m")).status is OK
+        await asyncio.wait(actuator._settling.values())
+        (rig.repository / "m" / "1").rename(rig.repository / "m" / "2")
+        outcome = await do(actuator, Step.SET_VERSIONS, "m", versions=("1", "2"))
+        assert (outcome.failure, outcome.detail) == (
+            FailureClass.VERSION_NOT_AVAILABLE,
+            "version 1 of m is not in the model repository",
+        )
+        assert await client.is_model_ready("m")
+
+
 @pytest.mark.parametrize("step", [Step.SET_INSTANCES, Step.RELOAD])
 async def test_in_a_rollout_a_step_brings_no_version_that_came_to_the_repository_meanwhile(
     triton_rig: RigFactory, step: Step
