@@ -28,7 +28,8 @@ async def outcome_of(action: Action, step: Awaitable[Done], clock: Callable[[], 
     """The outcome of `step`, which carries out `action`. Raises nothing, whatever a server answers."""
 
     def failed(detail: str, failure: FailureClass, remedy: str) -> Outcome:
-        return Outcome(action, ActionStatus.FAILED, clock(), detail, failure, remedy)
+        text = detail.encode("utf-8", "replace").decode()  # JSON may hold half of a surrogate pair, which no answer can
+        return Outcome(action, ActionStatus.FAILED, clock(), text, failure, remedy)
 
     try:
         done = await step

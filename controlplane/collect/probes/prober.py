@@ -132,10 +132,10 @@ def in_words(status: int, body: bytes | None) -> str:
 
 
 def error_of(told: object) -> str:
-    """The message of a JSON error; empty where it is none."""
+    """The message of a JSON error, with a question mark for half of a surrogate pair; empty where it is none."""
     if not isinstance(told, dict):
         return ""
     error = told.get("error") or (told.get("message") if told.get("object") == "error" else told.get("detail"))
     if isinstance(error, dict):
         error = error.get("message") or json.dumps(error)
-    return str(error)[:_ERROR_CHARS] if error else ""
+    return str(error)[:_ERROR_CHARS].encode("utf-8", "replace").decode() if error else ""

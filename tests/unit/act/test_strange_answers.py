@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
 
 from controlplane.act.ollama import OllamaActuator
+from controlplane.act.outcome import Done, outcome_of
 from controlplane.act.triton_control import TritonControl
 from controlplane.act.vllm import VllmActuator
+from controlplane.collect.probes.prober import in_words
 from controlplane.domain.decision import Action, Step, Target
-from controlplane.domain.errors import TargetUnreachableError
+from controlplane.domain.errors import ActionError, TargetUnreachableError
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, ServerKind, ServerSpec
 from controlplane.domain.ports import Actuator
@@ -59,3 +62,11 @@ async def test_so_it_is_of_a_triton(proxy: str) -> None:
     with pytest.raises(TargetUnreachableError, match="HTTP 502"):
         await control.config("m")
     await control.close()
+
+
+async def test_half_of_a_surrogate_pair_in_what_a_server_said_is_told_as_a_question_mark() -> None:
+    async def refused() -> Done:
+        raise ActionError(json.loads('"no \\ud83d room"'), FailureClass.BACKEND, "look")
+
+    assert (await outcome_of(LOAD, refused(), lambda: 1000.0)).detail == "no ? room"
+    assert in_words(500, b'{"error": "no \\ud83d room"}') == "no ? room"
