@@ -127,6 +127,13 @@ def reason(unit: Unit, memory: Rollout | None) -> Reason | None:
     return Reason(ReasonCode.ROLLOUT, {}, words)
 
 
+def changes(turn: Turn | None, memory: Rollout | None) -> bool:
+    """Whether other versions come now, or once it is the server's turn; none does where it failed on another before."""
+    if memory is None or memory.phase in OVER:
+        return False
+    return memory.phase not in UNBEGUN or turn is None or not turn.failed
+
+
 def _why_not_begun(turn: Turn, held: Rollout | None) -> str:
     older = "" if held is None else f"version {', '.join(held.before)}"
     if turn.may_begin and not turn.failed:

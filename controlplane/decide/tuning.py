@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from controlplane.decide import effects, fits
+from controlplane.decide import effects, fits, rollout
 from controlplane.decide.advising import reason
 from controlplane.decide.batching import BatchingAdvice
 from controlplane.decide.demand import Demand, started_since
@@ -30,7 +30,6 @@ from controlplane.domain.decision import (
 from controlplane.domain.fleet import Mode
 from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.observation import Interval
-from controlplane.domain.rollout import OVER
 from controlplane.domain.state import Expectation, Refusal, Tuning, UnitState
 
 DWELL_S = 600.0
@@ -185,7 +184,7 @@ def _not_yet(unit: Unit, state: UnitState, advice: BatchingAdvice, now: float) -
     told_since = state.batching.told_since if state.batching is not None else now
     if now - told_since < DWELL_S:
         return _waits("the advice has to stand", told_since + DWELL_S - now)
-    rolling = state.rollout is not None and state.rollout.phase not in OVER
+    rolling = rollout.changes(unit.turn, state.rollout)
     if rolling or state.expectation is not None or unit.raising_beside:
         return _waits("a rollout is under way" if rolling else "a raise is not judged yet")
     here = unit.present

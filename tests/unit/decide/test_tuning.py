@@ -16,6 +16,8 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Mode
 from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
+from controlplane.domain.rollout import Rollout, RolloutPhase, Served
+from controlplane.domain.state import UnitState
 from controlplane.store.codec import POLICY_STATE
 from tests.unit.decide.tuned import ALONE, BATCHED, NOW, SERVER, SPEC, Tuned
 
@@ -233,3 +235,14 @@ def test_while_another_version_is_watched_the_batching_stays() -> None:
     assert wait is not None
     assert "a rollout is under way" in reason_text(wait)
     assert {step.step for step in model.steps} == {Step.SET_VERSIONS}
+
+
+def test_where_a_rollout_failed_elsewhere_the_batching_of_those_that_keep_the_old_version_waits_no_longer() -> None:
+    told = Override("r", "m", OverrideKind.ROLLOUT, "eve", "new", NOW, NOW + 9e4, version="2", verify_s=60.0)
+    model = Tuned(overrides=(told,), versions=("1",), spec=replace(SPEC, runs_on=("first", "t0")))
+    failed = Rollout("r", "2", ("1",), RolloutPhase.ROLLED_BACK, NOW, Served(0, 0.0, 0.0, None), "no weights")
+    model.state = replace(model.state, units={"m@first": UnitState(rollout=failed)})
+    model.run(SET_S + 600.0)
+    assert [step.step for step in model.steps] == [Step.SET_VERSIONS, Step.CONFIGURE]
+    assert model.steps[-1].target is not None
+    assert model.steps[-1].target.versions == ("1",)
