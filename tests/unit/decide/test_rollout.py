@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controlplane.decide.explain import reason_text
 from controlplane.decide.plan import decide
 from controlplane.decide.policy import Policy
-from controlplane.decide.rollout import fault
+from controlplane.decide.proving import fault
 from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome, ReasonCode, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
