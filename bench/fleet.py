@@ -19,7 +19,7 @@ from controlplane.domain.observation import (
     ModelState,
     ServerReading,
 )
-from controlplane.domain.ports import TickRecord, Trace, Unclosed
+from controlplane.domain.records import TickRecord, Trace, Unclosed
 from controlplane.domain.signal import Known
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState

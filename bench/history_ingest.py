@@ -17,7 +17,7 @@ from controlplane.domain.observation import (
     ModelState,
     ServerReading,
 )
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.state import PolicyState
 from controlplane.loop.history import SliceWriter

@@ -15,7 +15,7 @@ from bench.history_fill import OBJECTIVES, WINDOW_S, fill, fill_histograms, keep
 from bench.history_ingest import SERVERS, ingest_s
 from bench.timing import best_s
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.loop.slo_report import read_standings
 from controlplane.store import SqlStore, open_store
 from controlplane.store.levels import DAY_S, FINEST_S, HOUR_S, cutoff

@@ -12,7 +12,8 @@ from controlplane.domain.decision import Action, ActionStatus, Decision, Outcome
 from controlplane.domain.fleet import Mode
 from controlplane.domain.history import Adjustment, AdjustmentKind, AlertEvent, BucketRow, ObjectiveVersion
 from controlplane.domain.objectives import Indicator, Objective, Slice
-from controlplane.domain.ports import AuditEntry, Store, TickRecord
+from controlplane.domain.ports import Store
+from controlplane.domain.records import AuditEntry, TickRecord
 from controlplane.domain.state import PolicyState
 
 DAY_S, HOUR_S = 86400.0, 3600.0

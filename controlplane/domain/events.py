@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from controlplane.domain.decision import Decision, Outcome
 from controlplane.domain.history import AlertEvent
 from controlplane.domain.instructions import OverrideKind
-
-if TYPE_CHECKING:
-    from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 
 _FORM = re.compile(r"\d{1,18}(\.\d{1,18}){3}", re.ASCII)
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from controlplane.domain.alerts import AlertStates
-from controlplane.domain.decision import Action, Decision, DecisionRecord, Effect, Outcome
+from controlplane.domain.decision import Action, Decision, DecisionRecord, Outcome
 from controlplane.domain.events import Event, Position
 from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Fleet, Member
 from controlplane.domain.history import Adjustment, Ahead, AlertEvent, BucketRow, ObjectiveVersion, SketchRow
 from controlplane.domain.instructions import Freeze, Override, Want
 from controlplane.domain.layouts import MigMemory
-from controlplane.domain.objectives import Counts, Indicator, Slice
+from controlplane.domain.objectives import Counts, Indicator
 from controlplane.domain.observation import (
     ControlMode,
     FleetReading,
-    Interval,
-    LatencyInterval,
-    ProbeResult,
-    RatioInterval,
 )
 from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.records import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.scaling import ScaleStatus
 from controlplane.domain.signal import Signal
 from controlplane.domain.startups import Startup
@@ -105,57 +101,6 @@ class Actuator(Protocol):
     async def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What was read of one model and is in no closed slice yet: of servers, gateways, probes and a Prometheus.
-
-    `gateways`: those that count requests of it, each by name and since when. `closed_until`: slices that end by then
-    are closed; 0: none is.
-    """
-
-    servers: tuple[tuple[str, tuple[Interval, ...]], ...] = ()
-    latencies: tuple[LatencyInterval, ...] = ()
-    probes: tuple[ProbeResult, ...] = ()
-    ratios: tuple[RatioInterval, ...] = ()
-    gateways: tuple[tuple[str, float], ...] = ()
-    closed_until: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Unclosed:
-    """What was read and is in no closed slice yet, by model, for a restart."""
-
-    traces: Mapping[str, Trace] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TickRecord:
-    """All that one tick writes, in one transaction."""
-
-    at: float
-    slices: tuple[Slice, ...]
-    decisions: tuple[Decision, ...]
-    effects: tuple[Effect, ...]
-    state: PolicyState
-    unclosed: Unclosed = field(default_factory=Unclosed)
-    histograms: tuple[BucketRow | SketchRow, ...] = ()
-    versions: tuple[ObjectiveVersion, ...] = ()
-    alerts: AlertStates = field(default_factory=dict)
-    alert_events: tuple[AlertEvent, ...] = ()
-    startups: tuple[Startup, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One thing a person or a program asked of the control plane."""
-
-    at: float
-    actor: str
-    verb: str
-    subject: str
-    detail: str
 
 
 class Store(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 
 MOST_S = 3600.0
 MOST_BYTES = 256 * 2**20

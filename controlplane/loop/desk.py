@@ -11,7 +11,7 @@ from controlplane.domain.events import Event, Position
 from controlplane.domain.expected import Announced
 from controlplane.domain.history import AlertEvent
 from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind, Want
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.loop.clock import Clock
 from controlplane.loop.comparing import compared
 from controlplane.loop.instructions import Instruction, checked, checked_rollout, controllable

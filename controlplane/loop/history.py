@@ -12,7 +12,7 @@ from controlplane.domain.fleet import Fleet, ModelSpec, Phase
 from controlplane.domain.history import BUCKETS_S, BucketRow, SketchRow
 from controlplane.domain.objectives import SLICE_S, Slice
 from controlplane.domain.observation import FleetReading, Interval, LatencyInterval
-from controlplane.domain.ports import Trace, Unclosed
+from controlplane.domain.records import Trace, Unclosed
 from controlplane.domain.signal import Known, Missing
 from controlplane.slo.grace import Grace
 from controlplane.slo.indicators import close_slices, gateways_in

@@ -11,8 +11,9 @@ import structlog
 
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.instructions import Freeze
-from controlplane.domain.ports import AuditEntry, Store
+from controlplane.domain.ports import Store
 from controlplane.domain.received import FREEZES_AS, ReceivedAlert, by_urgency
+from controlplane.domain.records import AuditEntry
 from controlplane.domain.routing import AlertSettings, FreezeRule
 from controlplane.loop.clock import Clock
 from controlplane.loop.store_thread import StoreThread

@@ -16,7 +16,7 @@ from controlplane.decide.mig.settings import MigSettings
 from controlplane.domain.fleet import Mode
 from controlplane.domain.layouts import MigMemory
 from controlplane.domain.mig import Slice
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.loop.clock import Clock
 from controlplane.loop.mig_changer import MigChanger, Note
 from controlplane.loop.mig_going import Hands

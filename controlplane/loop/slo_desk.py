@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.history import Adjustment, AdjustmentKind
-from controlplane.domain.ports import AuditEntry, Store
+from controlplane.domain.ports import Store
+from controlplane.domain.records import AuditEntry
 from controlplane.loop.clock import Clock
 from controlplane.loop.slo_report import (
     Asked,

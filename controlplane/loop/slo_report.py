@@ -11,7 +11,8 @@ from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import Fleet, ModelSpec
 from controlplane.domain.history import BUCKETS_S, Adjustment, AdjustmentKind
 from controlplane.domain.objectives import Objective
-from controlplane.domain.ports import AuditEntry, Store
+from controlplane.domain.ports import Store
+from controlplane.domain.records import AuditEntry
 from controlplane.loop.slo_history import FleetCounts, History, JudgedAgain, Kept, gateways_of, step_length_s
 from controlplane.slo.account import alert_spans, over, series, standing, version_spans
 from controlplane.slo.adjust import in_force

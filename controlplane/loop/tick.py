@@ -22,7 +22,8 @@ from controlplane.domain.objectives import SLICE_S
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import LoopHealth, Picture
 from controlplane.domain.placing import Placement
-from controlplane.domain.ports import Collector, Store, TickRecord
+from controlplane.domain.ports import Collector, Store
+from controlplane.domain.records import TickRecord
 from controlplane.domain.rollout import Rollout
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import Signal

@@ -13,7 +13,7 @@ from controlplane.domain.decision import Action, ActionStatus, Outcome
 from controlplane.domain.errors import ConfigurationError, Fault, MalformedLineError
 from controlplane.domain.fleet import Fleet, Member, Mode, ServerKind
 from controlplane.domain.observation import ControlMode
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.executor import Executor
 from controlplane.loop.keep import keep_s

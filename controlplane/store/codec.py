@@ -15,8 +15,8 @@ from controlplane.domain.expected import Announced
 from controlplane.domain.history import Adjustment, AlertEvent, ObjectiveVersion
 from controlplane.domain.instructions import Freeze, Override
 from controlplane.domain.layouts import MigMemory
-from controlplane.domain.ports import Unclosed
 from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.records import Unclosed
 from controlplane.domain.state import PolicyState
 
 T = TypeVar("T")

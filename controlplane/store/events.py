@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 
 from controlplane.domain.events import INSTRUCTIONS, Event, Position
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.store.codec import ALERT_EVENT, DECISION, OUTCOME
 from controlplane.store.tables import alert_events, audit, decisions, outcomes
 

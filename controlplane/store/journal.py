@@ -13,7 +13,7 @@ from controlplane.domain.decision import Action, ActionStatus, Decision, Decisio
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.fleet import workload_of
 from controlplane.domain.layouts import MigMemory
-from controlplane.domain.ports import TickRecord, Unclosed
+from controlplane.domain.records import TickRecord, Unclosed
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
 from controlplane.store.codec import ACTION, ALERT_STATES, DECISION, EFFECT, MIG_MEMORY, OUTCOME, POLICY_STATE, UNCLOSED

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, upda
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.expected import Announced
 from controlplane.domain.instructions import Freeze, Override, OverrideKind, Want
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.store.codec import ANNOUNCED, FREEZE, OVERRIDE, Codec
 from controlplane.store.engine import insert
 from controlplane.store.tables import announcements, audit, freezes, overrides, wants

@@ -16,8 +16,8 @@ from controlplane.domain.history import BUCKETS_S, Adjustment, Ahead, AlertEvent
 from controlplane.domain.instructions import Freeze, Override, Want
 from controlplane.domain.layouts import MigMemory
 from controlplane.domain.objectives import Counts, Indicator, Slice
-from controlplane.domain.ports import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.records import AuditEntry, TickRecord, Unclosed
 from controlplane.domain.startups import Startup
 from controlplane.domain.state import PolicyState
 from controlplane.store import ahead, configs, events, histograms, journal, judging, people, received, slices, startups

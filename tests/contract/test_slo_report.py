@@ -13,7 +13,7 @@ from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec
 from controlplane.domain.history import AlertEvent, BucketRow
 from controlplane.domain.objectives import Slice
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.slo_history import FleetCounts, JudgedAgain, Kept, step_length_s
 from controlplane.loop.slo_report import Asked, read_history, read_report, read_standings

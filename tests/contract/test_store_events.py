@@ -8,7 +8,7 @@ from controlplane.domain.alerts import Severity
 from controlplane.domain.decision import ActionStatus, Step
 from controlplane.domain.events import Event, Position
 from controlplane.domain.history import AlertEvent
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.store import SqlStore, open_store, people
 from tests.contract.postgres import new_database
 from tests.contract.values import NOW, a_decision, a_tick, an_action, an_outcome

@@ -19,7 +19,8 @@ from controlplane.domain.observation import (
     RatioInterval,
     VersionCount,
 )
-from controlplane.domain.ports import Store, Trace, Unclosed
+from controlplane.domain.ports import Store
+from controlplane.domain.records import Trace, Unclosed
 from controlplane.domain.state import PolicyState, UnitState
 from controlplane.store import SqlStore, open_store, schema_revision, upgrade_schema
 from controlplane.store.engine import make_engine, parse_url, reading, writing

@@ -17,7 +17,7 @@ from controlplane.domain.layouts import (
     LayoutStep,
     MigMemory,
 )
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.store import SqlStore
 from tests.contract.values import NOW
 

@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.instructions import OverrideKind, Want
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.store import SqlStore
 from tests.contract.values import NOW, a_freeze, an_announced, an_override
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.domain.ports import AuditEntry
 from controlplane.domain.received import ReceivedAlert
+from controlplane.domain.records import AuditEntry
 from controlplane.store import SqlStore, open_store, upgrade_schema
 from controlplane.store.levels import KEEP_RECEIVED_S
 from tests.contract.test_store_judging import migrate

@@ -9,7 +9,7 @@ import pytest
 from controlplane.domain.decision import Action, ActionStatus, Outcome, Step, Target
 from controlplane.domain.failures import FailureClass
 from controlplane.domain.layouts import MigMemory
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.store import SqlStore
 from tests.contract.values import NOW
 

@@ -14,7 +14,7 @@ import pytest
 from controlplane.collect.counters import Ledger, Reading, Totals
 from controlplane.domain.fleet import Mode, ModelSpec
 from controlplane.domain.objectives import SLICE_S, Counts, Indicator, IndicatorSource, Objective
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.slo import close_slices
 from controlplane.store import SqlStore

@@ -17,7 +17,7 @@ from controlplane.domain.expected import Announced
 from controlplane.domain.fleet import Mode
 from controlplane.domain.instructions import Freeze, FreezeDirection, Override, OverrideKind
 from controlplane.domain.objectives import Slice
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 
 NOW = 1_700_000_040.0

@@ -17,7 +17,7 @@ from controlplane.api.tokens import Scope, create_token
 from controlplane.domain.decision import Action, ActionStatus, Outcome
 from controlplane.domain.errors import StoreBusyError, StoreError
 from controlplane.domain.picture import LoopHealth
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from tests.integration.test_api_cli import Served
 from tests.unit.api.fakes import NOW, FakePlane, scale_up
 

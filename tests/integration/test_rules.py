@@ -19,7 +19,7 @@ from controlplane.domain import names
 from controlplane.domain.objectives import SLICE_S, Counts, Slice
 from controlplane.domain.observation import FleetReading
 from controlplane.domain.picture import Picture, Totals
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.signal import Missing
 from controlplane.domain.state import PolicyState
 from controlplane.publish.alerting.rules import RECORDING_FILE, files

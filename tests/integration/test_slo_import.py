@@ -22,7 +22,7 @@ from controlplane.collect.prometheus.api import LIMIT_BYTES, Prometheus
 from controlplane.domain.errors import AnswerTooLargeError
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, Ports, ServerKind, ServerSpec, TargetsQuery, WorkloadSpec
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective, Slice
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.sources import GatewaySpec, Through
 from controlplane.domain.state import PolicyState
 from controlplane.loop.past import ImportResult, PastImport, PastStore

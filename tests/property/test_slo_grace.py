@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controlplane.domain.fleet import Fleet, Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import FleetReading
-from controlplane.domain.ports import Unclosed
+from controlplane.domain.records import Unclosed
 from controlplane.domain.signal import Missing
 from controlplane.domain.sources import PrometheusSpec, Through
 from controlplane.loop.history import SliceWriter

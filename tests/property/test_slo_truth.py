@@ -19,7 +19,7 @@ from controlplane.domain.errors import TargetUnreachableError
 from controlplane.domain.fleet import Mode, ModelSpec, ServerKind, ServerSpec
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective
 from controlplane.domain.observation import Interval, LatencyInterval
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.signal import Known
 from controlplane.domain.state import PolicyState
 from controlplane.slo.indicators import close_slices

@@ -9,7 +9,7 @@ from controlplane.api.views.decisions import DecisionView, OutcomeView
 from controlplane.api.views.people import AuditView
 from controlplane.domain.decision import Decision, Outcome, Step
 from controlplane.domain.history import AlertEvent
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 
 
 class OutcomeEventView(OutcomeView):

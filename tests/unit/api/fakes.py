@@ -18,7 +18,7 @@ from controlplane.domain.instructions import OverrideKind
 from controlplane.domain.objectives import Counts, Judgement
 from controlplane.domain.observation import ControlMode, FleetReading, ModelReading, ModelState, ServerReading
 from controlplane.domain.picture import LoopHealth, Picture
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.rollout import Rollout
 from controlplane.domain.signal import Known, Missing, Signal, Stale
 from controlplane.domain.state import PolicyState, unit_key

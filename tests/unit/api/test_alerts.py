@@ -8,7 +8,7 @@ import pytest
 from controlplane.domain.alerts import AlertState, BurnAlert, Severity
 from controlplane.domain.history import AlertEvent
 from controlplane.domain.objectives import Counts
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.slo.alerts import AlertPolicy, judge_alerts
 from tests.unit.api.fakes import NOW, FakePlane

@@ -12,7 +12,8 @@ from controlplane.domain.decision import Target
 from controlplane.domain.objectives import Slice
 from controlplane.domain.observation import ModelReading, ModelState
 from controlplane.domain.picture import LoopHealth
-from controlplane.domain.ports import Store, TickRecord
+from controlplane.domain.ports import Store
+from controlplane.domain.records import TickRecord
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.state import PolicyState
 from tests.unit.api.fakes import FakePlane

@@ -7,7 +7,7 @@ import pytest
 
 from controlplane.domain.history import Adjustment, AdjustmentKind
 from controlplane.domain.objectives import Slice
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.slo_desk import ADJUSTABLE_S
 from tests.unit.api.fakes import FakePlane

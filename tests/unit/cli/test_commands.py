@@ -20,7 +20,7 @@ from controlplane.cli.tables import servers_table
 from controlplane.config import load_settings
 from controlplane.domain.errors import ConflictError
 from controlplane.domain.objectives import SLICE_S, Slice
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.clock import wall_clock
 from controlplane.store import open_store

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from controlplane.domain.alerts import AlertState
 from controlplane.domain.objectives import SLICE_S, Indicator, Slice
 from controlplane.domain.observation import LatencyInterval, ProbeResult
-from controlplane.domain.ports import Store, TickRecord, Trace, Unclosed
+from controlplane.domain.ports import Store
+from controlplane.domain.records import TickRecord, Trace, Unclosed
 from controlplane.domain.state import PolicyState
 from controlplane.loop.ahead import MOST_S, let_go_of_ahead, not_ahead
 from controlplane.loop.history import SliceWriter

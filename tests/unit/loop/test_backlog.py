@@ -13,7 +13,7 @@ from controlplane.decide.policy import Policy
 from controlplane.domain.alerts import Severity
 from controlplane.domain.history import AlertEvent, ObjectiveVersion
 from controlplane.domain.objectives import Indicator, IndicatorSource, Objective
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.backlog import Backlog, weight_bytes
 from tests.unit.loop.worlds import NOW, a_decision

@@ -15,7 +15,7 @@ from controlplane.domain.failures import FailureClass
 from controlplane.domain.fleet import Fleet, Mode, Phase
 from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.observation import FleetReading
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.snapshot import Snapshot
 from controlplane.domain.state import PolicyState
 from controlplane.loop.executor import Executor

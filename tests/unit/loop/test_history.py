@@ -18,7 +18,7 @@ from controlplane.domain.observation import (
     ProbeResult,
     ServerReading,
 )
-from controlplane.domain.ports import Unclosed
+from controlplane.domain.records import Unclosed
 from controlplane.domain.signal import Known, Missing
 from controlplane.domain.sources import GatewaySpec, PrometheusSpec, Through
 from controlplane.loop.history import Closed, SliceWriter

@@ -7,7 +7,7 @@ from dataclasses import replace
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
 from controlplane.domain.observation import FleetReading, RatioInterval, RatioReading
-from controlplane.domain.ports import Unclosed
+from controlplane.domain.records import Unclosed
 from controlplane.domain.signal import Known
 from controlplane.loop.history import SliceWriter
 from controlplane.slo.grace import Grace

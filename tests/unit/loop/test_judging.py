@@ -11,7 +11,8 @@ from controlplane.domain.alerts import AlertStates, Severity
 from controlplane.domain.fleet import Fleet
 from controlplane.domain.history import Adjustment, AdjustmentKind
 from controlplane.domain.objectives import SLICE_S, Indicator, IndicatorSource, Objective, Slice
-from controlplane.domain.ports import Store, TickRecord
+from controlplane.domain.ports import Store
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import PolicyState
 from controlplane.loop.judging import Judged, Windows, judge_fleet, versions_of
 from controlplane.slo.alerts import AlertPolicy

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.domain.layouts import ChangeState, LayoutChange, MigMemory
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.loop.mig_wire import noted_in
 from controlplane.loop.store_thread import StoreThread
 from controlplane.store import SqlStore, open_store

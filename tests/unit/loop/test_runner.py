@@ -14,7 +14,7 @@ from controlplane.domain.decision import Plan
 from controlplane.domain.instructions import Freeze, FreezeDirection
 from controlplane.domain.objectives import Counts, Slice
 from controlplane.domain.observation import ControlMode
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.signal import Known
 from controlplane.domain.state import PolicyState, UnitState
 from controlplane.loop.clock import wall_clock

@@ -20,7 +20,7 @@ from controlplane.domain.layouts import MigMemory
 from controlplane.domain.objectives import CounterRatio, Indicator, IndicatorSource, Objective, Selector
 from controlplane.domain.observation import ControlMode, FleetReading, RatioInterval, RatioReading
 from controlplane.domain.picture import Picture
-from controlplane.domain.ports import AuditEntry
+from controlplane.domain.records import AuditEntry
 from controlplane.domain.routing import Prices
 from controlplane.domain.signal import Known
 from controlplane.domain.snapshot import Snapshot

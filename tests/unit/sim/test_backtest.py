@@ -14,7 +14,7 @@ from controlplane.domain.decision import Decision, Reason, ReasonCode, Step, Tar
 from controlplane.domain.errors import PermanentError
 from controlplane.domain.fleet import Mode
 from controlplane.domain.objectives import SLICE_S, Slice
-from controlplane.domain.ports import TickRecord
+from controlplane.domain.records import TickRecord
 from controlplane.domain.state import BatchSum, PolicyState, Service, TokenSums, WorkloadState
 from controlplane.loop import clock
 from controlplane.sim import past
