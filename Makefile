@@ -29,7 +29,7 @@ demo: $(INSTALLED) rig ## A real Triton, a day's load in minutes, the control pl
 test: $(INSTALLED) system ## All tests; says at its end what was skipped and why (TEST_ARGS="tests/unit -k name")
 	@$(MAKE) rig || [ $(REQUIRED) = 0 ]
 ifeq ($(strip $(TEST_ARGS)),)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/e2e
 	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --durations=10 --durations-min=5 tests/e2e
 else
 	@$(BIN)/python -m pytest $(TEST_ARGS)
