@@ -79,8 +79,7 @@ def _one_step(unit: Unit, draft: Draft, present: Target) -> int:
     wanted = draft.target.instances
     if draft.by_person and unit.instances_told is not None:
         return wanted
-    step = unit.reading.instances_per_step if unit.reading is not None else 1
-    least = present.instances + step if present.loaded else max(1, unit.spec.instances_min)
+    least = present.instances + unit.step if present.loaded else max(1, unit.spec.instances_min)
     return min(wanted, least)
 
 

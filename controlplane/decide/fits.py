@@ -51,9 +51,8 @@ def cut(unit: Unit, draft: Draft, present: Target) -> Draft:
     reason = refused(unit, draft, present)
     if reason is None or (draft.by_person and unit.instances_told is not None):
         return draft
-    step = unit.reading.instances_per_step if unit.reading is not None else 1
     low = present.instances if present.loaded else max(1, unit.spec.instances_min)
-    counts = (count for count in range(wanted - 1, low - 1, -1) if count % step == 0 or count == low)
+    counts = (count for count in range(wanted - 1, low - 1, -1) if count % unit.step == 0 or count == low)
     fits = next((count for count in counts if _raise(unit, present, count) is None), None)
     if fits is None:
         return draft

@@ -143,14 +143,12 @@ def _why_load(unit: Unit, state: UnitState) -> Reason:
 
 def _steps_of(unit: Unit, draft: Draft) -> Draft:
     """The draft at a total that the model's instance groups can express: rounded up, down where up is out of bounds."""
-    step = unit.reading.instances_per_step if unit.reading is not None else 1
-    count = draft.target.instances
-    if not draft.target.loaded or count % step == 0:
+    count, rounded = draft.target.instances, unit.rounded_up(draft.target.instances)
+    if not draft.target.loaded or count == rounded:
         return draft
-    rounded = -(-count // step) * step
-    if rounded > unit.spec.instances_max and rounded - step >= max(1, unit.spec.instances_min):
-        rounded -= step
-    numbers = {"wanted": float(count), "per_step": float(step)}
+    if rounded > unit.spec.instances_max and rounded - unit.step >= max(1, unit.spec.instances_min):
+        rounded -= unit.step
+    numbers = {"wanted": float(count), "per_step": float(unit.step)}
     return draft.because(Reason(ReasonCode.INSTANCE_STEP, numbers), Target(loaded=True, instances=rounded))
 
 

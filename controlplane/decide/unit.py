@@ -99,6 +99,15 @@ class Unit:
         return None
 
     @property
+    def step(self) -> int:
+        """The smallest change of its total that its instance groups can express."""
+        return 1 if self.reading is None else self.reading.instances_per_step
+
+    def rounded_up(self, instances: int) -> int:
+        """As many as its instance groups can express, no fewer than these."""
+        return -(-instances // self.step) * self.step
+
+    @property
     def max_batch(self) -> int:
         """Largest batch one instance takes."""
         return 1 if self.reading is None else self.reading.max_batch

@@ -125,7 +125,7 @@ def _most(unit: Unit, copy: Copy) -> int:
 
     Where not all copies have a place, by all that is in the way: one goes all the same, once the others have that.
     """
-    step, most = _step(unit), max(1, unit.spec.instances_max)
+    step, most = unit.step, max(1, unit.spec.instances_max)
     if unit.placed is not None and unit.placed.short:
         most = min(most, copy.most)
     return most - most % step or most
@@ -145,7 +145,7 @@ def _lacks(unit: Unit, least: Mapping[str, int], needs: Mapping[str, int | None]
 
 def _takes(unit: Unit, least: int) -> int | None:
     """Bytes of the instances that it lacks, None: not known."""
-    return unit.size.between(_has(unit), _rounded(unit, least))
+    return unit.size.between(_has(unit), unit.rounded_up(least))
 
 
 def _fitting(
@@ -158,24 +158,15 @@ def _fitting(
     fitting = dict(least)
     for unit in lacking:
         name, has = unit.server.name, _has(unit)
-        wanted = _rounded(unit, least[name])
+        wanted = unit.rounded_up(least[name])
         there = fits.most(unit, Target(loaded=True, instances=has), wanted)
         if unit.instances_told is not None or there >= wanted or needs[name] is None:
             return {}
-        there = max(has, there - there % _step(unit))
+        there = max(has, there - there % unit.step)
         if has < there and not told:
             return {}
         fitting[name] = there
     return fitting
-
-
-def _rounded(unit: Unit, instances: int) -> int:
-    """As many as its instance groups can have."""
-    return -(-instances // _step(unit)) * _step(unit)
-
-
-def _step(unit: Unit) -> int:
-    return 1 if unit.reading is None else unit.reading.instances_per_step
 
 
 def _has_none(unit: Unit) -> bool:

@@ -131,9 +131,8 @@ def _shrinks(unit: Unit, state: UnitState) -> bool:
     """Whether it has more instances than it needs, of which it gives up some after the dwell."""
     if unit.present is None or not unit.present.loaded or unit.instances_told is not None or not state.recommended:
         return False
-    step = 1 if unit.reading is None else unit.reading.instances_per_step
     needed = max(state.recommended[-1][1], unit.spec.instances_min)
-    return -(-needed // step) * step < unit.present.instances
+    return unit.rounded_up(needed) < unit.present.instances
 
 
 def _whole(apart: Handovers, model: ModelSpec, holders: tuple[str, ...]) -> Handover | None:
