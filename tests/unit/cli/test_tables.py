@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from controlplane.cli.tables import models_table, servers_table
+from controlplane.cli.tables import decisions_table, models_table, servers_table
 
 KNOWN = {"state": "known", "value": 1, "age_s": 0.0, "why": ""}
 KEYS = ("state", "instances", "desired_instances", "demand_per_s", "capacity_per_s", "pending")
@@ -80,3 +80,13 @@ def test_a_server_that_does_not_answer_says_why() -> None:
     assert "t0: metrics page: connection refused" in printed
     assert "t0: never read" in printed
     assert "observed only" in printed
+
+
+@pytest.mark.parametrize(("asked", "told"), [(True, "1 -> 3 instances (by request)"), (False, "1 -> 3 instances")])
+def test_a_step_that_somebody_asked_for_is_marked_so_whether_a_person_or_a_gateway_did(asked: bool, told: str) -> None:
+    decision = {"id": "d-1", "at": 0.0, "model": "bert", "server": "t0", "headline": "1 -> 3 instances"}
+    decision |= {"by_person": asked, "step": "set_instances", "actionable": True, "outcomes": [], "effect": None}
+    console = Console(width=160, file=io.StringIO())
+    console.print(decisions_table([decision]))
+    (line,) = (line for line in console.file.getvalue().splitlines() if "bert" in line)  # type: ignore[attr-defined]
+    assert line.split("t0")[1].split("under way")[0].strip() == told
